@@ -1,0 +1,1 @@
+"""Benchmarks: ratios to the bare calls underneath, taken in one run."""

@@ -1,0 +1,44 @@
+"""A store of files that belong to sessions, on memory, disk or buckets.
+
+>>> from chuk_artifacts import ArtifactStore
+>>> with ArtifactStore() as store:
+...     artifact_id = store.store(b"Hello, world!", filename="hello.txt", session_id="user_alice")
+...     store.retrieve(artifact_id)
+b'Hello, world!'
+"""
+
+from chuk_artifacts.errors import (
+    AccessDeniedError,
+    ArtifactCorruptedError,
+    ArtifactExpiredError,
+    ArtifactNotFoundError,
+    ArtifactStoreError,
+    ConflictError,
+    GridError,
+    InvalidInputError,
+    ProviderError,
+    SessionError,
+)
+from chuk_artifacts.models import ArtifactMetadata, CleanupReport, GridKey, SessionInfo
+from chuk_artifacts.store import ArtifactStore
+
+__all__ = [
+    "AccessDeniedError",
+    "ArtifactCorruptedError",
+    "ArtifactExpiredError",
+    "ArtifactMetadata",
+    "ArtifactNotFoundError",
+    "ArtifactStore",
+    "ArtifactStoreError",
+    "CleanupReport",
+    "ConflictError",
+    "GridError",
+    "GridKey",
+    "InvalidInputError",
+    "ProviderError",
+    "SessionError",
+    "SessionInfo",
+    "__version__",
+]
+
+__version__ = "0.1.0"

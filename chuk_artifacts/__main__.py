@@ -1,0 +1,20 @@
+"""``python -m chuk_artifacts`` and the command ``chuk-artifacts``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say how to install what it needs."""
+    try:
+        from chuk_artifacts.cli import cli  # noqa: PLC0415 - it needs an extra
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit("the command line needs click: python -m pip install 'chuk-artifacts[cli]'")
+    cli(prog_name="chuk-artifacts")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The checks of every argument of a verb: each returns the value in its stored form or raises ``InvalidInputError``."""
+
+from __future__ import annotations
+
+import math
+import mimetypes
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from chuk_artifacts.errors import InvalidInputError
+
+OCTET_STREAM = "application/octet-stream"
+PLAIN_TEXT = "text/plain"
+_LAST_MOMENT = 253402300799  # the end of the year 9999, beyond which ISO 8601 needs an agreement of both sides
+_MAX_FILENAME_BYTES = 1024
+_MAX_META_DEPTH = 64
+_MAX_INTEGER_BITS = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2, no password
+_MIME = re.compile(
+    rf"""{_TOKEN}/{_TOKEN}([ \t]*;[ \t]*{_TOKEN}=({_TOKEN}|"([\t !#-\[\]-~]|\\[\t -~])*"))*[ \t]*"""
+).fullmatch
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]").match
+_SEPARATOR = re.compile(r"[\\/]")
+_ENCODED_MIMES = {
+    "gzip": "application/gzip",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+    "compress": "application/x-compress",
+    "br": "application/x-brotli",
+}
+
+
+def check_text(name: str, value: Any) -> str:
+    """Return *value* when it is a str that UTF-8 can hold."""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} must be a str, not {type(value).__name__}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInputError(f"{name} is not valid Unicode") from None
+    return value
+
+
+def check_text_or_none(name: str, value: Any) -> str | None:
+    """Return *value* when it is None or a str that UTF-8 can hold."""
+    return None if value is None else check_text(name, value)
+
+
+def check_filename(value: Any) -> str | None:
+    """Return *value* when it can name a file, folders and all, on any system; None is no name."""
+    if value is None:
+        return None
+    name = check_text("filename", value)
+    if not name or name[-1] in "/\\":
+        raise InvalidInputError(f"filename must end with the name of a file: {name!r}")
+    if name[0] in "/\\" or _DRIVE(name):
+        raise InvalidInputError(f"filename must not be absolute: {name!r}")
+    if ".." in name and ".." in _SEPARATOR.split(name):
+        raise InvalidInputError(f"filename must not hold a '..' segment: {name!r}")
+    if _CONTROL.search(name):
+        raise InvalidInputError(f"filename must not hold a control character: {name!r}")
+    if len(name) * 4 > _MAX_FILENAME_BYTES and len(name.encode()) > _MAX_FILENAME_BYTES:
+        raise InvalidInputError(f"filename is longer than {_MAX_FILENAME_BYTES} bytes of UTF-8")
+    return name
+
+
+def last_segment(filename: str) -> str:
+    """Return a filename without its folders."""
+    return _SEPARATOR.split(filename)[-1]
+
+
+def check_mime(value: Any, filename: str | None, default: str) -> str:
+    """Return the media type *value* (RFC 9110 section 8.3.1), or, for None, a guess from *filename*, or *default*."""
+    if value is None:
+        return _guess(filename) or default
+    if not isinstance(value, str) or not _MIME(value):
+        raise InvalidInputError(f"mime must be a media type such as 'image/png' (RFC 9110): {value!r}")
+    return value
+
+
+def _guess(filename: str | None) -> str | None:
+    if filename is None:
+        return None
+    mime, encoding = mimetypes.guess_type("x" + last_segment(filename).lower(), strict=False)
+    if encoding is not None:  # what is stored is the compressed form, not what comes out of it
+        return _ENCODED_MIMES.get(encoding, OCTET_STREAM)
+    return mime
+
+
+def check_meta(name: str, value: Any) -> dict[str, Any]:
+    """Return a copy of *value*, a JSON object; None is an empty one. The error names the offending key."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}")
+    copy: dict[str, Any] = _json_copy(value, name, _MAX_META_DEPTH)
+    return copy
+
+
+def _json_copy(value: Any, path: str, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return check_text(path, value)
+    if isinstance(value, int):
+        if value.bit_length() > _MAX_INTEGER_BITS:
+            raise InvalidInputError(f"{path} is an integer of more than {_MAX_INTEGER_BITS} bits")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidInputError(f"{path} is not a finite number: {value}")
+        return float(value)
+    if depth == 0:
+        raise InvalidInputError(f"{path} is nested deeper than {_MAX_META_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return {_key(key, path): _json_copy(item, f"{path}[{key!r}]", depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_copy(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
+    raise InvalidInputError(f"{path} is not JSON: {type(value).__name__}")
+
+
+def _key(key: Any, path: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidInputError(f"{path} has a key that is no str: {key!r}")
+    return check_text(f"a key of {path}", key)
+
+
+def copy_json(value: Any) -> Any:
+    """Return a copy of *value*, which is known to be JSON."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Return *value* when it is a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidInputError(f"{name} must be a number, not {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise InvalidInputError(f"{name} must be a finite number above 0: {value!r}")
+    return value
+
+
+def check_ttl(name: str, value: Any, now: float) -> float | None:
+    """Return *value*, a time to live in seconds; None stays None."""
+    if value is None:
+        return None
+    ttl = check_positive(name, value)
+    check_moment(name, now + min(ttl, _LAST_MOMENT + 1))
+    return ttl
+
+
+def check_hours(name: str, value: Any, now: float) -> float | None:
+    """Return *value*, a time to live in hours, in seconds; None stays None."""
+    return None if value is None else check_ttl(name, check_positive(name, value) * 3600.0, now)
+
+
+def check_moment(name: str, moment: float) -> float:
+    """Return *moment*, in seconds since the epoch, when a timestamp can say it."""
+    if moment > _LAST_MOMENT:
+        raise InvalidInputError(f"{name} reaches beyond the year 9999")
+    return moment
+
+
+def check_limit(value: Any) -> int | None:
+    """Return *value*, the greatest number of results; None is no limit."""
+    return None if value is None else check_count("limit", value, 0)
+
+
+def check_count(name: str, value: Any, least: int) -> int:
+    """Return *value* when it is an int of at least *least*."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInputError(f"{name} must be an int, not {type(value).__name__}")
+    if value < least:
+        raise InvalidInputError(f"{name} must be at least {least}: {value}")
+    return value

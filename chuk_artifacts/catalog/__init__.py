@@ -1,0 +1,223 @@
+"""Where records and sessions live: the contract of a backend, and the rules that are the same in each.
+
+A catalog is bound to one sandbox: it neither shows nor changes what another holds. It never hears of bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import attrs
+
+from chuk_artifacts.arguments import check_moment
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
+from chuk_artifacts.settings import MEMORY, Settings
+
+_LAST_CODE_POINT = 0x10FFFF
+_SURROGATES = range(0xD800, 0xE000)
+
+NOBODY: Mapping[str, str] = MappingProxyType({})
+"""No users of any session."""
+
+
+class Catalog(Protocol):
+    """What every backend does. Any method but ``close`` raises ``SessionError`` when the backend fails.
+
+    ``now`` is the present in seconds since the epoch. An expired session is as good as none.
+
+    Attributes:
+        provider: the name by which a user chooses this backend.
+        blocks: whether a call may wait for a disk or a network.
+
+    """
+
+    provider: str
+    blocks: bool
+
+    def add(
+        self,
+        records: Sequence[ArtifactMetadata],
+        *,
+        now: float,
+        inheriting: Collection[str] = (),
+        user_ids: Mapping[str, str] = NOBODY,
+    ) -> None:
+        """Add new records, all of them or none, and create or prolong their sessions with them: see :func:`settle`."""
+        ...
+
+    def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
+        """Return the record of each id, expired ones too, or None where there is none."""
+        ...
+
+    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+        """Put *record* in the place of the one with its id if that has the revision, and prolong its session."""
+        ...
+
+    def remove(
+        self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
+    ) -> list[ArtifactMetadata]:
+        """Remove records, and return those that were there; with conditions, only such as meet them."""
+        ...
+
+    def page(
+        self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
+    ) -> list[ArtifactMetadata]:
+        """Return at most *limit* unexpired records of a session, by :func:`place`, which is greater than *after*."""
+        ...
+
+    def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
+        """Return at most *limit* records that are expired or hold superseded bytes whose time is over."""
+        ...
+
+    def create_session(self, info: SessionInfo) -> None:
+        """Add a session."""
+        ...
+
+    def get_session(self, session_id: str, now: float) -> SessionInfo | None:
+        """Return a session, or None."""
+        ...
+
+    def update_session(
+        self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
+    ) -> bool:
+        """Merge metadata into a session, or let it live *extend* seconds longer; False when there is none."""
+        ...
+
+    def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
+        """Remove a session with its records, and return those; None when there is none."""
+        ...
+
+    def expire_sessions(self, now: float) -> int:
+        """Remove the expired sessions, and return how many there were."""
+        ...
+
+    def stats(self, now: float) -> dict[str, int]:
+        """Return the number of unexpired ``sessions`` and ``artifacts``, and the artifacts' length in ``bytes``."""
+        ...
+
+    def check(self) -> None:
+        """Return when the backend can be reached and used."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held; harmless the second time."""
+        ...
+
+
+def place(record: ArtifactMetadata) -> tuple[str, str]:
+    """Return where *record* stands in the listing of its session."""
+    return record.filename or "", record.artifact_id
+
+
+def prefix_end(prefix: str) -> str | None:
+    """Return the first text after all that begin with *prefix*, in the order of code points; None for the end."""
+    while prefix:
+        following = ord(prefix[-1]) + 1
+        prefix = prefix[:-1]
+        if following <= _LAST_CODE_POINT:
+            return prefix + chr(_SURROGATES.stop if following in _SURROGATES else following)
+    return None
+
+
+def settle(
+    records: Sequence[ArtifactMetadata],
+    known: Callable[[str], SessionInfo | None],
+    *,
+    now: float,
+    inheriting: Collection[str],
+    user_ids: Mapping[str, str],
+    session_ttl: float | None,
+) -> tuple[list[ArtifactMetadata], dict[str, SessionInfo]]:
+    """Fit new records and their sessions to each other.
+
+    A session that is missing or expired begins anew, and each lives at least as long as its longest-lived record.
+
+    Args:
+        records: the new records, with the ttl they have in a new session.
+        known: returns a session, if there is one.
+        now: the present, in seconds since the epoch.
+        inheriting: the ids of the records that get the ttl of their session.
+        user_ids: users by session; they become the owners of sessions that have none.
+        session_ttl: how long a new session lives, in seconds, or None for ever.
+
+    Returns:
+        the records, and their sessions, to be written.
+
+    """
+    settled = []
+    sessions: dict[str, SessionInfo] = {}
+    for record in records:
+        session_id = record.session_id
+        info = sessions.get(session_id) or known(session_id)
+        if info is None or is_over(info.expires_at, now):
+            info = new_session(session_id, record.sandbox_id, now=now, ttl=session_ttl)
+        if info.ttl != record.ttl and record.artifact_id in inheriting:
+            expires_at = None if info.ttl is None else timestamp(now + info.ttl)
+            record = attrs.evolve(record, ttl=info.ttl, expires_at=expires_at)  # noqa: PLW2901 - the completed one
+        info = prolonged(info, record.expires_at)
+        if info.user_id is None and session_id in user_ids:
+            info = attrs.evolve(info, user_id=user_ids[session_id])
+        sessions[session_id] = info
+        settled.append(record)
+    return settled, sessions
+
+
+def new_session(
+    session_id: str,
+    sandbox_id: str,
+    *,
+    now: float,
+    ttl: float | None,
+    user_id: str | None = None,
+    custom_metadata: dict[str, Any] | None = None,
+) -> SessionInfo:
+    """Return a session that begins now."""
+    return SessionInfo(
+        session_id=session_id,
+        sandbox_id=sandbox_id,
+        user_id=user_id,
+        created_at=timestamp(now),
+        expires_at=None if ttl is None else timestamp(now + ttl),
+        custom_metadata=custom_metadata or {},
+        ttl=ttl,
+    )
+
+
+def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
+    """Return *info*, made to live until *expires_at* at least."""
+    if info.expires_at is None or (expires_at is not None and expires_at <= info.expires_at):
+        return info
+    return SessionInfo(
+        session_id=info.session_id,
+        sandbox_id=info.sandbox_id,
+        user_id=info.user_id,
+        created_at=info.created_at,
+        expires_at=expires_at,
+        custom_metadata=info.custom_metadata,
+        ttl=info.ttl,
+    )
+
+
+def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend: float) -> SessionInfo:
+    """Return *info* with metadata merged in, and *extend* seconds more to live, for it and what is stored later."""
+    expires_at, ttl = info.expires_at, info.ttl
+    if extend and expires_at is not None:
+        expires_at = timestamp(check_moment("additional_hours", seconds_of(expires_at) + extend))
+    if extend and ttl is not None:
+        ttl += extend
+    return attrs.evolve(
+        info, expires_at=expires_at, ttl=ttl, custom_metadata={**info.custom_metadata, **(custom_metadata or {})}
+    )
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """Return the backend that *settings* name. Its module, and the driver with it, is imported here and not before."""
+    if settings.session_provider == MEMORY:
+        from chuk_artifacts.catalog.memory import MemoryCatalog  # noqa: PLC0415
+
+        return MemoryCatalog(settings.session_ttl)
+    from chuk_artifacts.catalog.sqlite import SqliteCatalog  # noqa: PLC0415
+
+    return SqliteCatalog(str(settings.sqlite_path), settings.sandbox_id, settings.session_ttl, durable=settings.fsync)

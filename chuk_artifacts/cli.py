@@ -1,0 +1,138 @@
+"""The command line: a thin dress of the verbs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from chuk_artifacts import ArtifactStore, ArtifactStoreError, __version__
+from chuk_artifacts.settings import default_provider_of_commands
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chuk-artifacts")
+def cli() -> None:
+    """Store files that belong to sessions, and find them again.
+
+    Everything is configured by the environment: ARTIFACT_PROVIDER (here: filesystem, unless set), ARTIFACT_FS_ROOT
+    (./artifacts), ARTIFACT_SANDBOX_ID and the others that the README lists.
+    """
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--session", default="cli", show_default=True, help="The session that the files belong to.")
+@click.option("--summary", default="", help="A description.")
+@click.option("--mime", help="Media type; guessed from the file's name when left out.")
+@click.option(
+    "--ttl", type=float, metavar="SECONDS", help="How long to keep the files; as long as the session if not given."
+)
+def put(files: tuple[str, ...], session: str, summary: str, mime: str | None, ttl: float | None) -> None:
+    """Store FILEs, all of them or none, and print their ids. - is the standard input."""
+    with _store() as store:
+        items = [{"mime": mime, "summary": summary, **_data(name)} for name in files]
+        _print_lines(store.store_batch(items, session_id=session, ttl=ttl))
+
+
+@cli.command()
+@click.argument("artifact_id", metavar="ID")
+@click.option("-o", "--output", metavar="PATH", help="Write to this file or folder instead of the standard output.")
+def get(artifact_id: str, output: str | None) -> None:
+    """Write the content of an artifact."""
+    with _store() as store:
+        if output is not None:
+            click.echo(str(store.download(artifact_id, output)), err=True)
+            return
+        for chunk in store.stream(artifact_id):
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+@cli.command()
+@click.argument("session", default="cli")
+@click.option("--prefix", default="", help="Only filenames that begin with this.")
+@_as_json
+def ls(session: str, prefix: str, *, as_json: bool) -> None:
+    """List the artifacts of a SESSION (cli, when left out)."""
+    with _store() as store:
+        found = store.iter_session(session, prefix=prefix)
+        if as_json:
+            click.echo(json.dumps([dict(metadata) for metadata in found], indent=2))
+            return
+        _print_lines(
+            f"{metadata.artifact_id}  {metadata.bytes:>12}  {metadata.stored_at[:19]}  {metadata.filename or '-'}"
+            for metadata in found
+        )
+
+
+@cli.command()
+@click.argument("artifact_id", metavar="ID")
+@_as_json
+def info(artifact_id: str, *, as_json: bool) -> None:
+    """Print what is known of an artifact."""
+    with _store() as store:
+        _print_mapping(store.metadata(artifact_id), as_json=as_json)
+
+
+@cli.command()
+@click.argument("artifact_ids", nargs=-1, required=True, metavar="ID...")
+def rm(artifact_ids: tuple[str, ...]) -> None:
+    """Delete artifacts."""
+    with _store() as store:
+        missing = [artifact_id for artifact_id in artifact_ids if not store.delete(artifact_id)]
+    if missing:
+        _fail(f"not found: {', '.join(missing)}")
+
+
+@cli.command()
+@_as_json
+def gc(*, as_json: bool) -> None:
+    """Remove what is expired, and bytes that a crash left behind."""
+    with _store() as store:
+        _print_mapping(store.cleanup(orphans=True), as_json=as_json)
+
+
+@contextmanager
+def _store() -> Iterator[ArtifactStore]:
+    """Open the store of the environment, and turn an error into one line and exit status 1."""
+    try:
+        with ArtifactStore(storage_provider=default_provider_of_commands()) as store:
+            yield store
+    except BrokenPipeError:
+        sys.stderr.close()  # or the interpreter complains of the same when it ends
+        sys.exit(1)
+    except (ArtifactStoreError, OSError) as error:
+        _fail(str(error))
+
+
+def _data(name: str) -> dict[str, Any]:
+    if name == "-":
+        return {"data": sys.stdin.buffer}
+    path = Path(name)
+    return {"data": path, "filename": path.name}
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _print_mapping(mapping: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(dict(mapping), indent=2))
+        return
+    width = max(map(len, mapping))
+    _print_lines(f"{name:{width}}  {value}" for name, value in mapping.items())
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"chuk-artifacts: {' '.join(message.split())}", err=True)
+    sys.exit(1)

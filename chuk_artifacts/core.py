@@ -1,0 +1,104 @@
+"""What a store and the views of it share: settings, clock, storage, catalog, threads. It knows no verb."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn, TypeVar
+
+from chuk_artifacts.catalog import Catalog, open_catalog
+from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.fork import watch
+from chuk_artifacts.settings import Settings
+from chuk_artifacts.storage import Storage, open_storage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Core:
+    """The open backends of a store. After :meth:`close` it has no attributes, and asking for one raises.
+
+    It pickles as its settings without what is secret, and opens backends of its own on the other side.
+
+    Args:
+        settings: what to open.
+        clock: returns the present in seconds since the epoch.
+
+    Attributes:
+        settings: the same.
+        clock: the same.
+        storage: where the bytes are.
+        catalog: where the records are.
+
+    """
+
+    settings: Settings
+    clock: Callable[[], float]
+    storage: Storage
+    catalog: Catalog
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        """Open the backends."""
+        self.settings = settings
+        self.clock = clock
+        self.storage = open_storage(settings)
+        self.catalog = open_catalog(settings)
+        self._starting = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
+        watch(self)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raise, because only a closed core misses an attribute."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ArtifactStoreError("store is closed")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as settings and clock."""
+        return Core, (self.settings, self.clock)
+
+    def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
+        """Call *function* with each value, side by side where that is worth it.
+
+        All calls end before this does. Then the first error, in the order of the values, is raised.
+        """
+        if len(values) < 2 or self.storage.parallel < 2:  # noqa: PLR2004 - one is not side by side
+            return [function(value) for value in values]
+        futures = [self._threads().submit(function, value) for value in values]
+        for future in futures:
+            future.exception()
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """Close what is open; harmless the second time."""
+        pool = self.__dict__.get("_pool")
+        if pool is not None:
+            pool.shutdown()
+        finalizer = self.__dict__.get("_finalizer")
+        self.__dict__.clear()
+        if finalizer is not None:
+            finalizer()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._starting:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
+            return self._pool
+
+    def before_fork(self) -> None:
+        """Do nothing: the threads hold nothing that the child needs."""
+
+    def after_fork(self, *, child: bool) -> None:
+        """Forget the threads in a *child*, which has none of them."""
+        if child and "_pool" in self.__dict__:
+            self._pool = None
+            self._starting = threading.Lock()
+
+
+def _close(storage: Storage, catalog: Catalog) -> None:
+    storage.close()
+    catalog.close()

@@ -1,0 +1,117 @@
+"""A checked order to store something: all that is known before the first byte is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from chuk_artifacts import arguments, grid
+from chuk_artifacts.models import ArtifactMetadata, timestamp
+from chuk_artifacts.source import Stream, source
+
+
+@attrs.define(kw_only=True)
+class Draft:
+    """What becomes an artifact once its bytes are written.
+
+    Attributes:
+        data: the bytes, or what reads them.
+        key: where they go.
+        artifact_id: the new artifact.
+        session_id: its session.
+        sandbox_id: its namespace.
+        mime: its media type.
+        summary: its description.
+        meta: the user's own JSON object.
+        filename: its name, or None.
+        user_id: whose session it is, or None.
+        ttl: how long it lives in seconds; None is as long as its session says.
+
+    """
+
+    data: bytes | Stream
+    key: str
+    artifact_id: str
+    session_id: str
+    sandbox_id: str
+    mime: str
+    summary: str
+    meta: dict[str, Any]
+    filename: str | None
+    user_id: str | None
+    ttl: float | None
+
+    def record(
+        self,
+        size: int,
+        sha256: str,
+        *,
+        now: float,
+        session_ttl: float | None,
+        storage_provider: str,
+        session_provider: str,
+    ) -> ArtifactMetadata:
+        """Return the record of the artifact, stored *now* (seconds since the epoch) with *size* bytes.
+
+        Without a ttl of its own it gets *session_ttl*, that of a new session.
+        """
+        stored_at = timestamp(now)
+        ttl = session_ttl if self.ttl is None else self.ttl
+        return ArtifactMetadata(
+            artifact_id=self.artifact_id,
+            session_id=self.session_id,
+            sandbox_id=self.sandbox_id,
+            key=self.key,
+            mime=self.mime,
+            summary=self.summary,
+            meta=self.meta,
+            filename=self.filename,
+            bytes=size,
+            sha256=sha256,
+            stored_at=stored_at,
+            updated_at=stored_at,
+            expires_at=None if ttl is None else timestamp(now + ttl),
+            ttl=ttl,
+            revision=1,
+            storage_provider=storage_provider,
+            session_provider=session_provider,
+        )
+
+
+def draft(
+    sandbox_id: str,
+    session_id: str,
+    *,
+    data: Any,
+    now: float,
+    mime: Any = None,
+    summary: Any = "",
+    meta: Mapping[str, Any] | None = None,
+    filename: Any = None,
+    user_id: Any = None,
+    ttl: Any = None,
+    default_mime: str = arguments.OCTET_STREAM,
+) -> Draft:
+    """Check the arguments of ``ArtifactStore.store`` and return them in their stored form, under a new id.
+
+    Raises:
+        InvalidInputError: one of them is wrong.
+
+    """
+    filename = arguments.check_filename(filename)
+    artifact_id = grid.new_artifact_id(sandbox_id, session_id)
+    return Draft(
+        data=source(data),
+        key=grid.canonical_prefix(sandbox_id, session_id) + artifact_id,
+        artifact_id=artifact_id,
+        session_id=session_id,
+        sandbox_id=sandbox_id,
+        mime=arguments.check_mime(mime, filename, default_mime),
+        summary=arguments.check_text("summary", summary),
+        meta=arguments.check_meta("meta", meta),
+        filename=filename,
+        user_id=arguments.check_text_or_none("user_id", user_id),
+        ttl=arguments.check_ttl("ttl", ttl, now),
+    )

@@ -1,0 +1,93 @@
+"""The exception tree, and the one way in which a driver's errors become ours.
+
+Each class has one layer that raises it::
+
+    ArtifactStoreError
+    ├── ArtifactNotFoundError (also FileNotFoundError)
+    │   └── ArtifactExpiredError
+    ├── ArtifactCorruptedError
+    ├── AccessDeniedError (also PermissionError)
+    ├── InvalidInputError (also ValueError)
+    │   └── GridError
+    ├── ConflictError
+    ├── ProviderError
+    └── SessionError
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+class ArtifactStoreError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class ArtifactNotFoundError(ArtifactStoreError, FileNotFoundError):
+    """No such artifact: unknown, malformed, deleted, or of another sandbox or session."""
+
+
+class ArtifactExpiredError(ArtifactNotFoundError):
+    """The artifact was there, and its time to live is over."""
+
+
+class ArtifactCorruptedError(ArtifactStoreError):
+    """The stored bytes do not match their record's length or SHA-256."""
+
+
+class AccessDeniedError(ArtifactStoreError, PermissionError):
+    """The operation would cross a session boundary, or is not one of a bound store."""
+
+
+class InvalidInputError(ArtifactStoreError, ValueError):
+    """An argument is wrong; nothing was written."""
+
+
+class GridError(InvalidInputError):
+    """An id or key does not fit the grid layout ``grid/{sandbox}/{session}/{artifact}``."""
+
+
+class ConflictError(ArtifactStoreError):
+    """Somebody else changed the artifact first."""
+
+
+class ProviderError(ArtifactStoreError):
+    """The storage of the bytes is unreachable, refuses, or is out of space."""
+
+
+class SessionError(ArtifactStoreError):
+    """The catalog of records and sessions is unreachable, or refuses."""
+
+
+@attrs.frozen
+class ErrorMap:
+    """A context manager that raises a driver's errors as one of ours, chained.
+
+    It holds no state between entry and exit, so that one instance serves all threads.
+
+    Args:
+        drivers: the exception classes of the driver.
+        target: what they become.
+        subject: what the message begins with, such as ``"the catalog"``.
+        passing: subclasses of *drivers* that mean something to the caller and pass unchanged.
+
+    """
+
+    drivers: tuple[type[Exception], ...]
+    target: type[ArtifactStoreError]
+    subject: str
+    passing: tuple[type[Exception], ...] = ()
+
+    def __enter__(self) -> None:
+        """Do nothing: all is in the exit."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Raise *target* from a driver's error, let everything else pass."""
+        if (
+            error is None
+            or not isinstance(error, self.drivers)
+            or isinstance(error, (ArtifactStoreError, *self.passing))
+        ):
+            return
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise self.target(f"{self.subject}: {reason or type(error).__name__}") from error

@@ -1,0 +1,68 @@
+"""Fork safety: what must not be half-changed while the process forks, and what a child must not inherit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from typing import Protocol
+
+
+class Forkable(Protocol):
+    """Something that the process may fork around."""
+
+    def before_fork(self) -> None:
+        """Come to rest: take the locks, so that no other thread is half-way through a change."""
+        ...
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on: give the locks back, and in the *child* forget what can't be shared with the parent."""
+        ...
+
+
+class Lockable:
+    """A :class:`Forkable` with one lock and nothing to forget."""
+
+    def __init__(self) -> None:
+        """Make the lock and register."""
+        self._lock = threading.Lock()
+        watch(self)
+
+    def before_fork(self) -> None:
+        """Take the lock."""
+        self._lock.acquire()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Give the lock back."""
+        self._lock.release()
+
+
+_one_at_a_time = threading.Lock()
+_watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_held: list[Forkable] = []
+
+
+def watch(forkable: Forkable) -> None:
+    """Tell *forkable* of every fork, as long as it lives."""
+    _watched.add(forkable)
+
+
+def _before() -> None:
+    _one_at_a_time.acquire()
+    _held.extend(_watched)
+    for forkable in _held:
+        forkable.before_fork()
+
+
+def _after(*, child: bool) -> None:
+    for forkable in _held:
+        forkable.after_fork(child=child)
+    _held.clear()
+    _one_at_a_time.release()
+
+
+with contextlib.suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(
+        before=_before, after_in_parent=lambda: _after(child=False), after_in_child=lambda: _after(child=True)
+    )

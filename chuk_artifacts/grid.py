@@ -1,0 +1,166 @@
+"""The grid layout ``grid/{sandbox}/{session}/{artifact}[~{revision}]``: pure functions on ids and keys."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from typing import Any
+
+from chuk_artifacts.errors import GridError
+from chuk_artifacts.models import GridKey
+
+ROOT = "grid"
+_MAX_ID_BYTES = 255
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
+_ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+_LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~(?P<revision>[1-9][0-9]{0,17}))?").fullmatch
+
+
+def _check_id(kind: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise GridError(f"{kind} must be a str, not {type(value).__name__}")
+    return _checked(kind, value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked(kind: str, value: str) -> str:
+    if value in {"", ".", ".."}:
+        raise GridError(f"{kind} must not be {value!r}")
+    if _FORBIDDEN.search(value):
+        raise GridError(f"{kind} must not hold '/', a backslash or a control character: {value!r}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise GridError(f"{kind} is not valid Unicode: {value!r}") from None
+    if size > _MAX_ID_BYTES:
+        raise GridError(f"{kind} is longer than {_MAX_ID_BYTES} bytes of UTF-8: {size}")
+    return value
+
+
+def check_session_id(session_id: Any) -> str:
+    """Return *session_id*, or raise :class:`GridError` when no session can be called that."""
+    return _check_id("session_id", session_id)
+
+
+def check_sandbox_id(sandbox_id: Any) -> str:
+    """Return *sandbox_id*, or raise :class:`GridError` when no sandbox can be called that."""
+    return _check_id("sandbox_id", sandbox_id)
+
+
+def canonical_prefix(sandbox_id: str, session_id: str) -> str:
+    """Return the prefix of all keys of a session, with its last slash.
+
+    Args:
+        sandbox_id: the namespace.
+        session_id: the session in it.
+
+    Returns:
+        ``grid/{sandbox_id}/{session_id}/``
+
+    Raises:
+        GridError: an id is empty, ``.`` or ``..``, longer than 255 bytes of UTF-8, or holds ``/``, a backslash or
+            a control character.
+
+    """
+    return _prefix(check_sandbox_id(sandbox_id), check_session_id(session_id))
+
+
+@functools.lru_cache(maxsize=4096)
+def _prefix(sandbox_id: str, session_id: str) -> str:
+    return f"{ROOT}/{sandbox_id}/{session_id}/"
+
+
+def sandbox_prefix(sandbox_id: str) -> str:
+    """Return the prefix of all keys of a sandbox, ``grid/{sandbox_id}/``; raises :class:`GridError` for a bad id."""
+    return f"{ROOT}/{check_sandbox_id(sandbox_id)}/"
+
+
+def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: int = 1) -> str:
+    """Return the key of an artifact's bytes.
+
+    Args:
+        sandbox_id: the namespace.
+        session_id: the session in it.
+        artifact_id: the artifact in that.
+        revision: 1 for the first bytes of the artifact, more for later ones.
+
+    Returns:
+        ``grid/{sandbox_id}/{session_id}/{artifact_id}``, after the first revision with ``~{revision}``.
+
+    Raises:
+        GridError: an id is one that :func:`canonical_prefix` refuses, the artifact's holds ``~``, or the revision
+            is below 1.
+
+    """
+    prefix = canonical_prefix(sandbox_id, session_id)
+    if "~" in _check_id("artifact_id", artifact_id):
+        raise GridError(f"artifact_id must not hold '~': {artifact_id!r}")
+    if revision == 1:
+        return prefix + artifact_id
+    if revision < 1:
+        raise GridError(f"revision must be at least 1: {revision}")
+    return f"{prefix}{artifact_id}~{revision}"
+
+
+def parse(key: str) -> GridKey | None:
+    """Return the parts of *key*, or None when it is no grid key."""
+    try:
+        return validate_grid_key(key)
+    except GridError:
+        return None
+
+
+def is_valid_grid_key(key: str) -> bool:
+    """Say whether *key* is a grid key."""
+    return parse(key) is not None
+
+
+def validate_grid_key(key: str) -> GridKey:
+    """Return the parts of *key*.
+
+    Args:
+        key: such as ``grid/{sandbox_id}/{session_id}/{artifact_id}``.
+
+    Returns:
+        its sandbox, session, artifact and revision.
+
+    Raises:
+        GridError: it is no str, has another number of levels, does not begin with ``grid/``, or one of its ids is
+            not allowed.
+
+    """
+    if not isinstance(key, str):
+        raise GridError(f"a grid key must be a str, not {type(key).__name__}")
+    parts = key.split("/")
+    last = _LAST_PART(parts[-1])
+    if len(parts) != 4 or parts[0] != ROOT or last is None:  # noqa: PLR2004 - the four levels of the layout
+        raise GridError(f"not of the form grid/{{sandbox}}/{{session}}/{{artifact}}: {key!r}")
+    return GridKey(
+        sandbox_id=check_sandbox_id(parts[1]),
+        session_id=check_session_id(parts[2]),
+        artifact_id=_check_id("artifact_id", last["artifact"]),
+        revision=int(last["revision"] or 1),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def slot_tag(sandbox_id: str, session_id: str) -> str:
+    """Return the 8 hexadecimal digits that begin the id of each artifact of a session."""
+    return hashlib.sha256(f"{sandbox_id}/{session_id}".encode()).hexdigest()[:8]
+
+
+def new_artifact_id(sandbox_id: str, session_id: str) -> str:
+    """Return a fresh artifact id: 8 digits of the session's digest, 24 of the operating system's randomness."""
+    return slot_tag(sandbox_id, session_id) + os.urandom(12).hex()
+
+
+def new_session_id() -> str:
+    """Return a fresh session id."""
+    return f"session-{os.urandom(16).hex()}"
+
+
+def is_artifact_id(artifact_id: Any) -> bool:
+    """Say whether *artifact_id* has the form of the ids that :func:`new_artifact_id` makes."""
+    return isinstance(artifact_id, str) and _ARTIFACT_ID(artifact_id) is not None

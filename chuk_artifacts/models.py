@@ -1,0 +1,211 @@
+"""The values of the public surface: frozen, and mappings of their own fields."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self
+
+import attrs
+
+_decode = json.JSONDecoder().decode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def timestamp(seconds: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in UTC, with offset and microseconds.
+
+    All are of one length and compare as text like the moments they name.
+    """
+    second, microsecond = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microsecond:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=16)  # the present second and the one of the expiry are asked for again and again
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
+
+
+def seconds_of(moment: str) -> float:
+    """Return an ISO 8601 timestamp with offset as seconds since the epoch."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def is_over(moment: str | None, now: float) -> bool:
+    """Say whether *moment* has come by *now* (seconds since the epoch); None never comes."""
+    return moment is not None and datetime.fromisoformat(moment).timestamp() <= now
+
+
+@functools.cache
+def _public(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
+
+
+@functools.cache
+def _all(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind))
+
+
+class Fields(Mapping[str, Any]):
+    """A mapping of the public fields of an attrs class, in their order."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of the field *name*."""
+        if name not in _public(type(self)):
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the fields."""
+        return iter(_public(type(self)))
+
+    def __len__(self) -> int:
+        """Count the fields."""
+        return len(_public(type(self)))
+
+    def to_json(self) -> str:
+        """Return all fields, the internal ones too, as a JSON object."""
+        return _encode({name: getattr(self, name) for name in _all(type(self))})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the value whose :meth:`to_json` is *text*."""
+        return cls(**_decode(text))
+
+
+class Superseded(NamedTuple):
+    """Bytes that an update took the place of, kept for those who still read them."""
+
+    key: str
+    until: str
+    bytes: int
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class ArtifactMetadata(Fields):
+    """What is known of one artifact; frozen, and a JSON-serialisable mapping.
+
+    Attributes:
+        artifact_id: 32 hexadecimal digits.
+        session_id: the session it belongs to.
+        sandbox_id: the namespace of that session.
+        key: where its bytes are: ``grid/{sandbox}/{session}/{artifact}``, later revisions with ``~{n}``.
+        mime: its media type (RFC 9110 section 8.3.1).
+        summary: a description for people.
+        meta: a JSON object of the user's own.
+        filename: its name, folders and all, or None.
+        bytes: length in bytes.
+        sha256: SHA-256 of its bytes, 64 hexadecimal digits.
+        stored_at: when it was first stored (ISO 8601, UTC).
+        updated_at: when it was last changed (ISO 8601, UTC).
+        expires_at: when it expires (ISO 8601, UTC), or None for never.
+        ttl: its time to live in seconds, or None for ever.
+        revision: 1, and one more with every change.
+        storage_provider: which provider holds its bytes.
+        session_provider: which provider holds this record.
+        superseded: internal, no item of the mapping: earlier bytes that are still kept, oldest first.
+
+    """
+
+    artifact_id: str
+    session_id: str
+    sandbox_id: str
+    key: str
+    mime: str
+    summary: str
+    meta: dict[str, Any]
+    filename: str | None
+    bytes: int
+    sha256: str
+    stored_at: str
+    updated_at: str
+    expires_at: str | None
+    ttl: float | None
+    revision: int
+    storage_provider: str
+    session_provider: str
+    superseded: tuple[Superseded, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the record whose :meth:`to_json` is *text*."""
+        fields = _decode(text)
+        fields["superseded"] = tuple(Superseded(*item) for item in fields["superseded"])
+        return cls(**fields)
+
+    @property
+    def due(self) -> str | None:
+        """When cleanup has something to do here (ISO 8601, UTC), or None for never."""
+        if not self.superseded:
+            return self.expires_at
+        first = min(earlier.until for earlier in self.superseded)
+        return first if self.expires_at is None else min(first, self.expires_at)
+
+    @property
+    def keys_of_bytes(self) -> list[str]:
+        """Every key that holds bytes of this artifact: the current one and those before."""
+        return [self.key, *(earlier.key for earlier in self.superseded)]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class SessionInfo(Fields):
+    """What is known of one session; frozen, and a JSON-serialisable mapping.
+
+    Attributes:
+        session_id: the session.
+        sandbox_id: its namespace.
+        user_id: whom it belongs to, or None.
+        created_at: when it began (ISO 8601, UTC).
+        expires_at: when it ends (ISO 8601, UTC), or None for never.
+        custom_metadata: a JSON object of the user's own.
+        ttl: internal, no item of the mapping: the time to live of artifacts that name none, in seconds, or None.
+
+    """
+
+    session_id: str
+    sandbox_id: str
+    user_id: str | None
+    created_at: str
+    expires_at: str | None
+    custom_metadata: dict[str, Any]
+    ttl: float | None = attrs.field(default=None, repr=False, metadata={"internal": True})
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class GridKey(Fields):
+    """The parts of a grid key.
+
+    Attributes:
+        sandbox_id: the first level under ``grid/``.
+        session_id: the second level.
+        artifact_id: the third level.
+        revision: 1, or the number after ``~``.
+
+    """
+
+    sandbox_id: str
+    session_id: str
+    artifact_id: str
+    revision: int = 1
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class CleanupReport(Fields):
+    """What a cleanup removed.
+
+    Attributes:
+        sessions: expired sessions.
+        artifacts: expired artifacts.
+        orphans: stored objects that no record pointed to, and files that a crash left half-written.
+        bytes: the length of all bytes removed.
+
+    """
+
+    sessions: int
+    artifacts: int
+    orphans: int
+    bytes: int

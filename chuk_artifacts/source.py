@@ -1,0 +1,140 @@
+"""What a user hands in as data: bytes, or a stream that is read once in bounded pieces and hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import TextIOBase
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+
+from chuk_artifacts.errors import ConflictError, InvalidInputError
+
+CHUNK_SIZE = 1024 * 1024
+
+
+@attrs.define
+class Stream:
+    """A stream of bytes of unknown length; iterating over it reads it, and counts and hashes what comes.
+
+    An exception of what is read passes through as it is.
+
+    Attributes:
+        begin: returns an iterator over the bytes, the second time from the start.
+        rewindable: whether there is a second time.
+        size: how many bytes the last iteration has read so far.
+
+    """
+
+    begin: Callable[[], Iterator[bytes]]
+    rewindable: bool
+    size: int = 0
+    _hash: Any = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what the last iteration has read so far, in hexadecimal digits."""
+        digest: str = self._hash.hexdigest()
+        return digest
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Read the stream; the second time from its start again, where it can be had again.
+
+        Raises:
+            ConflictError: it is wanted a second time and can't be rewound.
+            InvalidInputError: what it gives is not bytes.
+
+        """
+        if self._hash is not None and not self.rewindable:
+            raise ConflictError("another change came first, and the data is a stream that can't be read twice")
+        self.size, self._hash = 0, hashlib.sha256()
+        for chunk in self.begin():
+            self.size += len(chunk)
+            self._hash.update(chunk)
+            yield chunk
+
+
+def source(data: Any) -> bytes | Stream:
+    """Return *data* as bytes, or as a stream that reads it.
+
+    Args:
+        data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes.
+
+    Returns:
+        bytes, where they are in memory already; otherwise a stream that has not been read yet.
+
+    Raises:
+        InvalidInputError: *data* is something else, a text, or a path of no readable file.
+
+    """
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        raise InvalidInputError("data is a str: use write_file to store text, or a pathlib.Path to store a file")
+    if isinstance(data, os.PathLike):
+        return _from_path(Path(data))
+    if hasattr(data, "read"):
+        return _from_file(data)
+    try:
+        return memoryview(data).tobytes()
+    except TypeError:
+        pass
+    if isinstance(data, Iterable) and not isinstance(data, Mapping):
+        return Stream(lambda: map(_as_bytes, data), rewindable=not isinstance(data, Iterator))
+    raise InvalidInputError(
+        f"data must be bytes-like, a path, a binary file or an iterable of bytes, not {type(data).__name__}"
+    )
+
+
+def _from_path(path: Path) -> Stream:
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "does not exist"
+        raise InvalidInputError(f"data: {str(path)!r} {problem}")
+    if not os.access(path, os.R_OK):
+        raise InvalidInputError(f"data: {str(path)!r} is not readable")
+
+    def begin() -> Iterator[bytes]:
+        with path.open("rb") as file:
+            yield from _pieces(file)
+
+    return Stream(begin, rewindable=True)
+
+
+def _from_file(file: BinaryIO) -> Stream:
+    if isinstance(file, TextIOBase):
+        raise InvalidInputError("data is a text file: open it in binary mode ('rb')")
+    start = _position(file)
+
+    def begin() -> Iterator[bytes]:
+        if start is not None:
+            file.seek(start)
+        return _pieces(file)
+
+    return Stream(begin, rewindable=start is not None)
+
+
+def _position(file: BinaryIO) -> int | None:
+    """Return where a seekable file stands; None when it is not seekable."""
+    try:
+        return file.tell() if file.seekable() else None
+    except (AttributeError, OSError):
+        return None
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK_SIZE):
+        yield _as_bytes(chunk)
+
+
+def _as_bytes(chunk: Any) -> bytes:
+    if isinstance(chunk, bytes):
+        return chunk
+    if not isinstance(chunk, str):
+        try:
+            return memoryview(chunk).tobytes()
+        except TypeError:
+            pass
+    raise InvalidInputError(f"data must give bytes, and gave {type(chunk).__name__}")

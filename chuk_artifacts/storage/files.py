@@ -1,0 +1,134 @@
+"""Storage on an fsspec filesystem, by nothing but fsspec's own verbs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from chuk_artifacts.errors import ErrorMap, ProviderError
+from chuk_artifacts.source import Stream
+from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, StoredObject
+
+_PARALLEL_FILES = 8
+
+
+class FileStorage:
+    """Bytes as files of an fsspec filesystem whose paths are the keys.
+
+    Args:
+        fs: the filesystem. Its ``open(path, "wb", autocommit=False)`` must not show a file before ``commit()``.
+        provider: the name by which a user chose it.
+
+    """
+
+    blocks = True
+    parallel = _PARALLEL_FILES
+
+    def __init__(self, fs: Any, provider: str) -> None:
+        """See the class."""
+        self.provider = provider
+        self._fs = fs
+        subject = f"storage {provider!r}"
+        self._reading = ErrorMap((OSError,), ProviderError, subject, passing=(FileNotFoundError,))
+        self._writing = ErrorMap((OSError,), ProviderError, subject, passing=(FileExistsError,))
+
+    def put(self, key: str, data: bytes | Stream, *, exclusive: bool = False) -> tuple[int, str]:
+        """Write *data*, whole or not at all, and return its length and SHA-256."""
+        if isinstance(data, Stream):
+            self._put_stream(key, data, exclusive=exclusive)
+            return data.size, data.sha256
+        digest = hashlib.sha256(data).hexdigest()
+        self._put_bytes(key, data, "create" if exclusive else "overwrite")
+        return len(data), digest
+
+    def _put_bytes(self, key: str, data: bytes, mode: str) -> None:
+        try:
+            with self._writing:
+                self._fs.pipe_file(key, data, mode)
+        except FileExistsError:
+            raise ObjectExistsError(key) from None
+
+    def _put_stream(self, key: str, stream: Stream, *, exclusive: bool) -> None:
+        with self._writing:
+            file = self._fs.open(key, "xb" if exclusive else "wb", autocommit=False)
+        try:
+            for chunk in stream:
+                with self._writing:
+                    file.write(chunk)
+            self._commit(key, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.discard()
+            raise
+
+    def _commit(self, key: str, file: Any) -> None:
+        try:
+            with self._writing:
+                file.commit()
+                file.close()
+        except FileExistsError:
+            raise ObjectExistsError(key) from None
+
+    def get(self, key: str) -> bytes:
+        """Return all bytes."""
+        try:
+            with self._reading:
+                data: bytes = self._fs.cat_file(key)
+        except FileNotFoundError:
+            raise ObjectMissingError(key) from None
+        return data
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a seekable reader that fetches what is read."""
+        try:
+            with self._reading:
+                reader: BinaryIO = self._fs.open(key, "rb")
+        except FileNotFoundError:
+            raise ObjectMissingError(key) from None
+        return reader
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy bytes inside the filesystem."""
+        try:
+            with self._reading:
+                self._fs.cp_file(source, target)
+        except FileNotFoundError:
+            raise ObjectMissingError(source) from None
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove the bytes of *keys*."""
+        for key in keys:
+            with self._reading, contextlib.suppress(FileNotFoundError):
+                self._fs.rm_file(key)
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Iterate over all finished objects under *prefix*, folder by folder."""
+        folders = [prefix.rstrip("/")]
+        while folders:
+            for info in self._entries(folders.pop()):
+                if info["type"] == "directory":
+                    folders.append(info["name"])
+                else:
+                    yield StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])
+
+    def _entries(self, folder: str) -> list[dict[str, Any]]:
+        try:
+            with self._reading:
+                entries: list[dict[str, Any]] = self._fs.ls(folder, detail=True)
+        except FileNotFoundError:  # removed since its parent was listed, or never there
+            return []
+        return entries
+
+    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
+        """Remove nothing: an unfinished write of this filesystem leaves nothing."""
+        return iter(())
+
+    def check(self) -> None:
+        """Begin a write and discard it."""
+        with self._writing:
+            self._fs.open("check", "xb", autocommit=False).discard()
+
+    def close(self) -> None:
+        """Give back nothing: nothing is held."""

@@ -1,0 +1,1432 @@
+"""``ArtifactStore``: every verb, in the order of an artifact's life."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, TypeVar
+
+import attrs
+
+from chuk_artifacts import arguments, grid
+from chuk_artifacts.catalog import NOBODY, new_session, place
+from chuk_artifacts.cleanup import GRACE_SECONDS, clean, split_superseded
+from chuk_artifacts.core import Core
+from chuk_artifacts.draft import Draft, draft
+from chuk_artifacts.errors import (
+    AccessDeniedError,
+    ArtifactCorruptedError,
+    ArtifactExpiredError,
+    ArtifactNotFoundError,
+    ArtifactStoreError,
+    ConflictError,
+    InvalidInputError,
+    ProviderError,
+    SessionError,
+)
+from chuk_artifacts.models import (
+    ArtifactMetadata,
+    CleanupReport,
+    GridKey,
+    SessionInfo,
+    Superseded,
+    is_over,
+    seconds_of,
+    timestamp,
+)
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, resolve
+from chuk_artifacts.source import CHUNK_SIZE, Stream, source
+from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
+
+if TYPE_CHECKING:
+    from fsspec.callbacks import Callback
+
+T = TypeVar("T")
+
+_PAGE_SIZE = 1000
+_ATTEMPTS = 128
+_LONGEST_PAUSE_SECONDS = 0.05
+
+_log = logging.getLogger("chuk_artifacts")
+_log.addHandler(logging.NullHandler())
+
+
+class ArtifactStore:
+    """A store of files that belong to sessions.
+
+    Without arguments it keeps everything in memory. A store may be used from many threads, survives a fork, and pickles
+    as its settings; a memory store's copy in another process is empty.
+
+    Every verb raises :class:`ArtifactStoreError` ("store is closed") after :meth:`close`, :class:`ProviderError` when
+    the storage of the bytes fails and :class:`SessionError` when the catalog of the records fails; what it raises
+    beside these is listed with it. A bound store (see :meth:`session`) raises :class:`AccessDeniedError` for another
+    session and for verbs that concern the whole store, and knows no artifact of another session.
+
+    Args:
+        storage_provider: where the bytes are: ``memory`` (default) or ``filesystem`` (``fs``);
+            else ``ARTIFACT_PROVIDER``.
+        session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
+            else ``SESSION_PROVIDER``.
+        bucket: for bucket providers; the others ignore it.
+        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, in memory random.
+        fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
+        session_ttl_hours: how long a session lives, in hours, and what is stored in it by default; None for ever. Left
+            alone: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
+        max_retries: how often a driver repeats what failed.
+        max_connections: how many connections a driver keeps at most.
+        endpoint_url: for bucket providers; the others ignore it.
+        region: for bucket providers; the others ignore it.
+        redis_url: for the redis session provider; the others ignore it.
+        gateway_url: for signed URLs.
+        signing_key: for signed URLs.
+        storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
+        clock: returns the present in seconds since the epoch.
+
+    Raises:
+        InvalidInputError: a provider is unknown, or an argument is none that it can be.
+
+    Example:
+        >>> with ArtifactStore() as store:
+        ...     artifact_id = store.store(b"Hello, world!", filename="hello.txt", session_id="user_alice")
+        ...     store.retrieve(artifact_id)
+        b'Hello, world!'
+
+    """
+
+    def __init__(
+        self,
+        *,
+        storage_provider: str | None = None,
+        session_provider: str | None = None,
+        bucket: str | None = None,
+        sandbox_id: str | None = None,
+        fs_root: str | os.PathLike[str] | None = None,
+        session_ttl_hours: float | None = DEFAULT_SESSION_TTL_HOURS,
+        max_retries: int = 3,
+        max_connections: int = 32,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        redis_url: str | None = None,
+        gateway_url: str | None = None,
+        signing_key: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """See the class."""
+        settings = resolve(
+            storage_provider=storage_provider,
+            session_provider=session_provider,
+            sandbox_id=sandbox_id,
+            fs_root=fs_root,
+            session_ttl_hours=session_ttl_hours,
+            max_retries=max_retries,
+            max_connections=max_connections,
+            storage_options=storage_options,
+            now=clock(),
+        )
+        self._core = Core(settings, clock)
+        self._bound: str | None = None
+
+    def __enter__(self) -> Self:
+        """Return the store, which the end of the ``with`` block closes."""
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close the store."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Name providers, sandbox and session."""
+        try:
+            settings = self._core.settings
+        except ArtifactStoreError:
+            return "<ArtifactStore closed>"
+        session = "" if self._bound is None else f" session={self._bound!r}"
+        providers = f"{settings.storage_provider}+{settings.session_provider}"
+        return f"<ArtifactStore {providers} sandbox={settings.sandbox_id!r}{session}>"
+
+    # Store
+
+    def store(
+        self,
+        data: Any,
+        *,
+        mime: str | None = None,
+        summary: str = "",
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        ttl: float | None = None,
+    ) -> str:
+        """Store data as a new artifact.
+
+        Args:
+            data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes. A stream is read once,
+                in pieces.
+            mime: media type; None: guessed from *filename*, else ``application/octet-stream``.
+            summary: a description for people.
+            meta: a JSON object of your own.
+            filename: name, folders and all; not absolute, no ``..`` segment, at most 1,024 bytes.
+            session_id: the session it belongs to; None: a fresh one.
+            user_id: whose session it is, if the session has no user yet.
+            ttl: seconds to live; None: as long as its session's default.
+
+        Returns:
+            the artifact id.
+
+        Raises:
+            InvalidInputError: an argument is wrong; nothing was written. Whatever reading a stream raises passes
+                through, and leaves nothing behind.
+
+        """
+        order = self._draft(
+            self._new_scope(session_id),
+            data=data,
+            mime=mime,
+            summary=summary,
+            meta=meta,
+            filename=filename,
+            user_id=user_id,
+            ttl=ttl,
+        )
+        return self._store([order])[0]
+
+    def write_file(
+        self,
+        content: str | bytes,
+        *,
+        filename: str,
+        mime: str | None = None,
+        summary: str = "",
+        session_id: str | None = None,
+        user_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        encoding: str = "utf-8",
+        ttl: float | None = None,
+    ) -> str:
+        """Store a text, or bytes, under a filename.
+
+        Args:
+            content: the text.
+            filename: see :meth:`store`.
+            mime: media type; None: guessed from *filename*, else ``text/plain``.
+            summary: see :meth:`store`.
+            session_id: see :meth:`store`.
+            user_id: see :meth:`store`.
+            meta: see :meth:`store`.
+            encoding: how a str becomes bytes.
+            ttl: see :meth:`store`.
+
+        Returns:
+            the artifact id.
+
+        Raises:
+            InvalidInputError: an argument is wrong, or the encoding can't hold the text; nothing was written.
+
+        """
+        if filename is None:
+            raise InvalidInputError("filename must be given")
+        order = self._draft(
+            self._new_scope(session_id),
+            data=_encoded(content, encoding),
+            mime=mime,
+            summary=summary,
+            meta=meta,
+            filename=filename,
+            user_id=user_id,
+            ttl=ttl,
+            default_mime=arguments.PLAIN_TEXT,
+        )
+        return self._store([order])[0]
+
+    def store_batch(
+        self, items: Iterable[Mapping[str, Any]], session_id: str | None = None, ttl: float | None = None
+    ) -> list[str]:
+        """Store several artifacts, all of them or none.
+
+        Args:
+            items: mappings of the arguments of :meth:`store`.
+            session_id: the session of items that name none; None: one fresh session for these.
+            ttl: seconds to live of items that name none.
+
+        Returns:
+            the artifact ids, in the order of the items.
+
+        Raises:
+            InvalidInputError: an item is wrong; the message begins with its place in the batch; nothing was written.
+
+        """
+        scope = self._new_scope(session_id)
+        orders = []
+        for index, item in enumerate(items):
+            if not isinstance(item, Mapping):
+                raise InvalidInputError(f"items[{index}] must be a mapping, not {type(item).__name__}")
+            try:
+                orders.append(self._draft_of_item(item, scope, ttl))
+            except InvalidInputError as error:
+                raise type(error)(f"items[{index}]: {error}") from error
+        return self._store(orders) if orders else []
+
+    def _draft_of_item(self, item: Mapping[str, Any], session_id: str, ttl: float | None) -> Draft:
+        values = dict(item)
+        unknown = values.keys() - _STORE_ARGUMENTS
+        if unknown or "data" not in values:
+            problem = f"unknown argument {min(map(str, unknown))!r}" if unknown else "data is missing"
+            raise InvalidInputError(f"{problem}; known are {', '.join(sorted(_STORE_ARGUMENTS))}")
+        own_session = values.pop("session_id", None)
+        if values.get("ttl") is None:
+            values["ttl"] = ttl
+        return self._draft(session_id if own_session is None else self._scope(own_session), **values)
+
+    def _draft(self, session_id: str, **values: Any) -> Draft:
+        core = self._core
+        return draft(core.settings.sandbox_id, session_id, now=core.clock(), **values)
+
+    def _store(self, drafts: Sequence[Draft]) -> list[str]:
+        """Write the bytes, then the records; leave neither when one of them fails."""
+        core = self._core
+        try:
+            written = core.each(lambda order: core.storage.put(order.key, order.data), drafts)
+        except BaseException:
+            self._discard([order.key for order in drafts])
+            raise
+        now = core.clock()
+        records = [
+            order.record(
+                size,
+                sha256,
+                now=now,
+                session_ttl=core.settings.session_ttl,
+                storage_provider=core.storage.provider,
+                session_provider=core.catalog.provider,
+            )
+            for order, (size, sha256) in zip(drafts, written, strict=True)
+        ]
+        self._add(
+            records,
+            now,
+            inheriting={order.artifact_id for order in drafts if order.ttl is None},
+            user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
+        )
+        return [record.artifact_id for record in records]
+
+    def _add(
+        self,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        *,
+        inheriting: Collection[str] = (),
+        user_ids: Mapping[str, str] = NOBODY,
+    ) -> None:
+        """Write the records of bytes that were just written; when that fails, leave neither."""
+        catalog = self._core.catalog
+        try:
+            catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids)
+        except SessionError:
+            self._discard([record.key for record in records])
+            raise
+        except BaseException:  # interrupted, perhaps after the records were written
+            catalog.remove([record.artifact_id for record in records])
+            self._discard([record.key for record in records])
+            raise
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("store %s", ", ".join(record.artifact_id for record in records))
+
+    def _discard(self, keys: Sequence[str]) -> None:
+        """Remove bytes that nothing points to; what fails here is left to cleanup."""
+        try:
+            self._core.storage.delete(keys)
+        except ProviderError as error:
+            _log.debug("left for cleanup: %s: %s", keys, error)
+
+    # Read
+
+    def retrieve(self, artifact_id: str) -> bytes:
+        """Return the bytes of an artifact, verified against its record.
+
+        Args:
+            artifact_id: the artifact.
+
+        Returns:
+            all its bytes.
+
+        Raises:
+            ArtifactNotFoundError: there is no such artifact.
+            ArtifactExpiredError: its time to live is over.
+            ArtifactCorruptedError: the stored bytes are not those that were stored.
+
+        """
+        return self._bytes_of(self._live(artifact_id))
+
+    def read_file(self, artifact_id: str, *, encoding: str = "utf-8", as_text: bool = True) -> str | bytes:
+        """Return an artifact as text, or as bytes.
+
+        Args:
+            artifact_id: the artifact.
+            encoding: how the bytes become a str.
+            as_text: False returns the bytes.
+
+        Returns:
+            a str, or bytes when *as_text* is False.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ArtifactCorruptedError: see :meth:`retrieve`.
+            InvalidInputError: the bytes are not text of that encoding, or there is no such encoding.
+
+        """
+        if as_text:
+            _check_encoding(encoding)
+        data = self.retrieve(artifact_id)
+        if not as_text:
+            return data
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(
+                f"artifact {artifact_id} is not text in {encoding}: byte {error.start} is wrong; pass as_text=False"
+            ) from None
+
+    def open(self, artifact_id: str) -> BinaryIO:
+        """Return a seekable binary reader that fetches only what is read.
+
+        Args:
+            artifact_id: the artifact.
+
+        Returns:
+            a file object, to be closed by the caller. Its length is checked, its content is not.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ArtifactCorruptedError: the stored bytes have another length than those that were stored.
+
+        """
+        return self._open(self._live(artifact_id))
+
+    def stream(
+        self, artifact_id: str, *, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+    ) -> Iterator[bytes]:
+        """Return the bytes of an artifact, or a range of them, piece by piece.
+
+        Args:
+            artifact_id: the artifact.
+            start: the first byte, from 0.
+            end: the byte after the last; None: to the end.
+            chunk_size: length of a piece in bytes.
+
+        Returns:
+            an iterator of bytes. Over the whole artifact it verifies them, and raises
+            :class:`ArtifactCorruptedError` in place of the end when they are wrong.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
+
+        """
+        arguments.check_count("start", start, 0)
+        arguments.check_count("chunk_size", chunk_size, 1)
+        if end is not None:
+            arguments.check_count("end", end, start)
+        return self._chunks(self._live(artifact_id), start, end, chunk_size)
+
+    def download(self, artifact_id: str, path: str | os.PathLike[str], *, callback: Callback | None = None) -> Path:
+        """Write an artifact to a file, which appears whole and verified, or not at all.
+
+        Args:
+            artifact_id: the artifact.
+            path: the file; a folder takes the last segment of the artifact's filename, or its id.
+            callback: an fsspec ``Callback``, told the size and each piece in bytes.
+
+        Returns:
+            the path of the file.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ArtifactCorruptedError: see :meth:`retrieve`.
+            InvalidInputError: the folder of *path* does not exist.
+            OSError: the file can't be written.
+
+        """
+        record = self._live(artifact_id)
+        target = Path(path)
+        if target.is_dir():
+            target /= record.artifact_id if record.filename is None else arguments.last_segment(record.filename)
+        if not target.parent.is_dir():
+            raise InvalidInputError(f"path: the folder {str(target.parent)!r} does not exist")
+        if callback is not None:
+            callback.set_size(record.bytes)
+        part = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
+        try:
+            with part.open("xb") as file:
+                for chunk in self._chunks(record, 0, None, CHUNK_SIZE):
+                    file.write(chunk)
+                    if callback is not None:
+                        callback.relative_update(len(chunk))
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return target
+
+    def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
+        """Return the bytes of several artifacts, verified, in the order of the ids.
+
+        Args:
+            artifact_ids: the artifacts.
+
+        Returns:
+            the bytes of each.
+
+        Raises:
+            ArtifactNotFoundError: one of them does not exist.
+            ArtifactExpiredError: the time to live of one is over.
+            ArtifactCorruptedError: the stored bytes of one are not those that were stored.
+
+        """
+        return self._core.each(self._bytes_of, self._all_live(list(artifact_ids)))
+
+    def exists(self, artifact_id: str) -> bool:
+        """Say whether there is such an artifact, and it has not expired.
+
+        Args:
+            artifact_id: the artifact; a malformed id is that of none.
+
+        Returns:
+            whether :meth:`metadata` would return something.
+
+        """
+        try:
+            self._live(artifact_id)
+        except ArtifactNotFoundError:
+            return False
+        return True
+
+    def metadata(self, artifact_id: str) -> ArtifactMetadata:
+        """Return what is known of an artifact.
+
+        Args:
+            artifact_id: the artifact.
+
+        Returns:
+            its metadata, a copy.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+
+        """
+        return _public(self._live(artifact_id))
+
+    def _live(self, artifact_id: str) -> ArtifactMetadata:
+        """Return the record of an artifact that can be seen from here and has not expired."""
+        (record,) = self._all_live((artifact_id,))
+        return record
+
+    def _all_live(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata]:
+        core = self._core
+        now = core.clock()
+        records: list[ArtifactMetadata] = []
+        known = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
+        if len(known) < len(artifact_ids):
+            raise _not_found(next(one for one in artifact_ids if not grid.is_artifact_id(one)))
+        for artifact_id, record in zip(known, core.catalog.get(known), strict=True):
+            if record is None or self._bound not in {None, record.session_id}:
+                raise _not_found(artifact_id)
+            if is_over(record.expires_at, now):
+                raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
+            records.append(record)
+        return records
+
+    def _bytes_of(self, record: ArtifactMetadata) -> bytes:
+        record, data = self._with_bytes(record, self._core.storage.get)
+        if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
+            raise _corrupted(record)
+        return data
+
+    def _open(self, record: ArtifactMetadata) -> BinaryIO:
+        record, file = self._with_bytes(record, self._core.storage.open)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size != record.bytes:
+            file.close()
+            raise _corrupted(record)
+        return file
+
+    def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
+        stop = record.bytes if end is None else min(end, record.bytes)
+        digest = hashlib.sha256()
+        with self._open(record) as file:
+            file.seek(start)
+            position = start
+            while position < stop:
+                chunk = file.read(min(chunk_size, stop - position))
+                if not chunk:
+                    raise _corrupted(record)
+                position += len(chunk)
+                digest.update(chunk)
+                yield chunk
+        if start == 0 and stop == record.bytes and digest.hexdigest() != record.sha256:
+            raise _corrupted(record)
+
+    def _with_bytes(self, record: ArtifactMetadata, use: Callable[[str], T]) -> tuple[ArtifactMetadata, T]:
+        """Return ``use(key)`` of the bytes of *record*, or of its next revision when these are gone by then."""
+        while True:
+            try:
+                return record, use(record.key)
+            except ObjectMissingError:
+                latest = self._live(record.artifact_id)
+                if latest.key == record.key:
+                    raise ArtifactNotFoundError(
+                        f"artifact {record.artifact_id}: its bytes are gone from the storage"
+                    ) from None
+                record = latest
+
+    # Change
+
+    def update_metadata(
+        self,
+        artifact_id: str,
+        *,
+        summary: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        merge: bool = True,
+        filename: str | None = None,
+        mime: str | None = None,
+        if_revision: int | None = None,
+    ) -> ArtifactMetadata:
+        """Change the description of an artifact.
+
+        Args:
+            artifact_id: the artifact.
+            summary: a new summary; None: leave it.
+            meta: a JSON object; None: leave it.
+            merge: whether *meta* is merged, key by key, into the present one, or takes its place.
+            filename: a new filename; None: leave it.
+            mime: a new media type; None: leave it.
+            if_revision: change only this revision; None: whatever is the latest.
+
+        Returns:
+            the new metadata.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ConflictError: the artifact has another revision than *if_revision*, or is changed all the time.
+            InvalidInputError: an argument is wrong, or there is none to change anything.
+
+        """
+        changes = _changes(summary=summary, filename=filename, mime=mime)
+        addition = None if meta is None else arguments.check_meta("meta", meta)
+        if not changes and addition is None:
+            raise InvalidInputError("nothing to change: give one of summary, meta, filename, mime")
+
+        def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
+            if addition is None:
+                return changes
+            return {**changes, "meta": {**record.meta, **addition} if merge else addition}
+
+        return self._change(artifact_id, change, if_revision)
+
+    def update_file(
+        self,
+        artifact_id: str,
+        *,
+        data: Any = None,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        summary: str | None = None,
+        mime: str | None = None,
+        ttl: float | None = None,
+        if_revision: int | None = None,
+    ) -> ArtifactMetadata:
+        """Change the content of an artifact, its description, or both.
+
+        A reader sees the old file or the new one, whole. The bytes before stay for an hour, the last 16 of them, for
+        those who still read them.
+
+        Args:
+            artifact_id: the artifact.
+            data: new content, see :meth:`store`; None: leave it.
+            meta: a JSON object in the place of the present one; None: leave it.
+            filename: a new filename; None: leave it.
+            summary: a new summary; None: leave it.
+            mime: a new media type; None: leave it.
+            ttl: seconds to live from now on; None: leave the expiry.
+            if_revision: change only this revision; None: whatever is the latest.
+
+        Returns:
+            the new metadata.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ConflictError: the artifact has another revision than *if_revision*, is changed all the time, or was changed
+                while *data*, a stream that can't be read twice, was being written.
+            InvalidInputError: an argument is wrong, or there is none to change anything.
+
+        """
+        changes = _changes(summary=summary, filename=filename, mime=mime)
+        if meta is not None:
+            changes["meta"] = arguments.check_meta("meta", meta)
+        seconds = arguments.check_ttl("ttl", ttl, self._core.clock())
+        content = None if data is None else source(data)
+        if content is None and seconds is None and not changes:
+            raise InvalidInputError("nothing to change: give one of data, meta, filename, summary, mime, ttl")
+
+        def change(_: ArtifactMetadata, now: float) -> dict[str, Any]:
+            return changes if seconds is None else {**changes, "ttl": seconds, "expires_at": timestamp(now + seconds)}
+
+        if content is None:
+            return self._change(artifact_id, change, if_revision)
+        return self._change_content(artifact_id, content, change, if_revision)
+
+    def move_file(
+        self,
+        artifact_id: str,
+        *,
+        new_filename: str | None = None,
+        new_session_id: str | None = None,
+        new_meta: Mapping[str, Any] | None = None,
+    ) -> ArtifactMetadata:
+        """Rename an artifact; its id and its bytes stay.
+
+        Args:
+            artifact_id: the artifact.
+            new_filename: the new filename; None: leave it.
+            new_session_id: None, or the artifact's own session.
+            new_meta: a JSON object in the place of the present one; None: leave it.
+
+        Returns:
+            the new metadata.
+
+        Raises:
+            AccessDeniedError: *new_session_id* is another session.
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ConflictError: the artifact is changed all the time.
+            InvalidInputError: an argument is wrong, or there is none to change anything.
+
+        """
+        changes = _changes(filename=new_filename)
+        if new_meta is not None:
+            changes["meta"] = arguments.check_meta("new_meta", new_meta)
+        if not changes and new_session_id is None:
+            raise InvalidInputError("nothing to change: give one of new_filename, new_meta")
+
+        def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
+            _check_same_session(record, new_session_id)
+            return changes
+
+        return self._change(artifact_id, change)
+
+    def copy_file(
+        self,
+        artifact_id: str,
+        *,
+        new_filename: str | None = None,
+        target_session_id: str | None = None,
+        new_meta: Mapping[str, Any] | None = None,
+        summary: str | None = None,
+    ) -> str:
+        """Copy an artifact within its session; the storage copies the bytes by itself.
+
+        Args:
+            artifact_id: the artifact.
+            new_filename: filename of the copy; None: the same.
+            target_session_id: None, or the artifact's own session.
+            new_meta: a JSON object for the copy; None: the same.
+            summary: summary of the copy; None: the same.
+
+        Returns:
+            the id of the copy, which lives as many seconds from now as the artifact was given.
+
+        Raises:
+            AccessDeniedError: *target_session_id* is another session.
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            InvalidInputError: an argument is wrong.
+
+        """
+        changes = _changes(filename=new_filename, summary=summary)
+        if new_meta is not None:
+            changes["meta"] = arguments.check_meta("new_meta", new_meta)
+        record = self._live(artifact_id)
+        _check_same_session(record, target_session_id)
+        core = self._core
+        copy_id = grid.new_artifact_id(record.sandbox_id, record.session_id)
+        key = grid.artifact_key(record.sandbox_id, record.session_id, copy_id)
+        record, _ = self._with_bytes(record, lambda original: core.storage.copy(original, key))
+        now = core.clock()
+        expires_at = None if record.ttl is None else timestamp(now + record.ttl)
+        copy = attrs.evolve(
+            record,
+            artifact_id=copy_id,
+            key=key,
+            stored_at=timestamp(now),
+            updated_at=timestamp(now),
+            expires_at=expires_at,
+            revision=1,
+            superseded=(),
+            **changes,
+        )
+        self._add([copy], now)
+        return copy_id
+
+    def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
+        """Let an artifact live longer, and its session at least as long.
+
+        Args:
+            artifact_id: the artifact.
+            additional_seconds: seconds after its present expiry. One that never expires stays as it is.
+
+        Returns:
+            the new metadata.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ConflictError: the artifact is changed all the time.
+            InvalidInputError: *additional_seconds* is no finite number above 0, or reaches beyond the year 9999.
+
+        """
+        more = arguments.check_positive("additional_seconds", additional_seconds)
+
+        def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
+            if record.expires_at is None or record.ttl is None:
+                return {}
+            moment = arguments.check_moment("additional_seconds", seconds_of(record.expires_at) + more)
+            return {"expires_at": timestamp(moment), "ttl": record.ttl + more}
+
+        return self._change(artifact_id, change)
+
+    def _change(
+        self,
+        artifact_id: str,
+        change: Callable[[ArtifactMetadata, float], dict[str, Any]],
+        if_revision: int | None = None,
+    ) -> ArtifactMetadata:
+        """Replace a record by one with the fields that *change* returns, as the next revision."""
+        if if_revision is not None:
+            arguments.check_count("if_revision", if_revision, 1)
+        core = self._core
+        for attempt in range(_ATTEMPTS):
+            record = self._live(artifact_id)
+            if if_revision not in {None, record.revision}:
+                raise ConflictError(f"artifact {artifact_id} has revision {record.revision}, not {if_revision}")
+            now = core.clock()
+            fields = change(record, now)
+            if not fields:
+                return _public(record)
+            changed = attrs.evolve(record, revision=record.revision + 1, updated_at=timestamp(now), **fields)
+            if core.catalog.replace(changed, expected_revision=record.revision):
+                _log.debug("change %s to revision %d", artifact_id, changed.revision)
+                return _public(changed)
+            _pause(attempt)
+        raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
+
+    def _change_content(
+        self,
+        artifact_id: str,
+        content: bytes | Stream,
+        change: Callable[[ArtifactMetadata, float], dict[str, Any]],
+        if_revision: int | None,
+    ) -> ArtifactMetadata:
+        """Write new bytes under a key of their own, then let the record point to them."""
+        record = self._live(artifact_id)
+        if if_revision not in {None, record.revision}:
+            raise ConflictError(f"artifact {artifact_id} has revision {record.revision}, not {if_revision}")
+        key, size, sha256 = self._put_revision(record, content)
+        over: tuple[Superseded, ...] = ()
+
+        def change_with_bytes(record: ArtifactMetadata, now: float) -> dict[str, Any]:
+            nonlocal over
+            before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
+            kept, over = split_superseded(attrs.evolve(record, superseded=(*record.superseded, before)), now)
+            return {**change(record, now), "key": key, "bytes": size, "sha256": sha256, "superseded": kept}
+
+        try:
+            changed = self._change(artifact_id, change_with_bytes, if_revision)
+        except (ArtifactNotFoundError, ConflictError):  # after any other error the record may point to the bytes
+            self._discard([key])
+            raise
+        self._discard([earlier.key for earlier in over])
+        return changed
+
+    def _put_revision(self, record: ArtifactMetadata, content: bytes | Stream) -> tuple[str, int, str]:
+        """Write bytes under the first free key after the artifact's present one."""
+        parts = record.sandbox_id, record.session_id, record.artifact_id
+        for revision in range(record.revision + 1, record.revision + 1 + _ATTEMPTS):
+            key = grid.artifact_key(*parts, revision)
+            try:
+                return key, *self._core.storage.put(key, content, exclusive=True)
+            except ObjectExistsError:
+                continue
+        raise ConflictError(f"artifact {record.artifact_id} is being changed by {_ATTEMPTS} others")
+
+    # Delete
+
+    def delete(self, artifact_id: str) -> bool:
+        """Delete an artifact.
+
+        Args:
+            artifact_id: the artifact.
+
+        Returns:
+            False if there was nothing to delete, or it had expired.
+
+        """
+        return self.delete_batch([artifact_id]) == 1
+
+    def delete_batch(self, artifact_ids: Iterable[str]) -> int:
+        """Delete several artifacts.
+
+        Args:
+            artifact_ids: the artifacts.
+
+        Returns:
+            how many there were to delete.
+
+        """
+        core = self._core
+        ids = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
+        removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
+        self._delete_bytes(removed)
+        now = core.clock()
+        _log.debug("delete %s", ids)
+        return sum(not is_over(record.expires_at, now) for record in removed)
+
+    def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
+        core = self._core
+        core.each(core.storage.delete, [record.keys_of_bytes for record in records])
+
+    # List
+
+    def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session, ordered by filename and id.
+
+        Args:
+            session_id: the session; a bound store fills in its own. One that is unknown or expired has none.
+            limit: how many at most; None: all.
+
+        Returns:
+            their metadata.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        return self.list_files(session_id, limit=limit)
+
+    def list_files(
+        self, session_id: str | None = None, prefix: str = "", limit: int | None = None
+    ) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session whose filenames begin with a prefix, ordered by filename and id.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            prefix: any beginning of a filename.
+            limit: how many at most; None: all.
+
+        Returns:
+            their metadata.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        return list(
+            self._listing(
+                self._scope(session_id),
+                arguments.check_text("prefix", prefix),
+                arguments.check_limit(limit),
+                _PAGE_SIZE,
+            )
+        )
+
+    def get_directory_contents(
+        self, session_id: str | None = None, directory_prefix: str = "", limit: int | None = None
+    ) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session below a folder, at any depth, ordered by filename and id.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            directory_prefix: the folder, with or without its last slash; empty: all.
+            limit: how many at most; None: all.
+
+        Returns:
+            their metadata.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        folder = arguments.check_text("directory_prefix", directory_prefix).rstrip("/")
+        return self.list_files(session_id, f"{folder}/" if folder else "", limit)
+
+    def iter_session(
+        self, session_id: str | None = None, *, prefix: str = "", page_size: int = _PAGE_SIZE
+    ) -> Iterator[ArtifactMetadata]:
+        """Iterate over the artifacts of a session, ordered by filename and id, page by page.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            prefix: any beginning of a filename.
+            page_size: how many are read at a time.
+
+        Returns:
+            an iterator of their metadata. What is stored or deleted meanwhile may or may not be among them; nothing
+            else is missed or told twice.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        return self._listing(
+            self._scope(session_id),
+            arguments.check_text("prefix", prefix),
+            None,
+            arguments.check_count("page_size", page_size, 1),
+        )
+
+    def _listing(self, session_id: str, prefix: str, limit: int | None, page_size: int) -> Iterator[ArtifactMetadata]:
+        after: tuple[str, str] | None = None
+        remaining = limit
+        while remaining is None or remaining > 0:
+            core = self._core
+            wanted = page_size if remaining is None else min(remaining, page_size)
+            page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
+            yield from map(_public, page)
+            if len(page) < wanted:
+                return
+            after = place(page[-1])
+            remaining = None if remaining is None else remaining - len(page)
+
+    # Share
+
+    def presign(self, artifact_id: str, expires: float = 3600) -> str:
+        """Return a URL to download an artifact; not there yet: raises :class:`InvalidInputError`."""
+        self._not_yet("presign", artifact_id, expires)
+
+    def presign_short(self, artifact_id: str) -> str:
+        """Return a URL that works for 15 minutes; see :meth:`presign`."""
+        return self.presign(artifact_id, 900)
+
+    def presign_medium(self, artifact_id: str) -> str:
+        """Return a URL that works for an hour; see :meth:`presign`."""
+        return self.presign(artifact_id, 3600)
+
+    def presign_long(self, artifact_id: str) -> str:
+        """Return a URL that works for a day; see :meth:`presign`."""
+        return self.presign(artifact_id, 86400)
+
+    def presign_upload(
+        self,
+        session_id: str | None = None,
+        filename: str | None = None,
+        mime_type: str = arguments.OCTET_STREAM,
+        expires: float = 3600,
+    ) -> tuple[str, str]:
+        """Return a URL to upload to, and an artifact id; not there yet: raises :class:`InvalidInputError`."""
+        self._not_yet("presign_upload", session_id, filename, mime_type, expires)
+
+    def register_uploaded_artifact(
+        self,
+        artifact_id: str,
+        *,
+        mime: str,
+        summary: str,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        session_id: str | None = None,
+        ttl: float | None = None,
+    ) -> bool:
+        """Make an artifact of what was uploaded; not there yet: raises :class:`InvalidInputError`."""
+        self._not_yet("register_uploaded_artifact", artifact_id, mime, summary, meta, filename, session_id, ttl)
+
+    def presign_upload_and_register(
+        self,
+        *,
+        mime: str,
+        summary: str,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        session_id: str | None = None,
+        ttl: float | None = None,
+        expires: float = 3600,
+    ) -> tuple[str, str]:
+        """Return a URL to upload to, and the artifact's id; not there yet: raises :class:`InvalidInputError`."""
+        self._not_yet("presign_upload_and_register", mime, summary, meta, filename, session_id, ttl, expires)
+
+    def _not_yet(self, verb: str, *_: object) -> NoReturn:
+        provider = self._core.settings.storage_provider
+        raise InvalidInputError(f"{verb}: signed URLs of the {provider!r} provider are not there yet")
+
+    # Sessions
+
+    def session(self, session_id: str) -> Self:
+        """Return a view of this store that is bound to one session.
+
+        It is what an application hands to the handler of a request: the same verbs with *session_id* filled in, and
+        nothing of another session can be reached with it. Closing it closes the view alone.
+
+        Args:
+            session_id: the session; it need not exist yet.
+
+        Returns:
+            the bound store.
+
+        Raises:
+            InvalidInputError: no session can be called that.
+
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, _bound=self._scope(session_id))
+        return view
+
+    def create_session(
+        self,
+        user_id: str | None = None,
+        ttl_hours: float | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Create a session; one that a verb names is created by that.
+
+        Args:
+            user_id: whose it is.
+            ttl_hours: how long it lives, in hours, and what is stored in it by default; None: the store's default.
+            custom_metadata: a JSON object of your own.
+
+        Returns:
+            the session id.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        core = self._whole("create_session")
+        now = core.clock()
+        ttl = arguments.check_hours("ttl_hours", ttl_hours, now)
+        info = new_session(
+            grid.new_session_id(),
+            core.settings.sandbox_id,
+            now=now,
+            ttl=core.settings.session_ttl if ttl is None else ttl,
+            user_id=arguments.check_text_or_none("user_id", user_id),
+            custom_metadata=arguments.check_meta("custom_metadata", custom_metadata),
+        )
+        core.catalog.create_session(info)
+        _log.debug("create_session %s", info.session_id)
+        return info.session_id
+
+    def validate_session(self, session_id: str | None = None) -> bool:
+        """Say whether there is such a session, and it has not expired.
+
+        Args:
+            session_id: the session; a bound store fills in its own.
+
+        Returns:
+            whether :meth:`get_session_info` would return something.
+
+        Raises:
+            InvalidInputError: no session can be called that.
+
+        """
+        return self.get_session_info(session_id) is not None
+
+    def get_session_info(self, session_id: str | None = None) -> SessionInfo | None:
+        """Return what is known of a session.
+
+        Args:
+            session_id: the session; a bound store fills in its own.
+
+        Returns:
+            a copy of what is known, or None when there is no such session or it has expired.
+
+        Raises:
+            InvalidInputError: no session can be called that.
+
+        """
+        core = self._core
+        info = core.catalog.get_session(self._scope(session_id), core.clock())
+        if info is None:
+            return None
+        return attrs.evolve(info, custom_metadata=arguments.copy_json(info.custom_metadata))
+
+    def update_session_metadata(self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> bool:
+        """Merge metadata, key by key, into that of a session.
+
+        Args:
+            session_id: the session; a bound store fills in its own.
+            metadata: a JSON object.
+
+        Returns:
+            False when there is no such session, or it has expired.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        core = self._core
+        scope = self._scope(session_id)
+        if metadata is None:
+            raise InvalidInputError("metadata must be given")
+        addition = arguments.check_meta("metadata", metadata)
+        return core.catalog.update_session(scope, core.clock(), custom_metadata=addition)
+
+    def extend_session_ttl(self, session_id: str | None = None, additional_hours: float | None = None) -> bool:
+        """Let a session live longer, and what is stored in it later on.
+
+        Args:
+            session_id: the session; a bound store fills in its own.
+            additional_hours: hours after its present expiry. One that never expires stays as it is.
+
+        Returns:
+            False when there is no such session, or it has expired.
+
+        Raises:
+            InvalidInputError: an argument is wrong, or reaches beyond the year 9999.
+
+        """
+        core = self._core
+        scope = self._scope(session_id)
+        now = core.clock()
+        seconds = arguments.check_hours("additional_hours", additional_hours, now)
+        if seconds is None:
+            raise InvalidInputError("additional_hours must be given")
+        return core.catalog.update_session(scope, now, extend=seconds)
+
+    def delete_session(self, session_id: str | None = None) -> bool:
+        """Delete a session and its artifacts.
+
+        Args:
+            session_id: the session; a bound store fills in its own.
+
+        Returns:
+            False when there is no such session, or it has expired.
+
+        Raises:
+            InvalidInputError: no session can be called that.
+
+        """
+        core = self._core
+        scope = self._scope(session_id)
+        removed = core.catalog.remove_session(scope, core.clock())
+        if removed is None:
+            return False
+        self._delete_bytes(removed)
+        _log.debug("delete_session %s", scope)
+        return True
+
+    # House
+
+    def cleanup_expired_sessions(self) -> int:
+        """Remove expired sessions, expired artifacts and their bytes.
+
+        Returns:
+            how many sessions were removed.
+
+        """
+        return self.cleanup().sessions
+
+    def cleanup(self, *, orphans: bool = False) -> CleanupReport:
+        """Remove expired sessions, expired artifacts and their bytes.
+
+        Args:
+            orphans: whether to remove bytes without a record too, such as a crash leaves, when they are older than an
+                hour. This lists all bytes of the sandbox.
+
+        Returns:
+            how much was removed.
+
+        """
+        core = self._whole("cleanup")
+        report = clean(core.storage, core.catalog, core.settings.sandbox_id, core.clock(), orphans=orphans)
+        _log.debug("cleanup %r", report)
+        return report
+
+    def get_canonical_prefix(self, session_id: str | None = None) -> str:
+        """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.
+
+        Args:
+            session_id: the session; a bound store fills in its own.
+
+        Returns:
+            the prefix, with its last slash.
+
+        Raises:
+            InvalidInputError: no session can be called that.
+
+        """
+        return grid.canonical_prefix(self._core.settings.sandbox_id, self._scope(session_id))
+
+    def generate_artifact_key(self, session_id: str, artifact_id: str) -> str:
+        """Return the key of the first bytes of an artifact, ``grid/{sandbox}/{session}/{artifact}``.
+
+        Args:
+            session_id: its session.
+            artifact_id: the artifact.
+
+        Returns:
+            the key.
+
+        Raises:
+            GridError: one of them can't be an id.
+
+        """
+        return grid.artifact_key(self._core.settings.sandbox_id, self._scope(session_id), artifact_id)
+
+    def parse_grid_key(self, key: str) -> GridKey | None:
+        """Return the parts of a key, or None when it is none.
+
+        Args:
+            key: such as ``grid/{sandbox}/{session}/{artifact}``.
+
+        Returns:
+            its sandbox, session, artifact and revision.
+
+        """
+        self._core.settings  # noqa: B018 - raises when the store is closed
+        return grid.parse(key)
+
+    def get_session_prefix_pattern(self) -> str:
+        """Return the prefix of the keys of all sessions, ``grid/{sandbox}/``."""
+        return grid.sandbox_prefix(self._core.settings.sandbox_id)
+
+    def validate_configuration(self) -> dict[str, dict[str, str]]:
+        """Try the storage and the catalog.
+
+        Returns:
+            for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, of an
+            error, ``message``. An outage is told and not raised.
+
+        """
+        core = self._whole("validate_configuration")
+        return {"storage": _tried(core.storage), "session": _tried(core.catalog)}
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        core = self._whole("get_stats")
+        return {
+            "storage_provider": core.storage.provider,
+            "session_provider": core.catalog.provider,
+            "sandbox_id": core.settings.sandbox_id,
+            **core.catalog.stats(core.clock()),
+        }
+
+    def get_sandbox_info(self) -> dict[str, Any]:
+        """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
+        core = self._whole("get_sandbox_info")
+        ttl = core.settings.session_ttl
+        return {
+            "sandbox_id": core.settings.sandbox_id,
+            "session_prefix_pattern": self.get_session_prefix_pattern(),
+            "storage_provider": core.storage.provider,
+            "session_provider": core.catalog.provider,
+            "session_ttl_hours": None if ttl is None else ttl / 3600,
+        }
+
+    def close(self) -> None:
+        """Close the store and every view of it; of a bound store, the view alone. Harmless the second time."""
+        if self._bound is None:
+            self._core.close()
+        else:
+            self._core = Core.__new__(Core)
+
+    def _scope(self, session_id: str | None) -> str:
+        """Return the session a verb is about."""
+        bound = self._bound
+        self._core.settings  # noqa: B018 - raises when the store is closed
+        if session_id is None:
+            if bound is None:
+                raise InvalidInputError("session_id must be given")
+            return bound
+        grid.check_session_id(session_id)
+        if bound not in {None, session_id}:
+            raise AccessDeniedError("this store is bound to another session")
+        return session_id
+
+    def _new_scope(self, session_id: str | None) -> str:
+        """Return the session that something is stored in: a fresh one when none is given."""
+        if session_id is None and self._bound is None:
+            return grid.new_session_id()
+        return self._scope(session_id)
+
+    def _whole(self, verb: str) -> Core:
+        """Return what a verb that concerns the whole store works on."""
+        if self._bound is not None:
+            raise AccessDeniedError(f"{verb} concerns the whole store, and this one is bound to a session")
+        self._core.settings  # noqa: B018 - raises when the store is closed
+        return self._core
+
+
+_STORE_ARGUMENTS = {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"}
+
+
+def _changes(*, summary: Any = None, filename: Any = None, mime: Any = None) -> dict[str, Any]:
+    """Return the fields that are to change, checked."""
+    changes: dict[str, Any] = {}
+    if summary is not None:
+        changes["summary"] = arguments.check_text("summary", summary)
+    if filename is not None:
+        changes["filename"] = arguments.check_filename(filename)
+    if mime is not None:
+        changes["mime"] = arguments.check_mime(mime, None, arguments.OCTET_STREAM)
+    return changes
+
+
+def _check_same_session(record: ArtifactMetadata, session_id: str | None) -> None:
+    if session_id is not None and grid.check_session_id(session_id) != record.session_id:
+        raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
+
+
+def _public(record: ArtifactMetadata) -> ArtifactMetadata:
+    """Return a copy that a caller may change without changing the store."""
+    return attrs.evolve(record, meta=arguments.copy_json(record.meta))
+
+
+def _encoded(content: Any, encoding: Any) -> Any:
+    _check_encoding(encoding)
+    if not isinstance(content, str):
+        return content
+    try:
+        return content.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"content: {encoding} can't hold the character at {error.start}") from None
+
+
+def _check_encoding(encoding: Any) -> None:
+    try:
+        "".encode(encoding)
+    except (LookupError, TypeError):
+        raise InvalidInputError(f"encoding is not known: {encoding!r}") from None
+
+
+def _not_found(artifact_id: object) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(f"no artifact {artifact_id!r:.80}")
+
+
+def _corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:
+    return ArtifactCorruptedError(f"artifact {record.artifact_id}: the stored bytes do not match its record")
+
+
+def _pause(attempt: int) -> None:
+    """Give way to the others before the next attempt, a little longer each time."""
+    time.sleep(random.uniform(0, min(0.0005 * (attempt + 1), _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - no secret
+
+
+def _tried(backend: Any) -> dict[str, str]:
+    try:
+        backend.check()
+    except ArtifactStoreError as error:
+        return {"status": "error", "provider": backend.provider, "message": str(error)}
+    return {"status": "ok", "provider": backend.provider}
