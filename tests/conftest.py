@@ -18,6 +18,7 @@ class Clock:
         self.now = time.time()
 
     def __call__(self) -> float:
+        """Return the present."""
         return self.now
 
     def advance(self, seconds: float) -> None:

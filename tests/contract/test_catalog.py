@@ -1,0 +1,359 @@
+"""What every catalog does with records and sessions."""
+
+from __future__ import annotations
+
+import threading
+
+import attrs
+import pytest
+
+from chuk_artifacts.catalog import new_session, place
+from chuk_artifacts.errors import InvalidInputError
+from chuk_artifacts.models import ArtifactMetadata, Superseded, timestamp
+
+NOW = 1_800_000_000.0
+DAY = 86400.0
+
+
+def record(number=1, *, session_id="alice", filename=None, ttl=DAY, now=NOW, sandbox_id="box", **fields):
+    """Return a record."""
+    artifact_id = f"{number:032x}"
+    values = {
+        "artifact_id": artifact_id,
+        "session_id": session_id,
+        "sandbox_id": sandbox_id,
+        "key": f"grid/{sandbox_id}/{session_id}/{artifact_id}",
+        "mime": "text/plain",
+        "summary": "ü",
+        "meta": {"a": [1, None, {"b": "ü"}]},
+        "filename": filename,
+        "bytes": 5,
+        "sha256": "0" * 64,
+        "stored_at": timestamp(now),
+        "updated_at": timestamp(now),
+        "expires_at": None if ttl is None else timestamp(now + ttl),
+        "ttl": ttl,
+        "revision": 1,
+        "storage_provider": "memory",
+        "session_provider": "memory",
+    }
+    return ArtifactMetadata(**{**values, **fields})
+
+
+def page(catalog, session_id="alice", *, prefix="", after=None, limit=100, now=NOW):
+    """Return a page of a listing."""
+    return catalog.page(session_id, prefix=prefix, after=after, limit=limit, now=now)
+
+
+def ids(records):
+    """Return the numbers of records."""
+    return [int(one.artifact_id, 16) for one in records]
+
+
+def test_added_record_comes_back(catalog):
+    """A record comes back field by field, with what is internal to it."""
+    added = record(filename="docs/ä.txt", superseded=(Superseded("grid/box/alice/1", timestamp(NOW), 7),))
+    catalog.add([added], now=NOW)
+    assert catalog.get([added.artifact_id]) == [added]
+    (found,) = catalog.get([added.artifact_id])
+    assert found.superseded == added.superseded
+
+
+def test_get_keeps_order_and_tells_of_gaps(catalog):
+    """Get answers each id in its place, with None where there is no record; any number of ids."""
+    catalog.add([record(number) for number in range(1, 1201)], now=NOW)
+    wanted = [f"{number:032x}" for number in (*range(1200, 0, -1), 5000)]
+    found = catalog.get(wanted)
+    assert found[-1] is None
+    assert ids(found[:-1]) == list(range(1200, 0, -1))
+    assert catalog.get([]) == []
+
+
+def test_add_creates_the_session(catalog):
+    """The first record makes its session, which lives for the default time."""
+    catalog.add([record(ttl=60.0)], now=NOW, user_ids={"alice": "u1"})
+    info = catalog.get_session("alice", NOW)
+    assert info.user_id == "u1"
+    assert info.created_at == timestamp(NOW)
+    assert info.expires_at == timestamp(NOW + DAY)
+    assert info.sandbox_id == "box"
+
+
+def test_session_lives_as_long_as_its_longest_record(catalog):
+    """A record that lives longer prolongs its session; a shorter one does not cut it."""
+    catalog.add([record(1, ttl=3 * DAY), record(2, ttl=60.0)], now=NOW)
+    catalog.add([record(3, ttl=60.0)], now=NOW)
+    assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + 3 * DAY)
+    catalog.add([record(4, ttl=None)], now=NOW)
+    assert catalog.get_session("alice", NOW).expires_at is None
+
+
+def test_record_inherits_the_ttl_of_its_session(catalog):
+    """Of records in a session with a time to live of its own, the inheriting ones get that."""
+    catalog.create_session(new_session("alice", "box", now=NOW, ttl=3600.0))
+    catalog.add([record(1), record(2)], now=NOW + 10, inheriting={f"{1:032x}"})
+    first, second = catalog.get([f"{1:032x}", f"{2:032x}"])
+    assert (first.ttl, first.expires_at) == (3600.0, timestamp(NOW + 10 + 3600))
+    assert second.ttl == DAY
+
+
+def test_sessions_for_ever(open_catalog):
+    """Without a default time to live neither sessions nor records expire."""
+    catalog = open_catalog(ttl=None)
+    catalog.add([record(1, ttl=None)], now=NOW, inheriting={f"{1:032x}"})
+    assert catalog.get_session("alice", NOW + 1e9).expires_at is None
+    assert catalog.get([f"{1:032x}"])[0].expires_at is None
+    assert catalog.due(NOW + 1e9, 10) == []
+
+
+def test_owner_is_set_once(catalog):
+    """The first user named becomes the owner of a session, a later one does not."""
+    catalog.add([record(1)], now=NOW)
+    catalog.add([record(2)], now=NOW, user_ids={"alice": "u1"})
+    catalog.add([record(3)], now=NOW, user_ids={"alice": "u2"})
+    assert catalog.get_session("alice", NOW).user_id == "u1"
+
+
+def test_expired_session_begins_anew(catalog):
+    """A session id whose session is over may be used again, and the old records stay gone."""
+    catalog.add([record(1)], now=NOW, user_ids={"alice": "u1"})
+    later = NOW + DAY
+    assert catalog.get_session("alice", later) is None
+    catalog.add([record(2, now=later)], now=later)
+    info = catalog.get_session("alice", later)
+    assert (info.created_at, info.user_id) == (timestamp(later), None)
+    assert ids(page(catalog, now=later)) == [2]
+
+
+def test_replace_compares_the_revision(catalog):
+    """Replace changes the record only if it has the revision that is expected."""
+    catalog.add([record(1, filename="a")], now=NOW)
+    changed = record(1, filename="b", revision=2)
+    assert not catalog.replace(changed, expected_revision=7)
+    assert not catalog.replace(record(2, revision=2), expected_revision=1)
+    assert catalog.replace(changed, expected_revision=1)
+    assert not catalog.replace(changed, expected_revision=1)
+    assert catalog.get([changed.artifact_id]) == [changed]
+    assert ids(page(catalog, prefix="b")) == [1]
+    assert page(catalog, prefix="a") == []
+
+
+def test_replace_prolongs_the_session(catalog):
+    """A record that is made to live longer takes its session with it."""
+    catalog.add([record(1)], now=NOW)
+    catalog.replace(record(1, ttl=5 * DAY, revision=2), expected_revision=1)
+    assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + 5 * DAY)
+
+
+def test_one_of_many_replacements_wins(catalog):
+    """Of replacements of one revision at once, one succeeds."""
+    catalog.add([record(1)], now=NOW)
+    results = []
+
+    def replace(number):
+        barrier.wait()
+        results.append(catalog.replace(record(1, summary=str(number), revision=2), expected_revision=1))
+
+    barrier = threading.Barrier(8)
+    threads = [threading.Thread(target=replace, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [False] * 7 + [True]
+
+
+def test_remove(catalog):
+    """Remove returns the records that were there, and takes them out of every listing."""
+    catalog.add([record(number) for number in range(1, 1001)], now=NOW)
+    removed = catalog.remove([f"{number:032x}" for number in (*range(1, 1000), 7000)])
+    assert sorted(ids(removed)) == list(range(1, 1000))
+    assert ids(page(catalog)) == [1000]
+    assert catalog.remove([f"{1:032x}"]) == []
+    assert catalog.remove([]) == []
+    assert ids(catalog.due(NOW + DAY, 10)) == [1000]
+
+
+def test_remove_with_conditions(catalog):
+    """Remove spares records of another session, and such as are not expired, when it is told to."""
+    catalog.add([record(1), record(2, session_id="bob"), record(3, ttl=60.0)], now=NOW)
+    everything = [f"{number:032x}" for number in (1, 2, 3)]
+    assert ids(catalog.remove(everything, expired_at=NOW + 60)) == [3]
+    assert ids(catalog.remove(everything, session_id="bob")) == [2]
+    assert catalog.remove(everything, session_id="bob", expired_at=NOW) == []
+    assert ids(catalog.remove(everything)) == [1]
+
+
+def test_page_is_ordered(catalog):
+    """A listing is ordered by filename, in the order of code points, and then by id."""
+    names = ["b", None, "a/b", "a", "ä", "a", "z\U0001f600", "Z", "\uffff"]
+    catalog.add([record(number, filename=name) for number, name in enumerate(names, 1)], now=NOW)
+    listed = [(one.filename or "", one.artifact_id) for one in page(catalog)]
+    assert listed == sorted(listed)
+    assert len(listed) == len(names)
+
+
+def test_pages_go_on_where_they_ended(catalog):
+    """Pages of any size, one after the other, are the whole listing."""
+    catalog.add([record(number, filename=f"f{number % 3}") for number in range(1, 26)], now=NOW)
+    whole = page(catalog)
+    for size in (1, 2, 7, 25, 26):
+        collected, after = [], None
+        while part := page(catalog, after=after, limit=size):
+            collected += part
+            after = place(part[-1])
+        assert ids(collected) == ids(whole)
+
+
+def test_page_goes_on_behind_what_is_gone(catalog):
+    """A page begins behind its place even if the record of that place was removed meanwhile."""
+    catalog.add([record(number, filename=f"f{number}") for number in range(1, 6)], now=NOW)
+    after = place(page(catalog, limit=2)[-1])
+    catalog.remove([f"{2:032x}"])
+    assert ids(page(catalog, after=after)) == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("docs/", ["docs/a", "docs/b/c"]),
+        ("docs", ["docs/a", "docs/b/c", "docsify/x"]),
+        ("docs/b", ["docs/b/c"]),
+        ("d\u007f", []),
+        ("\U0010ffff", ["\U0010ffff", "\U0010ffff\U0010ffff/a"]),
+        ("\ud7ff", ["\ud7ff/a"]),
+        ("%", ["%/a"]),
+        ("_", []),
+        ("none", []),
+    ],
+)
+def test_page_by_prefix(catalog, prefix, expected):
+    """A prefix is taken as it is: every filename that begins with it, and no other."""
+    names = ["docs/a", "docs/b/c", "docsify/x", "DOCS/a", "%/a", "\ud7ff/a", "\U0010ffff", "\U0010ffff\U0010ffff/a"]
+    catalog.add([record(number, filename=name) for number, name in enumerate(names, 1)], now=NOW)
+    assert [one.filename for one in page(catalog, prefix=prefix)] == expected
+
+
+def test_expired_records_do_not_eat_the_limit(catalog):
+    """A page is as long as its limit although expired records stand between."""
+    catalog.add([record(number, ttl=60.0 if number % 2 else DAY) for number in range(1, 21)], now=NOW)
+    assert ids(page(catalog, limit=10, now=NOW + 60)) == list(range(2, 21, 2))
+
+
+def test_due(catalog):
+    """Due are the expired records and those with superseded bytes whose time is over, and no others."""
+    earlier = (Superseded("k", timestamp(NOW + 30), 1),)
+    catalog.add([record(1, ttl=60.0), record(2), record(3, superseded=earlier), record(4, ttl=None)], now=NOW)
+    assert catalog.due(NOW + 29, 10) == []
+    assert ids(catalog.due(NOW + 30, 10)) == [3]
+    assert sorted(ids(catalog.due(NOW + 60, 10))) == [1, 3]
+    assert ids(catalog.due(NOW + 60, 1)) == [3]
+    catalog.replace(attrs.evolve(record(3), superseded=()), expected_revision=1)
+    assert ids(catalog.due(NOW + 60, 10)) == [1]
+
+
+def test_expired_record_can_still_be_got(catalog):
+    """An expired record is there until it is removed, so that one can tell it from an unknown one."""
+    catalog.add([record(1, ttl=1.0)], now=NOW)
+    assert ids(catalog.get([f"{1:032x}"])) == [1]
+
+
+def test_create_and_get_session(catalog):
+    """A session comes back as it was created, until its time is over."""
+    info = new_session("s", "box", now=NOW, ttl=60.0, user_id="u", custom_metadata={"ü": [1]})
+    catalog.create_session(info)
+    assert catalog.get_session("s", NOW + 59) == info
+    assert catalog.get_session("s", NOW + 59).ttl == 60.0
+    assert catalog.get_session("s", NOW + 60) is None
+    assert catalog.get_session("none", NOW) is None
+
+
+def test_update_session(catalog):
+    """Metadata is merged; an extension counts from the present expiry and holds for later records."""
+    catalog.create_session(new_session("s", "box", now=NOW, ttl=60.0, custom_metadata={"a": 1, "b": 1}))
+    assert catalog.update_session("s", NOW, custom_metadata={"b": 2})
+    assert catalog.update_session("s", NOW, extend=40.0)
+    info = catalog.get_session("s", NOW)
+    assert info.custom_metadata == {"a": 1, "b": 2}
+    assert (info.expires_at, info.ttl) == (timestamp(NOW + 100), 100.0)
+    assert not catalog.update_session("none", NOW, extend=40.0)
+    assert not catalog.update_session("s", NOW + 100, extend=40.0)
+
+
+def test_session_can_not_outlive_time(catalog):
+    """An extension beyond the year 9999 is refused and changes nothing."""
+    info = new_session("s", "box", now=NOW, ttl=60.0)
+    catalog.create_session(info)
+    with pytest.raises(InvalidInputError):
+        catalog.update_session("s", NOW, extend=253402300799.0)
+    assert catalog.get_session("s", NOW) == info
+
+
+def test_remove_session(catalog):
+    """A removed session takes its records with it, and no others."""
+    catalog.add([record(1), record(2), record(3, session_id="bob")], now=NOW)
+    assert sorted(ids(catalog.remove_session("alice", NOW))) == [1, 2]
+    assert catalog.remove_session("alice", NOW) is None
+    assert catalog.get_session("alice", NOW) is None
+    assert page(catalog) == []
+    assert ids(page(catalog, "bob")) == [3]
+    assert catalog.remove_session("bob", NOW + DAY) is None
+
+
+def test_expire_sessions(catalog):
+    """Expired sessions are removed and counted, living ones stay."""
+    catalog.create_session(new_session("short", "box", now=NOW, ttl=60.0))
+    catalog.create_session(new_session("long", "box", now=NOW, ttl=None))
+    assert catalog.expire_sessions(NOW + 59) == 0
+    assert catalog.expire_sessions(NOW + 60) == 1
+    assert catalog.expire_sessions(NOW + 60) == 0
+    assert catalog.get_session("long", NOW) is not None
+
+
+def test_stats(catalog):
+    """Stats count what is unexpired."""
+    assert catalog.stats(NOW) == {"sessions": 0, "artifacts": 0, "bytes": 0}
+    catalog.add([record(1), record(2, ttl=60.0), record(3, session_id="bob")], now=NOW)
+    assert catalog.stats(NOW) == {"sessions": 2, "artifacts": 3, "bytes": 15}
+    assert catalog.stats(NOW + 60) == {"sessions": 2, "artifacts": 2, "bytes": 10}
+
+
+def test_sandboxes_do_not_see_each_other(open_catalog):
+    """Nothing of another sandbox is shown or changed, even with the id in hand."""
+    catalog, other = open_catalog("box"), open_catalog("other")
+    catalog.add([record(1, ttl=60.0)], now=NOW)
+    artifact_id = f"{1:032x}"
+    assert other.get([artifact_id]) == [None]
+    assert page(other) == []
+    assert other.get_session("alice", NOW) is None
+    assert not other.replace(record(1, revision=2, sandbox_id="other"), expected_revision=1)
+    assert other.remove([artifact_id]) == []
+    assert other.due(NOW + DAY, 10) == []
+    assert not other.update_session("alice", NOW, extend=1.0)
+    assert other.remove_session("alice", NOW) is None
+    assert other.expire_sessions(NOW + 9 * DAY) == 0
+    assert other.stats(NOW)["artifacts"] == 0
+    assert ids(catalog.get([artifact_id])) == [1]
+
+
+def test_many_threads(catalog):
+    """Records added by many threads at once are all there, in one session."""
+
+    def add(thread):
+        for number in range(50):
+            catalog.add([record(thread * 1000 + number)], now=NOW)
+
+    threads = [threading.Thread(target=add, args=(thread,)) for thread in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(page(catalog, limit=1000)) == 400
+    assert catalog.stats(NOW)["sessions"] == 1
+
+
+def test_check_and_close(catalog):
+    """A catalog that works says so, and may be closed twice."""
+    catalog.check()
+    catalog.close()
+    catalog.close()

@@ -1,0 +1,210 @@
+"""What every storage does with bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+
+import pytest
+
+from chuk_artifacts.errors import ConflictError
+from chuk_artifacts.source import source
+from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
+
+KEY = "grid/box/session/0123"
+OTHER = "grid/box/session/0123~2"
+
+
+def keys(storage, prefix="grid/box/"):
+    """Return the keys of a listing, sorted."""
+    return sorted(item.key for item in storage.list_objects(prefix))
+
+
+@pytest.mark.parametrize("data", [b"", b"a", b"x" * 3_000_000], ids=len)
+def test_bytes_come_back(storage, data):
+    """What was put is what is got, and put tells its length and SHA-256."""
+    assert storage.put(KEY, data) == (len(data), hashlib.sha256(data).hexdigest())
+    assert storage.get(KEY) == data
+
+
+@pytest.mark.parametrize("chunks", [[], [b""], [b"ab", b"", b"c"], [b"x" * 1_500_000] * 3])
+def test_stream_comes_back(storage, chunks):
+    """A stream is stored whole, and its length and SHA-256 are those of all its pieces."""
+    whole = b"".join(chunks)
+    assert storage.put(KEY, source(iter(chunks))) == (len(whole), hashlib.sha256(whole).hexdigest())
+    assert storage.get(KEY) == whole
+
+
+def test_put_replaces(storage):
+    """A put that is not exclusive takes the place of what was there."""
+    storage.put(KEY, b"old, and longer")
+    storage.put(KEY, b"new")
+    storage.put(KEY, source(iter([b"new", b"er"])))
+    assert storage.get(KEY) == b"newer"
+
+
+@pytest.mark.parametrize("second", [lambda: b"second", lambda: source(iter([b"second"]))], ids=["bytes", "stream"])
+def test_exclusive_put_does_not_replace(storage, second):
+    """An exclusive put to a key in use raises, and leaves what is there."""
+    storage.put(KEY, b"first", exclusive=True)
+    with pytest.raises(ObjectExistsError):
+        storage.put(KEY, second(), exclusive=True)
+    assert storage.get(KEY) == b"first"
+    assert keys(storage) == [KEY]
+
+
+def test_one_of_many_exclusive_puts_wins(storage):
+    """Of exclusive puts at once, one succeeds, and its bytes are there."""
+    won = []
+
+    def put(number):
+        barrier.wait()
+        try:
+            storage.put(KEY, b"%d" % number, exclusive=True)
+        except ObjectExistsError:
+            return
+        won.append(number)
+
+    barrier = threading.Barrier(8)
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [storage.get(KEY)] == [b"%d" % number for number in won]
+
+
+def test_broken_stream_leaves_nothing(storage):
+    """What a stream raises passes through, and neither the key nor a part of it remains."""
+
+    def broken():
+        yield b"some"
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        storage.put(KEY, source(broken()))
+    with pytest.raises(ObjectMissingError):
+        storage.get(KEY)
+    assert keys(storage) == []
+    assert list(storage.sweep("grid/box/", before=float("inf"))) == []
+
+
+def test_broken_stream_leaves_what_was_there(storage):
+    """A put that fails half-way does not touch the bytes it was to replace."""
+
+    def broken():
+        yield b"new"
+        raise OSError("mine")
+
+    storage.put(KEY, b"old")
+    with pytest.raises(OSError, match="mine"):
+        storage.put(KEY, source(broken()))
+    assert storage.get(KEY) == b"old"
+
+
+def test_stream_is_not_sent_twice(storage):
+    """A stream that can't be rewound is refused the second time, instead of being stored empty."""
+    stream = source(iter([b"once"]))
+    storage.put(KEY, stream)
+    with pytest.raises(ConflictError):
+        storage.put(OTHER, stream)
+    assert keys(storage) == [KEY]
+
+
+def test_rewindable_stream_is_sent_twice(storage):
+    """A seekable file is read from where it stood, each time."""
+    file = io.BytesIO(b"skipped, kept")
+    file.seek(9)
+    stream = source(file)
+    storage.put(KEY, stream)
+    storage.put(OTHER, stream)
+    assert storage.get(KEY) == storage.get(OTHER) == b"kept"
+
+
+@pytest.mark.parametrize("verb", ["get", "open"])
+def test_missing(storage, verb):
+    """Reading a key without bytes says that it is missing."""
+    with pytest.raises(ObjectMissingError):
+        getattr(storage, verb)(KEY)
+
+
+def test_open_is_seekable(storage):
+    """A reader reads, seeks and tells, and does not disturb another reader of the same key."""
+    storage.put(KEY, b"0123456789")
+    with storage.open(KEY) as first, storage.open(KEY) as second:
+        assert first.read(3) == b"012"
+        assert second.seek(-2, 2) == 8
+        assert second.read() == b"89"
+        assert first.tell() == 3
+        assert first.read() == b"3456789"
+    assert first.closed
+    assert storage.get(KEY) == b"0123456789"
+
+
+def test_copy(storage):
+    """A copy has the bytes of its source and is independent of it."""
+    storage.put(KEY, b"bytes")
+    storage.copy(KEY, "grid/box/another/4567")
+    storage.delete([KEY])
+    assert storage.get("grid/box/another/4567") == b"bytes"
+
+
+def test_copy_of_nothing(storage):
+    """Copying a key without bytes says that it is missing, and makes nothing."""
+    with pytest.raises(ObjectMissingError):
+        storage.copy(KEY, OTHER)
+    assert keys(storage) == []
+
+
+def test_delete(storage):
+    """Delete removes the keys it is given, and takes a missing one for removed."""
+    storage.put(KEY, b"1")
+    storage.put(OTHER, b"2")
+    storage.delete([KEY, "grid/box/none/0"])
+    storage.delete([KEY])
+    storage.delete([])
+    assert keys(storage) == [OTHER]
+
+
+def test_list_objects(storage):
+    """A listing has all keys below a prefix and no others, with length and time of writing."""
+    for session in ("a", "ab", "ü 1"):
+        storage.put(f"grid/box/{session}/1", b"123")
+    storage.put("grid/boxer/a/1", b"")
+    assert keys(storage) == ["grid/box/a/1", "grid/box/ab/1", "grid/box/ü 1/1"]
+    assert keys(storage, "grid/box/a/") == ["grid/box/a/1"]
+    assert keys(storage, "grid/none/") == []
+    (item,) = storage.list_objects("grid/box/a/")
+    assert item.bytes == 3
+    assert item.modified > 1_600_000_000
+
+
+def test_put_while_others_delete(storage):
+    """A put is not lost when the last other object beside it is deleted at the same moment."""
+    failures = []
+
+    def churn(number):
+        try:
+            for turn in range(60):
+                storage.put(f"grid/box/session/{number}-{turn}", b"x")
+                storage.delete([f"grid/box/session/{number}-{turn}"])
+            storage.put(f"grid/box/session/{number}", b"x")
+        except Exception as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=churn, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert keys(storage) == [f"grid/box/session/{number}" for number in range(4)]
+
+
+def test_check_and_close(storage):
+    """A storage that works says so, leaves no trace of the trial, and may be closed twice."""
+    storage.check()
+    assert keys(storage) == []
+    storage.close()
+    storage.close()
