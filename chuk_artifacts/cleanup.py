@@ -5,15 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-import attrs
-
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import Catalog
-from chuk_artifacts.models import ArtifactMetadata, CleanupReport, Superseded, is_over
+from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, CleanupReport, Superseded, is_over
 from chuk_artifacts.storage import Storage, StoredObject
-
-GRACE_SECONDS = 3600.0
-"""How long superseded bytes, and bytes without a record, are kept: as long as a presigned URL lives by default."""
 
 MAX_SUPERSEDED = 16
 """How many superseded revisions of one artifact are kept at most."""
@@ -32,7 +27,8 @@ def split_superseded(record: ArtifactMetadata, now: float) -> tuple[tuple[Supers
 def clean(storage: Storage, catalog: Catalog, sandbox_id: str, now: float, *, orphans: bool) -> CleanupReport:
     """Remove what is over by *now* (seconds since the epoch).
 
-    Records go first, their bytes after them: what a crash leaves in between is an orphan.
+    Records change first, their bytes go after them: what a crash leaves in between is an orphan. The record of an
+    expired artifact stays for a grace period.
 
     Args:
         storage: where the bytes are.
@@ -51,11 +47,11 @@ def clean(storage: Storage, catalog: Catalog, sandbox_id: str, now: float, *, or
     """
     artifacts = freed = 0
     while due := catalog.due(now, _PAGE):
-        gone, bytes_of_gone = _remove_expired(storage, catalog, due, now)
-        bytes_of_superseded, trimmed = _trim(storage, catalog, due, now)
-        artifacts += gone
-        freed += bytes_of_gone + bytes_of_superseded
-        if not gone and not trimmed:
+        forgotten = _forget(catalog, due, now)
+        released = list(_release(storage, catalog, due, now))
+        artifacts += sum(expired for expired, _ in released)
+        freed += sum(size for _, size in released)
+        if not forgotten and not released:
             break  # all of them are being changed by somebody else: their turn is next time
     sessions = catalog.expire_sessions(now)
     found = 0
@@ -65,26 +61,29 @@ def clean(storage: Storage, catalog: Catalog, sandbox_id: str, now: float, *, or
     return CleanupReport(sessions=sessions, artifacts=artifacts, orphans=found, bytes=freed)
 
 
-def _remove_expired(storage: Storage, catalog: Catalog, due: Sequence[ArtifactMetadata], now: float) -> tuple[int, int]:
-    expired = [record.artifact_id for record in due if is_over(record.expires_at, now)]
-    gone = catalog.remove(expired, expired_at=now) if expired else []
-    storage.delete([key for record in gone for key in record.keys_of_bytes])
-    return len(gone), sum(record.bytes + sum(earlier.bytes for earlier in record.superseded) for record in gone)
+def _forget(catalog: Catalog, due: Sequence[ArtifactMetadata], now: float) -> int:
+    """Remove the records whose grace period is over, and return how many those were."""
+    over = [record.artifact_id for record in due if record.released]
+    return len(catalog.remove(over, expired_at=now - GRACE_SECONDS)) if over else 0
 
 
-def _trim(storage: Storage, catalog: Catalog, due: Sequence[ArtifactMetadata], now: float) -> tuple[int, int]:
-    """Remove the superseded bytes of living artifacts; return their length and the number of artifacts."""
-    freed = trimmed = 0
+def _release(
+    storage: Storage, catalog: Catalog, due: Sequence[ArtifactMetadata], now: float
+) -> Iterator[tuple[bool, int]]:
+    """Remove bytes of which the time is over; tell of each artifact whether it is expired, and their length."""
     for record in due:
-        if is_over(record.expires_at, now):
-            continue
+        expired = is_over(record.expires_at, now)
         kept, over = split_superseded(record, now)
-        shorter = attrs.evolve(record, superseded=kept)  # no change to its user: the revision stays
-        if catalog.replace(shorter, expected_revision=record.revision):
-            storage.delete([earlier.key for earlier in over])
-            freed += sum(earlier.bytes for earlier in over)
-            trimmed += 1
-    return freed, trimmed
+        if record.released or not (expired or over):
+            continue
+        if expired:  # the next revision: who is just changing this one must not bring it back without its bytes
+            lesser = record.changed(released=True, superseded=(), revision=record.revision + 1)
+        else:  # no change to its user: the revision stays
+            lesser = record.changed(superseded=kept)
+        if catalog.replace(lesser, expected_revision=record.revision):
+            gone = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
+            storage.delete(list(gone))
+            yield expired, sum(gone.values())
 
 
 def _remove_orphans(storage: Storage, catalog: Catalog, sandbox_id: str, before: float) -> tuple[int, int]:
@@ -111,7 +110,7 @@ def _is_ours(key: str) -> bool:
 def _without_record(catalog: Catalog, page: Sequence[StoredObject]) -> Iterator[StoredObject]:
     ids = {_name(item.key).partition("~")[0] for item in page}
     # Compared by their last part alone: some disks change the letter case or the Unicode form of the folders above.
-    used = {_name(key) for record in catalog.get(list(ids)) if record is not None for key in record.keys_of_bytes}
+    used = {_name(key) for record in catalog.get(list(ids)) if record is not None for key in record.all_bytes}
     return (item for item in page if _name(item.key) not in used)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from typing import Any, NoReturn, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
@@ -47,7 +47,7 @@ class Core:
         self.storage = open_storage(settings)
         self.catalog = open_catalog(settings)
         self._starting = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: futures.ThreadPoolExecutor | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
         watch(self)
 
@@ -68,10 +68,9 @@ class Core:
         """
         if len(values) < 2 or self.storage.parallel < 2:  # noqa: PLR2004 - one is not side by side
             return [function(value) for value in values]
-        futures = [self._threads().submit(function, value) for value in values]
-        for future in futures:
-            future.exception()
-        return [future.result() for future in futures]
+        calls = [self._threads().submit(function, value) for value in values]
+        futures.wait(calls)
+        return [call.result() for call in calls]
 
     def close(self) -> None:
         """Close what is open; harmless the second time."""
@@ -83,10 +82,10 @@ class Core:
         if finalizer is not None:
             finalizer()
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> futures.ThreadPoolExecutor:
         with self._starting:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
+                self._pool = futures.ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
             return self._pool
 
     def before_fork(self) -> None:

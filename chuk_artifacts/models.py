@@ -10,6 +10,12 @@ from typing import Any, NamedTuple, Self
 
 import attrs
 
+GRACE_SECONDS = 3600.0
+"""How long superseded bytes, bytes without a record, and records of expired artifacts are kept.
+
+It is as long as a presigned URL lives by default.
+"""
+
 _decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -43,15 +49,8 @@ def _public(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
 
 
-@functools.cache
-def _all(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in attrs.fields(kind))
-
-
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
-
-    __slots__ = ()
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of the field *name*."""
@@ -67,9 +66,15 @@ class Fields(Mapping[str, Any]):
         """Count the fields."""
         return len(_public(type(self)))
 
+    def changed(self, **fields: Any) -> Self:
+        """Return a copy in which *fields* have other values."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, **fields)
+        return copy
+
     def to_json(self) -> str:
         """Return all fields, the internal ones too, as a JSON object."""
-        return _encode({name: getattr(self, name) for name in _all(type(self))})
+        return _encode(self.__dict__)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -85,7 +90,7 @@ class Superseded(NamedTuple):
     bytes: int
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class ArtifactMetadata(Fields):
     """What is known of one artifact; frozen, and a JSON-serialisable mapping.
 
@@ -108,6 +113,8 @@ class ArtifactMetadata(Fields):
         storage_provider: which provider holds its bytes.
         session_provider: which provider holds this record.
         superseded: internal, no item of the mapping: earlier bytes that are still kept, oldest first.
+        released: internal, no item of the mapping: whether it is expired and its bytes are removed. The record stays
+            for a grace period, in which the answer is "expired" and not "unknown".
 
     """
 
@@ -129,6 +136,7 @@ class ArtifactMetadata(Fields):
     storage_provider: str
     session_provider: str
     superseded: tuple[Superseded, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
+    released: bool = attrs.field(default=False, repr=False, metadata={"internal": True})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -140,18 +148,22 @@ class ArtifactMetadata(Fields):
     @property
     def due(self) -> str | None:
         """When cleanup has something to do here (ISO 8601, UTC), or None for never."""
+        if self.released and self.expires_at is not None:
+            return timestamp(seconds_of(self.expires_at) + GRACE_SECONDS)
         if not self.superseded:
             return self.expires_at
         first = min(earlier.until for earlier in self.superseded)
         return first if self.expires_at is None else min(first, self.expires_at)
 
     @property
-    def keys_of_bytes(self) -> list[str]:
-        """Every key that holds bytes of this artifact: the current one and those before."""
-        return [self.key, *(earlier.key for earlier in self.superseded)]
+    def all_bytes(self) -> dict[str, int]:
+        """The length in bytes under every key that holds bytes of this artifact: the current one and those before."""
+        if self.released:
+            return {}
+        return {earlier.key: earlier.bytes for earlier in self.superseded} | {self.key: self.bytes}
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class SessionInfo(Fields):
     """What is known of one session; frozen, and a JSON-serialisable mapping.
 
@@ -175,7 +187,7 @@ class SessionInfo(Fields):
     ttl: float | None = attrs.field(default=None, repr=False, metadata={"internal": True})
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class GridKey(Fields):
     """The parts of a grid key.
 
@@ -193,7 +205,7 @@ class GridKey(Fields):
     revision: int = 1
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class CleanupReport(Fields):
     """What a cleanup removed.
 

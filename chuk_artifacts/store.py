@@ -11,11 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, TypeVar
 
-import attrs
-
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import NOBODY, new_session, place
-from chuk_artifacts.cleanup import GRACE_SECONDS, clean, split_superseded
+from chuk_artifacts.cleanup import clean, split_superseded
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, draft
 from chuk_artifacts.errors import (
@@ -30,6 +28,7 @@ from chuk_artifacts.errors import (
     SessionError,
 )
 from chuk_artifacts.models import (
+    GRACE_SECONDS,
     ArtifactMetadata,
     CleanupReport,
     GridKey,
@@ -529,23 +528,28 @@ class ArtifactStore:
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an artifact that can be seen from here and has not expired."""
-        (record,) = self._all_live((artifact_id,))
-        return record
+        core = self._core
+        if not grid.is_artifact_id(artifact_id):
+            raise _not_found(artifact_id)
+        (record,) = core.catalog.get((artifact_id,))
+        return self._checked(artifact_id, record, core.clock())
 
     def _all_live(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata]:
         core = self._core
-        now = core.clock()
-        records: list[ArtifactMetadata] = []
-        known = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
-        if len(known) < len(artifact_ids):
-            raise _not_found(next(one for one in artifact_ids if not grid.is_artifact_id(one)))
-        for artifact_id, record in zip(known, core.catalog.get(known), strict=True):
-            if record is None or self._bound not in {None, record.session_id}:
+        for artifact_id in artifact_ids:
+            if not grid.is_artifact_id(artifact_id):
                 raise _not_found(artifact_id)
-            if is_over(record.expires_at, now):
-                raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
-            records.append(record)
-        return records
+        records = core.catalog.get(artifact_ids)
+        now = core.clock()
+        return [self._checked(*found, now) for found in zip(artifact_ids, records, strict=True)]
+
+    def _checked(self, artifact_id: str, record: ArtifactMetadata | None, now: float) -> ArtifactMetadata:
+        """Return the record that a catalog answered with, if it can be seen from here and has not expired."""
+        if record is None or (self._bound is not None and self._bound != record.session_id):
+            raise _not_found(artifact_id)
+        if is_over(record.expires_at, now):
+            raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
+        return record
 
     def _bytes_of(self, record: ArtifactMetadata) -> bytes:
         record, data = self._with_bytes(record, self._core.storage.get)
@@ -768,8 +772,7 @@ class ArtifactStore:
         record, _ = self._with_bytes(record, lambda original: core.storage.copy(original, key))
         now = core.clock()
         expires_at = None if record.ttl is None else timestamp(now + record.ttl)
-        copy = attrs.evolve(
-            record,
+        copy = record.changed(
             artifact_id=copy_id,
             key=key,
             stored_at=timestamp(now),
@@ -827,7 +830,7 @@ class ArtifactStore:
             fields = change(record, now)
             if not fields:
                 return _public(record)
-            changed = attrs.evolve(record, revision=record.revision + 1, updated_at=timestamp(now), **fields)
+            changed = record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
             if core.catalog.replace(changed, expected_revision=record.revision):
                 _log.debug("change %s to revision %d", artifact_id, changed.revision)
                 return _public(changed)
@@ -851,7 +854,7 @@ class ArtifactStore:
         def change_with_bytes(record: ArtifactMetadata, now: float) -> dict[str, Any]:
             nonlocal over
             before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
-            kept, over = split_superseded(attrs.evolve(record, superseded=(*record.superseded, before)), now)
+            kept, over = split_superseded(record.changed(superseded=(*record.superseded, before)), now)
             return {**change(record, now), "key": key, "bytes": size, "sha256": sha256, "superseded": kept}
 
         try:
@@ -907,7 +910,7 @@ class ArtifactStore:
 
     def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
         core = self._core
-        core.each(core.storage.delete, [record.keys_of_bytes for record in records])
+        core.each(core.storage.delete, [list(record.all_bytes) for record in records])
 
     # List
 
@@ -1160,7 +1163,7 @@ class ArtifactStore:
         info = core.catalog.get_session(self._scope(session_id), core.clock())
         if info is None:
             return None
-        return attrs.evolve(info, custom_metadata=arguments.copy_json(info.custom_metadata))
+        return info.changed(custom_metadata=arguments.copy_json(info.custom_metadata))
 
     def update_session_metadata(self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> bool:
         """Merge metadata, key by key, into that of a session.
@@ -1391,7 +1394,7 @@ def _check_same_session(record: ArtifactMetadata, session_id: str | None) -> Non
 
 def _public(record: ArtifactMetadata) -> ArtifactMetadata:
     """Return a copy that a caller may change without changing the store."""
-    return attrs.evolve(record, meta=arguments.copy_json(record.meta))
+    return record.changed(meta=arguments.copy_json(record.meta))
 
 
 def _encoded(content: Any, encoding: Any) -> Any:

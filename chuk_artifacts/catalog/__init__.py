@@ -9,8 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import attrs
-
 from chuk_artifacts.arguments import check_moment
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, Settings
@@ -155,10 +153,10 @@ def settle(
             info = new_session(session_id, record.sandbox_id, now=now, ttl=session_ttl)
         if info.ttl != record.ttl and record.artifact_id in inheriting:
             expires_at = None if info.ttl is None else timestamp(now + info.ttl)
-            record = attrs.evolve(record, ttl=info.ttl, expires_at=expires_at)  # noqa: PLW2901 - the completed one
+            record = record.changed(ttl=info.ttl, expires_at=expires_at)  # noqa: PLW2901 - the completed one
         info = prolonged(info, record.expires_at)
         if info.user_id is None and session_id in user_ids:
-            info = attrs.evolve(info, user_id=user_ids[session_id])
+            info = info.changed(user_id=user_ids[session_id])
         sessions[session_id] = info
         settled.append(record)
     return settled, sessions
@@ -189,15 +187,7 @@ def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
     """Return *info*, made to live until *expires_at* at least."""
     if info.expires_at is None or (expires_at is not None and expires_at <= info.expires_at):
         return info
-    return SessionInfo(
-        session_id=info.session_id,
-        sandbox_id=info.sandbox_id,
-        user_id=info.user_id,
-        created_at=info.created_at,
-        expires_at=expires_at,
-        custom_metadata=info.custom_metadata,
-        ttl=info.ttl,
-    )
+    return info.changed(expires_at=expires_at)
 
 
 def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend: float) -> SessionInfo:
@@ -207,9 +197,8 @@ def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend
         expires_at = timestamp(check_moment("additional_hours", seconds_of(expires_at) + extend))
     if extend and ttl is not None:
         ttl += extend
-    return attrs.evolve(
-        info, expires_at=expires_at, ttl=ttl, custom_metadata={**info.custom_metadata, **(custom_metadata or {})}
-    )
+    metadata = {**info.custom_metadata, **(custom_metadata or {})}
+    return info.changed(expires_at=expires_at, ttl=ttl, custom_metadata=metadata)
 
 
 def open_catalog(settings: Settings) -> Catalog:

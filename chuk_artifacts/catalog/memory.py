@@ -6,11 +6,40 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from chuk_artifacts.catalog import NOBODY, place, prefix_end, prolonged, settle, updated
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
+
+_FEW = 50  # so many are put in one by one; more are appended and sorted
+
+
+class _Sorted(list[tuple[str, str]]):
+    """A sorted list; what is added is put in its place when somebody looks, so that adding is as quick in any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._added: list[tuple[str, str]] = []
+
+    def add(self, item: tuple[str, str]) -> None:
+        """Add an item, which is seen after the next :meth:`settle`."""
+        self._added.append(item)
+
+    def settle(self) -> Self:
+        """Put what was added in its place."""
+        if len(self._added) > _FEW:
+            self += self._added
+            self.sort()
+        else:
+            for item in self._added:
+                insort(self, item)
+        self._added.clear()
+        return self
+
+    def discard(self, item: tuple[str, str]) -> None:
+        """Remove an item that is there."""
+        del self.settle()[bisect_left(self, item)]
 
 
 class MemoryCatalog(Lockable):
@@ -30,8 +59,8 @@ class MemoryCatalog(Lockable):
         self._session_ttl = session_ttl
         self._records: dict[str, ArtifactMetadata] = {}
         self._sessions: dict[str, SessionInfo] = {}
-        self._places: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # sorted, by session
-        self._due: list[tuple[str, str]] = []  # sorted
+        self._places: defaultdict[str, _Sorted] = defaultdict(_Sorted)  # by session
+        self._due = _Sorted()
 
     def add(
         self,
@@ -94,7 +123,7 @@ class MemoryCatalog(Lockable):
     ) -> list[ArtifactMetadata]:
         """Return a page of a session's listing."""
         with self._lock:
-            places = self._places.get(session_id, [])
+            places = self._sorted_places(session_id)
             start = bisect_left(places, (prefix, ""))
             if after is not None:  # no id is longer than this one, so the next place is past it
                 start = max(start, bisect_left(places, (after[0], after[1] + "\0")))
@@ -106,8 +135,9 @@ class MemoryCatalog(Lockable):
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return records that cleanup has to do with."""
         with self._lock:
-            stop = bisect_left(self._due, (timestamp(now), "~"))
-            return [self._records[artifact_id] for _, artifact_id in self._due[: min(stop, limit)]]
+            due = self._due.settle()
+            stop = bisect_left(due, (timestamp(now), "~"))
+            return [self._records[artifact_id] for _, artifact_id in due[: min(stop, limit)]]
 
     def create_session(self, info: SessionInfo) -> None:
         """Add a session."""
@@ -136,7 +166,7 @@ class MemoryCatalog(Lockable):
             if self.get_session(session_id, now) is None:
                 return None
             del self._sessions[session_id]
-            records = [self._records[artifact_id] for _, artifact_id in self._places.get(session_id, [])]
+            records = [self._records[artifact_id] for _, artifact_id in self._sorted_places(session_id)]
             for record in records:
                 self._take_out(record)
             return records
@@ -162,19 +192,23 @@ class MemoryCatalog(Lockable):
     def close(self) -> None:
         """Give back nothing: nothing is held."""
 
+    def _sorted_places(self, session_id: str) -> Sequence[tuple[str, str]]:
+        places = self._places.get(session_id)
+        return () if places is None else places.settle()
+
     def _insert(self, record: ArtifactMetadata) -> None:
         self._records[record.artifact_id] = record
-        insort(self._places[record.session_id], place(record))
+        self._places[record.session_id].add(place(record))
         due = record.due
         if due is not None:
-            insort(self._due, (due, record.artifact_id))
+            self._due.add((due, record.artifact_id))
 
     def _take_out(self, record: ArtifactMetadata) -> None:
         del self._records[record.artifact_id]
         places = self._places[record.session_id]
-        del places[bisect_left(places, place(record))]
+        places.discard(place(record))
         if not places:
             del self._places[record.session_id]
         due = record.due
         if due is not None:
-            del self._due[bisect_left(self._due, (due, record.artifact_id))]
+            self._due.discard((due, record.artifact_id))
