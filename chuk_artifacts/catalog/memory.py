@@ -29,7 +29,7 @@ class _Sorted(list[tuple[str, str]]):
     def settle(self) -> Self:
         """Put what was added in its place."""
         if len(self._added) > _FEW:
-            self += self._added
+            self.extend(self._added)
             self.sort()
         else:
             for item in self._added:
