@@ -313,7 +313,9 @@ class ArtifactStore:
             inheriting={order.artifact_id for order in drafts if order.ttl is None},
             user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
         )
-        return [record.artifact_id for record in records]
+        stored = [record.artifact_id for record in records]
+        _log.debug("store %s", stored)
+        return stored
 
     def _add(
         self,
@@ -334,8 +336,6 @@ class ArtifactStore:
             catalog.remove([record.artifact_id for record in records])
             self._discard([record.key for record in records])
             raise
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("store %s", ", ".join(record.artifact_id for record in records))
 
     def _discard(self, keys: Sequence[str]) -> None:
         """Remove bytes that nothing points to; what fails here is left to cleanup."""
@@ -361,6 +361,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
+        _log.debug("retrieve %s", artifact_id)
         return self._bytes_of(self._live(artifact_id))
 
     def read_file(self, artifact_id: str, *, encoding: str = "utf-8", as_text: bool = True) -> str | bytes:
@@ -408,6 +409,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
+        _log.debug("open %s", artifact_id)
         return self._open(self._live(artifact_id))
 
     def stream(
@@ -431,6 +433,7 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
+        _log.debug("stream %s", artifact_id)
         arguments.check_count("start", start, 0)
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
@@ -456,6 +459,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
+        _log.debug("download %s", artifact_id)
         record = self._live(artifact_id)
         target = Path(path)
         if target.is_dir():
@@ -492,7 +496,9 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes of one are not those that were stored.
 
         """
-        return self._core.each(self._bytes_of, self._all_live(list(artifact_ids)))
+        ids = list(artifact_ids)
+        _log.debug("retrieve_batch %s", ids)
+        return self._core.each(self._bytes_of, self._all_live(ids))
 
     def exists(self, artifact_id: str) -> bool:
         """Say whether there is such an artifact, and it has not expired.
@@ -504,6 +510,7 @@ class ArtifactStore:
             whether :meth:`metadata` would return something.
 
         """
+        _log.debug("exists %s", artifact_id)
         try:
             self._live(artifact_id)
         except ArtifactNotFoundError:
@@ -524,6 +531,7 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
 
         """
+        _log.debug("metadata %s", artifact_id)
         return _public(self._live(artifact_id))
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
@@ -629,6 +637,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("update_metadata %s", artifact_id)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         addition = None if meta is None else arguments.check_meta("meta", meta)
         if not changes and addition is None:
@@ -679,6 +688,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("update_file %s", artifact_id)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         if meta is not None:
             changes["meta"] = arguments.check_meta("meta", meta)
@@ -721,6 +731,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("move_file %s", artifact_id)
         changes = _changes(filename=new_filename)
         if new_meta is not None:
             changes["meta"] = arguments.check_meta("new_meta", new_meta)
@@ -761,6 +772,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("copy_file %s", artifact_id)
         changes = _changes(filename=new_filename, summary=summary)
         if new_meta is not None:
             changes["meta"] = arguments.check_meta("new_meta", new_meta)
@@ -802,6 +814,7 @@ class ArtifactStore:
             InvalidInputError: *additional_seconds* is no finite number above 0, or reaches beyond the year 9999.
 
         """
+        _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
 
         def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
@@ -832,7 +845,6 @@ class ArtifactStore:
                 return _public(record)
             changed = record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
             if core.catalog.replace(changed, expected_revision=record.revision):
-                _log.debug("change %s to revision %d", artifact_id, changed.revision)
                 return _public(changed)
             _pause(attempt)
         raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
@@ -902,10 +914,10 @@ class ArtifactStore:
         """
         core = self._core
         ids = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
+        _log.debug("delete %s", ids)
         removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
         self._delete_bytes(removed)
         now = core.clock()
-        _log.debug("delete %s", ids)
         return sum(not is_over(record.expires_at, now) for record in removed)
 
     def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
@@ -947,6 +959,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("list_files %s", session_id)
         return list(
             self._listing(
                 self._scope(session_id),
@@ -994,6 +1007,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("iter_session %s", session_id)
         return self._listing(
             self._scope(session_id),
             arguments.check_text("prefix", prefix),
@@ -1116,6 +1130,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("create_session")
         core = self._whole("create_session")
         now = core.clock()
         ttl = arguments.check_hours("ttl_hours", ttl_hours, now)
@@ -1128,7 +1143,6 @@ class ArtifactStore:
             custom_metadata=arguments.check_meta("custom_metadata", custom_metadata),
         )
         core.catalog.create_session(info)
-        _log.debug("create_session %s", info.session_id)
         return info.session_id
 
     def validate_session(self, session_id: str | None = None) -> bool:
@@ -1159,6 +1173,7 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        _log.debug("get_session_info %s", session_id)
         core = self._core
         info = core.catalog.get_session(self._scope(session_id), core.clock())
         if info is None:
@@ -1179,6 +1194,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("update_session_metadata %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         if metadata is None:
@@ -1200,6 +1216,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or reaches beyond the year 9999.
 
         """
+        _log.debug("extend_session_ttl %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         now = core.clock()
@@ -1221,13 +1238,13 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        _log.debug("delete_session %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         removed = core.catalog.remove_session(scope, core.clock())
         if removed is None:
             return False
         self._delete_bytes(removed)
-        _log.debug("delete_session %s", scope)
         return True
 
     # House
@@ -1252,10 +1269,9 @@ class ArtifactStore:
             how much was removed.
 
         """
+        _log.debug("cleanup orphans=%s", orphans)
         core = self._whole("cleanup")
-        report = clean(core.storage, core.catalog, core.settings.sandbox_id, core.clock(), orphans=orphans)
-        _log.debug("cleanup %r", report)
-        return report
+        return clean(core.storage, core.catalog, core.settings.sandbox_id, core.clock(), orphans=orphans)
 
     def get_canonical_prefix(self, session_id: str | None = None) -> str:
         """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.
@@ -1313,11 +1329,13 @@ class ArtifactStore:
             error, ``message``. An outage is told and not raised.
 
         """
+        _log.debug("validate_configuration")
         core = self._whole("validate_configuration")
         return {"storage": _tried(core.storage), "session": _tried(core.catalog)}
 
     def get_stats(self) -> dict[str, Any]:
         """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        _log.debug("get_stats")
         core = self._whole("get_stats")
         return {
             "storage_provider": core.storage.provider,
@@ -1328,6 +1346,7 @@ class ArtifactStore:
 
     def get_sandbox_info(self) -> dict[str, Any]:
         """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
+        _log.debug("get_sandbox_info")
         core = self._whole("get_sandbox_info")
         ttl = core.settings.session_ttl
         return {
