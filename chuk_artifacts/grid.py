@@ -1,4 +1,8 @@
-"""The grid layout ``grid/{sandbox}/{session}/{artifact}[~{revision}]``: pure functions on ids and keys."""
+"""The grid layout: pure functions on ids and keys.
+
+A key is ``grid/{sandbox}/{session}/{artifact}``; later bytes of an artifact are at ``…~{revision}``, and what is
+uploaded for one is at ``…~upload`` until it is registered.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ ROOT = "grid"
 _MAX_ID_BYTES = 255
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
-_LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~(?P<revision>[1-9][0-9]{0,17}))?").fullmatch
+_LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?").fullmatch
 
 
 def _check_id(kind: str, value: Any) -> str:
@@ -104,6 +108,11 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
     return f"{prefix}{artifact_id}~{revision}"
 
 
+def upload_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
+    """Return the key to which bytes are uploaded that become an artifact; raises as :func:`artifact_key`."""
+    return f"{artifact_key(sandbox_id, session_id, artifact_id)}~upload"
+
+
 def parse(key: str) -> GridKey | None:
     """Return the parts of *key*, or None when it is no grid key."""
     try:
@@ -124,7 +133,7 @@ def validate_grid_key(key: str) -> GridKey:
         key: such as ``grid/{sandbox_id}/{session_id}/{artifact_id}``.
 
     Returns:
-        its sandbox, session, artifact and revision.
+        its sandbox, session, artifact and revision (0 for the key of an upload).
 
     Raises:
         GridError: it is no str, has another number of levels, does not begin with ``grid/``, or one of its ids is
@@ -141,7 +150,7 @@ def validate_grid_key(key: str) -> GridKey:
         sandbox_id=check_sandbox_id(parts[1]),
         session_id=check_session_id(parts[2]),
         artifact_id=_check_id("artifact_id", last["artifact"]),
-        revision=int(last["revision"] or 1),
+        revision=0 if last["upload"] else int(last["revision"] or 1),
     )
 
 
