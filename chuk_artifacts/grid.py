@@ -22,7 +22,8 @@ _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
 _LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?").fullmatch
 
 
-def _check_id(kind: str, value: Any) -> str:
+def check_part(kind: str, value: Any) -> str:
+    """Return *value*, or raise :class:`GridError` when no level of a key can be called that; *kind* is what it is."""
     if not isinstance(value, str):
         raise GridError(f"{kind} must be a str, not {type(value).__name__}")
     return _checked(kind, value)
@@ -45,12 +46,12 @@ def _checked(kind: str, value: str) -> str:
 
 def check_session_id(session_id: Any) -> str:
     """Return *session_id*, or raise :class:`GridError` when no session can be called that."""
-    return _check_id("session_id", session_id)
+    return check_part("session_id", session_id)
 
 
 def check_sandbox_id(sandbox_id: Any) -> str:
     """Return *sandbox_id*, or raise :class:`GridError` when no sandbox can be called that."""
-    return _check_id("sandbox_id", sandbox_id)
+    return check_part("sandbox_id", sandbox_id)
 
 
 def canonical_prefix(sandbox_id: str, session_id: str) -> str:
@@ -99,7 +100,7 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
 
     """
     prefix = canonical_prefix(sandbox_id, session_id)
-    if "~" in _check_id("artifact_id", artifact_id):
+    if "~" in check_part("artifact_id", artifact_id):
         raise GridError(f"artifact_id must not hold '~': {artifact_id!r}")
     if revision == 1:
         return prefix + artifact_id
@@ -149,7 +150,7 @@ def validate_grid_key(key: str) -> GridKey:
     return GridKey(
         sandbox_id=check_sandbox_id(parts[1]),
         session_id=check_session_id(parts[2]),
-        artifact_id=_check_id("artifact_id", last["artifact"]),
+        artifact_id=check_part("artifact_id", last["artifact"]),
         revision=0 if last["upload"] else int(last["revision"] or 1),
     )
 

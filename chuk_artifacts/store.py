@@ -39,7 +39,7 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, IBM_COS_IAM, resolve
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
@@ -68,23 +68,29 @@ class ArtifactStore:
     session and for verbs that concern the whole store, and knows no artifact of another session.
 
     Args:
-        storage_provider: where the bytes are: ``memory`` (default) or ``filesystem`` (``fs``);
-            else ``ARTIFACT_PROVIDER``.
+        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``), ``s3`` (also
+            ``s3://bucket/prefix``), ``ibm_cos`` or ``ibm_cos_iam``; else ``ARTIFACT_PROVIDER``.
         session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
             else ``SESSION_PROVIDER``.
-        bucket: for bucket providers; the others ignore it.
-        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, in memory random.
+        bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
+        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder or the
+            bucket, in memory random.
         fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
         session_ttl_hours: how long a session lives, in hours, and what is stored in it by default; None for ever. Left
             alone: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
         max_retries: how often a driver repeats what failed.
         max_connections: how many connections a driver keeps at most.
-        endpoint_url: for bucket providers; the others ignore it.
-        region: for bucket providers; the others ignore it.
+        endpoint_url: the service of a bucket provider; else ``S3_ENDPOINT_URL`` or, for IBM, ``IBM_COS_ENDPOINT``,
+            else AWS.
+        region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
+            ``us-east-1``.
         redis_url: for the redis session provider; the others ignore it.
         gateway_url: for signed URLs.
         signing_key: for signed URLs.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
+            Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
+            ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
+            pickled.
         clock: returns the present in seconds since the epoch.
 
     Raises:
@@ -121,11 +127,14 @@ class ArtifactStore:
         settings = resolve(
             storage_provider=storage_provider,
             session_provider=session_provider,
+            bucket=bucket,
             sandbox_id=sandbox_id,
             fs_root=fs_root,
             session_ttl_hours=session_ttl_hours,
             max_retries=max_retries,
             max_connections=max_connections,
+            endpoint_url=endpoint_url,
+            region=region,
             storage_options=storage_options,
             now=clock(),
         )
@@ -1269,8 +1278,10 @@ class ArtifactStore:
         """Return a URL of our own that takes an upload for *expires* seconds, of the type *mime* if that is given."""
         raise self._cannot_sign()
 
-    def _cannot_sign(self) -> InvalidInputError:
+    def _cannot_sign(self) -> ArtifactStoreError:
         provider = self._core.settings.storage_provider
+        if provider == IBM_COS_IAM:
+            return ProviderError("IBM COS signs no URLs under IAM: use the 'ibm_cos' provider with HMAC credentials")
         return InvalidInputError(f"signed URLs of the {provider!r} provider are not there yet")
 
     def _pending(self, artifact_id: str) -> ArtifactMetadata:

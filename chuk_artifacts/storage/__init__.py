@@ -138,6 +138,10 @@ class Storage(Protocol):
         """Return when the backend can be reached and used."""
         ...
 
+    def create(self) -> None:
+        """Make the place where the bytes go, unless it is there; nothing else does, where it costs something."""
+        ...
+
     def close(self) -> None:
         """Give back what is held; harmless the second time."""
         ...
@@ -149,6 +153,10 @@ def open_storage(settings: Settings) -> Storage:
         from chuk_artifacts.storage.memory import MemoryStorage  # noqa: PLC0415
 
         return MemoryStorage()
+    if settings.bucket is not None:
+        from chuk_artifacts.storage.bucket import BucketStorage  # noqa: PLC0415
+
+        return BucketStorage(settings)
     from chuk_artifacts.storage.local import LocalStorage  # noqa: PLC0415
 
     return LocalStorage(str(settings.fs_root), fsync=settings.fsync)

@@ -167,6 +167,9 @@ class FileStorage:
         with self._writing:
             self._fs.open("check", "xb", autocommit=False).discard()
 
+    def create(self) -> None:
+        """Do nothing: the first write makes what it needs."""
+
     def close(self) -> None:
         """Give back nothing: nothing is held."""
 
