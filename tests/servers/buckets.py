@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import botocore.session
 import ibm_botocore.session
 import pytest  # noqa: TC002 - as everywhere
@@ -30,13 +31,24 @@ def open_bucket(options: Options) -> Storage:
 
 def fresh(options: Options, *others: str) -> Options:
     """Return *options* with a new bucket of their own, which holds objects under *others*."""
-    options = {"bucket": f"bucket-{uuid.uuid4().hex}", **options}
-    storage = open_bucket(options)
-    storage.create()
+    name = f"bucket-{uuid.uuid4().hex}"
+    client = bare_client(options.get("endpoint_url"))
+    client.create_bucket(Bucket=name)
     for key in others:
-        storage.put(key, b"other")
-    storage.close()
-    return options
+        client.put_object(Bucket=name, Key=key, Body=b"other")
+    return {"bucket": name, **options}
+
+
+@functools.cache  # making one takes longer than most tests
+def bare_client(endpoint_url: str | None) -> Any:
+    """Return a plain client of a service, for what happens behind a storage's back."""
+    return boto3.session.Session().client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=rgw.ACCESS_KEY,
+        aws_secret_access_key=rgw.SECRET_KEY,
+    )
 
 
 def s3_on_moto(request: pytest.FixtureRequest) -> Options:
