@@ -977,8 +977,7 @@ class ArtifactStore:
         return record.pending.registered and self._core.storage.stat(record.key) is not None
 
     def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
-        core = self._core
-        core.each(core.storage.delete, [list(record.all_bytes) for record in records])
+        self._core.storage.delete([key for record in records for key in record.all_bytes])
 
     # List
 
