@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
@@ -36,18 +37,22 @@ class Supply:
         self._orders: asyncio.Queue[_Order | None] = asyncio.Queue()
         self._over = False
 
-    async def serve(self, work: asyncio.Future[T]) -> T:
+    async def serve(self, work: Future[T]) -> T:
         """Return the result of *work*, and get what it asks for until then."""
-        work.add_done_callback(lambda _: self._orders.put_nowait(None))
+        work.add_done_callback(lambda _: self._send(None))
         try:
             while (order := await self._orders.get()) is not None:
                 await order.fulfil()
             return work.result()
         finally:
             self._over = True
-            work.cancel()
             while not self._orders.empty():
                 self._take(self._orders.get_nowait())
+
+    def _send(self, order: _Order | None) -> None:
+        """Hand something to the loop; a closed one takes nothing."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._take, order)
 
     def _take(self, order: _Order | None) -> None:
         if not self._over:
@@ -71,9 +76,8 @@ class Supply:
 
     def _ask(self, order: _Order) -> list[bytes]:
         """Return a piece that the loop gets; give up when that rests at two looks in a row."""
-        at_work = not self._loop.is_closed()
-        if at_work:
-            self._loop.call_soon_threadsafe(self._take, order)
+        self._send(order)
+        at_work = True
         while not wait([order.answer], _LOOK_SECONDS).done:
             rested, at_work = not at_work, self._loop.is_running()
             if rested and not at_work:

@@ -21,11 +21,13 @@ R = TypeVar("R")
 class Threads:
     """The threads of one store, which its views share. A child of a fork starts its own.
 
-    Calls that wait for data of an event loop have threads to themselves: a slow upload must not hold up the others, and
-    where its data is read from the same store it would wait for itself.
+    Calls that come one after the other stay in one thread, which is warm; a ``ThreadPoolExecutor`` of many gives each
+    to the one that has rested longest, and that costs half a hop more. Calls that wait for data of an event loop have
+    threads to themselves: a slow upload must not hold up the others, and one that reads from the same store would wait
+    for itself.
 
     Args:
-        count: how many there are at most, of either kind.
+        count: how many there are at most, and how many more for uploads.
 
     """
 
@@ -39,8 +41,10 @@ class Threads:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Future[Any], Calls] = {}
-        self._verbs = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
+        self._first = ThreadPoolExecutor(1, "chuk-artifacts-aio-first")
+        self._others = ThreadPoolExecutor(max(self.count - 1, 1), "chuk-artifacts-aio")
         self._uploads = ThreadPoolExecutor(self.count, "chuk-artifacts-aio-upload")
+        self._in_first: Future[Any] | None = None
 
     def submit(self, calls: Calls, work: Callable[[], R], *, upload: bool = False) -> Future[R]:
         """Begin *work* on account of *calls*.
@@ -52,7 +56,12 @@ class Threads:
         with self._lock:
             if calls.closed or not self._open:
                 raise ArtifactStoreError("store is closed")
-            future = (self._uploads if upload else self._verbs).submit(work)
+            if upload:
+                future = self._uploads.submit(work)
+            elif self.count == 1 or self._in_first is None or self._in_first.done():
+                self._in_first = future = self._first.submit(work)
+            else:
+                future = self._others.submit(work)
             self._running[future] = calls
         future.add_done_callback(self._ended)
         return future
@@ -72,8 +81,8 @@ class Threads:
         """Take no more work, and return when all has ended."""
         with self._lock:
             self._open = False
-        self._uploads.shutdown()
-        self._verbs.shutdown()
+        for executor in (self._uploads, self._others, self._first):
+            executor.shutdown()
 
     def before_fork(self) -> None:
         """Do nothing: what happens in the threads is none of the child's."""
@@ -103,13 +112,20 @@ class Calls:
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``function(*args, **kwargs)``, called in a thread."""
         context = copy_context()
-        return await asyncio.wrap_future(self.threads.submit(self, lambda: context.run(function, *args, **kwargs)))
+        work = self.threads.submit(self, lambda: context.run(function, *args, **kwargs))
+        try:
+            return await until(work)
+        finally:
+            work.cancel()
 
     async def feed(self, function: Callable[[Supply], R]) -> R:
         """Return ``function(supply)``, called in a thread, while this task serves the supply."""
         context, supply = copy_context(), Supply()
         work = self.threads.submit(self, lambda: context.run(function, supply), upload=True)
-        return await supply.serve(asyncio.wrap_future(work))
+        try:
+            return await supply.serve(work)
+        finally:
+            work.cancel()
 
     def release(self, function: Callable[[], None]) -> Future[None]:
         """Call *function*, which gives something back, in a thread; here, when the store is closed."""
@@ -139,13 +155,22 @@ class Calls:
 
 
 async def until(work: Future[R]) -> R:
-    """Return the result of *work*, which goes on when the wait is cancelled, even if it has not begun."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    """Return the result of *work*, which goes on when this wait is cancelled.
+
+    It does what ``asyncio.wrap_future`` does, without a second future and a second turn of the loop.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
 
     def tell(_: Future[R]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
-            loop.call_soon_threadsafe(ended.set)
+            loop.call_soon_threadsafe(_end, ended)
 
     work.add_done_callback(tell)
-    await ended.wait()
+    await ended
     return work.result()
+
+
+def _end(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
