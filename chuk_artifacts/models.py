@@ -49,6 +49,11 @@ def _public(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
 
 
+@functools.cache
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    return {field.name: field.default for field in attrs.fields(kind) if field.default is not attrs.NOTHING}
+
+
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
 
@@ -79,7 +84,15 @@ class Fields(Mapping[str, Any]):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the value whose :meth:`to_json` is *text*."""
-        return cls(**_decode(text))
+        return cls._of(_decode(text))
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Self:
+        """Return a value with *fields*, and defaults for what an earlier version did not know."""
+        value = object.__new__(cls)
+        value.__dict__.update(_defaults(cls))
+        value.__dict__.update(fields)
+        return value
 
 
 class Superseded(NamedTuple):
@@ -142,8 +155,9 @@ class ArtifactMetadata(Fields):
     def from_json(cls, text: str) -> Self:
         """Return the record whose :meth:`to_json` is *text*."""
         fields = _decode(text)
-        fields["superseded"] = tuple(Superseded(*item) for item in fields["superseded"])
-        return cls(**fields)
+        earlier = fields["superseded"]
+        fields["superseded"] = tuple(Superseded(*item) for item in earlier) if earlier else ()
+        return cls._of(fields)
 
     @property
     def due(self) -> str | None:

@@ -327,7 +327,9 @@ class ArtifactStore:
             inheriting={order.artifact_id for order in drafts if order.ttl is None},
             user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
         )
-        return [record.artifact_id for record in records]
+        stored = [record.artifact_id for record in records]
+        _log.debug("store %s", stored)
+        return stored
 
     def _add(
         self,
@@ -348,8 +350,6 @@ class ArtifactStore:
             catalog.remove([record.artifact_id for record in records])
             self._discard([record.key for record in records])
             raise
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("store %s", ", ".join(record.artifact_id for record in records))
 
     def _discard(self, keys: Sequence[str]) -> None:
         """Remove bytes that nothing points to; what fails here is left to cleanup."""
@@ -375,6 +375,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
+        _log.debug("retrieve %s", artifact_id)
         return self._bytes_of(self._live(artifact_id))
 
     def read_file(self, artifact_id: str, *, encoding: str = "utf-8", as_text: bool = True) -> str | bytes:
@@ -422,6 +423,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
+        _log.debug("open %s", artifact_id)
         return self._open(self._live(artifact_id))
 
     def stream(
@@ -445,6 +447,7 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
+        _log.debug("stream %s", artifact_id)
         arguments.check_count("start", start, 0)
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
@@ -470,6 +473,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
+        _log.debug("download %s", artifact_id)
         record = self._live(artifact_id)
         target = Path(path)
         if target.is_dir():
@@ -506,7 +510,9 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes of one are not those that were stored.
 
         """
-        return self._core.each(self._bytes_of, self._all_live(list(artifact_ids)))
+        ids = list(artifact_ids)
+        _log.debug("retrieve_batch %s", ids)
+        return self._core.each(self._bytes_of, self._all_live(ids))
 
     def exists(self, artifact_id: str) -> bool:
         """Say whether there is such an artifact, and it has not expired.
@@ -518,6 +524,7 @@ class ArtifactStore:
             whether :meth:`metadata` would return something.
 
         """
+        _log.debug("exists %s", artifact_id)
         try:
             self._live(artifact_id)
         except ArtifactNotFoundError:
@@ -538,6 +545,7 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
 
         """
+        _log.debug("metadata %s", artifact_id)
         return _public(self._live(artifact_id))
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
@@ -643,6 +651,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("update_metadata %s", artifact_id)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         addition = None if meta is None else arguments.check_meta("meta", meta)
         if not changes and addition is None:
@@ -693,6 +702,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("update_file %s", artifact_id)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         if meta is not None:
             changes["meta"] = arguments.check_meta("meta", meta)
@@ -735,6 +745,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("move_file %s", artifact_id)
         changes = _changes(filename=new_filename)
         if new_meta is not None:
             changes["meta"] = arguments.check_meta("new_meta", new_meta)
@@ -775,6 +786,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("copy_file %s", artifact_id)
         changes = _changes(filename=new_filename, summary=summary)
         if new_meta is not None:
             changes["meta"] = arguments.check_meta("new_meta", new_meta)
@@ -816,6 +828,7 @@ class ArtifactStore:
             InvalidInputError: *additional_seconds* is no finite number above 0, or reaches beyond the year 9999.
 
         """
+        _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
 
         def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
@@ -846,7 +859,6 @@ class ArtifactStore:
                 return _public(record)
             changed = record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
             if core.catalog.replace(changed, expected_revision=record.revision):
-                _log.debug("change %s to revision %d", artifact_id, changed.revision)
                 return _public(changed)
             _pause(attempt)
         raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
@@ -916,10 +928,10 @@ class ArtifactStore:
         """
         core = self._core
         ids = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
+        _log.debug("delete %s", ids)
         removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
         self._delete_bytes(removed)
         now = core.clock()
-        _log.debug("delete %s", ids)
         return sum(not is_over(record.expires_at, now) for record in removed)
 
     def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
@@ -961,6 +973,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("list_files %s", session_id)
         return list(
             self._listing(
                 self._scope(session_id),
@@ -1008,6 +1021,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("iter_session %s", session_id)
         return self._listing(
             self._scope(session_id),
             arguments.check_text("prefix", prefix),
@@ -1130,6 +1144,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("create_session")
         core = self._whole("create_session")
         now = core.clock()
         ttl = arguments.check_hours("ttl_hours", ttl_hours, now)
@@ -1142,7 +1157,6 @@ class ArtifactStore:
             custom_metadata=arguments.check_meta("custom_metadata", custom_metadata),
         )
         core.catalog.create_session(info)
-        _log.debug("create_session %s", info.session_id)
         return info.session_id
 
     def validate_session(self, session_id: str | None = None) -> bool:
@@ -1173,6 +1187,7 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        _log.debug("get_session_info %s", session_id)
         core = self._core
         info = core.catalog.get_session(self._scope(session_id), core.clock())
         if info is None:
@@ -1193,6 +1208,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("update_session_metadata %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         if metadata is None:
@@ -1214,6 +1230,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or reaches beyond the year 9999.
 
         """
+        _log.debug("extend_session_ttl %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         now = core.clock()
@@ -1235,13 +1252,13 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        _log.debug("delete_session %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         removed = core.catalog.remove_session(scope, core.clock())
         if removed is None:
             return False
         self._delete_bytes(removed)
-        _log.debug("delete_session %s", scope)
         return True
 
     # House
@@ -1266,10 +1283,9 @@ class ArtifactStore:
             how much was removed.
 
         """
+        _log.debug("cleanup orphans=%s", orphans)
         core = self._whole("cleanup")
-        report = clean(core.storage, core.catalog, core.settings.sandbox_id, core.clock(), orphans=orphans)
-        _log.debug("cleanup %r", report)
-        return report
+        return clean(core.storage, core.catalog, core.settings.sandbox_id, core.clock(), orphans=orphans)
 
     def get_canonical_prefix(self, session_id: str | None = None) -> str:
         """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.
@@ -1327,11 +1343,13 @@ class ArtifactStore:
             error, ``message``. An outage is told and not raised.
 
         """
+        _log.debug("validate_configuration")
         core = self._whole("validate_configuration")
         return {"storage": _tried(core.storage), "session": _tried(core.catalog)}
 
     def get_stats(self) -> dict[str, Any]:
         """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        _log.debug("get_stats")
         core = self._whole("get_stats")
         return {
             "storage_provider": core.storage.provider,
@@ -1342,6 +1360,7 @@ class ArtifactStore:
 
     def get_sandbox_info(self) -> dict[str, Any]:
         """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
+        _log.debug("get_sandbox_info")
         core = self._whole("get_sandbox_info")
         ttl = core.settings.session_ttl
         return {

@@ -141,14 +141,14 @@ def settle(
         session_ttl: how long a new session lives, in seconds, or None for ever.
 
     Returns:
-        the records, and their sessions, to be written.
+        the records, and those of their sessions that are new or changed, to be written.
 
     """
     settled = []
     sessions: dict[str, SessionInfo] = {}
     for record in records:
         session_id = record.session_id
-        info = sessions.get(session_id) or known(session_id)
+        before = info = sessions.get(session_id) or known(session_id)
         if info is None or is_over(info.expires_at, now):
             info = new_session(session_id, record.sandbox_id, now=now, ttl=session_ttl)
         if info.ttl != record.ttl and record.artifact_id in inheriting:
@@ -157,7 +157,8 @@ def settle(
         info = prolonged(info, record.expires_at)
         if info.user_id is None and session_id in user_ids:
             info = info.changed(user_id=user_ids[session_id])
-        sessions[session_id] = info
+        if info is not before:
+            sessions[session_id] = info
         settled.append(record)
     return settled, sessions
 

@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS artifacts (
     record TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS artifacts_by_place ON artifacts (sandbox_id, session_id, filename, artifact_id);
-CREATE INDEX IF NOT EXISTS artifacts_by_due ON artifacts (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS artifacts_by_due ON artifacts (sandbox_id, due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (sandbox_id, expires_at) WHERE expires_at IS NOT NULL;
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
@@ -116,15 +117,16 @@ class SqliteCatalog:
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
-        found: dict[str, ArtifactMetadata] = {}
         with self._connection() as connection:
-            for some in _batches(artifact_ids):
-                for (record,) in connection.execute(
-                    f"SELECT record FROM artifacts WHERE sandbox_id = ? AND artifact_id IN ({_marks(some)})",
-                    (self._sandbox_id, *some),
-                ):
-                    metadata = ArtifactMetadata.from_json(record)
-                    found[metadata.artifact_id] = metadata
+            rows = [
+                row
+                for some in _batches(artifact_ids)
+                for row in connection.execute(
+                    f"SELECT record FROM artifacts WHERE artifact_id IN ({_marks(some)}) AND sandbox_id = ?",
+                    (*some, self._sandbox_id),
+                )
+            ]
+        found = {record.artifact_id: record for record in _records(rows)}
         return [found.get(artifact_id) for artifact_id in artifact_ids]
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:

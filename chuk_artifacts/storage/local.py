@@ -162,7 +162,10 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         return _Writer(self._locate(path), exclusive=exclusive, fsync=self._fsync)
 
     def _make_folders(self, path: str) -> None:
-        os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
+        if not os.path.isdir(self.root):
+            os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
+            if self._fsync:
+                _sync_folder(os.path.dirname(self.root))
         place = self.root
         for folder in path.split("/")[:-1]:
             parent, place = place, self._join(place, folder)
