@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from functools import partial, wraps
 from inspect import signature
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
@@ -103,7 +103,9 @@ def _batch(
         bound = bind(self._blocking, *args, **kwargs)
 
         def fed(supply: Supply) -> R:
-            bound.arguments["items"] = map(supply.blocking_item, bound.arguments["items"])
+            items = bound.arguments["items"]
+            if isinstance(items, Iterable):
+                bound.arguments["items"] = map(supply.blocking_item, items)
             return method(*bound.args, **bound.kwargs)
 
         return await self._calls.feed(fed)
