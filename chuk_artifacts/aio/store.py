@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from chuk_artifacts.aio.options import Options
 from chuk_artifacts.aio.streams import Reader, steps
 from chuk_artifacts.aio.supply import Supply, is_async
-from chuk_artifacts.aio.workers import Calls, Threads
+from chuk_artifacts.aio.workers import Calls, Workers
 from chuk_artifacts.arguments import check_count
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.core import Core
@@ -197,7 +197,7 @@ class ArtifactStore:
         if max_workers is not None:
             check_count("max_workers", max_workers, 1)
         store = Blocking(**options)
-        self.__dict__.update(_parts(store, _threads(store, max_workers), whole=True))
+        self.__dict__.update(_parts(store, _workers(store, max_workers), whole=True))
 
     @classmethod
     def wrap(cls, store: Blocking, *, max_workers: int | None = None) -> Self:
@@ -215,7 +215,7 @@ class ArtifactStore:
 
         """
         view = cls.__new__(cls)
-        view.__dict__.update(_parts(store, _threads(store, max_workers), whole=True))
+        view.__dict__.update(_parts(store, _workers(store, max_workers), whole=True))
         return view
 
     async def __aenter__(self) -> Self:
@@ -232,7 +232,7 @@ class ArtifactStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the blocking store; the other side starts threads of its own."""
-        return partial(type(self).wrap, max_workers=self._calls.threads.count), (self._blocking,)
+        return partial(type(self).wrap, max_workers=self._calls.workers.count), (self._blocking,)
 
     # Store
 
@@ -289,7 +289,7 @@ class ArtifactStore:
         Closing it waits for the calls made with it, and closes the view alone.
         """
         view = type(self).__new__(type(self))
-        view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.threads, whole=False))
+        view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.workers, whole=False))
         return view
 
     create_session = _brief(Blocking.create_session)
@@ -320,14 +320,14 @@ class ArtifactStore:
         await self._calls.close(self._blocking.close, all_views=self._whole)
 
 
-def _parts(store: Blocking, threads: Threads, *, whole: bool) -> dict[str, Any]:
+def _parts(store: Blocking, workers: Workers, *, whole: bool) -> dict[str, Any]:
     """Return the attributes of a store; *whole* is one that is no view of another."""
     core = _core(store)
     return {
         "_blocking": store,
         "_catalog": core.catalog,
         "_at_once": not (core.storage.blocks or core.catalog.blocks),
-        "_calls": Calls(threads),
+        "_calls": Calls(workers),
         "_whole": whole,
     }
 
@@ -336,10 +336,10 @@ def _core(store: Blocking) -> Core:
     return store._core  # noqa: SLF001 - this package is the other half of the class
 
 
-def _threads(store: Blocking, max_workers: int | None) -> Threads:
+def _workers(store: Blocking, max_workers: int | None) -> Workers:
     if max_workers is None:
-        return Threads(_core(store).settings.max_connections)
-    return Threads(check_count("max_workers", max_workers, 1))
+        return Workers(_core(store).settings.max_connections)
+    return Workers(check_count("max_workers", max_workers, 1))
 
 
 _entered: dict[Blocking, ArtifactStore] = {}

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
+from chuk_artifacts.aio.pool import Pool
 from chuk_artifacts.aio.supply import Supply
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fork import watch
@@ -18,13 +19,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Threads:
+class Workers:
     """The threads of one store, which its views share. A child of a fork starts its own.
 
-    Calls that come one after the other stay in one thread, which is warm; a ``ThreadPoolExecutor`` of many gives each
-    to the one that has rested longest, and that costs half a hop more. Calls that wait for data of an event loop have
-    threads to themselves: a slow upload must not hold up the others, and one that reads from the same store would wait
-    for itself.
+    Calls that wait for data of an event loop have threads to themselves: a slow upload must not hold up the others, and
+    one that reads from the same store would wait for itself.
 
     Args:
         count: how many there are at most, and how many more for uploads.
@@ -41,10 +40,8 @@ class Threads:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Future[Any], Calls] = {}
-        self._first = ThreadPoolExecutor(1, "chuk-artifacts-aio-first")
-        self._others = ThreadPoolExecutor(max(self.count - 1, 1), "chuk-artifacts-aio")
-        self._uploads = ThreadPoolExecutor(self.count, "chuk-artifacts-aio-upload")
-        self._in_first: Future[Any] | None = None
+        self._verbs = Pool(self.count, "chuk-artifacts-aio")
+        self._uploads = Pool(self.count, "chuk-artifacts-upload")
 
     def submit(self, calls: Calls, work: Callable[[], R], *, upload: bool = False) -> Future[R]:
         """Begin *work* on account of *calls*.
@@ -56,12 +53,7 @@ class Threads:
         with self._lock:
             if calls.closed or not self._open:
                 raise ArtifactStoreError("store is closed")
-            if upload:
-                future = self._uploads.submit(work)
-            elif self.count == 1 or self._in_first is None or self._in_first.done():
-                self._in_first = future = self._first.submit(work)
-            else:
-                future = self._others.submit(work)
+            future = (self._uploads if upload else self._verbs).submit(work)
             self._running[future] = calls
         future.add_done_callback(self._ended)
         return future
@@ -81,8 +73,8 @@ class Threads:
         """Take no more work, and return when all has ended."""
         with self._lock:
             self._open = False
-        for executor in (self._uploads, self._others, self._first):
-            executor.shutdown()
+        self._uploads.shutdown()
+        self._verbs.shutdown()
 
     def before_fork(self) -> None:
         """Do nothing: what happens in the threads is none of the child's."""
@@ -100,19 +92,19 @@ class Calls:
     unless that has not begun.
 
     Args:
-        threads: where they run.
+        workers: where they run.
 
     """
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, workers: Workers) -> None:
         """See the class."""
-        self.threads = threads
+        self.workers = workers
         self.closed = False
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``function(*args, **kwargs)``, called in a thread."""
         context = copy_context()
-        work = self.threads.submit(self, lambda: context.run(function, *args, **kwargs))
+        work = self.workers.submit(self, lambda: context.run(function, *args, **kwargs))
         try:
             return await until(work)
         finally:
@@ -121,7 +113,7 @@ class Calls:
     async def feed(self, function: Callable[[Supply], R]) -> R:
         """Return ``function(supply)``, called in a thread, while this task serves the supply."""
         context, supply = copy_context(), Supply()
-        work = self.threads.submit(self, lambda: context.run(function, supply), upload=True)
+        work = self.workers.submit(self, lambda: context.run(function, supply), upload=True)
         try:
             return await supply.serve(work)
         finally:
@@ -130,7 +122,7 @@ class Calls:
     def release(self, function: Callable[[], None]) -> Future[None]:
         """Call *function*, which gives something back, in a thread; here, when the store is closed."""
         try:
-            return self.threads.submit(self, function)
+            return self.workers.submit(self, function)
         except ArtifactStoreError:
             function()
             done: Future[None] = Future()
@@ -143,12 +135,12 @@ class Calls:
 
         def close() -> None:
             if all_views:
-                self.threads.end_all()
+                self.workers.end_all()
             else:
-                self.threads.end(self)
+                self.workers.end(self)
             close_store()
 
-        closer = ThreadPoolExecutor(1, "chuk-artifacts-aio-close")  # its thread is none of those it waits for
+        closer = ThreadPoolExecutor(1, "chuk-artifacts-close")  # its thread is none of those it waits for
         work = closer.submit(close)
         closer.shutdown(wait=False)
         await until(work)
