@@ -1,4 +1,4 @@
-"""Checked by mypy and pyright, never run: right use of the async store has no error, and wrong use has the one named."""
+"""Checked by mypy and pyright, never run: right use of the async store has no error, wrong use the one named."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def forgotten(store: ArtifactStore) -> bytes:
     store.delete("id")  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
     store.close()  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
     artifact_id: str = store.store(b"abc")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-    store.metadata(artifact_id).bytes  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    _ = store.metadata(artifact_id).bytes  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     for _ in store.stream(artifact_id):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
         pass
     with store.open(artifact_id):  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
