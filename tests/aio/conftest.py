@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,7 +14,10 @@ from chuk_artifacts import ArtifactStore, aio
 SECONDS = 30  # after which waiting for another thread counts as hanging
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+WITHOUT_UVLOOP = pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+
+
+@pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=WITHOUT_UVLOOP)])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     """Return the event loop that a test runs on."""
     return "asyncio", {"use_uvloop": request.param == "uvloop"}

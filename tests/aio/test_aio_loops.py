@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from textwrap import dedent
 
 import pytest
-import uvloop
 
 from chuk_artifacts import ArtifactNotFoundError, InvalidInputError, aio
+
+uvloop = pytest.importorskip("uvloop")  # Windows has none
 
 SECONDS = 60
 LARGE = b"0123456789" * 100_000
