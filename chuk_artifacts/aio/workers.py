@@ -131,7 +131,6 @@ class Calls:
 
     async def close(self, close_store: Callable[[], None], *, all_views: bool) -> None:
         """Take no more calls, wait for those under way, and with *all_views* for those of all; call *close_store*."""
-        self.closed = True
 
         def close() -> None:
             if all_views:
