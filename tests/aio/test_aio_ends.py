@@ -81,6 +81,23 @@ async def test_cancelled_open_closes_its_file(gate, gated):
     assert files[0].closed
 
 
+async def test_cancelled_close_of_a_reader_closes_it(gate, gated):
+    """A reader is closed even where the task that closes it is cancelled before a thread is free."""
+    gate.opened.set()
+    file = await gated.open(await gated.store(DATA))
+    gate.opened.clear()
+    gate.entered.clear()
+    busy = asyncio.create_task(gated.store(DATA))
+    await seen(gate.entered)
+    closing = asyncio.create_task(file.close())
+    await asyncio.sleep(0)
+    await cancel(closing)
+    gate.opened.set()
+    await busy
+    with pytest.raises(ValueError, match="closed"):
+        await file.tell()
+
+
 async def test_cancelled_step_closes_its_file(options):
     """A stream that is cancelled in a step is closed when the step has ended."""
     entered, opened, closed = threading.Event(), threading.Event(), []
