@@ -50,6 +50,7 @@ class Settings:
         fs_root: the folder of the filesystem provider, absolute and without links; None for others.
         sqlite_path: the database file of the sqlite session provider; None for others.
         session_ttl: how long a session lives by default, in seconds; None for ever.
+        max_connections: how many calls at once a driver has connections for.
         storage_options: more, for the backend of the bytes.
 
     """
@@ -60,6 +61,7 @@ class Settings:
     fs_root: str | None
     sqlite_path: str | None
     session_ttl: float | None
+    max_connections: int
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
 
     @property
@@ -100,6 +102,7 @@ def resolve(
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
+        max_connections=max_connections,
         storage_options=_options(storage, storage_options),
     )
 

@@ -1,12 +1,17 @@
-"""The rigs: each contract is run on every backend that fulfils it. A new backend is a new rig here, and no new test."""
+"""The rigs: each contract is run on every backend that fulfils it. A new backend is a new rig here, and no new test.
+
+The contract of the store is run on both its faces too.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faces import open_async
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
@@ -40,19 +45,22 @@ STORES: dict[str, dict[str, Any]] = {
 PERSISTENT = {"filesystem"}
 """The stores that a second instance finds again."""
 
+FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
+
 
 class StoreRig:
-    """Opens stores on one backend, and closes them."""
+    """Opens stores on one backend, with one face, and closes them."""
 
-    def __init__(self, name: str, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float]) -> None:
         self.name = name
+        self._face = FACES[face]
         self.persistent = name in PERSISTENT
         self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock}
-        self._open: list[ArtifactStore] = []
+        self._open: list[Any] = []
 
-    def open(self, **options: Any) -> ArtifactStore:
+    def open(self, **options: Any) -> Any:
         """Return a store on the backend; a second one shares what it holds, if it is persistent."""
-        store = ArtifactStore(**{**self._options, **options})
+        store = self._face(**{**self._options, **options})
         self._open.append(store)
         return store
 
@@ -90,15 +98,15 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
     return open_catalog()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=itertools.product(FACES, STORES), ids="-".join)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
-    """Return a rig that opens stores on one backend."""
-    rig = StoreRig(request.param, tmp_path, clock)
+    """Return a rig that opens stores on one backend, with one face."""
+    rig = StoreRig(*request.param, tmp_path, clock)
     yield rig
     rig.close()
 
 
 @pytest.fixture
-def store(rig: StoreRig) -> ArtifactStore:
+def store(rig: StoreRig) -> Any:
     """Return an empty store."""
     return rig.open()
