@@ -14,6 +14,7 @@ from chuk_artifacts import (
     AccessDeniedError,
     ArtifactExpiredError,
     ArtifactNotFoundError,
+    ArtifactStore,
     InvalidInputError,
 )
 
@@ -22,10 +23,10 @@ HOUR = 3600
 WEEK = 7 * 86400
 UNKNOWN = "0" * 32
 
-SERVED = ["s3-rgw", "ibm_cos-rgw"]
+SERVED = [("blocking", "s3-rgw"), ("aio", "ibm_cos-rgw")]
 """The rigs whose URLs work."""
 
-pytestmark = pytest.mark.parametrize("rig", SERVED, indirect=True)
+pytestmark = pytest.mark.parametrize("rig", SERVED, indirect=True, ids="-".join)
 
 USES = {
     "retrieve": lambda store, one: store.retrieve(one),
@@ -83,9 +84,14 @@ def register(store, artifact_id, **more):
     return store.register_uploaded_artifact(artifact_id, **{"mime": "text/plain", "summary": "uploaded", **more})
 
 
+def core(store):
+    """Return what is under a store of either face."""
+    return (store if isinstance(store, ArtifactStore) else store._store._blocking)._core
+
+
 def keys(store):
-    """Return how many objects the storage holds."""
-    return sorted(item.key for item in store._core.storage.list_objects(store.get_session_prefix_pattern()))
+    """Return the keys that hold bytes."""
+    return sorted(item.key for item in core(store).storage.list_objects(store.get_session_prefix_pattern()))
 
 
 # Download
@@ -380,7 +386,7 @@ def test_upload_changes_while_it_is_registered(store, monkeypatch):
     """The record tells length and hash of the bytes that were taken, whatever is uploaded at that moment."""
     url, artifact_id = store.presign_upload(SESSION, max_bytes=100)
     put(url, b"first")
-    storage = store._core.storage
+    storage = core(store).storage
     stat = storage.stat
 
     def stat_and_upload(key):
@@ -397,8 +403,8 @@ def test_upload_grows_while_it_is_registered(store, monkeypatch):
     """An upload that grows too long at that moment is refused too."""
     url, artifact_id = store.presign_upload(SESSION, max_bytes=10)
     put(url, b"first")
-    storage = store._core.storage
-    stat, key = storage.stat, store._core.catalog.get([artifact_id])[0].key
+    storage = core(store).storage
+    stat, key = storage.stat, core(store).catalog.get([artifact_id])[0].key
 
     def stat_and_upload(asked):
         stored = stat(asked)
