@@ -100,8 +100,10 @@ _FAILURES = {
     "SSLError": "no trust in the service's certificate",
     "ConnectTimeoutError": "the service can't be reached",
     "EndpointConnectionError": "the service can't be reached",
+    "ConnectionError": "the service, or that of its credentials, can't be reached",
     "ProxyConnectionError": "the proxy can't be reached",
     "ReadTimeoutError": "the service does not answer in time",
+    "Timeout": "the service of the credentials does not answer in time",
     "ConnectionClosedError": "the connection breaks",
     "ResponseStreamingError": "the connection breaks",
     "IncompleteReadError": "the connection breaks",
@@ -139,10 +141,10 @@ def _sdk(provider: str) -> _Sdk:
             f"storage {provider!r} needs the package ibm-cos-sdk: python -m pip install 'chuk-artifacts[ibm]'"
         ) from error
     errors = (core.exceptions.BotoCoreError, core.exceptions.ClientError, boto.exceptions.Boto3Error)
-    # OSError is also the base of what `requests` raises, by which the IBM SDK fetches tokens, where it raises
-    # RuntimeError and ValueError too.
-    outer = (HTTPError, OSError) if provider == S3 else (HTTPError, OSError, RuntimeError, ValueError)
-    return _Sdk(boto, core, (*errors, *outer))
+    # OSError is the base of what `requests` raises, by which the SDK of IBM fetches tokens. One that it can't read is
+    # a RuntimeError, ValueError or LookupError there.
+    token_errors = () if provider == S3 else (RuntimeError, ValueError, LookupError)
+    return _Sdk(boto, core, (*errors, HTTPError, OSError, *token_errors))
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import botocore.endpoint
+import ibm_botocore.credentials
 import ibm_botocore.endpoint
 import pytest
 from servers.buckets import Options, ibm_on_rgw, open_bucket, s3_on_rgw
@@ -21,7 +22,7 @@ KINDS = {"s3": s3_on_rgw, "ibm_cos": ibm_on_rgw}
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the SDKs retry at once."""
-    for module in (botocore.endpoint, ibm_botocore.endpoint):
+    for module in (botocore.endpoint, ibm_botocore.endpoint, ibm_botocore.credentials):
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda _: None))
 
 
