@@ -305,7 +305,7 @@ def test_fork_while_others_open_stores(root):
     told = fork(
         """
     sys.setswitchinterval(1e-6)
-    kept = [ArtifactStore() for _ in range(500)]
+    kept = [ArtifactStore() for _ in range(1500)]
     store = kept[0]
     stop = threading.Event()
 
