@@ -288,8 +288,8 @@ def test_help(words):
 
 
 def test_commands():
-    """There are the six commands that the README names."""
-    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "gc"}
+    """There are the seven commands that the README names."""
+    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "gc", "init"}
     assert all(command.help for command in cli.commands.values())
 
 

@@ -21,7 +21,7 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
     {"errors", "fork", "models"},
-    {"arguments", "grid", "signing", "source"},
+    {"arguments", "disposition", "grid", "signing", "source"},
     {"settings"},
     {"catalog", "storage"},
     {"cleanup", "core", "draft"},
@@ -85,6 +85,10 @@ def imports(tree):
         for name in names:
             if name.split(".")[0] == "chuk_artifacts":
                 yield imported(name.removeprefix("chuk_artifacts").removeprefix(".")), id(node) in inside
+
+
+def _is_for_types(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def imported(name):
@@ -163,14 +167,14 @@ def test_one_reader_of_the_environment():
 
 
 def test_no_error_is_caught_blindly():
-    """No handler takes every Exception, and one that takes BaseException raises it again."""
+    """No handler takes every Exception, and one that takes BaseException raises it again, here or from a future."""
     for name, tree in MODULES.items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.ExceptHandler):
                 continue
             caught = "" if node.type is None else ast.unparse(node.type)
             assert "Exception" not in caught.replace("BaseException", ""), (name, node.lineno)
-            if caught in {"", "BaseException"}:
+            if caught in {"", "BaseException"} and "set_exception" not in ast.unparse(node.body[-1]):
                 assert isinstance(node.body[-1], ast.Raise), (name, node.lineno)
                 assert node.body[-1].exc is None, (name, node.lineno)
 

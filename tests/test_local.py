@@ -692,7 +692,12 @@ def test_folder_in_the_place_of_a_file(root):
     """A folder where a file should be is an error of the provider, for every way to read."""
     storage = LocalStorage(str(root))
     (root / "grid" / "box" / "alice" / "1").mkdir(parents=True)
-    for read in (storage.get, storage.open, lambda key: storage.copy(key, "grid/box/alice/2")):
+    reads = (
+        storage.get,
+        lambda key: storage.open(key, 1),
+        lambda key: storage.copy(key, "grid/box/alice/2", 1),
+    )
+    for read in reads:
         with pytest.raises(ProviderError):
             read("grid/box/alice/1")
     with pytest.raises(ObjectMissingError):

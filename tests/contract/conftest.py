@@ -5,13 +5,13 @@ The contract of the store is run on both its faces too.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from faces import open_async
+from servers.buckets import BUCKETS, open_bucket
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
@@ -40,22 +40,34 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem": {"storage_provider": "filesystem"},
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
+    "s3-moto": {},
+    "s3-rgw": {"session_provider": "sqlite"},
+    "ibm_cos-rgw": {},
+    "ibm_cos_iam-moto": {},
 }
 
-PERSISTENT = {"filesystem"}
+PERSISTENT = {"filesystem", "s3-rgw"}
 """The stores that a second instance finds again."""
 
 FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
+
+RIGS = [
+    *((face, name) for face in FACES for name in STORES if name not in BUCKETS),
+    ("aio", "s3-moto"),
+    ("blocking", "s3-rgw"),
+]
+"""The faces and stores that the contract is run on. Buckets take one face each; those of IBM differ from S3 in nothing
+that the contract of the storage does not try."""
 
 
 class StoreRig:
     """Opens stores on one backend, with one face, and closes them."""
 
-    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
         self._face = FACES[face]
         self.persistent = name in PERSISTENT
-        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock}
+        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock, **options}
         self._open: list[Any] = []
 
     def open(self, **options: Any) -> Any:
@@ -70,10 +82,11 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture(params=[*STORAGES, *BUCKETS])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
-    storage = STORAGES[request.param](tmp_path)
+    name = request.param
+    storage = open_bucket(BUCKETS[name](request)) if name in BUCKETS else STORAGES[name](tmp_path)
     yield storage
     storage.close()
 
@@ -98,10 +111,11 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
     return open_catalog()
 
 
-@pytest.fixture(params=itertools.product(FACES, STORES), ids="-".join)
+@pytest.fixture(params=RIGS, ids="-".join)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend, with one face."""
-    rig = StoreRig(*request.param, tmp_path, clock)
+    face, name = request.param
+    rig = StoreRig(face, name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
     yield rig
     rig.close()
 
