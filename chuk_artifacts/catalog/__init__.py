@@ -23,7 +23,8 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 class Catalog(Protocol):
     """What every backend does. Any method but ``close`` raises ``SessionError`` when the backend fails.
 
-    ``now`` is the present in seconds since the epoch. An expired session is as good as none.
+    ``now`` is the present in seconds since the epoch. An expired session is as good as none. The id of a record begins
+    with its session's :func:`chuk_artifacts.grid.slot_tag`.
 
     Attributes:
         provider: the name by which a user chooses this backend.
