@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, new_session, place
+from chuk_artifacts.catalog import NOBODY, OutcomeUnknownError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, draft
@@ -343,6 +343,8 @@ class ArtifactStore:
         catalog = self._core.catalog
         try:
             catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids)
+        except OutcomeUnknownError:  # the records may be there, so the bytes stay: if not, cleanup finds those
+            raise
         except SessionError:
             self._discard([record.key for record in records])
             raise
@@ -1346,7 +1348,8 @@ class ArtifactStore:
 
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, of an
-            error, ``message``. An outage is told and not raised.
+            error, ``message``. An outage is told and not raised. Some providers tell more of themselves, and in
+            ``warning`` what may lose data.
 
         """
         _log.debug("validate_configuration")
@@ -1480,7 +1483,7 @@ def _pause(attempt: int) -> None:
 
 def _tried(backend: Any) -> dict[str, str]:
     try:
-        backend.check()
+        facts = backend.check() or {}
     except ArtifactStoreError as error:
         return {"status": "error", "provider": backend.provider, "message": str(error)}
-    return {"status": "ok", "provider": backend.provider}
+    return {"status": "ok", "provider": backend.provider, **facts}

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from chuk_artifacts.arguments import check_moment
+from chuk_artifacts.errors import SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, Settings
 
@@ -18,6 +19,10 @@ _SURROGATES = range(0xD800, 0xE000)
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
 """No users of any session."""
+
+
+class OutcomeUnknownError(SessionError):
+    """A change may have been made, or may still be: the backend was lost before it could say so."""
 
 
 class Catalog(Protocol):
@@ -96,8 +101,8 @@ class Catalog(Protocol):
         """Return the number of unexpired ``sessions`` and ``artifacts``, and the artifacts' length in ``bytes``."""
         ...
 
-    def check(self) -> None:
-        """Return when the backend can be reached and used."""
+    def check(self) -> dict[str, str]:
+        """Return what a backend that works tells of itself, and in ``warning`` what may lose data."""
         ...
 
     def close(self) -> None:
