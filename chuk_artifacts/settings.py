@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,14 +17,17 @@ from chuk_artifacts.arguments import check_count, check_hours, check_path, check
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import check_sandbox_id
 
-MEMORY, FILESYSTEM, SQLITE = "memory", "filesystem", "sqlite"
+MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
 _STORAGE_PROVIDERS = (MEMORY, FILESYSTEM)
-_SESSION_PROVIDERS = (MEMORY, SQLITE)
-_NOT_YET = {"s3", "ibm_cos", "ibm_cos_iam", "redis"}
+_SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS)
+_NOT_YET = {"s3", "ibm_cos", "ibm_cos_iam"}
 _STORAGE_OPTIONS = {MEMORY: frozenset[str](), FILESYSTEM: frozenset({"fsync"})}
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
+_URL_WITH_USER = re.compile(
+    r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
+).fullmatch
 
 
 class _DefaultHours(int):
@@ -32,6 +36,50 @@ class _DefaultHours(int):
 
 DEFAULT_SESSION_TTL_HOURS = _DefaultHours(24)
 """The default of ``session_ttl_hours``, which the environment may override; a number passed in it may not."""
+
+
+class RedisUrl:
+    """The URL of a Redis server, which shows its passwords to nobody who does not ask for its *text*.
+
+    It pickles without them; the other process takes them from its own ``SESSION_REDIS_URL``, when that names the same
+    server.
+
+    Args:
+        text: the URL.
+
+    Attributes:
+        text: the same.
+
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        """Keep the URL."""
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the URL without passwords; of one that is not understood, nothing."""
+        match = _URL_WITH_USER(self.text)
+        if match is None:
+            return "redis"
+        user = f"{match['user']}@" if match["user"] else ""
+        options = [option for option in (match["query"] or "").split("&") if option and "password" not in option]
+        return f"{match['scheme']}{user}{match['place']}{'?' if options else ''}{'&'.join(options)}"
+
+    def __repr__(self) -> str:
+        """Return what ``str`` does, quoted."""
+        return repr(str(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without passwords."""
+        return _redis_url_here, (str(self),)
+
+
+def _redis_url_here(shown: str) -> RedisUrl:
+    """Return the URL that *shown* is, with its passwords when this process knows them."""
+    configured = RedisUrl(_environment("SESSION_REDIS_URL") or "")
+    return configured if str(configured) == shown else RedisUrl(shown)
 
 
 def default_provider_of_commands() -> str:
@@ -49,7 +97,9 @@ class Settings:
         sandbox_id: the namespace of everything in the store.
         fs_root: the folder of the filesystem provider, absolute and without links; None for others.
         sqlite_path: the database file of the sqlite session provider; None for others.
+        redis_url: the server of the redis session provider; None for others.
         session_ttl: how long a session lives by default, in seconds; None for ever.
+        max_retries: how often a driver repeats what failed.
         max_connections: how many calls at once a driver has connections for.
         storage_options: more, for the backend of the bytes.
 
@@ -60,7 +110,9 @@ class Settings:
     sandbox_id: str
     fs_root: str | None
     sqlite_path: str | None
+    redis_url: RedisUrl | None
     session_ttl: float | None
+    max_retries: int
     max_connections: int
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
 
@@ -79,6 +131,7 @@ def resolve(
     session_ttl_hours: float | None,
     max_retries: int,
     max_connections: int,
+    redis_url: str | None,
     storage_options: Mapping[str, Any] | None,
     now: float,
 ) -> Settings:
@@ -101,7 +154,9 @@ def resolve(
         sandbox_id=_derived_sandbox(storage, root) if sandbox is None else check_sandbox_id(sandbox),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
+        redis_url=_redis_url(redis_url) if sessions == REDIS else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
+        max_retries=max_retries,
         max_connections=max_connections,
         storage_options=_options(storage, storage_options),
     )
@@ -139,6 +194,13 @@ def _folder(path: Any) -> str:
 def _sqlite_path(root: str) -> str:
     configured = _environment("SESSION_SQLITE_PATH")
     return os.path.realpath(os.path.expanduser(configured) if configured else os.path.join(root, _CATALOG_FILE))
+
+
+def _redis_url(given: Any) -> RedisUrl:
+    url = _environment("SESSION_REDIS_URL") if given is None else check_text("redis_url", given)
+    if not url:
+        raise InvalidInputError("the redis session provider needs a server: pass redis_url or set SESSION_REDIS_URL")
+    return RedisUrl(url)
 
 
 def _derived_sandbox(provider: str, root: str) -> str:

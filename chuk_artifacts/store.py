@@ -71,8 +71,8 @@ class ArtifactStore:
     Args:
         storage_provider: where the bytes are: ``memory`` (default) or ``filesystem`` (``fs``);
             else ``ARTIFACT_PROVIDER``.
-        session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
-            else ``SESSION_PROVIDER``.
+        session_provider: where records and sessions are: ``memory``, ``sqlite`` (default for ``filesystem``) or
+            ``redis``; else ``SESSION_PROVIDER``.
         bucket: for bucket providers; the others ignore it.
         sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, in memory random.
         fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
@@ -82,7 +82,8 @@ class ArtifactStore:
         max_connections: how many connections a driver keeps at most.
         endpoint_url: for bucket providers; the others ignore it.
         region: for bucket providers; the others ignore it.
-        redis_url: for the redis session provider; the others ignore it.
+        redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
+            else ``SESSION_REDIS_URL``. The others ignore it.
         gateway_url: for signed URLs.
         signing_key: for signed URLs.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
@@ -127,6 +128,7 @@ class ArtifactStore:
             session_ttl_hours=session_ttl_hours,
             max_retries=max_retries,
             max_connections=max_connections,
+            redis_url=redis_url,
             storage_options=storage_options,
             now=clock(),
         )

@@ -7,6 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from servers.redis import (  # noqa: F401 - fixtures
+    redis_cluster,
+    redis_cluster_url,
+    redis_sentinel,
+    redis_sentinel_url,
+    redis_server,
+    redis_url,
+)
 
 CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
 

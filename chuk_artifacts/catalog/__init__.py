@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from chuk_artifacts.arguments import check_moment
 from chuk_artifacts.errors import SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
-from chuk_artifacts.settings import MEMORY, Settings
+from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
 _LAST_CODE_POINT = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
@@ -214,6 +214,10 @@ def open_catalog(settings: Settings) -> Catalog:
         from chuk_artifacts.catalog.memory import MemoryCatalog  # noqa: PLC0415
 
         return MemoryCatalog(settings.session_ttl)
+    if settings.session_provider == REDIS:
+        from chuk_artifacts.catalog.redis import open_redis  # noqa: PLC0415
+
+        return open_redis(settings)
     from chuk_artifacts.catalog.sqlite import SqliteCatalog  # noqa: PLC0415
 
     return SqliteCatalog(str(settings.sqlite_path), settings.sandbox_id, settings.session_ttl, durable=settings.fsync)

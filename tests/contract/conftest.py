@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
 from faces import open_async
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
+from chuk_artifacts.catalog.redis import RedisCatalog
+from chuk_artifacts.catalog.redis_link import Link, PooledClient, open_link
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
@@ -35,14 +38,24 @@ CATALOGS: dict[str, Callable[[Path, str, float | None], Catalog]] = {
     ),
 }
 
+REDIS_CATALOGS = {
+    "redis": "redis_url",
+    "redis-cluster": "redis_cluster_url",
+    "redis-sentinel": "redis_sentinel_url",
+    "fakeredis": None,
+}
+"""Catalogs in a server, by the fixture that returns its URL."""
+
 STORES: dict[str, dict[str, Any]] = {
     "memory": {},
     "filesystem": {"storage_provider": "filesystem"},
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
+    "memory-redis": {"session_provider": "redis"},
+    "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
 }
 
-PERSISTENT = {"filesystem"}
+PERSISTENT = {"filesystem", "filesystem-redis"}
 """The stores that a second instance finds again."""
 
 FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
@@ -51,11 +64,11 @@ FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_a
 class StoreRig:
     """Opens stores on one backend, with one face, and closes them."""
 
-    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
         self._face = FACES[face]
         self.persistent = name in PERSISTENT
-        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock}
+        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock, **options}
         self._open: list[Any] = []
 
     def open(self, **options: Any) -> Any:
@@ -78,18 +91,32 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     storage.close()
 
 
-@pytest.fixture(params=CATALOGS)
+@pytest.fixture(params=[*CATALOGS, *REDIS_CATALOGS])
 def open_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Catalog]]:
     """Return a function that opens a catalog of a sandbox and a session ttl."""
     catalogs: list[Catalog] = []
+    link = _redis_links(request) if request.param in REDIS_CATALOGS else None
 
     def open_one(sandbox_id: str = "box", ttl: float | None = 86400.0) -> Catalog:
-        catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
+        if link is None:
+            catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
+        else:
+            catalogs.append(RedisCatalog(link(), sandbox_id, ttl))
         return catalogs[-1]
 
     yield open_one
     for catalog in catalogs:
         catalog.close()
+
+
+def _redis_links(request: pytest.FixtureRequest) -> Callable[[], Link]:
+    """Return a function that opens links to one server."""
+    fixture = REDIS_CATALOGS[request.param]
+    if fixture is None:
+        server = fakeredis.FakeServer()
+        return lambda: Link(lambda: PooledClient(fakeredis.FakeRedis(server=server).connection_pool), "fake", 0)
+    url = request.getfixturevalue(fixture)
+    return lambda: open_link(url, url, max_connections=8, max_retries=3)
 
 
 @pytest.fixture
@@ -101,7 +128,9 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 @pytest.fixture(params=itertools.product(FACES, STORES), ids="-".join)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend, with one face."""
-    rig = StoreRig(*request.param, tmp_path, clock)
+    is_redis = STORES[request.param[1]].get("session_provider") == "redis"
+    options = {"redis_url": request.getfixturevalue("redis_url")} if is_redis else {}
+    rig = StoreRig(*request.param, tmp_path, clock, **options)
     yield rig
     rig.close()
 
