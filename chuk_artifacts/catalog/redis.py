@@ -122,9 +122,11 @@ class RedisCatalog:
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
+        root = self._root(record.artifact_id)
         answer = self._link.run(
             scripts.REPLACE,
-            [self._root(record.artifact_id)],
+            [*_session_keys(root, record.session_id), f"{root}record/{record.artifact_id}"],
+            root,
             expected_revision,
             *_record_arguments(record, mark=os.urandom(8).hex()),
             *_end_arguments(record.expires_at),
@@ -140,7 +142,10 @@ class RedisCatalog:
         conditions = session_id or "", "" if expired_at is None else timestamp(expired_at)
         removed: list[ArtifactMetadata] = []
         for some in self._by_node(artifact_ids, str):
-            answer = self._link.run(scripts.REMOVE, [*map(self._root, some)], *conditions, *some)
+            roots = [self._root(artifact_id) for artifact_id in some]
+            keys = {f"{root}due" for root in roots}.union(map(self._record_key, some))
+            located = itertools.chain.from_iterable(zip(roots, some, strict=True))
+            answer = self._link.run(scripts.REMOVE, [*keys], *conditions, *located)
             if answer.repeated and len(answer.value) < len(some):
                 raise self._link.unknown()  # who removed the others?
             removed += map(_record, answer.value)
@@ -153,10 +158,11 @@ class RedisCatalog:
         end = prefix_end(prefix)
         last = "+" if end is None else f"({end}"
         first = f"[{prefix}" if after is None else f"({_joined(after)}"
+        root = self._session_root(session_id)
         found: list[ArtifactMetadata] = []
         while len(found) < limit:
             wanted = min(limit - len(found), _BATCH)
-            answer = self._link.run(scripts.PAGE, [self._session_root(session_id)], session_id, first, last, wanted)
+            answer = self._link.run(scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted)
             records = [_record(value) for value in answer.value]
             found += [record for record in records if not is_over(record.expires_at, now)]
             if len(records) < wanted:
@@ -169,7 +175,10 @@ class RedisCatalog:
         due: list[ArtifactMetadata] = []
         for roots in self._all_roots():
             if len(due) < limit:
-                due += map(_record, self._link.run(scripts.DUE, roots, repr(now), limit - len(due)).value)
+                keys = [f"{root}due" for root in roots]
+                due += map(
+                    _record, self._link.run(scripts.DUE, keys, _number(timestamp(now)), limit - len(due), *roots).value
+                )
         return due
 
     def create_session(self, info: SessionInfo) -> None:
@@ -187,13 +196,15 @@ class RedisCatalog:
         self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
     ) -> bool:
         """Change a session."""
+        root = self._session_root(session_id)
         mark = os.urandom(8).hex()
         known = self._remembered(session_id, now)
         while True:
             new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend))
             answer = self._link.run(
                 scripts.UPDATE_SESSION,
-                [self._session_root(session_id)],
+                [f"{root}session/{session_id}", f"{root}sessions"],
+                root,
                 session_id,
                 timestamp(now),
                 *(("", "") if known is None else (known.text, known.info.expires_at or "")),
@@ -213,7 +224,9 @@ class RedisCatalog:
 
     def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
         """Remove a session with its records."""
-        answer = self._link.run(scripts.REMOVE_SESSION, [self._session_root(session_id)], session_id, timestamp(now))
+        root = self._session_root(session_id)
+        keys = _session_keys(root, session_id)
+        answer = self._link.run(scripts.REMOVE_SESSION, keys, root, session_id, timestamp(now))
         if answer.value is not None:
             return [_record(value) for value in answer.value]
         if answer.repeated:
@@ -224,20 +237,25 @@ class RedisCatalog:
         """Remove the expired sessions, through their index."""
         count = 0
         for roots in self._all_roots():
-            while expired := self._link.run(scripts.EXPIRE_SESSIONS, roots, repr(now), _BATCH).value:
+            keys = [f"{root}sessions" for root in roots]
+            while expired := self._link.run(
+                scripts.EXPIRE_SESSIONS, keys, _number(timestamp(now)), _BATCH, *roots
+            ).value:
                 count += expired
         return count
 
     def stats(self, now: float) -> dict[str, int]:
         """Count what is there, a part at a time, so that others do not wait for all of it."""
-        moments = repr(now), timestamp(now)
+        moments = _number(timestamp(now)), timestamp(now)
         roots = itertools.chain.from_iterable(self._all_roots())
-        counts = [self._link.run(scripts.STATS, [root], *moments).value for root in roots]
+        counts = [
+            self._link.run(scripts.STATS, [f"{root}due", f"{root}sessions"], *moments, root).value for root in roots
+        ]
         return dict(zip(("sessions", "artifacts", "bytes"), map(sum, zip(*counts, strict=True)), strict=True))
 
     def check(self) -> dict[str, str]:
         """Write something, and tell what the servers tell of themselves."""
-        self._link.run(scripts.CHECK, [self._session_root("")])
+        self._link.run(scripts.CHECK, [f"{self._session_root('')}check"])
         facts: defaultdict[str, list[str]] = defaultdict(list)
         for server in self._link.ask_servers(server_facts):
             for name, value in server.items():
@@ -282,20 +300,19 @@ class RedisCatalog:
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
         for record in records:
             by_session[record.session_id].append(record)
+        keys: list[str] = []
         before: list[str] = []
         changes: list[Any] = []
         for session_id, session in known.items():
-            before += session_id, "" if session is None else session.text
+            root = self._session_root(session_id)
+            keys += _session_keys(root, session_id)
+            before += root, session_id, "" if session is None else session.text
             changes += (*_session_arguments(new.get(session_id)), len(by_session[session_id]))
             for record in by_session[session_id]:
+                keys.append(f"{root}record/{record.artifact_id}")
                 changes += _record_arguments(record)
         unlike: list[list[bytes]] = self._link.run(
-            scripts.ADD,
-            [self._session_root(session_id) for session_id in known],
-            timestamp(now),
-            self._forgotten_before(),
-            *before,
-            *changes,
+            scripts.ADD, keys, timestamp(now), self._forgotten_before(), len(known), *before, *changes
         ).value
         return unlike
 
@@ -375,8 +392,14 @@ def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, st
     ends = record.expires_at
     line = f"{record.revision}\0{mark}\0{record.session_id}\0{record.bytes}\0{ends or ''}\0{_joined(place(record))}"
     _, expires, milliseconds = _end_arguments(ends)
-    due = expires if record.due == ends else repr(seconds_of(str(record.due)))
-    return f"{line}\n{record.to_json()}", due, milliseconds
+    due = record.due
+    due_number = expires if due is None or due == ends else _number(due)
+    return f"{line}\n{record.to_json()}", due_number, milliseconds
+
+
+def _session_keys(root: str, session_id: str) -> list[str]:
+    """Return the keys that a change of a session or its records needs, but for those of the records."""
+    return [f"{root}session/{session_id}", f"{root}sessions", f"{root}index/{session_id}", f"{root}due"]
 
 
 def _session_arguments(session: _Known | None) -> tuple[str, ...]:
@@ -388,7 +411,11 @@ def _end_arguments(expires_at: str | None) -> tuple[str, str, str]:
     """Return an end, the same as a number, and the milliseconds to keep what ends then."""
     if expires_at is None:
         return "", "+inf", ""
-    moment = seconds_of(expires_at)
-    # Redis has the clock of its machine, which is nearer to that of ours than to one that tests turn.
-    left = max(moment - time.time(), 0) + KEPT_SECONDS
-    return expires_at, repr(moment), str(int(left * 1000))
+    # Redis goes by the clock of its machine, which is nearer to that of ours than to one that a test turns.
+    left = max(seconds_of(expires_at) - time.time(), 0) + KEPT_SECONDS
+    return expires_at, _number(expires_at), str(int(left * 1000))
+
+
+def _number(moment: str) -> str:
+    """Return a moment as the seconds that Redis sorts by."""
+    return repr(seconds_of(moment))

@@ -24,7 +24,7 @@ from redis.connection import (
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
-    ClusterDownError,
+    ClusterError,
     NoScriptError,
     RedisClusterException,
     RedisError,
@@ -46,7 +46,7 @@ _POOL_SECONDS = 5
 _PATIENCE_SECONDS = 5.0  # nothing is repeated later than that
 _PAUSE_SECONDS = 0.05  # before the first repetition; twice as long before each after it
 _PORT, _SENTINEL_PORT = 6379, 26379
-_TEMPORARY = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, RedisClusterException)
+_TEMPORARY = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
 _FUTILE = (AuthenticationError, AuthorizationError)
 _URL = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<user>[^@/?#]*@)?(?P<hosts>[^@/?#]+)(?P<path>/[^?#]*)?(?P<query>\?.*)?"
@@ -129,7 +129,7 @@ class Link(Lockable):
         with self._errors:
             return self._call(command).value
 
-    def run(self, script: Script, roots: Sequence[str], *arguments: Any) -> Answer:
+    def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Answer:
         """Return the answer to a script that tells a repetition from a first call, or changes nothing.
 
         Raises:
@@ -138,10 +138,7 @@ class Link(Lockable):
 
         """
         with self._errors:
-            try:
-                return self._call(("EVALSHA", script.sha, len(roots), *roots, *arguments))
-            except NoScriptError:  # it was started, or another became the master, since it last saw the script
-                return self._call(("EVAL", script.text, len(roots), *roots, *arguments))
+            return self._call(("EVALSHA", script.sha, len(keys), *keys, *arguments), script)
 
     def ask_servers(self, ask: Callable[[redis.Redis], T]) -> list[T]:
         """Return what *ask* returns for each server that takes writes.
@@ -183,15 +180,22 @@ class Link(Lockable):
                     raise NotSentError(str(error)) from error
         return client
 
-    def _call(self, command: Sequence[Any]) -> Answer:
+    def _call(self, command: Sequence[Any], script: Script | None = None) -> Answer:
         sent = False
         failures = 0
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
                 return Answer(self._opened().execute(*command), sent)
+            except NoScriptError:  # it was started, or another became the master, since it last saw the script
+                if script is None:
+                    raise
+                command, script = ("EVAL", script.text, *command[2:]), None
+                continue
             except NotSentError as error:
                 reason = error.__cause__ or error
+            except ClusterError as error:  # the Cluster is down, or a slot is on its way to another node
+                reason = error
             except _TEMPORARY as error:
                 reason, sent = error, True
             failures += 1

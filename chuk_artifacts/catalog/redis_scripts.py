@@ -2,7 +2,7 @@ r"""What the Redis server does by itself: a Lua script for each change, so that 
 
 The names of all keys begin with a root, ``chuk:{tag}:{sandbox}/``, in which the tag is a hash tag: Redis Cluster keeps
 what shares it on one node (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
-KEYS are roots, not keys: which keys there are under one, a script finds out. They are:
+The keys under a root are:
 
 - ``record/{id}``: the record's line, a line feed, and the record;
 - ``session/{session}``: a hash of ``info``, all but its end, ``expires_at``, its end ('' is never), and ``mark``, that
@@ -16,6 +16,12 @@ drops records and sessions some time after their end, and what they share after 
 dropped one in there is removed where it is met.
 
 Repeating a script does no harm, and those that answer differently then can be told by their mark.
+
+A script makes the names of keys from roots. KEYS are those that are known before, so that while a Cluster moves them
+from one node to another it can see that they are not together, and says TRYAGAIN. Where a script takes a missing record
+for a dropped one, it asks for it together with a key that is there: that fails too while the two are not together. What
+fails on the way is a key that has moved, or would have to be made: so each script comes to these before it changes
+anything that counts.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ import attrs
 
 _COMMON = r"""
 local DAY = 86400000
+local BATCH = 1000 -- unpack can do a few thousand
 
 local function parsed(value)
   local line = string.match(value, '^[^\n]*')
@@ -60,10 +67,21 @@ local function put(root, value, due, milliseconds)
   write(milliseconds, 'ZADD', root .. 'due', due, record.line)
 end
 
+-- Return the values of records by their places or lines, false for one that Redis has dropped; *there* is a key that
+-- exists.
+local function records(root, there, texts)
+  local keys = {}
+  for i, text in ipairs(texts) do keys[i] = root .. 'record/' .. string.match(text, '%z([^%z]*)$') end
+  local values = redis.call('MGET', there, unpack(keys))
+  table.remove(values, 1)
+  return values
+end
+
+-- The record goes last: where one of these keys is not at hand, nothing has happened yet.
 local function take(root, record)
-  redis.call('DEL', root .. 'record/' .. record.id)
   redis.call('ZREM', root .. 'index/' .. record.session, record.place)
   redis.call('ZREM', root .. 'due', record.line)
+  redis.call('DEL', root .. 'record/' .. record.id)
 end
 
 -- Return info, end and mark of a session that has not ended, and empty strings for any other.
@@ -102,16 +120,19 @@ def _script(text: str) -> Script:
 
 ADD = _script(r"""
 -- Add records with their sessions if these are what the caller takes them for; else return what they are.
--- ARGV: now; '' or a moment: of what had to go before it, a bit of what Redis dropped is forgotten;
--- for each of KEYS a session and its info as the caller knows it ('' is no session); then for each again
+-- ARGV: now; '' or a moment: of what had to go before it, a bit of what Redis dropped is forgotten; how many sessions;
+-- for each the root, the session and its info as the caller knows it ('' is no session); then for each again
 -- the session's new info, end, end as a number and milliseconds to keep it (all '' when it does not change),
 -- the number of its records, and for each of these its value, due as a number and milliseconds to keep it.
-local now, before = ARGV[1], ARGV[2]
-local was, unlike = {}, {}
-for i, root in ipairs(KEYS) do
-  local session, info = ARGV[2 * i + 1], ARGV[2 * i + 2]
-  was[i] = living(root, session, now)
-  if was[i][1] ~= info then unlike[#unlike + 1] = {session, unpack(was[i])} end
+local now, before, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local at = 4
+local sessions, unlike = {}, {}
+for i = 1, count do
+  local root, session, info = unpack(ARGV, at, at + 2)
+  at = at + 3
+  local found = living(root, session, now)
+  sessions[i] = {root, session, found[2]}
+  if found[1] ~= info then unlike[#unlike + 1] = {session, unpack(found)} end
 end
 if #unlike > 0 then return unlike end
 
@@ -119,55 +140,56 @@ if #unlike > 0 then return unlike end
 local function forget(root)
   for _, line in ipairs(redis.call('ZRANGEBYSCORE', root .. 'due', '-inf', before, 'LIMIT', 0, 32)) do
     local record = parsed(line)
-    if redis.call('EXISTS', root .. 'record/' .. record.id) == 0 then take(root, record) end
+    if redis.call('EXISTS', root .. 'due', root .. 'record/' .. record.id) == 1 then take(root, record) end
   end
   for _, session in ipairs(redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', before, 'LIMIT', 0, 32)) do
-    if redis.call('EXISTS', root .. 'session/' .. session) == 0 then
+    if redis.call('EXISTS', root .. 'sessions', root .. 'session/' .. session) == 1 then
       redis.call('ZREM', root .. 'sessions', session)
     end
   end
 end
 
-local at = 2 * #KEYS + 3
-for i, root in ipairs(KEYS) do
-  local session = ARGV[2 * i + 1]
-  local info, expires_at, expires, milliseconds, count = unpack(ARGV, at, at + 4)
+for i = 1, count do
+  local root, session, known = unpack(sessions[i])
+  if before ~= '' then forget(root) end
+  local info, expires_at, expires, milliseconds, records = unpack(ARGV, at, at + 4)
   at = at + 5
-  if info ~= '' then prolong(root, session, was[i][2], expires_at, expires, milliseconds, 'info', info) end
-  for _ = 1, count do
+  if info ~= '' then prolong(root, session, known, expires_at, expires, milliseconds, 'info', info) end
+  for _ = 1, records do
     put(root, unpack(ARGV, at, at + 2))
     at = at + 3
   end
-  if before ~= '' then forget(root) end
 end
 return {}
 """)
 
 REPLACE = _script(r"""
 -- Replace a record if it has the revision, and prolong its session. Return 1, or 0 when it has another or is not there.
--- ARGV: the revision; the record's value, due as a number, and milliseconds to keep it;
+-- ARGV: the root; the revision; the record's value, due as a number, and milliseconds to keep it;
 -- its end, its end as a number, and milliseconds to keep the session
-local root = KEYS[1]
-local new = parsed(ARGV[2])
+local root = ARGV[1]
+local new = parsed(ARGV[3])
 local value = redis.call('GET', root .. 'record/' .. new.id)
 if not value then return 0 end
 local old = parsed(value)
 if old.mark == new.mark then return 1 end -- this is a repetition, and the call before it came through
-if old.revision ~= ARGV[1] then return 0 end
-take(root, old)
-put(root, unpack(ARGV, 2, 4))
+if old.revision ~= ARGV[2] then return 0 end
+put(root, unpack(ARGV, 3, 5)) -- before anything is removed, because a key that moves can't be made anew
+if old.place ~= new.place then redis.call('ZREM', root .. 'index/' .. old.session, old.place) end
+redis.call('ZREM', root .. 'due', old.line)
 local known = redis.call('HGET', root .. 'session/' .. new.session, 'expires_at')
-if known then prolong(root, new.session, known, unpack(ARGV, 5, 7)) end
+if known then prolong(root, new.session, known, unpack(ARGV, 6, 8)) end
 return 1
 """)
 
 REMOVE = _script(r"""
 -- Remove records, and return those that were there.
--- ARGV: only those of this session, or ''; only those that end at this moment or before, or ''; for each of KEYS an id
+-- ARGV: only those of this session, or ''; only those that end at this moment or before, or ''; then roots and ids
 local session, moment = ARGV[1], ARGV[2]
 local removed = {}
-for i, root in ipairs(KEYS) do
-  local value = redis.call('GET', root .. 'record/' .. ARGV[i + 2])
+for at = 3, #ARGV, 2 do
+  local root, id = ARGV[at], ARGV[at + 1]
+  local value = redis.call('GET', root .. 'record/' .. id)
   local record = value and parsed(value)
   if record and (session == '' or record.session == session)
     and (moment == '' or (record.expires_at ~= '' and record.expires_at <= moment)) then
@@ -180,17 +202,15 @@ return removed
 
 PAGE = _script(r"""
 -- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX.
--- ARGV: the session, the bounds, how many at most
-local root, first, limit = KEYS[1], ARGV[2], tonumber(ARGV[4])
-local index = root .. 'index/' .. ARGV[1]
+-- ARGV: the root, the session, the bounds, how many at most
+local root, session, first, last, limit = unpack(ARGV, 1, 5)
+local index = root .. 'index/' .. session
 local found, dropped = {}, {}
 repeat
   dropped = {}
-  local places = redis.call('ZRANGEBYLEX', index, first, ARGV[3], 'LIMIT', 0, limit - #found)
+  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, limit - #found)
   if #places == 0 then break end
-  local keys = {}
-  for i, place in ipairs(places) do keys[i] = root .. 'record/' .. string.match(place, '%z(.*)$') end
-  for i, value in ipairs(redis.call('MGET', unpack(keys))) do
+  for i, value in ipairs(records(root, index, places)) do
     if value then found[#found + 1] = value else dropped[#dropped + 1] = places[i] end
   end
   if #dropped > 0 then redis.call('ZREM', index, unpack(dropped)) end
@@ -201,26 +221,23 @@ return found
 
 DUE = _script(r"""
 -- Return records that are due.
--- ARGV: the moment as a number, how many at most
-local limit = tonumber(ARGV[2])
+-- ARGV: the moment as a number, how many at most, then roots
+local moment, limit = ARGV[1], tonumber(ARGV[2])
 local found = {}
-for _, root in ipairs(KEYS) do
-  local kept, dropped = 0, false
+for at = 3, #ARGV do
+  local root = ARGV[at]
+  local due = root .. 'due'
+  local kept, dropped = 0, {}
   repeat
-    dropped = false
-    local lines = redis.call('ZRANGEBYSCORE', root .. 'due', '-inf', ARGV[1], 'LIMIT', kept, limit - #found)
-    for _, line in ipairs(lines) do
-      local record = parsed(line)
-      local value = redis.call('GET', root .. 'record/' .. record.id)
-      if value then
-        kept = kept + 1
-        found[#found + 1] = value
-      else
-        dropped = true
-        take(root, record)
-      end
+    dropped = {}
+    local lines = redis.call('ZRANGEBYSCORE', due, '-inf', moment, 'LIMIT', kept, math.min(limit - #found, BATCH))
+    if #lines == 0 then break end
+    for i, value in ipairs(records(root, due, lines)) do
+      if value then found[#found + 1] = value else dropped[#dropped + 1] = lines[i] end
     end
-  until not dropped
+    kept = kept + #lines - #dropped
+    for _, line in ipairs(dropped) do take(root, parsed(line)) end
+  until #found >= limit
   if #found >= limit then break end
 end
 return found
@@ -228,41 +245,47 @@ return found
 
 UPDATE_SESSION = _script(r"""
 -- Change a session if it is what the caller takes it for: return nothing; else return what it is.
--- ARGV: the session; now; its info and end as the caller knows them; its new info, end, end as a number, milliseconds
--- to keep it, and the mark of this change
-local root, session = KEYS[1], ARGV[1]
-local found = living(root, session, ARGV[2])
-if found[1] == '' or found[1] ~= ARGV[3] or found[2] ~= ARGV[4] then return found end
-local info, expires_at, expires, milliseconds, mark = unpack(ARGV, 5, 9)
+-- ARGV: the root; the session; now; its info and end as the caller knows them; its new info, end, end as a number,
+-- milliseconds to keep it, and the mark of this change
+local root, session = ARGV[1], ARGV[2]
+local found = living(root, session, ARGV[3])
+if found[1] == '' or found[1] ~= ARGV[4] or found[2] ~= ARGV[5] then return found end
+local info, expires_at, expires, milliseconds, mark = unpack(ARGV, 6, 10)
 prolong(root, session, found[2], expires_at, expires, milliseconds, 'info', info, 'mark', mark)
 return {}
 """)
 
 REMOVE_SESSION = _script(r"""
 -- Remove a session with its records, and return those; nil when there is none.
--- ARGV: the session, now
-local root, session = KEYS[1], ARGV[1]
-if living(root, session, ARGV[2])[1] == '' then return false end
-redis.call('DEL', root .. 'session/' .. session)
-redis.call('ZREM', root .. 'sessions', session)
+-- ARGV: the root, the session, now
+local root, session = ARGV[1], ARGV[2]
+if living(root, session, ARGV[3])[1] == '' then return false end
 local index = root .. 'index/' .. session
+local places = redis.call('ZRANGE', index, 0, -1)
 local removed = {}
-for _, place in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-  local value = redis.call('GET', root .. 'record/' .. string.match(place, '%z(.*)$'))
-  if value then
-    take(root, parsed(value))
-    removed[#removed + 1] = value
+for first = 1, #places, BATCH do
+  local some = {unpack(places, first, math.min(first + BATCH - 1, #places))}
+  for _, value in ipairs(records(root, index, some)) do
+    if value then removed[#removed + 1] = value end
   end
 end
+redis.call('DEL', root .. 'session/' .. session)
+redis.call('ZREM', root .. 'sessions', session)
 redis.call('DEL', index)
+for _, value in ipairs(removed) do
+  local record = parsed(value)
+  redis.call('ZREM', root .. 'due', record.line)
+  redis.call('DEL', root .. 'record/' .. record.id)
+end
 return removed
 """)
 
 EXPIRE_SESSIONS = _script(r"""
 -- Remove sessions that have ended, and return how many there were.
--- ARGV: the moment as a number, how many at most of each of KEYS
+-- ARGV: the moment as a number, how many at most under each root, then roots
 local count = 0
-for _, root in ipairs(KEYS) do
+for at = 3, #ARGV do
+  local root = ARGV[at]
   for _, session in ipairs(redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
     redis.call('DEL', root .. 'session/' .. session)
     redis.call('ZREM', root .. 'sessions', session)
@@ -274,20 +297,20 @@ return count
 
 STATS = _script(r"""
 -- Return how many sessions and records have not ended, and the length of these records' bytes.
--- ARGV: the moment as a number, the moment
-local root = KEYS[1]
-local records, bytes = 0, 0
+-- ARGV: the moment as a number, the moment, the root
+local root = ARGV[3]
+local count, bytes = 0, 0
 for _, line in ipairs(redis.call('ZRANGE', root .. 'due', 0, -1)) do
   local record = parsed(line)
   if record.expires_at == '' or record.expires_at > ARGV[2] then
-    records = records + 1
+    count = count + 1
     bytes = bytes + tonumber(record.bytes)
   end
 end
-return {redis.call('ZCOUNT', root .. 'sessions', '(' .. ARGV[1], '+inf'), records, bytes}
+return {redis.call('ZCOUNT', root .. 'sessions', '(' .. ARGV[1], '+inf'), count, bytes}
 """)
 
 CHECK = _script(r"""
 -- Write something.
-return redis.call('SET', KEYS[1] .. 'check', '1', 'PX', '1000')
+return redis.call('SET', KEYS[1], '1', 'PX', '1000')
 """)
