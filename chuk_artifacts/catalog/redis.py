@@ -49,8 +49,10 @@ class _Known(NamedTuple):
     text: str
 
     @classmethod
-    def of(cls, info: SessionInfo) -> Self:
-        """Return a session that is changed from here."""
+    def of(cls, info: SessionInfo, before: Self | None) -> Self:
+        """Return a session that is changed from here; *before* is what it was."""
+        if before is not None and info.changed(expires_at=before.info.expires_at).__dict__ == before.info.__dict__:
+            return cls(info, before.text)
         return cls(info, info.changed(expires_at=None).to_json())
 
     @classmethod
@@ -200,7 +202,7 @@ class RedisCatalog:
         mark = os.urandom(8).hex()
         known = self._remembered(session_id, now)
         while True:
-            new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend))
+            new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend), known)
             answer = self._link.run(
                 scripts.UPDATE_SESSION,
                 [f"{root}session/{session_id}", f"{root}sessions"],
@@ -235,18 +237,17 @@ class RedisCatalog:
 
     def expire_sessions(self, now: float) -> int:
         """Remove the expired sessions, through their index."""
+        moments = timestamp(now), _number(timestamp(now))
         count = 0
         for roots in self._all_roots():
             keys = [f"{root}sessions" for root in roots]
-            while expired := self._link.run(
-                scripts.EXPIRE_SESSIONS, keys, _number(timestamp(now)), _BATCH, *roots
-            ).value:
+            while expired := self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value:
                 count += expired
         return count
 
     def stats(self, now: float) -> dict[str, int]:
         """Count what is there, a part at a time, so that others do not wait for all of it."""
-        moments = _number(timestamp(now)), timestamp(now)
+        moments = timestamp(now), _number(timestamp(now))
         roots = itertools.chain.from_iterable(self._all_roots())
         counts = [
             self._link.run(scripts.STATS, [f"{root}due", f"{root}sessions"], *moments, root).value for root in roots
@@ -282,19 +283,19 @@ class RedisCatalog:
 
         while True:
             records, infos = settled(info_of)
-            new = {session_id: _Known.of(info) for session_id, info in infos.items()}
+            new = {**known, **{name: _Known.of(info, known[name]) for name, info in infos.items()}}
             unlike = self._send(known, records, new, now)
             if not unlike:
                 break
             known.update((name.decode(), _Known.told(text, expires_at)) for name, text, expires_at, _ in unlike)
-        for session_id, session in {**known, **new}.items():
+        for session_id, session in new.items():
             self._remember(session_id, session)
 
     def _send(
         self,
         known: Mapping[str, _Known | None],
         records: Sequence[ArtifactMetadata],
-        new: Mapping[str, _Known],
+        new: Mapping[str, _Known | None],
         now: float,
     ) -> list[list[bytes]]:
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
@@ -305,9 +306,11 @@ class RedisCatalog:
         changes: list[Any] = []
         for session_id, session in known.items():
             root = self._session_root(session_id)
+            text, *end = _session_arguments(new[session_id])
+            known_text = "" if session is None else session.text
             keys += _session_keys(root, session_id)
-            before += root, session_id, "" if session is None else session.text
-            changes += (*_session_arguments(new.get(session_id)), len(by_session[session_id]))
+            before += root, session_id, known_text
+            changes += ("" if text == known_text else text), *end, len(by_session[session_id])
             for record in by_session[session_id]:
                 keys.append(f"{root}record/{record.artifact_id}")
                 changes += _record_arguments(record)

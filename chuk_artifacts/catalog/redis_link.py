@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -14,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import (
-    BlockingConnectionPool,
+    AbstractConnection,
     Connection,
     ConnectionPool,
     SSLConnection,
@@ -101,6 +103,7 @@ class Link(Lockable):
     Args:
         connect: opens a client; it may raise what a client raises.
         name: what error messages call the server; no password.
+        max_connections: how many commands are under way at most, each on a connection; others wait.
         max_retries: how often a command is repeated at most.
         spread: whether keys lie on different nodes by their hash tags.
 
@@ -109,11 +112,21 @@ class Link(Lockable):
 
     """
 
-    def __init__(self, connect: Callable[[], Client], name: str, max_retries: int, *, spread: bool = False) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Client],
+        name: str,
+        *,
+        max_connections: int = 32,
+        max_retries: int = 3,
+        spread: bool = False,
+    ) -> None:
         """Connect to nothing yet."""
         super().__init__()
         self.spread = spread
         self._connect = connect
+        self._max_connections = max_connections
+        self._free = threading.BoundedSemaphore(max_connections)
         self._name = f"catalog {name}"
         self._max_retries = max_retries
         self._errors = ErrorMap((RedisError, RedisClusterException, OSError), SessionError, self._name)
@@ -168,6 +181,7 @@ class Link(Lockable):
         """Forget the client in a *child*: its connections are those of the parent."""
         if child:
             self._client = None
+            self._free = threading.BoundedSemaphore(self._max_connections)
         super().after_fork(child=child)
 
     def _opened(self) -> Client:
@@ -186,7 +200,7 @@ class Link(Lockable):
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                return Answer(self._opened().execute(*command), sent)
+                return Answer(self._execute(command), sent)
             except NoScriptError:  # it was started, or another became the master, since it last saw the script
                 if script is None:
                     raise
@@ -203,25 +217,35 @@ class Link(Lockable):
                 raise self._given_up(reason, sent=sent) from reason
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
+    def _execute(self, command: Sequence[Any]) -> Any:
+        free = self._free
+        if not free.acquire(timeout=_POOL_SECONDS):
+            raise NotSentError("all connections are in use")
+        try:
+            return self._opened().execute(*command)
+        finally:
+            free.release()
+
     def _given_up(self, reason: BaseException, *, sent: bool) -> SessionError:
         kind = OutcomeUnknownError if sent else SessionError
         return kind(f"{self._name}: {reason}")
 
 
 class PooledClient:
-    """One server at a time, through a pool of connections."""
+    """One server at a time, through a pool of connections.
+
+    Those in use are limited by :class:`Link`; idle ones are kept here, where they are at hand sooner than in the pool.
+    """
 
     def __init__(self, pool: ConnectionPool) -> None:
         """Keep the *pool*."""
         self._pool = pool
+        self._idle: deque[AbstractConnection] = deque()
         self._closed = False
 
     def execute(self, *command: Any) -> Any:
         """Return the answer to a command."""
-        try:
-            connection = self._pool.get_connection()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise NotSentError(str(error)) from error
+        connection = self._connection()
         try:
             connection.send_command(*command)
             return connection.read_response()
@@ -231,7 +255,7 @@ class PooledClient:
             connection.disconnect()
             raise
         finally:
-            self._pool.release(connection)
+            self._idle.append(connection)
             if self._closed:
                 self.close()
 
@@ -243,24 +267,42 @@ class PooledClient:
         """Close the idle connections; those in use close when they come back."""
         self._closed = True
         self._pool.disconnect(inuse_connections=False)
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().disconnect()
+
+    def _connection(self) -> AbstractConnection:
+        """Return a connection on which nothing was said by the other side, such as farewell."""
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._pool.get_connection()
+            if _is_stale(connection):
+                connection.disconnect()
+                connection.connect()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise NotSentError(str(error)) from error
+        return connection
+
+
+def _is_stale(connection: AbstractConnection) -> bool:
+    try:
+        return connection.can_read()
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        return True
 
 
 class ClusterClient:
     """A Redis Cluster; redis-py follows it when slots move and nodes fail."""
 
-    def __init__(self, cluster: RedisCluster, max_connections: int) -> None:
-        """Keep the *cluster*, whose pools raise instead of waiting when they are empty."""
+    def __init__(self, cluster: RedisCluster) -> None:
+        """Keep the *cluster*."""
         self._cluster = cluster
-        self._free = threading.BoundedSemaphore(max_connections)
 
     def execute(self, *command: Any) -> Any:
         """Return the answer to a command."""
-        if not self._free.acquire(timeout=_POOL_SECONDS):
-            raise NotSentError("no connection is free")
-        try:
-            return self._cluster.execute_command(*command)
-        finally:
-            self._free.release()
+        return self._cluster.execute_command(*command)
 
     def servers(self) -> Iterator[redis.Redis]:
         """Iterate over the primaries."""
@@ -289,14 +331,20 @@ def open_link(url: str, name: str, *, max_connections: int, max_retries: int) ->
     match = _URL(url)
     try:
         if match is None:
-            connect = _server(url, max_connections)
+            connect = _server(url)
         elif match["kind"] == "cluster":
-            connect = _cluster(match, max_connections)
+            connect = _cluster(match)
         else:
-            connect = _sentinel(match, max_connections)
+            connect = _sentinel(match)
     except (ValueError, TypeError):  # the reason may show a piece of a password
         raise InvalidInputError(f"redis_url is not understood; it must be one of: {_FORMS}") from None
-    return Link(connect, name, max_retries, spread=match is not None and match["kind"] == "cluster")
+    return Link(
+        connect,
+        name,
+        max_connections=max_connections,
+        max_retries=max_retries,
+        spread=match is not None and match["kind"] == "cluster",
+    )
 
 
 def server_facts(server: redis.Redis) -> dict[str, str]:
@@ -331,20 +379,12 @@ def _persistence(server: redis.Redis, info: Mapping[str, Any]) -> Iterator[str]:
         yield "unknown"
 
 
-def _server(url: str, max_connections: int) -> Callable[[], Client]:
+def _server(url: str) -> Callable[[], Client]:
     kind, options = _options(url)
-    return lambda: PooledClient(
-        BlockingConnectionPool(
-            connection_class=kind, max_connections=max_connections, timeout=_POOL_SECONDS, retry=_NO_RETRY, **options
-        )
-    )
+    return lambda: PooledClient(ConnectionPool(connection_class=kind, retry=_NO_RETRY, **options))
 
 
-class _BlockingSentinelPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Connections to the present master; a call waits for a free one."""
-
-
-def _sentinel(match: re.Match[str], max_connections: int) -> Callable[[], Client]:
+def _sentinel(match: re.Match[str]) -> Callable[[], Client]:
     service, _, database = (match["path"] or "").strip("/").partition("/")
     if not service:
         raise ValueError("no service")
@@ -356,12 +396,10 @@ def _sentinel(match: re.Match[str], max_connections: int) -> Callable[[], Client
     hosts = _hosts(match, _SENTINEL_PORT)
 
     def connect() -> Client:
-        pool = _BlockingSentinelPool(  # type: ignore[no-untyped-call] # of redis-py
+        pool = SentinelConnectionPool(
             unquote(service),
             Sentinel(hosts, sentinel_kwargs={**shared, **own, "ssl": is_tls, "retry": _NO_RETRY}),
             connection_class=SentinelManagedSSLConnection if is_tls else SentinelManagedConnection,
-            max_connections=max_connections,
-            timeout=_POOL_SECONDS,
             retry=_NO_RETRY,
             **options,
         )
@@ -370,7 +408,7 @@ def _sentinel(match: re.Match[str], max_connections: int) -> Callable[[], Client
     return connect
 
 
-def _cluster(match: re.Match[str], max_connections: int) -> Callable[[], Client]:
+def _cluster(match: re.Match[str]) -> Callable[[], Client]:
     if (match["path"] or "").strip("/") not in {"", "0"}:
         raise ValueError("a cluster has no databases")
     kind, options = _options(f"{match['scheme']}://{match['user'] or ''}node{match['query'] or ''}")
@@ -381,11 +419,10 @@ def _cluster(match: re.Match[str], max_connections: int) -> Callable[[], Client]
         cluster = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts],
             retry=_NO_RETRY,
-            max_connections=max_connections,
             ssl=kind is SSLConnection,
             **options,
         )
-        return ClusterClient(cluster, max_connections)
+        return ClusterClient(cluster)
 
     return connect
 

@@ -5,11 +5,11 @@ what shares it on one node (https://redis.io/docs/latest/operate/oss_and_stack/r
 The keys under a root are:
 
 - ``record/{id}``: the record's line, a line feed, and the record;
-- ``session/{session}``: a hash of ``info``, all but its end, ``expires_at``, its end ('' is never), and ``mark``, that
-  of the last change;
+- ``session/{session}``: a hash of ``info``, all but its end, of this as ``expires_at`` ('' is never) and as a number,
+  ``expires``, and of ``mark``, that of the last change;
 - ``index/{session}``: the places of its records, ``{filename}\0{id}``, in the order of bytes;
 - ``due``: the lines of records by the moment when cleanup has to do with them (+inf is never);
-- ``sessions``: sessions by their end.
+- ``sessions``: sessions by their end, or one up to a day before it.
 
 The line of a record tells what scripts need of it, between NULs: revision, mark, session, bytes, end and place. Redis
 drops records and sessions some time after their end, and what they share after the last of them; what is left of a
@@ -37,7 +37,7 @@ local BATCH = 1000 -- unpack can do a few thousand
 local function parsed(value)
   local line = string.match(value, '^[^\n]*')
   local revision, mark, session, bytes, expires_at, place =
-    string.match(line, '^(.-)%z(.-)%z(.-)%z(.-)%z(.-)%z(.*)$')
+    string.match(line, '^([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z(.*)$')
   return {
     line = line, revision = revision, mark = mark, session = session, bytes = bytes, expires_at = expires_at,
     place = place, id = string.match(place, '%z(.*)$')
@@ -95,12 +95,31 @@ end
 -- which knows the end that the session had a while ago; here is the one that it has.
 local function prolong(root, session, known, expires_at, expires, milliseconds, ...)
   local key = root .. 'session/' .. session
-  if known ~= '' and (expires_at == '' or expires_at > known) then
-    write(milliseconds, 'HSET', key, 'expires_at', expires_at, ...)
+  if known == '' or (expires_at ~= '' and expires_at <= known) then
+    if select('#', ...) > 0 then redis.call('HSET', key, ...) end
+  elseif string.sub(known, 1, 10) == string.sub(expires_at, 1, 10) then -- of one day, so that the rest may wait
+    redis.call('HSET', key, 'expires_at', expires_at, 'expires', expires, ...)
+  else
+    write(milliseconds, 'HSET', key, 'expires_at', expires_at, 'expires', expires, ...)
     write(milliseconds, 'ZADD', root .. 'sessions', expires, session)
-  elseif #{...} > 0 then
-    redis.call('HSET', key, ...)
   end
+end
+
+-- Return sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
+local function ended(root, now, number, limit)
+  local found, sessions = {}, {}
+  repeat
+    sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', 0, limit)
+    for _, session in ipairs(sessions) do
+      local ends = redis.call('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
+      if ends[1] and (ends[1] == '' or ends[1] > now) then
+        redis.call('ZADD', root .. 'sessions', ends[2], session)
+      else
+        found[#found + 1] = session
+      end
+    end
+  until #found > 0 or #sessions == 0
+  return found
 end
 """
 
@@ -122,7 +141,7 @@ ADD = _script(r"""
 -- Add records with their sessions if these are what the caller takes them for; else return what they are.
 -- ARGV: now; '' or a moment: of what had to go before it, a bit of what Redis dropped is forgotten; how many sessions;
 -- for each the root, the session and its info as the caller knows it ('' is no session); then for each again
--- the session's new info, end, end as a number and milliseconds to keep it (all '' when it does not change),
+-- the session's new info, or '' when that stays, its end, end as a number and milliseconds to keep it,
 -- the number of its records, and for each of these its value, due as a number and milliseconds to keep it.
 local now, before, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local at = 4
@@ -154,7 +173,11 @@ for i = 1, count do
   if before ~= '' then forget(root) end
   local info, expires_at, expires, milliseconds, records = unpack(ARGV, at, at + 4)
   at = at + 5
-  if info ~= '' then prolong(root, session, known, expires_at, expires, milliseconds, 'info', info) end
+  if info == '' then
+    prolong(root, session, known, expires_at, expires, milliseconds)
+  else
+    prolong(root, session, known, expires_at, expires, milliseconds, 'info', info)
+  end
   for _ = 1, records do
     put(root, unpack(ARGV, at, at + 2))
     at = at + 3
@@ -282,11 +305,11 @@ return removed
 
 EXPIRE_SESSIONS = _script(r"""
 -- Remove sessions that have ended, and return how many there were.
--- ARGV: the moment as a number, how many at most under each root, then roots
+-- ARGV: the moment, the same as a number, how many at most under each root, then roots
 local count = 0
-for at = 3, #ARGV do
+for at = 4, #ARGV do
   local root = ARGV[at]
-  for _, session in ipairs(redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+  for _, session in ipairs(ended(root, unpack(ARGV, 1, 3))) do
     redis.call('DEL', root .. 'session/' .. session)
     redis.call('ZREM', root .. 'sessions', session)
     count = count + 1
@@ -297,17 +320,18 @@ return count
 
 STATS = _script(r"""
 -- Return how many sessions and records have not ended, and the length of these records' bytes.
--- ARGV: the moment as a number, the moment, the root
-local root = ARGV[3]
+-- ARGV: the moment, the same as a number, the root
+local now, number, root = unpack(ARGV, 1, 3)
 local count, bytes = 0, 0
 for _, line in ipairs(redis.call('ZRANGE', root .. 'due', 0, -1)) do
   local record = parsed(line)
-  if record.expires_at == '' or record.expires_at > ARGV[2] then
+  if record.expires_at == '' or record.expires_at > now then
     count = count + 1
     bytes = bytes + tonumber(record.bytes)
   end
 end
-return {redis.call('ZCOUNT', root .. 'sessions', '(' .. ARGV[1], '+inf'), count, bytes}
+ended(root, now, number, -1)
+return {redis.call('ZCOUNT', root .. 'sessions', '(' .. number, '+inf'), count, bytes}
 """)
 
 CHECK = _script(r"""

@@ -114,7 +114,7 @@ def _redis_links(request: pytest.FixtureRequest) -> Callable[[], Link]:
     fixture = REDIS_CATALOGS[request.param]
     if fixture is None:
         server = fakeredis.FakeServer()
-        return lambda: Link(lambda: PooledClient(fakeredis.FakeRedis(server=server).connection_pool), "fake", 0)
+        return lambda: Link(lambda: PooledClient(fakeredis.FakeRedis(server=server).connection_pool), "fake")
     url = request.getfixturevalue(fixture)
     return lambda: open_link(url, url, max_connections=8, max_retries=3)
 

@@ -135,7 +135,8 @@ class RedisSentinel:
     """A master, a replica, and a Sentinel that makes the one the other when it dies."""
 
     def __init__(self, folder: Path) -> None:
-        self.servers = [RedisServer(folder / str(number), "--save", "") for number in range(2)]
+        options = "--save", "", "--repl-diskless-sync-delay", "0"
+        self.servers = [RedisServer(folder / str(number), *options) for number in range(2)]
         self.sentinel = RedisServer(folder / "sentinel")
         self.sentinel._command[1:] = [str(folder / "sentinel" / "conf"), "--sentinel"]
 
