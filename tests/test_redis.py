@@ -449,3 +449,48 @@ def test_closed_store_has_no_connections(open_store, server):
     with pytest.raises(ArtifactStoreError, match="closed"):
         store.store(b"x")
     wait_until(lambda: server.info("clients")["connected_clients"] == before)
+
+
+# Doctor
+
+
+def test_doctor(store, server):
+    """What a server tells of itself, and what may lose records, is told."""
+    told = store.validate_configuration()["session"]
+    info = server.info()
+    assert told["status"] == "ok"
+    assert info.get("valkey_version", info["redis_version"]) in told["server"]
+    assert (told["mode"], told["persistence"], told["eviction"]) == ("standalone", "off", "noeviction")
+    assert "restart" in told["warning"]
+    server.config_set("maxmemory-policy", "allkeys-lru")
+    server.config_set("appendonly", "yes")
+    told = store.validate_configuration()["session"]
+    server.config_set("maxmemory-policy", "noeviction")
+    server.config_set("appendonly", "no")
+    assert (told["persistence"], told["eviction"]) == ("aof", "allkeys-lru")
+    assert "restart" not in told["warning"]
+    assert "allkeys-lru" in told["warning"]
+    server.config_set("save", "3600 1")
+    told = store.validate_configuration()["session"]
+    server.config_set("save", "")
+    assert told["persistence"] == "rdb"
+    assert "warning" not in told
+
+
+def test_doctor_who_may_not_ask(redis_server, server):
+    """A server that lets a user do what the store needs, and no more, is in order."""
+    port = redis_server.port
+    server.execute_command("ACL SETUSER", "app", "on", ">word", "~chuk:*", "-@all", "+@read", "+@write", "+@scripting")
+    with ArtifactStore(session_provider="redis", redis_url=f"redis://app:word@127.0.0.1:{port}/0") as store:
+        assert store.retrieve(store.store(b"x", session_id="alice")) == b"x"
+        store.cleanup()
+        told = store.validate_configuration()["session"]
+        assert (told["status"], told["server"]) == ("ok", "does not tell")
+    server.execute_command("ACL DELUSER", "app")
+
+
+def test_doctor_of_a_cluster(redis_cluster_url):
+    """What the nodes of a Cluster tell is told once."""
+    with ArtifactStore(session_provider="redis", redis_url=redis_cluster_url) as store:
+        told = store.validate_configuration()["session"]
+    assert (told["mode"], told["persistence"]) == ("cluster", "off")

@@ -201,7 +201,6 @@ def test_unknown_provider_in_environment(monkeypatch):
         ("storage_provider", "s3"),
         ("storage_provider", "ibm_cos"),
         ("storage_provider", "ibm_cos_iam"),
-        ("session_provider", "redis"),
     ],
 )
 def test_provider_that_is_not_there_yet(argument, name):

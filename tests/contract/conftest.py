@@ -53,6 +53,8 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
     "memory-redis": {"session_provider": "redis"},
     "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
+    "memory-redis-cluster": {"session_provider": "redis"},
+    "memory-redis-sentinel": {"session_provider": "redis"},
 }
 
 PERSISTENT = {"filesystem", "filesystem-redis"}
@@ -128,9 +130,10 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 @pytest.fixture(params=itertools.product(FACES, STORES), ids="-".join)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend, with one face."""
-    is_redis = STORES[request.param[1]].get("session_provider") == "redis"
-    options = {"redis_url": request.getfixturevalue("redis_url")} if is_redis else {}
-    rig = StoreRig(*request.param, tmp_path, clock, **options)
+    face, name = request.param
+    _, is_redis, servers = name.partition("redis")
+    options = {"redis_url": request.getfixturevalue(f"redis{servers.replace('-', '_')}_url")} if is_redis else {}
+    rig = StoreRig(face, name, tmp_path, clock, **options)
     yield rig
     rig.close()
 
