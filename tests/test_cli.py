@@ -158,6 +158,27 @@ def test_broken_pipe_of_content():
         assert getting.stderr.read() == b""
 
 
+@pytest.mark.parametrize("verb", ["get", "ls", "info"])
+def test_pipe_that_is_broken_from_the_start(verb):
+    """A reader that was never there makes no complaint either, at the end of the process neither."""
+    artifact_id = command("put", "-", input=b"small").stdout.decode().strip()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "chuk_artifacts", verb, *([] if verb == "ls" else [artifact_id])],
+            env=child.environment(PYTHONUNBUFFERED=""),  # as it is where nobody asks for something else
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode != 0
+
+
 def test_without_click():
     """Without click the command says how to get it, in one line."""
     code = """
