@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from servers import buckets, rgw
 
 from chuk_artifacts import AccessDeniedError, ArtifactStoreError, InvalidInputError, aio
 
@@ -27,13 +28,13 @@ SECTIONS = dict(section.split("\n", 1) for section in EXAMPLES.read_text(encodin
 
 WAITING = {
     "30-Second Example": "signed URLs",
-    "Redis Sessions": "the redis session provider",
-    "Production with S3 + Redis": "the redis session provider",
     "Presigned URLs": "signed URLs",
-    "Web Application File Uploads": "the redis session provider, and servers of both here",
 }
 """What can't run yet, and what it waits for. A section that runs is an error until it is taken out of here."""
 
+
+ON_SERVERS = {"Web Application File Uploads"}
+"""The sections that use S3 and Redis, and not only name them."""
 
 ERRORS = {"AccessDeniedError": AccessDeniedError}
 
@@ -67,6 +68,7 @@ def upload(url, data, mime):
 def namespace(tmp_path, monkeypatch, capsys):
     """Return the names that the examples take as given, in a folder of their own."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
+    os.environ["SESSION_REDIS_URL"] = "redis://localhost:6379/0"  # which no example asks for anything
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").write_bytes(b"from a file")
     return {
@@ -119,8 +121,17 @@ def run_block(runner, block, namespace, origin):
 
 
 @pytest.mark.parametrize("name", [section(name) for name in SECTIONS])
-def test_example(name, namespace):
+def test_example(name, namespace, request):
     """Each example does what it says, with the async store imported."""
+    if name in ON_SERVERS:
+        bucket = buckets.s3_on_rgw(request)
+        os.environ |= {
+            "ARTIFACT_BUCKET": bucket["bucket"],
+            "S3_ENDPOINT_URL": bucket["endpoint_url"],
+            "AWS_ACCESS_KEY_ID": rgw.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": rgw.SECRET_KEY,
+            "SESSION_REDIS_URL": request.getfixturevalue("redis_url"),
+        }
     run(name, namespace, "chuk_artifacts.aio")
 
 

@@ -9,6 +9,7 @@ import pickle
 import random
 import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import child
 import pytest
@@ -221,7 +222,9 @@ def fork(code, options, root):
     """Run code that forks, and return the JSON it printed; a deadlock fails by its timeout."""
     lines = [line.strip("\n") for line in (FORK + code).splitlines()]
     options = json.dumps({**STORES[options], "fs_root": str(root), "sandbox_id": "box"})
-    return json.loads(child.run("\n".join(lines), options, env=child.environment(PYTHONWARNINGS="ignore")))
+    environment = child.environment(PYTHONWARNINGS="ignore")
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # its lock may be held by another thread while this one forks
+    return json.loads(child.run("\n".join(lines), options, env=environment))
 
 
 @forks
@@ -305,7 +308,7 @@ def test_fork_while_others_open_stores(root):
     told = fork(
         """
     sys.setswitchinterval(1e-6)
-    kept = [ArtifactStore() for _ in range(500)]
+    kept = [ArtifactStore() for _ in range(1500)]
     store = kept[0]
     stop = threading.Event()
 
@@ -382,11 +385,8 @@ def test_closed_in_the_child(root):
 
 def spawned(function, *arguments):
     """Call a function in a process that is not a fork of this one."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        answer = pool.apply(function, arguments)
-        pool.close()
-        pool.join()
-    return answer
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result(60)
 
 
 def test_pickled_store_in_another_process(store):
