@@ -29,10 +29,9 @@ WAITING = {
     "30-Second Example": "signed URLs",
     "AWS S3 Provider": "the s3 provider",
     "IBM Cloud Object Storage": "the ibm_cos and ibm_cos_iam providers",
-    "Redis Sessions": "the redis session provider",
-    "Production with S3 + Redis": "the s3 and redis providers",
+    "Production with S3 + Redis": "the s3 provider",
     "Presigned URLs": "signed URLs",
-    "Web Application File Uploads": "the s3 and redis providers, a server of each here, and signed URLs",
+    "Web Application File Uploads": "the s3 provider, a server of each kind here, and signed URLs",
 }
 """What can't run yet, and what it waits for. A section that runs is an error until it is taken out of here."""
 

@@ -132,9 +132,17 @@ class RedisCluster:
 
 
 class RedisSentinel:
-    """A master, a replica, and a Sentinel that makes the one the other when it dies."""
+    """A master, a replica, and a Sentinel that makes the one the other when it dies.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where they write.
+        patience: after how many seconds without a sign of life the master is given up. On a busy machine it may be that
+            long without dying.
+
+    """
+
+    def __init__(self, folder: Path, patience: float = 60) -> None:
+        self._patience = patience
         options = "--save", "", "--repl-diskless-sync-delay", "0"
         self.servers = [RedisServer(folder / str(number), *options) for number in range(2)]
         self.sentinel = RedisServer(folder / "sentinel")
@@ -161,7 +169,8 @@ class RedisSentinel:
         (self.sentinel.folder / "conf").write_text(
             f"port {self.sentinel.port}\nbind 127.0.0.1\ndir {self.sentinel.folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 3000\n"
+            f"sentinel down-after-milliseconds {SERVICE} {self._patience * 1000:.0f}\n"
+            f"sentinel failover-timeout {SERVICE} 3000\n"
         )
         self.sentinel.start()
         wait_until(self._is_complete)
@@ -178,8 +187,8 @@ class RedisSentinel:
 
     def _is_complete(self) -> bool:
         with self.servers[0].client() as client, self.sentinel.client() as sentinel:
-            linked = client.info("replication").get("slave0", {}).get("state") == "online"
-            return linked and sentinel.info("sentinel")["master0"]["slaves"] == 1
+            client.set("written", "something")  # "online" comes before the replica gets anything
+            return client.wait(1, 100) == 1 and sentinel.info("sentinel")["master0"]["slaves"] == 1
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
