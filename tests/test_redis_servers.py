@@ -322,10 +322,8 @@ def test_tls(tmp_path, certificate):
     server._command += ["--tls-auth-clients", "no"]
     try:
         server.start()
-    except TimeoutError:
+    except RuntimeError:
         pytest.skip("this server was built without TLS")
-    finally:
-        pass
     try:
         with open_on_disk(tmp_path / "bytes", f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={path}") as store:
             assert store.retrieve(store.store(b"x")) == b"x"

@@ -58,10 +58,15 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers; raise RuntimeError when it ends instead."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(self.answers)
+        wait_until(lambda: self._has_ended() or self.answers())
+        if self._has_ended():
+            raise RuntimeError(f"the server does not start: see {self.folder / 'log'}")
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     def answers(self) -> bool:
         """Say whether it answers a ping."""
