@@ -53,6 +53,7 @@ _S3_URL = "s3://"
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
+_DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 _URL_WITH_USER = re.compile(
     r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
 ).fullmatch
@@ -309,10 +310,7 @@ def _endpoint(provider: str, given: Any) -> str | None:
 
 
 def _redis_url(given: Any) -> RedisUrl:
-    url = _environment("SESSION_REDIS_URL") if given is None else check_text("redis_url", given)
-    if not url:
-        raise InvalidInputError("the redis session provider needs a server: pass redis_url or set SESSION_REDIS_URL")
-    return RedisUrl(url)
+    return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:

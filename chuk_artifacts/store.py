@@ -87,7 +87,7 @@ class ArtifactStore:
         region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
             ``us-east-1``.
         redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
-            else ``SESSION_REDIS_URL``. The others ignore it.
+            else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
         gateway_url: for signed URLs.
         signing_key: for signed URLs.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
