@@ -58,8 +58,8 @@ class Core:
         raise ArtifactStoreError("store is closed")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as settings and clock."""
-        return Core, (self.settings, self.clock)
+        """Pickle as settings without secrets, and clock."""
+        return Core, (self.settings.without_secrets(), self.clock)
 
     def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
         """Call *function* with each value, side by side where that is worth it.
