@@ -22,7 +22,7 @@ DOWNLOAD, UPLOAD = "GET", "PUT"
 _SCHEME = "chuk-artifacts-1"
 _ARTIFACT = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _QUERY = re.compile(
-    r"(?P<signed>expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})(&type=(?P<type>[A-Za-z0-9_-]+))?(&max=(?P<max>[0-9]{1,18}))?)"
+    r"(?P<signed>expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})(&type=(?P<type>[A-Za-z0-9_-]+))?(&max=(?P<max>[0-9]+))?)"
     r"&signature=(?P<signature>[A-Za-z0-9_-]{43})",
     re.ASCII,
 ).fullmatch

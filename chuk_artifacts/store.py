@@ -7,14 +7,15 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import NOBODY, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
-from chuk_artifacts.core import Core
+from chuk_artifacts.core import Core, LocalGateway
 from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -39,7 +40,8 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, IBM_COS_IAM, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, resolve
+from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
@@ -85,8 +87,10 @@ class ArtifactStore:
         region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
             ``us-east-1``.
         redis_url: for the redis session provider; the others ignore it.
-        gateway_url: for signed URLs.
-        signing_key: for signed URLs.
+        gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
+            storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
+        signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all
+            are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in its root.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
@@ -135,6 +139,8 @@ class ArtifactStore:
             max_connections=max_connections,
             endpoint_url=endpoint_url,
             region=region,
+            gateway_url=gateway_url,
+            signing_key=signing_key,
             storage_options=storage_options,
             now=clock(),
         )
@@ -604,9 +610,11 @@ class ArtifactStore:
             raise _corrupted(record)
         return file
 
-    def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
+    def _chunks(
+        self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int, *, verify: bool = True
+    ) -> Generator[bytes, None, None]:
         stop = record.bytes if end is None else min(end, record.bytes)
-        digest = hashlib.sha256()
+        digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
         with self._open(record, start) as file:
             position = start
             while position < stop:
@@ -614,9 +622,10 @@ class ArtifactStore:
                 if not chunk:
                     raise _corrupted(record)
                 position += len(chunk)
-                digest.update(chunk)
+                if digest is not None:
+                    digest.update(chunk)
                 yield chunk
-        if start == 0 and stop == record.bytes and digest.hexdigest() != record.sha256:
+        if digest is not None and digest.hexdigest() != record.sha256:
             raise _corrupted(record)
 
     def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
@@ -1272,17 +1281,42 @@ class ArtifactStore:
 
     def _signed_get(self, record: ArtifactMetadata, expires: int) -> str:
         """Return a URL of our own that downloads an artifact for *expires* seconds."""
-        raise self._cannot_sign()
+        return self._signed(DOWNLOAD, Grant(record.artifact_id), expires)
 
     def _signed_put(self, record: ArtifactMetadata, expires: int, mime: str | None) -> str:
         """Return a URL of our own that takes an upload for *expires* seconds, of the type *mime* if that is given."""
-        raise self._cannot_sign()
+        limit = None if record.pending is None else record.pending.max_bytes
+        return self._signed(UPLOAD, Grant(record.artifact_id, mime, limit), expires)
 
-    def _cannot_sign(self) -> ArtifactStoreError:
-        provider = self._core.settings.storage_provider
-        if provider == IBM_COS_IAM:
-            return ProviderError("IBM COS signs no URLs under IAM: use the 'ibm_cos' provider with HMAC credentials")
-        return InvalidInputError(f"signed URLs of the {provider!r} provider are not there yet")
+    def _signed(self, method: str, grant: Grant, expires: int) -> str:
+        core = self._core
+        signed = core.signer.sign(method, grant, core.clock() + expires)
+        return f"{core.gateway_url(self._start_gateway)}/{signed}"
+
+    def _start_gateway(self) -> LocalGateway:
+        """Serve the URLs of this store from this process, until it is closed or nobody refers to it any more."""
+        from chuk_artifacts.gateway import start  # noqa: PLC0415 - it imports this module
+
+        store = object.__new__(type(self))
+        store.__dict__.update(_core=weakref.proxy(self._core), _bound=None)
+        return start(store)
+
+    def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
+        """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
+        key = self._awaited(artifact_id).key
+        _, sha256 = self._core.storage.put(key, source(data))
+        try:
+            self._awaited(artifact_id)
+        except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
+            self._discard([key])
+            raise
+        return sha256
+
+    def _awaited(self, artifact_id: str) -> ArtifactMetadata:
+        record = self._pending(artifact_id)
+        if record.pending is None:
+            raise _not_found(artifact_id)
+        return record
 
     def _pending(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an upload that is awaited or registered, and can be seen from here."""
