@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -71,7 +72,7 @@ class Signer:
             ``{artifact_id}?expires=…&signature=…``, to be put after the gateway's own URL and a slash.
 
         """
-        query = f"expires={expires_at:.3f}"
+        query = f"expires={math.floor(expires_at * 1000) / 1000:.3f}"
         if grant.mime is not None:
             query += f"&type={_encoded(grant.mime.encode())}"
         if grant.max_bytes is not None:
