@@ -377,6 +377,19 @@ def test_verified_download(on_disk):
         assert len(received) < len(data)
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="this system does not list open files")
+def test_unread_download(on_disk):
+    """A download that the server gives up before or in the middle of its content keeps no file open."""
+    path = local(on_disk.presign(on_disk.store(b"x" * 3_000_000)))
+    before = len(os.listdir("/dev/fd"))
+    for read in (lambda _: None, next):
+        content = Gateway(on_disk)(create_environ(path), lambda *_: lambda _: None)
+        read(iter(content))
+        assert len(os.listdir("/dev/fd")) == before + 1
+        content.close()
+        assert len(os.listdir("/dev/fd")) == before
+
+
 def test_logs_hold_no_signature(client, store, path, caplog):
     """Neither a download nor a refusal nor an upload writes a signature to the log."""
     caplog.set_level(logging.DEBUG)
