@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,13 @@ from typing import Any, NoReturn
 import click
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, __version__
-from chuk_artifacts.settings import GATEWAY_PORT, default_gateway_of_commands, default_provider_of_commands
+from chuk_artifacts.settings import (
+    GATEWAY_PORT,
+    default_gateway_of_commands,
+    default_provider_of_commands,
+    resolve,
+)
+from chuk_artifacts.storage import open_storage
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -138,12 +145,29 @@ def gc(*, as_json: bool) -> None:
         _print_mapping(store.cleanup(orphans=True), as_json=as_json)
 
 
+@cli.command()
+def init() -> None:
+    """Make the bucket that the bytes go to, unless it is there. Other providers need none."""
+    with _failing_in_one_line():
+        storage = open_storage(resolve(storage_provider=default_provider_of_commands(), now=time.time()))
+        storage.create()
+        storage.check()
+        storage.close()
+
+
 @contextmanager
-def _store(*, gateway_url: str | None = None) -> Iterator[ArtifactStore]:
-    """Open the store of the environment, and turn an error into one line and exit status 1."""
+def _store(**options: Any) -> Iterator[ArtifactStore]:
+    """Open the store of the environment."""
+    provider = default_provider_of_commands()
+    with _failing_in_one_line(), ArtifactStore(storage_provider=provider, **options) as store:
+        yield store
+
+
+@contextmanager
+def _failing_in_one_line() -> Iterator[None]:
+    """Turn an error into one line and exit status 1."""
     try:
-        with ArtifactStore(storage_provider=default_provider_of_commands(), gateway_url=gateway_url) as store:
-            yield store
+        yield
     except BrokenPipeError:
         sys.stderr.close()  # or the interpreter complains of the same when it ends
         sys.exit(1)

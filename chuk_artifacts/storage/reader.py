@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 _MIB = 1024 * 1024
-FIRST_BLOCK = _MIB // 4
+FIRST_BLOCK = _MIB
 """Length in bytes of what is fetched first, and after a jump."""
 _LARGEST_BLOCK = 8 * _MIB
 _GROWTH = 4

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.buckets import BUCKETS, open_bucket
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
@@ -35,19 +36,24 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem": {"storage_provider": "filesystem"},
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
+    "s3-moto": {},
+    "s3-rgw": {"session_provider": "sqlite"},
 }
 
-PERSISTENT = {"filesystem"}
+MORE_STORES: dict[str, dict[str, Any]] = {"ibm_cos-rgw": {}, "ibm_cos_iam-moto": {}}
+"""Stores that only some tests run on: these differ from S3 in nothing that the contract of the storage does not try."""
+
+PERSISTENT = {"filesystem", "s3-rgw"}
 """The stores that a second instance finds again."""
 
 
 class StoreRig:
     """Opens stores on one backend, and closes them."""
 
-    def __init__(self, name: str, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
         self.persistent = name in PERSISTENT
-        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock}
+        self._options = {**{**STORES, **MORE_STORES}[name], "fs_root": folder / "store", "clock": clock, **options}
         self._open: list[ArtifactStore] = []
 
     def open(self, **options: Any) -> ArtifactStore:
@@ -62,10 +68,11 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture(params=[*STORAGES, *BUCKETS])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
-    storage = STORAGES[request.param](tmp_path)
+    name = request.param
+    storage = open_bucket(BUCKETS[name](request)) if name in BUCKETS else STORAGES[name](tmp_path)
     yield storage
     storage.close()
 
@@ -93,7 +100,8 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 @pytest.fixture(params=STORES)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend."""
-    rig = StoreRig(request.param, tmp_path, clock)
+    name = request.param
+    rig = StoreRig(name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
     yield rig
     rig.close()
 

@@ -1,7 +1,7 @@
 """Starts a real, strict S3 server for tests and benchmarks: Ceph RGW on one node, with its objects in memory.
 
-It needs Debian's packages ``radosgw``, ``ceph-mon`` and ``ceph-osd``. Unlike a mock it checks signatures and the expiry of
-signed URLs, and its conditional put is atomic.
+It needs Debian's packages ``radosgw``, ``ceph-mon`` and ``ceph-osd``. Unlike a mock it checks signatures and the expiry
+of signed URLs, and its conditional put is atomic.
 """
 
 from __future__ import annotations
@@ -103,7 +103,13 @@ def running(folder: Path) -> Iterator[Rgw]:
         node.start("ceph-osd", "-f", "-i", "0")
         gateway = node.start("radosgw", "-f", "-n", "client.rgw", "--keyring=keyring", f"--rgw_data={folder}")
         _wait_for(port, gateway)
-        user = ("--uid=test", "--display-name=test", f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
+        user = (
+            "--max-buckets=0",
+            "--uid=test",
+            "--display-name=test",
+            f"--access-key={ACCESS_KEY}",
+            f"--secret-key={SECRET_KEY}",
+        )
         node.run("radosgw-admin", "user", "create", *user)
         yield Rgw(f"http://127.0.0.1:{port}", gateway)
 
