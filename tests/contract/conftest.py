@@ -40,7 +40,7 @@ STORES: dict[str, dict[str, Any]] = {
     "s3-rgw": {"session_provider": "sqlite"},
 }
 
-MORE_STORES: dict[str, dict[str, Any]] = {"ibm_cos-rgw": {}, "ibm_cos_iam-moto": {}}
+MORE_STORES: dict[str, dict[str, Any]] = {"ibm_cos-rgw": {}, "ibm_cos_iam-moto": {}, "s3-moto-served": {}}
 """Stores that only some tests run on: these differ from S3 in nothing that the contract of the storage does not try."""
 
 PERSISTENT = {"filesystem", "s3-rgw"}
@@ -68,7 +68,7 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=[*STORAGES, *BUCKETS])
+@pytest.fixture(params=[*STORAGES, *(name for name in BUCKETS if name != "s3-moto-served")])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
     name = request.param
