@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import floor
+from benchmarks import aio, floor
 from benchmarks.gateway import print_downloads, print_signatures
 from chuk_artifacts import ArtifactStore
 
@@ -30,6 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, verb, bare in _workloads(Path(folder)):
             _compare(name, verb, bare, calls, rounds)
+        aio.main(Path(folder) / "aio", quick=quick)
     _print_stream(64 * _MIB if quick else 1024 * _MIB)
     with tempfile.TemporaryDirectory() as folder:
         print_downloads(Path(folder), 32 * _MIB if quick else 256 * _MIB, rounds)

@@ -57,6 +57,23 @@ _STATUS = (
 _log = logging.getLogger("chuk_artifacts")
 
 
+class _Request(Request):
+    """A request, with what Werkzeug tells in another form or not at all.
+
+    Attributes:
+        segment: the path below the place where the gateway is mounted, without its first slash.
+        query: the query as it was received.
+        ends: whether its content has an end: an announced one, or one that the server tells.
+
+    """
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        super().__init__(environ)
+        self.segment = str(environ.get("PATH_INFO", "")).removeprefix("/")
+        self.query = str(environ.get("QUERY_STRING", ""))
+        self.ends = self.content_length is not None or "wsgi.input_terminated" in environ
+
+
 class Gateway:
     """Serves the signed URLs of a store: ``GET``, ``HEAD`` and ``PUT``. It is a WSGI application (PEP 3333).
 
@@ -90,16 +107,16 @@ class Gateway:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        request = Request(environ)
+        request = _Request(environ)
         response = self._response(request)
         self._allow_origin(request, response)
         return response(environ, start_response)
 
-    def _response(self, request: Request) -> Response:
+    def _response(self, request: _Request) -> Response:
         try:
             return self._answer(request)
         except HTTPException as error:
-            headers = [item for item in error.get_headers(request.environ) if item[0] != "Content-Type"]
+            headers = [item for item in error.get_headers() if item[0] != "Content-Type"]
             return _plain(error.code or 500, error.description or "", headers)
         except ArtifactStoreError as error:
             status = next(status for kind, status in _STATUS if isinstance(error, kind))
@@ -107,18 +124,17 @@ class Gateway:
                 _log.error("gateway: %s", error)
             return _plain(status)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: _Request) -> Response:
         if request.method == "OPTIONS" and self._origins:
             return Response(status=204)
         method = _METHODS.get(request.method)
         if method is None:
             raise MethodNotAllowed([*_METHODS, "OPTIONS"] if self._origins else list(_METHODS))
         core = self._store._core
-        query = request.environ.get("QUERY_STRING", "")
-        grant = core.signer.check(method, _last_segment(request), query, core.clock())
+        grant = core.signer.check(method, request.segment, request.query, core.clock())
         return self._upload(request, grant) if method == UPLOAD else self._download(request, grant)
 
-    def _download(self, request: Request, grant: Grant) -> Response:
+    def _download(self, request: _Request, grant: Grant) -> Response:
         record = self._store._live(grant.artifact_id)
         response = _described(record)
         _check_if_match(request, record)
@@ -137,12 +153,12 @@ class Gateway:
             response.response = _all_but_last_first(next(chunks, b""), chunks)
         return response
 
-    def _upload(self, request: Request, grant: Grant) -> Response:
+    def _upload(self, request: _Request, grant: Grant) -> Response:
         _check_upload(request, grant)
         sha256 = self._store._receive(grant.artifact_id, _received(request, grant.max_bytes))
         return Response(headers={"ETag": quote_etag(sha256), "X-Content-Type-Options": "nosniff"})
 
-    def _allow_origin(self, request: Request, response: Response) -> None:
+    def _allow_origin(self, request: _Request, response: Response) -> None:
         """Let pages of the configured origins read the response."""
         if not self._origins:
             return
@@ -189,11 +205,6 @@ def _plain(status: int, text: str = "", headers: Iterable[tuple[str, str]] = ())
     return response
 
 
-def _last_segment(request: Request) -> str:
-    """Return the path after the place where the gateway is mounted, without its slash."""
-    return str(request.environ.get("PATH_INFO", "")).removeprefix("/")
-
-
 def _described(record: ArtifactMetadata) -> Response:
     """Return a response without content that says what an artifact is.
 
@@ -214,13 +225,13 @@ def _described(record: ArtifactMetadata) -> Response:
     )
 
 
-def _check_if_match(request: Request, record: ArtifactMetadata) -> None:
+def _check_if_match(request: _Request, record: ArtifactMetadata) -> None:
     """Raise when the client wants another revision than the present one (RFC 9110 section 13.1.1)."""
     if "If-Match" in request.headers and not request.if_match.contains(record.sha256):
         raise PreconditionFailed
 
 
-def _range(request: Request, record: ArtifactMetadata) -> tuple[int, int] | None:
+def _range(request: _Request, record: ArtifactMetadata) -> tuple[int, int] | None:
     """Return the first byte that is asked for and the one after the last, or None when it is all of them.
 
     A server may ignore ranges (RFC 9110 section 14.2). Ignored are several at once, those that are malformed, those in
@@ -253,13 +264,13 @@ def _all_but_last_first(held: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]
     yield held
 
 
-def _check_upload(request: Request, grant: Grant) -> None:
+def _check_upload(request: _Request, grant: Grant) -> None:
     """Refuse what can be refused before the first byte."""
     if "Content-Range" in request.headers:  # RFC 9110 section 14.5
         raise BadRequest("A part of a file can't be uploaded.")
     if grant.mime is not None and not _is_same_type(request.headers.get("Content-Type", ""), grant.mime):
         raise UnsupportedMediaType(f"The Content-Type must be {grant.mime}.")
-    if request.content_length is None and "wsgi.input_terminated" not in request.environ:
+    if not request.ends:
         raise LengthRequired
     if grant.max_bytes is not None and (request.content_length or 0) > grant.max_bytes:
         raise _too_large(grant.max_bytes)
@@ -269,7 +280,7 @@ def _is_same_type(given: str, wanted: str) -> bool:
     return parse_options_header(given.lower()) == parse_options_header(wanted.lower())
 
 
-def _received(request: Request, max_bytes: int | None) -> Iterator[bytes]:
+def _received(request: _Request, max_bytes: int | None) -> Iterator[bytes]:
     """Iterate over the content of a request, and raise when it grows too long or ends before its time.
 
     The length is counted, because not every server tells a client that went away from one that has finished.

@@ -127,7 +127,7 @@ class Bucket:
     Attributes:
         name: the bucket.
         prefix: what all keys in it begin with: empty, or with a slash at its end.
-        endpoint_url: the service, or None for the SDK's own choice, which is AWS.
+        endpoint_url: the service, or None for AWS; IBM has no such default.
         region: the region, or None for that of the SDK's configuration.
         instance_crn: the service instance of IBM Cloud, or None.
 
@@ -153,7 +153,7 @@ class Settings:
         bucket: where the bytes of a bucket provider are; None for others.
         session_ttl: how long a session lives by default, in seconds; None for ever.
         max_retries: how often a driver repeats what failed.
-        max_connections: how many connections a driver keeps at most.
+        max_connections: how many calls at once a driver has connections for.
         gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
         signing_keys: what signs the URLs of the gateway.
         storage_options: more, for the backend of the bytes.
@@ -285,7 +285,7 @@ def _bucket(provider: str, url: str, bucket: Any, endpoint_url: Any, region: Any
 
 def _bucket_name(name: str) -> str:
     if not _BUCKET_NAME(name):
-        raise InvalidInputError(f"bucket can't be the name of a bucket: {name!r}")
+        raise InvalidInputError("bucket must be 3 to 255 letters, digits and any of '.', '-', '_'")
     return name
 
 
@@ -302,9 +302,7 @@ def _endpoint(provider: str, given: Any) -> str | None:
     names = ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if provider == S3 else ("IBM_COS_ENDPOINT",)
     url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
     if url is None:
-        if provider == S3:
-            return None
-        raise InvalidInputError(f"{provider!r} needs the URL of its service: give endpoint_url or set IBM_COS_ENDPOINT")
+        return None
     try:
         parts = urlsplit(url)
     except ValueError:

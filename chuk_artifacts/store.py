@@ -48,6 +48,8 @@ from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
+    from chuk_artifacts.aio import ArtifactStore as AsyncStore
+
 T = TypeVar("T")
 
 _PAGE_SIZE = 1000
@@ -154,6 +156,18 @@ class ArtifactStore:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Close the store."""
         self.close()
+
+    async def __aenter__(self) -> AsyncStore:
+        """Return the async view of this store; the end of the ``async with`` block closes both."""
+        from chuk_artifacts.aio.store import enter  # noqa: PLC0415 - the one import upwards
+
+        return enter(self)
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close the store and its async view."""
+        from chuk_artifacts.aio.store import leave  # noqa: PLC0415 - as above
+
+        await leave(self)
 
     def __repr__(self) -> str:
         """Name providers, sandbox and session."""

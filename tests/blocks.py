@@ -1,18 +1,18 @@
-"""The Python blocks of the README, which are modules."""
+"""The Python blocks of the README, which run."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-_README = Path(__file__).parent.parent / "README.md"
-_BLOCK = re.compile(r"^```python\n# (?P<name>\w+)\.py\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+README = Path(__file__).parents[1] / "README.md"
 
 
-def block(name: str) -> ModuleType:
-    """Return the module that the block makes which begins with the comment ``# {name}.py``."""
-    (code,) = (match["code"] for match in _BLOCK.finditer(_README.read_text("utf-8")) if match["name"] == name)
-    module = ModuleType(name)
-    exec(compile(code, f"README.md: {name}.py", "exec"), vars(module))
-    return module
+def block(heading: str) -> dict[str, Any]:
+    """Return the names that the example under a heading defines."""
+    text = README.read_text(encoding="utf-8").split(f"# {heading}\n", 1)[1]
+    code = re.search(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
+    namespace = {"__name__": "example"}
+    exec(compile(code, str(README), "exec"), namespace)
+    return namespace

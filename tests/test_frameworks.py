@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import django.conf
 import django.urls
@@ -44,7 +45,7 @@ def served_by_uvicorn(app):
 
 def in_flask():
     """Return the README's Flask application, and what serves it."""
-    module = block("flask_app")
+    module = SimpleNamespace(**block("Flask"))
     return module, served(module.app)
 
 
@@ -53,13 +54,13 @@ def in_django():
     if not django.conf.settings.configured:
         django.conf.settings.configure(ROOT_URLCONF="django_app", ALLOWED_HOSTS=["localhost"])
     django.urls.clear_url_caches()
-    module = sys.modules["django_app"] = block("django_app")
+    module = sys.modules["django_app"] = SimpleNamespace(**block("Django"))
     return module, served(module.application)
 
 
 def in_fastapi():
     """Return the README's FastAPI application, and what serves it."""
-    module = block("fastapi_app")
+    module = SimpleNamespace(**block("FastAPI"))
     return module, served_by_uvicorn(module.app)
 
 

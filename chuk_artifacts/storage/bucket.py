@@ -108,6 +108,7 @@ _FAILURES = {
     "FlexibleChecksumError": "the bytes that arrive do not match their checksum",
 }
 _NO_KEYS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that the SDK finds"
+_NO_ENDPOINT = "no service: give endpoint_url or set IBM_COS_ENDPOINT"
 _NO_API_KEY = "no credentials: set IBM_COS_APIKEY and IBM_COS_INSTANCE_CRN"
 
 
@@ -559,6 +560,8 @@ class BucketStorage(Lockable):
     def _connect(self) -> Any:
         options = {name: value for name, value in self._settings.storage_options.items() if name not in PUT_OPTIONS}
         own_config = options.pop("config", None)
+        if self.provider != S3 and self._place.endpoint_url is None:
+            raise ProviderError(f"{self._translating.subject}: {_NO_ENDPOINT}")
         keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
         if self.provider == IBM_COS_IAM:
             options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()

@@ -1,4 +1,7 @@
-"""The rigs: each contract is run on every backend that fulfils it. A new backend is a new rig here, and no new test."""
+"""The rigs: each contract is run on every backend that fulfils it. A new backend is a new rig here, and no new test.
+
+The contract of the store is run on both its faces too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faces import open_async
 from servers.buckets import BUCKETS, open_bucket
 
 from chuk_artifacts import ArtifactStore
@@ -38,27 +42,38 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
     "s3-moto": {},
     "s3-rgw": {"session_provider": "sqlite"},
+    "ibm_cos-rgw": {},
+    "ibm_cos_iam-moto": {},
+    "s3-moto-served": {},
 }
-
-MORE_STORES: dict[str, dict[str, Any]] = {"ibm_cos-rgw": {}, "ibm_cos_iam-moto": {}, "s3-moto-served": {}}
-"""Stores that only some tests run on: these differ from S3 in nothing that the contract of the storage does not try."""
 
 PERSISTENT = {"filesystem", "s3-rgw"}
 """The stores that a second instance finds again."""
 
+FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
+
+RIGS = [
+    *((face, name) for face in FACES for name in STORES if name not in BUCKETS),
+    ("aio", "s3-moto"),
+    ("blocking", "s3-rgw"),
+]
+"""The faces and stores that the contract is run on. Buckets take one face each; those of IBM differ from S3 in nothing
+that the contract of the storage does not try."""
+
 
 class StoreRig:
-    """Opens stores on one backend, and closes them."""
+    """Opens stores on one backend, with one face, and closes them."""
 
-    def __init__(self, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
+    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
+        self._face = FACES[face]
         self.persistent = name in PERSISTENT
-        self._options = {**{**STORES, **MORE_STORES}[name], "fs_root": folder / "store", "clock": clock, **options}
-        self._open: list[ArtifactStore] = []
+        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock, **options}
+        self._open: list[Any] = []
 
-    def open(self, **options: Any) -> ArtifactStore:
+    def open(self, **options: Any) -> Any:
         """Return a store on the backend; a second one shares what it holds, if it is persistent."""
-        store = ArtifactStore(**{**self._options, **options})
+        store = self._face(**{**self._options, **options})
         self._open.append(store)
         return store
 
@@ -97,16 +112,16 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
     return open_catalog()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=RIGS, ids="-".join)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
-    """Return a rig that opens stores on one backend."""
-    name = request.param
-    rig = StoreRig(name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
+    """Return a rig that opens stores on one backend, with one face."""
+    face, name = request.param
+    rig = StoreRig(face, name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
     yield rig
     rig.close()
 
 
 @pytest.fixture
-def store(rig: StoreRig) -> ArtifactStore:
+def store(rig: StoreRig) -> Any:
     """Return an empty store."""
     return rig.open()

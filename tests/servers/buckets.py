@@ -11,10 +11,10 @@ import boto3
 import botocore.session
 import ibm_botocore.session
 import pytest  # noqa: TC002 - as everywhere
-from servers import iam, rgw
 
 from chuk_artifacts.settings import resolve
 from chuk_artifacts.storage import Storage, open_storage
+from servers import iam, rgw
 
 Options = dict[str, Any]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import socket
 import struct
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
-_HOP_BY_HOP = {"connection", "transfer-encoding"}
+_REPLACED = {"connection", "content-length", "transfer-encoding"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -58,7 +59,7 @@ class HttpProxy:
         self.forgetting = 0
         self.cut_after: int | None = None
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(urlsplit(url).netloc))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, self, urlsplit(url).netloc))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -94,60 +95,63 @@ class HttpProxy:
                 self.cut_after = None
             return cut
 
-    def _handler(self, place: str) -> type[BaseHTTPRequestHandler]:
-        proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-            def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                proxy.requests.append(Request(self.command, self.path, headers, len(body)))
-                line = f"{self.command} {self.path}"
-                if proxy.take("failing", line):
-                    self.answer(proxy.failure[0], [], proxy.failure[1])
-                    return
-                status, answered, content = self.passed_on(body)
-                if proxy.take("forgetting", line):
-                    self.reset()
-                    return
-                self.answer(status, answered, content, proxy.take_cut(line))
+    def __init__(self, proxy: HttpProxy, place: str, *arguments: Any) -> None:
+        self._proxy = proxy
+        self._place = place
+        super().__init__(*arguments)
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815 - the names of the base class
+    def handle_any(self) -> None:
+        """Pass a request on, or treat it badly."""
+        proxy = self._proxy
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        proxy.requests.append(Request(self.command, self.path, headers, len(body)))
+        line = f"{self.command} {self.path}"
+        if proxy.take("failing", line):
+            status, content = proxy.failure
+            self._answer(status, [("Content-Length", str(len(content)))], content)
+            return
+        status, answered, content = self._passed_on(body)
+        if proxy.take("forgetting", line):
+            self._reset()
+        else:
+            self._answer(status, answered, content, proxy.take_cut(line))
 
-            def passed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-                with contextlib.closing(http.client.HTTPConnection(place)) as service:
-                    service.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-                    for name, value in self.headers.items():
-                        if name.lower() not in {"expect", "connection"}:
-                            service.putheader(name, value)
-                    service.endheaders(body)
-                    answer = service.getresponse()
-                    return answer.status, answer.getheaders(), answer.read()
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815 - the names of the base class
 
-            def answer(
-                self, status: int, headers: list[tuple[str, str]], content: bytes, cut: int | None = None
-            ) -> None:
-                self.send_response_only(status)
-                named = {name.lower() for name, _ in headers}
-                for name, value in headers:
-                    if name.lower() not in _HOP_BY_HOP:
-                        self.send_header(name, value)
-                if "content-length" not in named and status != 204:  # noqa: PLR2004
-                    self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(content[:cut])
-                if cut is not None:
-                    self.reset()
+    def log_message(self, *_: Any) -> None:
+        """Be silent."""
 
-            def reset(self) -> None:
-                self.wfile.flush()
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                self.close_connection = True
+    def _passed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        with contextlib.closing(http.client.HTTPConnection(self._place)) as service:
+            service.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in {"expect", "connection"}:
+                    service.putheader(name, value)
+            service.endheaders(body)
+            answer = service.getresponse()
+            content = answer.read()
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _REPLACED]
+        if self.command == "HEAD":
+            content_length = answer.getheader("Content-Length", "0")
+        else:
+            content_length = str(len(content))
+        return answer.status, [*headers, ("Content-Length", content_length)], content
 
-            def log_message(self, *_: Any) -> None:
-                pass
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, cut: int | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(content[:cut] if self.command != "HEAD" else b"")
+        if cut is not None:
+            self._reset()
 
-        return Handler
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close_connection = True
