@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 
 import attrs
+import child
 import pytest
 
 from chuk_artifacts import ArtifactStore, GridError, InvalidInputError
@@ -380,3 +382,28 @@ def test_given_mime_outranks_the_filename(store, verb):
     """A media type that is given is not guessed."""
     artifact_id = getattr(store, verb)(b"x", filename="a.json", mime="text/plain")
     assert store.metadata(artifact_id).mime == "text/plain"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no modes")
+def test_unreadable_file(tmp_path):
+    """A file that the user may not read is a bad argument, told before anything is written."""
+    told = child.run(
+        """
+        import os, sys
+        from pathlib import Path
+        from chuk_artifacts import ArtifactStore, InvalidInputError
+
+        os.chdir(sys.argv[1])
+        Path("file").touch(0o000)
+        os.chmod(".", 0o755)
+        store = ArtifactStore()
+        if os.getuid() == 0:  # whom no mode stops
+            os.setuid(65534)
+        try:
+            store.store(Path("file"))
+        except InvalidInputError as error:
+            print(error)
+        """,
+        tmp_path,
+    )
+    assert told == "data: 'file' is not readable\n"

@@ -167,7 +167,7 @@ def test_pipe_that_is_broken_from_the_start(verb):
     try:
         done = subprocess.run(
             [sys.executable, "-m", "chuk_artifacts", verb, *([] if verb == "ls" else [artifact_id])],
-            env=child.environment(),
+            env=child.environment(PYTHONUNBUFFERED=""),  # as it is where nobody asks for something else
             stdout=writer,
             stderr=subprocess.PIPE,
             timeout=60,

@@ -172,7 +172,8 @@ DISK_FULL = """
     store = ArtifactStore(storage_provider="filesystem", fs_root=root, sandbox_id="box")
     big = store.store(b"b" * 2_000_000, session_id="alice")
     small = store.store(b"small", session_id="alice")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     errors = {}
 
     def attempt(name, verb, *arguments, **options):
@@ -187,6 +188,7 @@ DISK_FULL = """
     attempt("copy_file", store.copy_file, big)
     attempt("update_file", store.update_file, small, data=b"c" * 2_000_000)
     attempt("store small", store.store, b"fits")
+    resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)  # the process has other files to write when it ends
     print(json.dumps([big, small, errors, store.retrieve(small).decode()]))
 """
 

@@ -221,7 +221,9 @@ def fork(code, options, root):
     """Run code that forks, and return the JSON it printed; a deadlock fails by its timeout."""
     lines = [line.strip("\n") for line in (FORK + code).splitlines()]
     options = json.dumps({**STORES[options], "fs_root": str(root), "sandbox_id": "box"})
-    return json.loads(child.run("\n".join(lines), options, env=child.environment(PYTHONWARNINGS="ignore")))
+    environment = child.environment(PYTHONWARNINGS="ignore")
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # its lock may be held by another thread while this one forks
+    return json.loads(child.run("\n".join(lines), options, env=environment))
 
 
 @forks
@@ -305,7 +307,7 @@ def test_fork_while_others_open_stores(root):
     told = fork(
         """
     sys.setswitchinterval(1e-6)
-    kept = [ArtifactStore() for _ in range(500)]
+    kept = [ArtifactStore() for _ in range(1500)]
     store = kept[0]
     stop = threading.Event()
 

@@ -323,3 +323,12 @@ def test_repr(tmp_path):
         assert repr(store) == "<ArtifactStore filesystem+sqlite sandbox='box'>"
         assert repr(store.session("alice")) == "<ArtifactStore filesystem+sqlite sandbox='box' session='alice'>"
     assert repr(store) == "<ArtifactStore closed>"
+
+
+def test_closed_store_has_no_special_names():
+    """A closed store can be looked at by what probes for protocols, such as a debugger or a test runner."""
+    store = ArtifactStore()
+    store.close()
+    assert not hasattr(store._core, "__len__")
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        store._core.settings  # noqa: B018

@@ -257,14 +257,20 @@ def test_locked_database(store, path):
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_locked_new_database(catalog, path, monkeypatch):
-    """A new file that another process has locked is waited for, and one that stays locked is an error."""
+@pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE"])
+def test_locked_new_database(catalog, path, lock):
+    """A new file that another process has locked for too long is an error."""
     path.parent.mkdir()
     with database(path) as other:
         other.execute("CREATE TABLE theirs (x)")
-        other.execute("BEGIN EXCLUSIVE")
+        other.execute(f"BEGIN {lock}")
         with pytest.raises(SessionError, match="locked"):
             catalog.check()
+
+
+def test_new_database_is_waited_for(catalog, path, monkeypatch):
+    """A new file that another process has locked for a moment is waited for."""
+    path.parent.mkdir()
     with database(path) as other:
         other.execute("BEGIN IMMEDIATE")
         waits = []
@@ -274,7 +280,6 @@ def test_locked_new_database(catalog, path, monkeypatch):
             other.execute("ROLLBACK")
 
         monkeypatch.setattr(time, "sleep", let_go)
-        monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_SECONDS", 1)
         catalog.check()
         assert waits == [0.01]
 

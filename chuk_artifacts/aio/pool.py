@@ -46,31 +46,35 @@ class Pool:
             else:
                 self._waiting.append((future, work))
                 return future
-        thread.submit(self._run, thread, future, work)
+        future.set_running_or_notify_cancel()
+        self._begin(thread, future, work)
         return future
 
-    def _run(self, thread: ThreadPoolExecutor, *task: Any) -> None:
-        while task:
-            tell = _outcome(*task)
-            with self._lock:
-                task = self._waiting.popleft() if self._waiting else ()
-                if not task:
-                    self._resting.append(thread)
-            tell()
+    def _begin(self, thread: ThreadPoolExecutor, future: Future[Any], work: Callable[[], Any]) -> None:
+        thread.submit(work).add_done_callback(partial(self._end, thread, future))
+
+    def _end(self, thread: ThreadPoolExecutor, future: Future[Any], ended: Future[Any]) -> None:
+        with self._lock:
+            following = self._next()
+            if following is None:
+                self._resting.append(thread)
+        error = ended.exception()
+        if error is None:
+            future.set_result(ended.result())
+        else:
+            future.set_exception(error)
+        if following is not None:
+            self._begin(thread, *following)
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        """Return what has waited longest, and was not cancelled meanwhile."""
+        while self._waiting:
+            future, work = self._waiting.popleft()
+            if future.set_running_or_notify_cancel():
+                return future, work
+        return None
 
     def shutdown(self) -> None:
-        """Return when all work has ended. There may be no more."""
+        """Let the threads end. All work must have ended, and there may be no more."""
         for thread in self._threads:
             thread.shutdown()
-
-
-def _outcome(future: Future[R], work: Callable[[], R]) -> Callable[[], None]:
-    """Do *work*, unless it was cancelled, and return what tells *future* the outcome."""
-    try:
-        if not future.set_running_or_notify_cancel():
-            return lambda: None
-        return partial(future.set_result, work())
-    except BaseException as error:  # noqa: BLE001 - who waits for the future raises it
-        return partial(future.set_exception, error)
-    finally:
-        del future, work  # this frame is held by the error's traceback, and must not hold the future that holds that

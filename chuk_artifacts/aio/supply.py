@@ -42,7 +42,8 @@ class Supply:
         work.add_done_callback(lambda _: self._send(None))
         try:
             while (order := await self._orders.get()) is not None:
-                await order.fulfil()
+                with order:
+                    order.answer.set_result(await order.source.piece())
             return work.result()
         finally:
             self._over = True
@@ -107,17 +108,17 @@ class _Source:
 
 
 class _Order:
-    """What a worker waits for."""
+    """What a worker waits for. An error inside its ``with`` block is the answer, and the worker raises it."""
 
     def __init__(self, source: _Source) -> None:
         self.source = source
         self.answer: Future[list[bytes]] = Future()
 
-    async def fulfil(self) -> None:
-        """Answer with a piece, or with the error of getting it, which the worker raises."""
-        try:
-            self.answer.set_result(await self.source.piece())
-        except BaseException as error:
+    def __enter__(self) -> None:
+        """Do nothing: all is in the exit."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        """Hand an error over; one that ends the task, such as its being cancelled, goes on there too."""
+        if error is not None:
             self.answer.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
+        return isinstance(error, Exception)

@@ -73,6 +73,8 @@ class Workers:
         """Take no more work, and return when all has ended."""
         with self._lock:
             self._open = False
+            running = list(self._running)
+        wait(running)
         self._uploads.shutdown()
         self._verbs.shutdown()
 

@@ -98,9 +98,11 @@ def test_fork(tmp_path):
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     paths = os.pathsep.join(sys.path)
+    # Coverage has a lock that another thread may hold during the fork, and that would hang the child.
+    uncovered = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", dedent(code), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**uncovered, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=SECONDS,
