@@ -456,7 +456,7 @@ class ArtifactStore:
 
         """
         _log.debug("open %s", artifact_id)
-        return self._open(self._live(artifact_id))
+        return self._opened(self._live(artifact_id))[1]
 
     def stream(
         self, artifact_id: str, *, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
@@ -614,7 +614,8 @@ class ArtifactStore:
             raise _corrupted(record)
         return data
 
-    def _open(self, record: ArtifactMetadata, start: int = 0) -> BinaryIO:
+    def _opened(self, record: ArtifactMetadata, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
+        """Return a reader that stands at *start*, and whose bytes it reads: those of *record* or of a later revision."""
         storage = self._core.storage
         record, file = self._with_bytes(record, lambda record: storage.open(record.key, record.bytes, start=start))
         size = file.seek(0, os.SEEK_END)
@@ -622,25 +623,10 @@ class ArtifactStore:
         if size != record.bytes:
             file.close()
             raise _corrupted(record)
-        return file
+        return record, file
 
-    def _chunks(
-        self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int, *, verify: bool = True
-    ) -> Generator[bytes, None, None]:
-        stop = record.bytes if end is None else min(end, record.bytes)
-        digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
-        with self._open(record, start) as file:
-            position = start
-            while position < stop:
-                chunk = file.read(min(chunk_size, stop - position))
-                if not chunk:
-                    raise _corrupted(record)
-                position += len(chunk)
-                if digest is not None:
-                    digest.update(chunk)
-                yield chunk
-        if digest is not None and digest.hexdigest() != record.sha256:
-            raise _corrupted(record)
+    def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
+        yield from chunks_of(*self._opened(record, start), start, end, chunk_size)
 
     def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
         """Return what *use* makes of the bytes of *record*, or of its next revision when these are gone by then."""
@@ -1814,6 +1800,29 @@ def _not_found(artifact_id: object) -> ArtifactNotFoundError:
 
 def _corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:
     return ArtifactCorruptedError(f"artifact {record.artifact_id}: the stored bytes do not match its record")
+
+
+def chunks_of(
+    record: ArtifactMetadata, file: BinaryIO, start: int, end: int | None, chunk_size: int, *, verify: bool = True
+) -> Generator[bytes, None, None]:
+    """Read a range of the bytes of *record* from a file that stands at its start, and close it.
+
+    All of them are verified, unless that is not wanted.
+    """
+    stop = record.bytes if end is None else min(end, record.bytes)
+    digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
+    with file:
+        position = start
+        while position < stop:
+            chunk = file.read(min(chunk_size, stop - position))
+            if not chunk:
+                raise _corrupted(record)
+            position += len(chunk)
+            if digest is not None:
+                digest.update(chunk)
+            yield chunk
+    if digest is not None and digest.hexdigest() != record.sha256:
+        raise _corrupted(record)
 
 
 def _pause(attempt: int) -> None:
