@@ -39,7 +39,7 @@ from chuk_artifacts.errors import (
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.server import Server
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
-from chuk_artifacts.store import ArtifactStore
+from chuk_artifacts.store import ArtifactStore, chunks_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -148,7 +148,11 @@ class Gateway:
             response.status_code = 206
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{record.bytes}"
         if request.method == "GET":
-            chunks = self._store._chunks(record, start, stop, _CHUNK_SIZE, verify=self._verify)
+            latest, file = self._store._opened(record, start)
+            if latest is not record:  # changed so often since it was asked for that its bytes are gone
+                file.close()
+                return self._download(request, grant)
+            chunks = chunks_of(record, file, start, stop, _CHUNK_SIZE, verify=self._verify)
             response.call_on_close(chunks.close)
             response.response = _all_but_last_first(next(chunks, b""), chunks)
         return response

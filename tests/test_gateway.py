@@ -234,6 +234,23 @@ def test_old_range_of_new_revision(client, store, path):
     assert (response.status_code, response.data) == (200, b"n" * 2000)
 
 
+def test_bytes_that_vanish_before_they_are_read(store, path, monkeypatch):
+    """Who has asked when changes and their end come between gets the next revision, headers and all."""
+    storage = store._core.storage
+    real = storage.open
+
+    def change_and_open(*arguments, **options):
+        monkeypatch.setattr(storage, "open", real)
+        for number in range(20):
+            store.update_file(path[1:33], data=b"%d" % number)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(storage, "open", change_and_open)
+    response = Client(Gateway(store)).get(path, headers={"Range": "bytes=0-", "If-Range": ETAG})
+    assert (response.status_code, response.data, response.content_length) == (200, b"19", 2)
+    assert response.headers["ETag"] == f'"{hashlib.sha256(b"19").hexdigest()}"'
+
+
 # Refusals
 
 

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import logging
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_no_import_for_types_alone():
         if for_types(node)
         for other, _ in imports(node)
     }
-    assert hidden == LAZY_UPWARD
+    assert hidden == {("store", "aio")}
 
 
 def test_one_reader_of_the_environment():
@@ -171,7 +172,7 @@ def test_no_error_is_caught_blindly():
             if not isinstance(node, ast.ExceptHandler):
                 continue
             caught = "" if node.type is None else ast.unparse(node.type)
-            assert "Exception" not in caught.replace("BaseException", ""), (name, node.lineno)
+            assert "Exception" not in re.findall(r"\w+", caught), (name, node.lineno)
             if caught in {"", "BaseException"}:
                 assert isinstance(node.body[-1], ast.Raise), (name, node.lineno)
                 assert node.body[-1].exc is None, (name, node.lineno)

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
+import child
 import pytest
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
@@ -113,28 +114,45 @@ def test_forgotten_store_ends_its_server():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork(tmp_path):
     """A child serves its own links from a port of its own, and does not keep the parent's port open."""
-    with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
-        artifact_id = store.store(b"x")
-        parents = store.presign(artifact_id)
-        hold, go = os.pipe()
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                url = store.presign(artifact_id)
-                works = urlsplit(url).port != urlsplit(parents).port and fetch(url) == (200, b"x")
-                os.write(writer, b"y" if works else b"n")
-                os.read(hold, 1)
-            finally:
-                os._exit(0)
-        assert os.read(reader, 1) == b"y"
-        assert fetch(parents) == (200, b"x")
-        store.close()
-        assert not is_served(parents)  # while the child is still there
-        os.write(go, b".")
-        os.waitpid(child, 0)
-    for descriptor in (hold, go, reader, writer):
-        os.close(descriptor)
+    environment = child.environment(PYTHONWARNINGS="ignore")
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # its lock may be held by another thread while this one forks
+    assert child.run(FORKS, tmp_path, env=environment).split() == ["own", "served", "closed"]
+
+
+FORKS = """
+    import os, socket, sys, urllib.request
+    from urllib.parse import urlsplit
+    from chuk_artifacts import ArtifactStore
+
+    def fetch(url):
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return response.read()
+
+    store = ArtifactStore(storage_provider="filesystem", fs_root=sys.argv[1])
+    artifact_id = store.store(b"x")
+    parents = store.presign(artifact_id)
+    hold, go = os.pipe()
+    told, tell = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            url = store.presign(artifact_id)
+            works = urlsplit(url).port != urlsplit(parents).port and fetch(url) == b"x"
+            os.write(tell, b"own" if works else b"same")
+            os.read(hold, 1)
+        finally:
+            os._exit(0)
+    os.close(tell)
+    print(os.read(told, 10).decode())
+    print("served" if fetch(parents) == b"x" else "lost")
+    store.close()
+    try:
+        socket.create_connection(("127.0.0.1", urlsplit(parents).port)).close()
+    except ConnectionRefusedError:  # while the child is still there
+        print("closed")
+    os.write(go, b".")
+    os.waitpid(process, 0)
+"""
 
 
 def test_many_downloads_at_once(tmp_path):
