@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import aio, floor
+from benchmarks import aio, floor, redis_floor
 from benchmarks.gateway import print_downloads, print_signatures
 from chuk_artifacts import ArtifactStore
 
@@ -54,6 +54,7 @@ def _workloads(folder: Path) -> Iterator[tuple[str, Callable[[], object], Callab
         bare_folder.mkdir()
         bare = floor.file_retrieve(data, bare_folder)
         yield "filesystem+sqlite retrieve 1 KiB", lambda: store.retrieve(next(ids)), bare
+    yield from redis_floor.workloads()
 
 
 def _compare(name: str, verb: Callable[[], object], bare: Callable[[], object], calls: int, rounds: int) -> None:

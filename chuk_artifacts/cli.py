@@ -155,6 +155,27 @@ def init() -> None:
         storage.close()
 
 
+@cli.command()
+@_as_json
+def doctor(*, as_json: bool) -> None:
+    """Try the storage and the catalog, and tell what they are; fail when one of them does not work."""
+    with _store() as store:
+        found = store.validate_configuration()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print_lines(line for side, facts in found.items() for line in _diagnosis(side, facts))
+    if any(facts["status"] != "ok" for facts in found.values()):
+        sys.exit(1)
+
+
+def _diagnosis(side: str, facts: Mapping[str, str]) -> Iterator[str]:
+    yield f"{side}: {facts['provider']}, {facts['status']}"
+    for name, value in facts.items():
+        if name not in {"provider", "status"}:
+            yield f"  {name}: {value}"
+
+
 @contextmanager
 def _store(**options: Any) -> Iterator[ArtifactStore]:
     """Open the store of the environment."""

@@ -18,12 +18,11 @@ from chuk_artifacts.arguments import check_count, check_hours, check_path, check
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import check_part, check_sandbox_id
 
-MEMORY, FILESYSTEM, SQLITE = "memory", "filesystem", "sqlite"
+MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
 _STORAGE_PROVIDERS = (MEMORY, FILESYSTEM, S3, IBM_COS, IBM_COS_IAM)
-_SESSION_PROVIDERS = (MEMORY, SQLITE)
-_NOT_YET = {"redis"}
+_SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS)
 PUT_OPTIONS = frozenset(
     {
         "ACL",
@@ -55,6 +54,9 @@ _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _BASE_URL = re.compile(r"https?://[^/?#@\s\\]+(/[^?#\s\\]*)?", re.ASCII | re.IGNORECASE).fullmatch
+_URL_WITH_USER = re.compile(
+    r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
+).fullmatch
 
 
 GATEWAY_PORT = 8765
@@ -67,6 +69,50 @@ class _DefaultHours(int):
 
 DEFAULT_SESSION_TTL_HOURS = _DefaultHours(24)
 """The default of ``session_ttl_hours``, which the environment may override; a number passed in it may not."""
+
+
+class RedisUrl:
+    """The URL of a Redis server, which shows its passwords to nobody who does not ask for its *text*.
+
+    It pickles without them; the other process takes them from its own ``SESSION_REDIS_URL``, when that names the same
+    server.
+
+    Args:
+        text: the URL.
+
+    Attributes:
+        text: the same.
+
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        """Keep the URL."""
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the URL without passwords; of one that is not understood, nothing."""
+        match = _URL_WITH_USER(self.text)
+        if match is None:
+            return "redis"
+        user = f"{match['user']}@" if match["user"] else ""
+        options = [option for option in (match["query"] or "").split("&") if option and "password" not in option]
+        return f"{match['scheme']}{user}{match['place']}{'?' if options else ''}{'&'.join(options)}"
+
+    def __repr__(self) -> str:
+        """Return what ``str`` does, quoted."""
+        return repr(str(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without passwords."""
+        return _redis_url_here, (str(self),)
+
+
+def _redis_url_here(shown: str) -> RedisUrl:
+    """Return the URL that *shown* is, with its passwords when this process knows them."""
+    configured = RedisUrl(_environment("SESSION_REDIS_URL") or "")
+    return configured if str(configured) == shown else RedisUrl(shown)
 
 
 def default_provider_of_commands() -> str:
@@ -151,6 +197,7 @@ class Settings:
         fs_root: the folder of the filesystem provider, absolute and without links; None for others.
         sqlite_path: the database file of the sqlite session provider; None for others.
         bucket: where the bytes of a bucket provider are; None for others.
+        redis_url: the server of the redis session provider; None for others.
         session_ttl: how long a session lives by default, in seconds; None for ever.
         max_retries: how often a driver repeats what failed.
         max_connections: how many calls at once a driver has connections for.
@@ -166,6 +213,7 @@ class Settings:
     fs_root: str | None
     sqlite_path: str | None
     bucket: Bucket | None
+    redis_url: RedisUrl | None
     session_ttl: float | None
     max_retries: int
     max_connections: int
@@ -197,6 +245,7 @@ def resolve(
     max_connections: int = 32,
     endpoint_url: str | None = None,
     region: str | None = None,
+    redis_url: str | None = None,
     gateway_url: str | None = None,
     signing_key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -222,6 +271,7 @@ def resolve(
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         bucket=place,
+        redis_url=_redis_url(redis_url) if sessions == REDIS else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
         max_retries=max_retries,
         max_connections=max_connections,
@@ -255,7 +305,7 @@ def _session_provider(name: Any) -> str:
 
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
-    what = "is not there yet" if name in _NOT_YET or is_url else "is not known"
+    what = "is not there yet" if is_url else "is not known"
     shown = scheme + is_url  # the rest of a URL may hold a password
     return InvalidInputError(f"{argument} {shown!r} {what}; known are {', '.join(map(repr, known))}")
 
@@ -310,6 +360,13 @@ def _endpoint(provider: str, given: Any) -> str | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.query:
         raise InvalidInputError("endpoint_url must be of the form https://host[:port], without user and password")
     return url.rstrip("/")
+
+
+def _redis_url(given: Any) -> RedisUrl:
+    url = _environment("SESSION_REDIS_URL") if given is None else check_text("redis_url", given)
+    if not url:
+        raise InvalidInputError("the redis session provider needs a server: pass redis_url or set SESSION_REDIS_URL")
+    return RedisUrl(url)
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, new_session, place
+from chuk_artifacts.catalog import NOBODY, OutcomeUnknownError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
 from chuk_artifacts.core import Core, LocalGateway
 from chuk_artifacts.draft import Draft, description, draft
@@ -74,8 +74,8 @@ class ArtifactStore:
     Args:
         storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``), ``s3`` (also
             ``s3://bucket/prefix``), ``ibm_cos`` or ``ibm_cos_iam``; else ``ARTIFACT_PROVIDER``.
-        session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
-            else ``SESSION_PROVIDER``.
+        session_provider: where records and sessions are: ``memory``, ``sqlite`` (default for ``filesystem``) or
+            ``redis``; else ``SESSION_PROVIDER``.
         bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
         sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder or the
             bucket, in memory random.
@@ -88,7 +88,8 @@ class ArtifactStore:
             else AWS.
         region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
             ``us-east-1``.
-        redis_url: for the redis session provider; the others ignore it.
+        redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
+            else ``SESSION_REDIS_URL``. The others ignore it.
         gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
             storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
         signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all
@@ -141,6 +142,7 @@ class ArtifactStore:
             max_connections=max_connections,
             endpoint_url=endpoint_url,
             region=region,
+            redis_url=redis_url,
             gateway_url=gateway_url,
             signing_key=signing_key,
             storage_options=storage_options,
@@ -375,6 +377,8 @@ class ArtifactStore:
         catalog = self._core.catalog
         try:
             catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids)
+        except OutcomeUnknownError:  # the records may be there, so the bytes stay: if not, cleanup finds those
+            raise
         except SessionError:
             self._discard([record.key for record in records])
             raise
@@ -456,7 +460,7 @@ class ArtifactStore:
 
         """
         _log.debug("open %s", artifact_id)
-        return self._opened(self._live(artifact_id))[1]
+        return self._open(self._live(artifact_id))[1]
 
     def stream(
         self, artifact_id: str, *, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
@@ -614,8 +618,8 @@ class ArtifactStore:
             raise _corrupted(record)
         return data
 
-    def _opened(self, record: ArtifactMetadata, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
-        """Return a reader that stands at *start*, and whose bytes it reads: those of *record* or of a later revision."""
+    def _open(self, record: ArtifactMetadata, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
+        """Return a reader of the bytes of *record*, and which revision it reads: this, or a later one by then."""
         storage = self._core.storage
         record, file = self._with_bytes(record, lambda record: storage.open(record.key, record.bytes, start=start))
         size = file.seek(0, os.SEEK_END)
@@ -626,7 +630,7 @@ class ArtifactStore:
         return record, file
 
     def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
-        yield from chunks_of(*self._opened(record, start), start, end, chunk_size)
+        yield from chunks_of(*self._open(record, start), start, end, chunk_size)
 
     def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
         """Return what *use* makes of the bytes of *record*, or of its next revision when these are gone by then."""
@@ -1670,7 +1674,8 @@ class ArtifactStore:
 
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, of an
-            error, ``message``. An outage is told and not raised.
+            error, ``message``. An outage is told and not raised. Some providers tell more of themselves, and in
+            ``warning`` what may lose data.
 
         """
         _log.debug("validate_configuration")
@@ -1832,7 +1837,7 @@ def _pause(attempt: int) -> None:
 
 def _tried(backend: Any) -> dict[str, str]:
     try:
-        backend.check()
+        facts = backend.check() or {}
     except ArtifactStoreError as error:
         return {"status": "error", "provider": backend.provider, "message": str(error)}
-    return {"status": "ok", "provider": backend.provider}
+    return {"status": "ok", "provider": backend.provider, **facts}

@@ -288,8 +288,8 @@ def test_help(words):
 
 
 def test_commands():
-    """There are the nine commands that the README names."""
-    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "url", "serve", "gc", "init"}
+    """There are the ten commands that the README names."""
+    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "url", "serve", "gc", "init", "doctor"}
     assert all(command.help for command in cli.commands.values())
 
 
@@ -435,3 +435,15 @@ def test_broken_catalog(file):
     Path("artifacts/catalog.sqlite3").write_bytes(b"no database at all, not even a little" * 100)
     assert "not a database" in complaint("put", file)
     assert "not a database" in complaint("ls")
+
+
+def test_doctor(monkeypatch):
+    """The doctor tells of storage and catalog, for people and as JSON, and fails when one does not work."""
+    assert run("doctor").splitlines() == ["storage: filesystem, ok", "session: sqlite, ok"]
+    assert json.loads(run("doctor", "--json"))["session"] == {"status": "ok", "provider": "sqlite"}
+    monkeypatch.setenv("SESSION_PROVIDER", "redis")
+    monkeypatch.setenv("SESSION_REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == 1
+    assert "session: redis, error\n  message: catalog redis://127.0.0.1:1:" in result.output
+    assert "hunter2" not in result.output

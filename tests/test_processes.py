@@ -9,6 +9,7 @@ import pickle
 import random
 import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import child
 import pytest
@@ -384,11 +385,8 @@ def test_closed_in_the_child(root):
 
 def spawned(function, *arguments):
     """Call a function in a process that is not a fork of this one."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        answer = pool.apply(function, arguments)
-        pool.close()
-        pool.join()
-    return answer
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result(60)
 
 
 def test_pickled_store_in_another_process(store):

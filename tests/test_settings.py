@@ -195,13 +195,6 @@ def test_unknown_provider_in_environment(monkeypatch):
         ArtifactStore()
 
 
-@pytest.mark.parametrize(("argument", "name"), [("session_provider", "redis")])
-def test_provider_that_is_not_there_yet(argument, name):
-    """A provider that is planned says that it is not there yet, instead of being taken for another."""
-    with pytest.raises(InvalidInputError, match=f"{name!r} is not there yet"):
-        ArtifactStore(**{argument: name})
-
-
 @pytest.mark.parametrize("argument", ["storage_provider", "session_provider"])
 def test_provider_url_is_not_shown(argument):
     """Of a URL, which may hold a password, a message shows the scheme alone."""

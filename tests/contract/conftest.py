@@ -5,10 +5,12 @@ The contract of the store is run on both its faces too.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
 from faces import open_async
 from servers.buckets import BUCKETS, open_bucket
@@ -16,6 +18,8 @@ from servers.buckets import BUCKETS, open_bucket
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
+from chuk_artifacts.catalog.redis import RedisCatalog
+from chuk_artifacts.catalog.redis_link import Link, PooledClient, open_link
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
@@ -35,6 +39,14 @@ CATALOGS: dict[str, Callable[[Path, str, float | None], Catalog]] = {
     ),
 }
 
+REDIS_CATALOGS = {
+    "redis": "redis_url",
+    "redis-cluster": "redis_cluster_url",
+    "redis-sentinel": "redis_sentinel_url",
+    "fakeredis": None,
+}
+"""Catalogs in a server, by the fixture that returns its URL."""
+
 STORES: dict[str, dict[str, Any]] = {
     "memory": {},
     "filesystem": {"storage_provider": "filesystem"},
@@ -45,20 +57,28 @@ STORES: dict[str, dict[str, Any]] = {
     "ibm_cos-rgw": {},
     "ibm_cos_iam-moto": {},
     "s3-moto-served": {},
+    "memory-redis": {"session_provider": "redis"},
+    "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
+    "memory-redis-cluster": {"session_provider": "redis"},
+    "memory-redis-sentinel": {"session_provider": "redis"},
 }
 
-PERSISTENT = {"filesystem", "s3-rgw"}
+PERSISTENT = {"filesystem", "s3-rgw", "filesystem-redis"}
 """The stores that a second instance finds again."""
 
 FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
 
 RIGS = [
-    *((face, name) for face in FACES for name in STORES if name not in BUCKETS),
+    *itertools.product(FACES, ("memory", "filesystem", "memory-sqlite", "filesystem-memory")),
     ("aio", "s3-moto"),
     ("blocking", "s3-rgw"),
+    ("aio", "memory-redis"),
+    ("blocking", "filesystem-redis"),
+    ("blocking", "memory-redis-cluster"),
+    ("aio", "memory-redis-sentinel"),
 ]
-"""The faces and stores that the contract is run on. Buckets take one face each; those of IBM differ from S3 in nothing
-that the contract of the storage does not try."""
+"""The faces and stores that the contract is run on. Servers take one face each; the buckets of IBM differ from S3 in
+nothing that the contract of the storage does not try."""
 
 
 class StoreRig:
@@ -92,18 +112,32 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     storage.close()
 
 
-@pytest.fixture(params=CATALOGS)
+@pytest.fixture(params=[*CATALOGS, *REDIS_CATALOGS])
 def open_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Catalog]]:
     """Return a function that opens a catalog of a sandbox and a session ttl."""
     catalogs: list[Catalog] = []
+    link = _redis_links(request) if request.param in REDIS_CATALOGS else None
 
     def open_one(sandbox_id: str = "box", ttl: float | None = 86400.0) -> Catalog:
-        catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
+        if link is None:
+            catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
+        else:
+            catalogs.append(RedisCatalog(link(), sandbox_id, ttl))
         return catalogs[-1]
 
     yield open_one
     for catalog in catalogs:
         catalog.close()
+
+
+def _redis_links(request: pytest.FixtureRequest) -> Callable[[], Link]:
+    """Return a function that opens links to one server."""
+    fixture = REDIS_CATALOGS[request.param]
+    if fixture is None:
+        server = fakeredis.FakeServer()
+        return lambda: Link(lambda: PooledClient(fakeredis.FakeRedis(server=server).connection_pool), "fake")
+    url = request.getfixturevalue(fixture)
+    return lambda: open_link(url, url, max_connections=8, max_retries=3)
 
 
 @pytest.fixture
@@ -116,9 +150,17 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend, with one face."""
     face, name = request.param
-    rig = StoreRig(face, name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
+    rig = StoreRig(face, name, tmp_path, clock, **_servers_of(name, request))
     yield rig
     rig.close()
+
+
+def _servers_of(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the options that lead a store to the servers that a rig names."""
+    if name in BUCKETS:
+        return BUCKETS[name](request)
+    _, is_redis, servers = name.partition("redis")
+    return {"redis_url": request.getfixturevalue(f"redis{servers.replace('-', '_')}_url")} if is_redis else {}
 
 
 @pytest.fixture
