@@ -1105,7 +1105,7 @@ class ArtifactStore:
         """Return a URL from which anybody can download an artifact, for a while.
 
         The download carries the artifact's filename and media type. Where the storage signs by itself (S3, IBM COS with
-        HMAC keys) the URL is the storage's own.
+        HMAC keys) the URL is the storage's own; elsewhere it is one of the gateway, which serves the latest revision.
 
         Args:
             artifact_id: the artifact.
@@ -1118,7 +1118,8 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            InvalidInputError: *expires* is no finite number above 0 and up to 7 days.
+            InvalidInputError: *expires* is no finite number above 0 and up to 7 days, or there is no signing key that
+                all who need it know.
 
         """
         _log.debug("presign %s", artifact_id)
@@ -1158,13 +1159,14 @@ class ArtifactStore:
             filename: the filename of the artifact, unless its registration says another.
             mime_type: the media type. Any but the default must be the ``Content-Type`` of the upload.
             expires: how long the URL works, in seconds, at most 7 days.
-            max_bytes: the length in bytes of the longest upload that is registered; None: any.
+            max_bytes: the length in bytes of the longest upload; None: any. The gateway takes no more. A PUT to S3 or
+                IBM COS can't be limited: what is longer is refused and removed when it is registered.
 
         Returns:
             the URL, for HTTP PUT, and the artifact id.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is wrong, or there is no signing key; see :meth:`presign`.
 
         """
         _log.debug("presign_upload")
