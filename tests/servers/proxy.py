@@ -70,6 +70,8 @@ class Proxy:
             if server is None:
                 _cut(client)
                 continue
+            for end in (client, server):  # or what comes in two pieces waits for an acknowledgement in between
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets |= {client, server}
             threading.Thread(target=self._carry, args=(client, server, False), daemon=True).start()
