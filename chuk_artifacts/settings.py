@@ -53,6 +53,7 @@ _S3_URL = "s3://"
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
+_DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 _BASE_URL = re.compile(r"https?://[^/?#@\s\\]+(/[^?#\s\\]*)?", re.ASCII | re.IGNORECASE).fullmatch
 _URL_WITH_USER = re.compile(
     r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
@@ -286,12 +287,12 @@ def _environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _storage_provider(name: Any) -> tuple[str, str]:
-    """Return the provider, and what a URL says more."""
+def _storage_provider(name: Any) -> tuple[str, str | None]:
+    """Return the provider, and what a URL says more, or None when it is no URL."""
     text = check_text("storage_provider", name)
     provider = _STORAGE_ALIASES.get(text, text)
     if provider in _STORAGE_PROVIDERS:
-        return provider, ""
+        return provider, None
     if provider.startswith(_S3_URL):
         return S3, provider.removeprefix(_S3_URL)
     raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES))
@@ -319,13 +320,15 @@ def _sqlite_path(root: str) -> str:
     return os.path.realpath(os.path.expanduser(configured) if configured else os.path.join(root, _CATALOG_FILE))
 
 
-def _bucket(provider: str, url: str, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:
-    in_url, _, path = url.partition("/")
+def _bucket(provider: str, url: str | None, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:
+    name, _, path = ("", "", "") if url is None else url.partition("/")
     given = check_text_or_none("bucket", bucket)
-    if in_url and given not in {None, in_url}:
-        raise InvalidInputError(f"bucket is {given!r}, and storage_provider names the bucket {in_url!r}")
+    if url is None:
+        name = given or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET
+    elif given not in {None, name}:
+        raise InvalidInputError("bucket and storage_provider name different buckets")
     return Bucket(
-        name=_bucket_name(in_url or given or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET),
+        name=_bucket_name(name),
         prefix=_prefix(path),
         endpoint_url=_endpoint(provider, endpoint_url),
         region=check_text_or_none("region", region) or _environment("AWS_REGION"),
@@ -363,10 +366,7 @@ def _endpoint(provider: str, given: Any) -> str | None:
 
 
 def _redis_url(given: Any) -> RedisUrl:
-    url = _environment("SESSION_REDIS_URL") if given is None else check_text("redis_url", given)
-    if not url:
-        raise InvalidInputError("the redis session provider needs a server: pass redis_url or set SESSION_REDIS_URL")
-    return RedisUrl(url)
+    return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:

@@ -89,7 +89,7 @@ class ArtifactStore:
         region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
             ``us-east-1``.
         redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
-            else ``SESSION_REDIS_URL``. The others ignore it.
+            else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
         gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
             storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
         signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all

@@ -53,7 +53,6 @@ def upload(url, data, mime):
 def namespace(tmp_path, monkeypatch, capsys):
     """Return the names that the examples take as given, in a folder of their own."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    os.environ["SESSION_REDIS_URL"] = "redis://localhost:6379/0"  # which no example asks for anything
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").write_bytes(b"from a file")
     return {

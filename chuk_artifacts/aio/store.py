@@ -96,17 +96,18 @@ def _batch(
     method: Callable[Concatenate[Blocking, P], R],
 ) -> Callable[Concatenate[ArtifactStore, P], Coroutine[Any, Any, R]]:
     """Return a verb that calls *method* in a thread, with items whose data may be async iterables."""
+    name = method.__name__
     bind = signature(method).bind
 
     @wraps(method)
     async def verb(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        bound = bind(self._blocking, *args, **kwargs)
+        call: Callable[..., R] = getattr(self._blocking, name)
+        given = bind(self, *args, **kwargs).arguments
 
         def fed(supply: Supply) -> R:
-            items = bound.arguments["items"]
-            if isinstance(items, Iterable):
-                bound.arguments["items"] = map(supply.blocking_item, items)
-            return method(*bound.args, **bound.kwargs)
+            if isinstance(given["items"], Iterable):
+                given["items"] = map(supply.blocking_item, given["items"])
+            return call(**{key: given[key] for key in given if key != "self"})
 
         return await self._calls.feed(fed)
 
@@ -163,8 +164,8 @@ class ArtifactStore:
     - ``store``, ``update_file`` and the items of ``store_batch`` take an async iterable of bytes too, such as the
       stream of a request; it is read in the task that calls.
     - ``session``, ``wrap`` and the functions of the grid are plain calls: they do no I/O.
-    - A task that is cancelled stops waiting. What it began goes on and ends whole, unless its data came from the task:
-      then nothing of it stays.
+    - A task that is cancelled stops waiting. What it began goes on and ends whole, unless data of the task was still to
+      come: then nothing of it stays.
     - In memory, a verb that handles less than 64 KiB runs at once, without a thread.
 
     Args:

@@ -362,7 +362,7 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
         warnings.append(f"records may go when Redis is full: set its maxmemory-policy to noeviction, not {policy}")
     return {
         "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}",
-        "mode": str(info.get("redis_mode", "unknown")),
+        "mode": str(info.get("server_mode", info.get("redis_mode"))),
         "persistence": persistence,
         "eviction": policy,
         **({"warning": "; ".join(warnings)} if warnings else {}),

@@ -64,7 +64,7 @@ class _BlockingReader(io.RawIOBase):
     """An async reader as a blocking one."""
 
     def __init__(self, reader: aio.Reader) -> None:
-        self._reader = run(reader)
+        self._reader = reader
 
     def readable(self) -> bool:
         """Say that it is."""
@@ -99,7 +99,7 @@ def _blocking(value: Any) -> Any:
     if isinstance(value, aio.ArtifactStore):
         return AsyncFace(value)
     if isinstance(value, aio.Reader):
-        return _BlockingReader(value)
+        return _BlockingReader(run(value))
     if isinstance(value, AsyncGenerator):
         return _iterator(value)
     return run(value) if isinstance(value, Awaitable) else value

@@ -136,8 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = service.getresponse()
             content = answer.read()
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in _REPLACED]
-        content_length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
-        return answer.status, [*headers, ("Content-Length", content_length)], content
+        length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+        return answer.status, [*headers, ("Content-Length", length)], content
 
     def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, cut: int | None = None) -> None:
         self.send_response_only(status)
