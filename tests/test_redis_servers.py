@@ -11,6 +11,7 @@ import random
 import subprocess
 import threading
 import time
+import traceback
 
 import pytest
 import redis
@@ -270,6 +271,16 @@ def use(store, expected):
 
 
 # Sentinel
+
+
+def test_sentinel_that_is_not_there(tmp_path):
+    """Without a Sentinel there is an error that shows no password, not even in its traceback."""
+    url = f"redis+sentinel://:{SECRET}@127.0.0.1:1/main/0?sentinel_password={SECRET}"
+    with open_on_disk(tmp_path, url, max_retries=0) as store:
+        with pytest.raises(SessionError, match="no Sentinel names a master") as caught:
+            store.store(b"x")
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        assert "no Sentinel names a master" in store.validate_configuration()["session"]["message"]
 
 
 def test_master_dies(tmp_path):
