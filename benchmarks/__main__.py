@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import aio, floor, redis_floor
+from benchmarks.gateway import print_downloads, print_signatures
 from chuk_artifacts import ArtifactStore
 
 _KIB = 1024
@@ -31,6 +32,9 @@ def main() -> None:
             _compare(name, verb, bare, calls, rounds)
         aio.main(Path(folder) / "aio", quick=quick)
     _print_stream(64 * _MIB if quick else 1024 * _MIB)
+    with tempfile.TemporaryDirectory() as folder:
+        print_downloads(Path(folder), 32 * _MIB if quick else 256 * _MIB, rounds)
+    print_signatures(10 * calls)
     _print_import()
 
 

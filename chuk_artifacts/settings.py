@@ -53,9 +53,15 @@ _S3_URL = "s3://"
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
+_DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+_BASE_URL = re.compile(r"https?://[^/?#@\s\\]+(/[^?#\s\\]*)?", re.ASCII | re.IGNORECASE).fullmatch
 _URL_WITH_USER = re.compile(
     r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
 ).fullmatch
+
+
+GATEWAY_PORT = 8765
+"""Where ``chuk-artifacts serve`` listens unless told otherwise."""
 
 
 class _DefaultHours(int):
@@ -115,6 +121,47 @@ def default_provider_of_commands() -> str:
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
 
 
+def default_gateway_of_commands() -> str:
+    """Return the URL of the gateway of the command line: where ``chuk-artifacts serve`` is, unless told otherwise."""
+    return _environment("ARTIFACT_GATEWAY_URL") or f"http://127.0.0.1:{GATEWAY_PORT}"
+
+
+class SigningKeys:
+    """The secrets that sign URLs, which are shown to nobody who does not ask for them.
+
+    They do not pickle. The other process takes its own ``ARTIFACT_SIGNING_KEY``.
+
+    Args:
+        secrets: the keys, the one that signs first; empty: none is configured.
+        lost: whether there were keys where this comes from, and there are none here.
+
+    Attributes:
+        secrets: the same.
+        lost: the same.
+
+    """
+
+    __slots__ = ("lost", "secrets")
+
+    def __init__(self, secrets: tuple[str, ...], *, lost: bool = False) -> None:
+        """Keep the keys."""
+        self.secrets = secrets
+        self.lost = lost
+
+    def __repr__(self) -> str:
+        """Return how many there are."""
+        return f"<{len(self.secrets)} signing keys>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle whether there are any."""
+        return _signing_keys_here, (bool(self.secrets) or self.lost,)
+
+
+def _signing_keys_here(configured: bool) -> SigningKeys:  # noqa: FBT001 - pickle knows no keywords
+    here = _signing_keys(None)
+    return here if here.secrets else SigningKeys((), lost=configured)
+
+
 def ibm_api_key() -> str | None:
     """Return the API key of IBM Cloud; it is asked for when a client is made, and kept nowhere."""
     return _environment("IBM_COS_APIKEY")
@@ -155,6 +202,8 @@ class Settings:
         session_ttl: how long a session lives by default, in seconds; None for ever.
         max_retries: how often a driver repeats what failed.
         max_connections: how many calls at once a driver has connections for.
+        gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
+        signing_keys: what signs the URLs of the gateway.
         storage_options: more, for the backend of the bytes.
 
     """
@@ -169,6 +218,8 @@ class Settings:
     session_ttl: float | None
     max_retries: int
     max_connections: int
+    gateway_url: str | None
+    signing_keys: SigningKeys
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
 
     def without_secrets(self) -> Settings:
@@ -196,6 +247,8 @@ def resolve(
     endpoint_url: str | None = None,
     region: str | None = None,
     redis_url: str | None = None,
+    gateway_url: str | None = None,
+    signing_key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
@@ -223,6 +276,8 @@ def resolve(
         session_ttl=_session_ttl(session_ttl_hours, now),
         max_retries=max_retries,
         max_connections=max_connections,
+        gateway_url=_gateway_url(gateway_url),
+        signing_keys=_signing_keys(signing_key),
         storage_options=_options(storage, storage_options),
     )
 
@@ -311,10 +366,7 @@ def _endpoint(provider: str, given: Any) -> str | None:
 
 
 def _redis_url(given: Any) -> RedisUrl:
-    url = _environment("SESSION_REDIS_URL") if given is None else check_text("redis_url", given)
-    if not url:
-        raise InvalidInputError("the redis session provider needs a server: pass redis_url or set SESSION_REDIS_URL")
-    return RedisUrl(url)
+    return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:
@@ -335,6 +387,25 @@ def _session_ttl(hours: Any, now: float) -> float | None:
         except ValueError:
             raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {configured!r}") from None
     return check_hours("session_ttl_hours", hours, now)
+
+
+def _gateway_url(given: Any) -> str | None:
+    url = _given("gateway_url", given, "ARTIFACT_GATEWAY_URL")
+    if url is not None and not _BASE_URL(url):
+        raise InvalidInputError("gateway_url must be an http or https URL without user, query and fragment")
+    return None if url is None else url.rstrip("/")
+
+
+def _signing_keys(given: Any) -> SigningKeys:
+    text = _given("signing_key", given, "ARTIFACT_SIGNING_KEY")
+    secrets = tuple(key for key in map(str.strip, (text or "").split(",")) if key)
+    if text is not None and not secrets:
+        raise InvalidInputError("signing_key must hold a key, or several with commas between them")
+    return SigningKeys(secrets)
+
+
+def _given(argument: str, value: Any, variable: str) -> str | None:
+    return check_text_or_none(argument, _environment(variable) if value is None else value)
 
 
 def _options(provider: str, options: Any) -> dict[str, Any]:

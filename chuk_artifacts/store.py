@@ -7,14 +7,15 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import NOBODY, OutcomeUnknownError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
-from chuk_artifacts.core import Core
+from chuk_artifacts.core import Core, LocalGateway
 from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -39,7 +40,8 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, IBM_COS_IAM, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, resolve
+from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
@@ -87,9 +89,11 @@ class ArtifactStore:
         region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
             ``us-east-1``.
         redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
-            else ``SESSION_REDIS_URL``. The others ignore it.
-        gateway_url: for signed URLs.
-        signing_key: for signed URLs.
+            else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
+        gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
+            storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
+        signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all
+            are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in its root.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
@@ -139,6 +143,8 @@ class ArtifactStore:
             endpoint_url=endpoint_url,
             region=region,
             redis_url=redis_url,
+            gateway_url=gateway_url,
+            signing_key=signing_key,
             storage_options=storage_options,
             now=clock(),
         )
@@ -624,20 +630,7 @@ class ArtifactStore:
         return record, file
 
     def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
-        record, file = self._open(record, start)
-        stop = record.bytes if end is None else min(end, record.bytes)
-        digest = hashlib.sha256()
-        with file:
-            position = start
-            while position < stop:
-                chunk = file.read(min(chunk_size, stop - position))
-                if not chunk:
-                    raise _corrupted(record)
-                position += len(chunk)
-                digest.update(chunk)
-                yield chunk
-        if start == 0 and stop == record.bytes and digest.hexdigest() != record.sha256:
-            raise _corrupted(record)
+        yield from chunks_of(*self._open(record, start), start, end, chunk_size)
 
     def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
         """Return what *use* makes of the bytes of *record*, or of its next revision when these are gone by then."""
@@ -1112,7 +1105,7 @@ class ArtifactStore:
         """Return a URL from which anybody can download an artifact, for a while.
 
         The download carries the artifact's filename and media type. Where the storage signs by itself (S3, IBM COS with
-        HMAC keys) the URL is the storage's own.
+        HMAC keys) the URL is the storage's own; elsewhere it is one of the gateway, which serves the latest revision.
 
         Args:
             artifact_id: the artifact.
@@ -1125,7 +1118,8 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            InvalidInputError: *expires* is no finite number above 0 and up to 7 days.
+            InvalidInputError: *expires* is no finite number above 0 and up to 7 days, or there is no signing key that
+                all who need it know.
 
         """
         _log.debug("presign %s", artifact_id)
@@ -1165,13 +1159,14 @@ class ArtifactStore:
             filename: the filename of the artifact, unless its registration says another.
             mime_type: the media type. Any but the default must be the ``Content-Type`` of the upload.
             expires: how long the URL works, in seconds, at most 7 days.
-            max_bytes: the length in bytes of the longest upload that is registered; None: any.
+            max_bytes: the length in bytes of the longest upload; None: any. The gateway takes no more. A PUT to S3 or
+                IBM COS can't be limited: what is longer is refused and removed when it is registered.
 
         Returns:
             the URL, for HTTP PUT, and the artifact id.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is wrong, or there is no signing key; see :meth:`presign`.
 
         """
         _log.debug("presign_upload")
@@ -1297,17 +1292,42 @@ class ArtifactStore:
 
     def _signed_get(self, record: ArtifactMetadata, expires: int) -> str:
         """Return a URL of our own that downloads an artifact for *expires* seconds."""
-        raise self._cannot_sign()
+        return self._signed(DOWNLOAD, Grant(record.artifact_id), expires)
 
     def _signed_put(self, record: ArtifactMetadata, expires: int, mime: str | None) -> str:
         """Return a URL of our own that takes an upload for *expires* seconds, of the type *mime* if that is given."""
-        raise self._cannot_sign()
+        limit = None if record.pending is None else record.pending.max_bytes
+        return self._signed(UPLOAD, Grant(record.artifact_id, mime, limit), expires)
 
-    def _cannot_sign(self) -> ArtifactStoreError:
-        provider = self._core.settings.storage_provider
-        if provider == IBM_COS_IAM:
-            return ProviderError("IBM COS signs no URLs under IAM: use the 'ibm_cos' provider with HMAC credentials")
-        return InvalidInputError(f"signed URLs of the {provider!r} provider are not there yet")
+    def _signed(self, method: str, grant: Grant, expires: int) -> str:
+        core = self._core
+        signed = core.signer.sign(method, grant, core.clock() + expires)
+        return f"{core.gateway_url(self._start_gateway)}/{signed}"
+
+    def _start_gateway(self) -> LocalGateway:
+        """Serve the URLs of this store from this process, until it is closed or nobody refers to it any more."""
+        from chuk_artifacts.gateway import start  # noqa: PLC0415 - it imports this module
+
+        store = object.__new__(type(self))
+        store.__dict__.update(_core=weakref.proxy(self._core), _bound=None)
+        return start(store)
+
+    def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
+        """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
+        key = self._awaited(artifact_id).key
+        _, sha256 = self._core.storage.put(key, source(data))
+        try:
+            self._awaited(artifact_id)
+        except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
+            self._discard([key])
+            raise
+        return sha256
+
+    def _awaited(self, artifact_id: str) -> ArtifactMetadata:
+        record = self._pending(artifact_id)
+        if record.pending is None:
+            raise _not_found(artifact_id)
+        return record
 
     def _pending(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an upload that is awaited or registered, and can be seen from here."""
@@ -1787,6 +1807,29 @@ def _not_found(artifact_id: object) -> ArtifactNotFoundError:
 
 def _corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:
     return ArtifactCorruptedError(f"artifact {record.artifact_id}: the stored bytes do not match its record")
+
+
+def chunks_of(
+    record: ArtifactMetadata, file: BinaryIO, start: int, end: int | None, chunk_size: int, *, verify: bool = True
+) -> Generator[bytes, None, None]:
+    """Read a range of the bytes of *record* from a file that stands at its start, and close it.
+
+    All of them are verified, unless that is not wanted.
+    """
+    stop = record.bytes if end is None else min(end, record.bytes)
+    digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
+    with file:
+        position = start
+        while position < stop:
+            chunk = file.read(min(chunk_size, stop - position))
+            if not chunk:
+                raise _corrupted(record)
+            position += len(chunk)
+            if digest is not None:
+                digest.update(chunk)
+            yield chunk
+    if digest is not None and digest.hexdigest() != record.sha256:
+        raise _corrupted(record)
 
 
 def _pause(attempt: int) -> None:

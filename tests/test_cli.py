@@ -288,8 +288,8 @@ def test_help(words):
 
 
 def test_commands():
-    """There are the eight commands that the README names."""
-    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "gc", "init", "doctor"}
+    """There are the ten commands that the README names."""
+    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "url", "serve", "gc", "init", "doctor"}
     assert all(command.help for command in cli.commands.values())
 
 

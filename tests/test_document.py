@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from servers import buckets, rgw
 
-from chuk_artifacts import AccessDeniedError, ArtifactStoreError, InvalidInputError, aio
+from chuk_artifacts import AccessDeniedError, ArtifactStoreError, aio
 
 EXAMPLES = Path(__file__).parent / "document" / "examples.md"
 IMPORT = "from chuk_artifacts import"
@@ -26,25 +26,10 @@ BLOCK = re.compile(
 )
 SECTIONS = dict(section.split("\n", 1) for section in EXAMPLES.read_text(encoding="utf-8").split("\n## ")[1:])
 
-WAITING = {
-    "30-Second Example": "signed URLs",
-    "Presigned URLs": "signed URLs",
-}
-"""What can't run yet, and what it waits for. A section that runs is an error until it is taken out of here."""
-
-
 ON_SERVERS = {"Web Application File Uploads"}
 """The sections that use S3 and Redis, and not only name them."""
 
 ERRORS = {"AccessDeniedError": AccessDeniedError}
-
-
-def section(name):
-    """Return a section as a parameter; one that waits must fail by what is not there yet."""
-    if name not in WAITING:
-        return name
-    reason = f"waits for {WAITING[name]}"
-    return pytest.param(name, marks=pytest.mark.xfail(raises=InvalidInputError, strict=True, reason=reason))
 
 
 def runnable(code):
@@ -68,7 +53,6 @@ def upload(url, data, mime):
 def namespace(tmp_path, monkeypatch, capsys):
     """Return the names that the examples take as given, in a folder of their own."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    os.environ["SESSION_REDIS_URL"] = "redis://localhost:6379/0"  # which no example asks for anything
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").write_bytes(b"from a file")
     return {
@@ -120,7 +104,7 @@ def run_block(runner, block, namespace, origin):
         runner.run(result)
 
 
-@pytest.mark.parametrize("name", [section(name) for name in SECTIONS])
+@pytest.mark.parametrize("name", SECTIONS)
 def test_example(name, namespace, request):
     """Each example does what it says, with the async store imported."""
     if name in ON_SERVERS:
@@ -135,7 +119,7 @@ def test_example(name, namespace, request):
     run(name, namespace, "chuk_artifacts.aio")
 
 
-@pytest.mark.parametrize("name", [section("30-Second Example"), "Testing"])
+@pytest.mark.parametrize("name", ["30-Second Example", "Testing"])
 def test_example_with_its_own_import(name, namespace):
     """The examples that begin with ``async with ArtifactStore()`` run with their own import too."""
     run(name, namespace, "chuk_artifacts")
@@ -145,4 +129,4 @@ def test_no_example_is_passed_over():
     """Every fence of the file is a block of a section that is run."""
     text = EXAMPLES.read_text(encoding="utf-8")
     assert len(BLOCK.findall(text)) == text.count("\n```python") == (text.count("\n```")) / 2
-    assert set(WAITING) <= set(SECTIONS)
+    assert set(SECTIONS) >= ON_SERVERS

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import logging
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -21,13 +22,14 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
     {"errors", "fork", "models"},
-    {"arguments", "disposition", "grid", "signing", "source"},
+    {"arguments", "disposition", "grid", "server", "signing", "source"},
     {"settings"},
     {"catalog", "storage"},
     {"cleanup", "core", "draft"},
     {"store"},
     {""},
-    {"aio", "cli", "filesystem", "gateway"},
+    {"aio", "filesystem", "gateway"},
+    {"cli"},
     {"__main__"},
 ]
 """The rooms from the ground up: a room imports only those below it. The empty name is the package itself, which holds
@@ -37,8 +39,9 @@ STRANGERS = {"storage": {"models", "catalog", "draft"}, "catalog": {"storage", "
 """Rooms that must not know each other though their layers would allow it: bytes never hear of artifacts, records never
 of bytes."""
 
-LAZY_UPWARD = {("store", "aio")}
-"""Who may import from above, and only inside a function or for its type: ``async with`` on the blocking store."""
+LAZY_UPWARD = {("store", "aio"), ("store", "gateway")}
+"""Who may import from above, and only inside a function or for its type: ``async with`` on the blocking store, and the
+gateway that it starts when a link needs one and there is none."""
 
 
 def modules():
@@ -148,7 +151,7 @@ def test_no_import_for_types_alone():
         if for_types(node)
         for other, _ in imports(node)
     }
-    assert hidden == LAZY_UPWARD
+    assert hidden == {("store", "aio")}
 
 
 def test_one_reader_of_the_environment():
@@ -169,7 +172,7 @@ def test_no_error_is_caught_blindly():
             if not isinstance(node, ast.ExceptHandler):
                 continue
             caught = "" if node.type is None else ast.unparse(node.type)
-            assert "Exception" not in caught.replace("BaseException", ""), (name, node.lineno)
+            assert "Exception" not in re.findall(r"\w+", caught), (name, node.lineno)
             if caught in {"", "BaseException"}:
                 assert isinstance(node.body[-1], ast.Raise), (name, node.lineno)
                 assert node.body[-1].exc is None, (name, node.lineno)

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
 
 import httpx
 import pytest
+from blocks import block
 from starlette.requests import ClientDisconnect
 
 from chuk_artifacts import InvalidInputError
 
-README = Path(__file__).parents[1] / "README.md"
 CONTENT = b"0123456789" * 300_000
-
-
-def block(heading):
-    """Return the names that the example under a heading defines."""
-    text = README.read_text(encoding="utf-8").split(f"# {heading}\n", 1)[1]
-    code = re.search(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
-    namespace = {"__name__": "example"}
-    exec(compile(code, str(README), "exec"), namespace)
-    return namespace
 
 
 @pytest.fixture(autouse=True)

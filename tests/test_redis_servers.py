@@ -11,10 +11,11 @@ import random
 import subprocess
 import threading
 import time
+import traceback
 
 import pytest
 import redis
-from servers.redis import RedisSentinel, RedisServer, wait_until
+from servers.redis import RedisSentinel, RedisServer
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ConflictError, SessionError
 
@@ -272,40 +273,37 @@ def use(store, expected):
 # Sentinel
 
 
+def test_sentinel_that_is_not_there(tmp_path):
+    """Without a Sentinel there is an error that shows no password, not even in its traceback."""
+    url = f"redis+sentinel://:{SECRET}@127.0.0.1:1/main/0?sentinel_password={SECRET}"
+    with open_on_disk(tmp_path, url, max_retries=0) as store:
+        with pytest.raises(SessionError, match="no Sentinel names a master") as caught:
+            store.store(b"x")
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        assert "no Sentinel names a master" in store.validate_configuration()["session"]["message"]
+
+
 def test_master_dies(tmp_path):
     """When the master dies amid 200 stores, each id that was returned is retrievable, or the call raised."""
-    servers = RedisSentinel(tmp_path / "servers")
+    servers = RedisSentinel(tmp_path / "servers", patience=2)
     servers.start()
     try:
         with open_on_disk(tmp_path / "bytes", servers.url) as store:
             stored, failed = {}, 0
-            for number in range(200):
-                if number == 100:
+            while len(stored) < 200:
+                if len(stored) == 100 and not failed:
                     servers.master.stop()
+                content = f"{len(stored)}".encode()
                 try:
-                    artifact_id = store.store(f"{number}".encode(), session_id="s0", filename=f"{number}")
+                    stored[store.store(content, session_id="s0", filename=content.decode())] = content
                 except SessionError:
                     failed += 1
-                else:
-                    stored[artifact_id] = f"{number}".encode()
-            wait_until(lambda: retrieves(store, next(iter(stored))))
             assert failed > 0
-            assert len(stored) >= 100
             assert store.retrieve_batch(stored) == list(stored.values())
-            again = store.store(b"again", session_id="s0")
-            assert store.retrieve(again) == b"again"
             for item in store.list_by_session("s0"):
                 assert len(store.retrieve(item.artifact_id)) == item.bytes
     finally:
         servers.stop()
-
-
-def retrieves(store, artifact_id):
-    """Say whether an artifact can be retrieved by now."""
-    try:
-        return store.retrieve(artifact_id) is not None
-    except SessionError:
-        return False
 
 
 # TLS
@@ -335,10 +333,8 @@ def test_tls(tmp_path, certificate):
     server._command += ["--tls-auth-clients", "no"]
     try:
         server.start()
-    except TimeoutError:
+    except RuntimeError:
         pytest.skip("this server was built without TLS")
-    finally:
-        pass
     try:
         with open_on_disk(tmp_path / "bytes", f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={path}") as store:
             assert store.retrieve(store.store(b"x")) == b"x"

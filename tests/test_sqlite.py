@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -325,6 +326,34 @@ def test_close_while_in_use(catalog):
     with catalog._connection() as connection:
         catalog.close()
         assert connection.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(sqlite3.ProgrammingError):
+        connection.execute("SELECT 1")
+
+
+def test_no_connection_is_open_during_a_fork(catalog):
+    """A fork waits for the connection in use and closes it; who wants one meanwhile waits for the end of the fork."""
+    connections = catalog._connections
+    events = []
+
+    def fork():
+        connections.before_fork()
+        events.append(("fork", len(connections._idle), connections._used))
+        connections.after_fork(child=False)
+
+    def use():
+        with connections.one():
+            events.append("lent")
+
+    with connections.one() as connection:
+        forking = threading.Thread(target=fork)
+        forking.start()
+        while not connections._resting:
+            pass
+        using = threading.Thread(target=use)
+        using.start()
+    forking.join()
+    using.join()
+    assert events == [("fork", 0, 0), "lent"]
     with pytest.raises(sqlite3.ProgrammingError):
         connection.execute("SELECT 1")
 

@@ -8,6 +8,7 @@ nothing and tells what is true.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import time
@@ -40,6 +41,7 @@ Sessions of one tag share an index of what is due, so that a cleanup looks into 
 _ADDS_FOR_FORGETTING = 16
 _BATCH = 1000  # keys of one command
 _REMEMBERED = 10_000  # sessions
+_NEVER = "+inf"
 
 
 class _Known(NamedTuple):
@@ -95,15 +97,14 @@ class RedisCatalog:
     ) -> None:
         """Add new records with their sessions. In a Cluster, sessions are written one after the other."""
         added: list[str] = []
+        terms: dict[str, Any] = {
+            "now": now,
+            "inheriting": inheriting,
+            "user_ids": user_ids,
+            "session_ttl": self._session_ttl,
+        }
         for some in self._by_node(records, lambda record: record.artifact_id):
-
-            def settled(
-                known: Callable[[str], SessionInfo | None], some: Sequence[ArtifactMetadata] = some
-            ) -> tuple[list[ArtifactMetadata], dict[str, SessionInfo]]:
-                return settle(
-                    some, known, now=now, inheriting=inheriting, user_ids=user_ids, session_ttl=self._session_ttl
-                )
-
+            settled = functools.partial(settle, some, **terms)
             try:
                 self._add({record.session_id for record in some}, settled, now)
             except SessionError:
@@ -228,6 +229,7 @@ class RedisCatalog:
         """Remove a session with its records."""
         root = self._session_root(session_id)
         keys = _session_keys(root, session_id)
+        self._sessions.pop(session_id, None)
         answer = self._link.run(scripts.REMOVE_SESSION, keys, root, session_id, timestamp(now))
         if answer.value is not None:
             return [_record(value) for value in answer.value]
@@ -413,7 +415,7 @@ def _session_arguments(session: _Known | None) -> tuple[str, ...]:
 def _end_arguments(expires_at: str | None) -> tuple[str, str, str]:
     """Return an end, the same as a number, and the milliseconds to keep what ends then."""
     if expires_at is None:
-        return "", "+inf", ""
+        return "", _NEVER, ""
     # Redis goes by the clock of its machine, which is nearer to that of ours than to one that a test turns.
     left = max(seconds_of(expires_at) - time.time(), 0) + KEPT_SECONDS
     return expires_at, _number(expires_at), str(int(left * 1000))

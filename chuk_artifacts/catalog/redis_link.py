@@ -33,7 +33,13 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from chuk_artifacts.catalog import OutcomeUnknownError
 from chuk_artifacts.catalog.redis_scripts import Script
@@ -60,6 +66,9 @@ _FORMS = (
 
 _NO_RETRY = Retry(NoBackoff(), 0)
 """Nothing is repeated below :class:`Link`, which knows what may be."""
+
+_inherited: list[Client] = []
+"""Clients of a parent process, kept: closing one could wait for a lock of a thread that only the parent has."""
 
 
 class Answer(NamedTuple):
@@ -164,7 +173,8 @@ class Link(Lockable):
             try:
                 return [ask(server) for server in self._opened().servers()]
             except NotSentError as error:
-                raise SessionError(f"{self._name}: {error}") from error.__cause__
+                reason = error.__cause__ or error
+                raise self._given_up(reason, sent=False) from _shown(reason)
 
     def unknown(self) -> OutcomeUnknownError:
         """Return the error for an answer that does not tell a repetition's effect from somebody else's."""
@@ -180,6 +190,8 @@ class Link(Lockable):
     def after_fork(self, *, child: bool) -> None:
         """Forget the client in a *child*: its connections are those of the parent."""
         if child:
+            if self._client is not None:
+                _inherited.append(self._client)
             self._client = None
             self._free = threading.BoundedSemaphore(self._max_connections)
         super().after_fork(child=child)
@@ -214,7 +226,7 @@ class Link(Lockable):
                 reason, sent = error, True
             failures += 1
             if failures > self._max_retries or isinstance(reason, _FUTILE) or time.monotonic() > give_up:
-                raise self._given_up(reason, sent=sent) from reason
+                raise self._given_up(reason, sent=sent) from _shown(reason)
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _execute(self, command: Sequence[Any]) -> Any:
@@ -228,7 +240,12 @@ class Link(Lockable):
 
     def _given_up(self, reason: BaseException, *, sent: bool) -> SessionError:
         kind = OutcomeUnknownError if sent else SessionError
-        return kind(f"{self._name}: {reason}")
+        return kind(f"{self._name}: {_shown(reason) or 'no Sentinel names a master'}")
+
+
+def _shown(reason: BaseException) -> BaseException | None:
+    """Return what may be shown of a reason: some versions of redis-py tell the passwords of Sentinels in theirs."""
+    return None if isinstance(reason, MasterNotFoundError) else reason
 
 
 class PooledClient:
@@ -245,8 +262,9 @@ class PooledClient:
 
     def execute(self, *command: Any) -> Any:
         """Return the answer to a command."""
-        connection = self._connection()
+        connection = self._take()
         try:
+            _renew(connection)
             connection.send_command(*command)
             return connection.read_response()
         except redis.ResponseError:
@@ -271,26 +289,32 @@ class PooledClient:
             while True:
                 self._idle.pop().disconnect()
 
-    def _connection(self) -> AbstractConnection:
-        """Return a connection on which nothing was said by the other side, such as farewell."""
+    def _take(self) -> AbstractConnection:
         try:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
+            return self._idle.pop()
+        except IndexError:
+            with _nothing_sent():
                 return self._pool.get_connection()
-            if _is_stale(connection):
-                connection.disconnect()
-                connection.connect()
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise NotSentError(str(error)) from error
-        return connection
 
 
-def _is_stale(connection: AbstractConnection) -> bool:
+def _renew(connection: AbstractConnection) -> None:
+    """Connect again when the other side has said something unasked, such as farewell."""
     try:
-        return connection.can_read()
+        if not connection.can_read():
+            return
     except (redis.ConnectionError, redis.TimeoutError, OSError):
-        return True
+        pass
+    connection.disconnect()
+    with _nothing_sent():
+        connection.connect()
+
+
+@contextlib.contextmanager
+def _nothing_sent() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise NotSentError(str(error)) from error
 
 
 class ClusterClient:
@@ -362,7 +386,7 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
         warnings.append(f"records may go when Redis is full: set its maxmemory-policy to noeviction, not {policy}")
     return {
         "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}",
-        "mode": str(info.get("redis_mode", "unknown")),
+        "mode": str(info.get("server_mode", info.get("redis_mode"))),
         "persistence": persistence,
         "eviction": policy,
         **({"warning": "; ".join(warnings)} if warnings else {}),

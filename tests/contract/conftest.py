@@ -56,6 +56,7 @@ STORES: dict[str, dict[str, Any]] = {
     "s3-rgw": {"session_provider": "sqlite"},
     "ibm_cos-rgw": {},
     "ibm_cos_iam-moto": {},
+    "s3-moto-served": {},
     "memory-redis": {"session_provider": "redis"},
     "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
     "memory-redis-cluster": {"session_provider": "redis"},
@@ -102,7 +103,7 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=[*STORAGES, *BUCKETS])
+@pytest.fixture(params=[*STORAGES, *(name for name in BUCKETS if name != "s3-moto-served")])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
     name = request.param

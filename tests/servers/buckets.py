@@ -57,6 +57,14 @@ def s3_on_moto(request: pytest.FixtureRequest) -> Options:
     return fresh({"storage_provider": "s3"})
 
 
+def s3_on_served_moto(request: pytest.FixtureRequest) -> Options:
+    """Return the options of an S3 bucket on moto, which answers to URLs."""
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return fresh({"storage_provider": "s3", "endpoint_url": request.getfixturevalue("moto_server")})
+
+
 def s3_on_rgw(request: pytest.FixtureRequest) -> Options:
     """Return the options of an S3 bucket on Ceph RGW."""
     return fresh({"storage_provider": "s3", "endpoint_url": _rgw(request)})
@@ -90,6 +98,7 @@ def ibm_iam_on_moto(request: pytest.FixtureRequest) -> Options:
 
 BUCKETS: dict[str, Callable[[pytest.FixtureRequest], Options]] = {
     "s3-moto": s3_on_moto,
+    "s3-moto-served": s3_on_served_moto,
     "s3-rgw": s3_on_rgw,
     "s3-rgw-prefix": s3_on_rgw_below_prefix,
     "ibm_cos-rgw": ibm_on_rgw,

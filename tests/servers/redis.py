@@ -58,10 +58,15 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers; raise RuntimeError when it ends instead."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(self.answers)
+        wait_until(lambda: self._has_ended() or self.answers())
+        if self._has_ended():
+            raise RuntimeError(f"the server does not start: see {self.folder / 'log'}")
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     def answers(self) -> bool:
         """Say whether it answers a ping."""
@@ -132,9 +137,17 @@ class RedisCluster:
 
 
 class RedisSentinel:
-    """A master, a replica, and a Sentinel that makes the one the other when it dies."""
+    """A master, a replica, and a Sentinel that makes the one the other when it dies.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where they write.
+        patience: after how many seconds without a sign of life the master is given up. On a busy machine it may be that
+            long without dying.
+
+    """
+
+    def __init__(self, folder: Path, patience: float = 60) -> None:
+        self._patience = patience
         options = "--save", "", "--repl-diskless-sync-delay", "0"
         self.servers = [RedisServer(folder / str(number), *options) for number in range(2)]
         self.sentinel = RedisServer(folder / "sentinel")
@@ -161,7 +174,8 @@ class RedisSentinel:
         (self.sentinel.folder / "conf").write_text(
             f"port {self.sentinel.port}\nbind 127.0.0.1\ndir {self.sentinel.folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {master.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 3000\n"
+            f"sentinel down-after-milliseconds {SERVICE} {self._patience * 1000:.0f}\n"
+            f"sentinel failover-timeout {SERVICE} 3000\n"
         )
         self.sentinel.start()
         wait_until(self._is_complete)
@@ -178,8 +192,8 @@ class RedisSentinel:
 
     def _is_complete(self) -> bool:
         with self.servers[0].client() as client, self.sentinel.client() as sentinel:
-            linked = client.info("replication").get("slave0", {}).get("state") == "online"
-            return linked and sentinel.info("sentinel")["master0"]["slaves"] == 1
+            client.set("written", "something")  # "online" comes before the replica gets anything
+            return client.wait(1, 100) == 1 and sentinel.info("sentinel")["master0"]["slaves"] == 1
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
