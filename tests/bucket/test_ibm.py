@@ -79,19 +79,6 @@ def test_iam_is_down(open_store):
         store.store(b"1", session_id=SESSION)
 
 
-@pytest.mark.parametrize("verb", ["presign", "presign_upload", "presign_upload_and_register"])
-def test_no_urls_without_keys(store, verb):
-    """What the SDK can't sign under IAM says so, and names the way that signs."""
-    artifact_id = store.store(b"1", session_id=SESSION)
-    verbs = {
-        "presign": lambda: store.presign(artifact_id),
-        "presign_upload": lambda: store.presign_upload(SESSION),
-        "presign_upload_and_register": lambda: store.presign_upload_and_register(mime="text/plain", summary=""),
-    }
-    with pytest.raises(ProviderError, match="IAM"):
-        verbs[verb]()
-
-
 def test_no_api_key(options, monkeypatch):
     """Without an API key the error says what to set, when it is needed and not before."""
     monkeypatch.delenv("IBM_COS_APIKEY")
