@@ -46,6 +46,7 @@ _RESERVED_BYTES = 128  # of these, for the two names below and what they say
 _SIGNATURE = "write"  # by which a write is known again
 _CUT = "cut"  # names the details that are not whole
 _READABLE = string.punctuation.replace("%", "")
+_PLAIN = re.compile(r"[!-$&-~]*").fullmatch  # what quoting with these leaves as it is
 _BROKEN_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _DEFAULT_REGION = "us-east-1"
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
@@ -711,7 +712,7 @@ def _metadata(details: Mapping[str, str]) -> dict[str, str]:
     room = _METADATA_BYTES - _RESERVED_BYTES
     metadata, cut = {}, []
     for name, value in details.items():
-        text = quote(value, safe=_READABLE)
+        text = value if _PLAIN(value) else quote(value, safe=_READABLE)
         room -= len(name)
         if len(text) > room:
             cut.append(name)

@@ -16,7 +16,7 @@ FIRST_BLOCK = _MIB
 _LARGEST_BLOCK = 8 * _MIB
 _GROWTH = 4
 _BUFFER = _MIB // 8
-_AHEAD = 5  # blocks of the largest length; with the one being read that is 48 MiB
+_AHEAD = 4  # blocks of the largest length; with the one being read that is 40 MiB
 _NOTHING = memoryview(b"")
 
 

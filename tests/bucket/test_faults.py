@@ -143,6 +143,26 @@ def test_refused_within_an_answer(storage, proxy):
         storage.delete([KEY, OTHER])
 
 
+def test_others_write_at_the_same_moment(storage, proxy):
+    """A conditional write that meets another under way is tried again; if that goes on and on, it is an error."""
+    conflict = (409, b"<Error><Code>ConditionalRequestConflict</Code></Error>")
+    proxy.failing, proxy.failure, proxy.only = 2, conflict, "PUT"
+    storage.put(KEY, b"0123456789", exclusive=True)
+    assert storage.get(KEY) == b"0123456789"
+    proxy.failing = ALWAYS
+    with pytest.raises(ProviderError, match="all the time"):
+        storage.put(OTHER, b"1", exclusive=True)
+    assert keys(storage) == [KEY]
+
+
+def test_service_without_ranges(storage, proxy):
+    """A service that answers a range with the whole is an error, and no wrong bytes."""
+    storage.put(KEY, b"0123456789")
+    proxy.failing, proxy.failure = 1, (200, b"0123456789")
+    with pytest.raises(ProviderError, match="ranges"):
+        storage.open(KEY, 10, start=5)
+
+
 # Forgetful
 
 
