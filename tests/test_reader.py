@@ -79,13 +79,13 @@ def test_jump_back_while_blocks_are_coming():
 
 
 def test_bounded_ahead():
-    """No more than 64 MiB are called for ahead of what is read."""
+    """No more than 48 MiB are called for ahead of what is read."""
     fetcher = Fetcher(bytes(200 * MIB))
     with reader(fetcher) as file:
         while file.tell() < len(fetcher.data):
             file.read(MIB)
             called = max((begin + length for begin, length in fetcher.ranges), default=FIRST_BLOCK)
-            assert called - file.tell() <= 72 * MIB
+            assert called - file.tell() <= 49 * MIB
 
 
 def test_begins_anywhere():

@@ -39,7 +39,7 @@ _COPIED_PART = 512 * _MIB
 _COPIED_AT_ONCE = 5 * 1024 * _MIB  # the most that CopyObject takes
 _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _SMALL_BODY = _MIB  # below that, asking before sending costs more than sending in vain
-_PARTS_SIDE_BY_SIDE = 10
+_PARTS_SIDE_BY_SIDE = 8
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _METADATA_BYTES = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 _RESERVED_BYTES = 128  # of these, for the two names below and what they say
@@ -238,20 +238,20 @@ class BucketStorage(Lockable):
     ) -> tuple[int, str]:
         """Write *data* by one request, or by parts side by side when there are more than 8 MiB."""
         parts = _cut([data] if isinstance(data, bytes) else data)
-        first, second = next(parts), next(parts, None)
-        if second is None:
+        head = list(itertools.islice(parts, 2))
+        if len(head) == 1:
             size, sha256 = _measured(data)
-            self._put_object(key, first, _of(about, sha256), exclusive=exclusive)
+            self._put_object(key, head[0], _of(about, sha256), exclusive=exclusive)
             return size, sha256
         sha256 = _measured(data)[1] if isinstance(data, bytes) else ""  # of a stream it comes too late
-        description, parts = _of(about, sha256), itertools.chain((first, second), parts)
+        description, parts = _of(about, sha256), itertools.chain(_taken(head), parts)
         if exclusive:
             self._claimed(key, lambda: self._put_parts(key, parts, description))
         else:
             self._put_parts(key, parts, description)
         return _measured(data)
 
-    def _put_object(self, key: str, body: bytes, description: Description | None, *, exclusive: bool) -> None:
+    def _put_object(self, key: str, body: io.BytesIO, description: Description | None, *, exclusive: bool) -> None:
         """Write by one request; an exclusive one only where the key is free."""
         signature = os.urandom(8).hex() if exclusive else ""
         order = {"Key": self._full(key), "Body": body, **self._extras, **_described(description, signature)}
@@ -259,6 +259,7 @@ class BucketStorage(Lockable):
             if exclusive and not self._conditions and self.stat(key) is not None:
                 raise ObjectExistsError(key)
             condition = {"IfNoneMatch": _ONLY_IF_FREE} if exclusive and self._conditions else {}
+            body.seek(0)
             try:
                 self._call("put_object", **order, **condition)
             except ObjectExistsError:
@@ -281,8 +282,8 @@ class BucketStorage(Lockable):
             return False
         return bool(stored["Metadata"].get(_SIGNATURE) == signature)
 
-    def _put_parts(self, key: str, parts: Iterable[bytes], description: Description | None) -> None:
-        def send(order: dict[str, Any], body: bytes) -> Mapping[str, Any]:
+    def _put_parts(self, key: str, parts: Iterable[io.BytesIO], description: Description | None) -> None:
+        def send(order: dict[str, Any], body: io.BytesIO) -> Mapping[str, Any]:
             answer: Mapping[str, Any] = self._call("upload_part", Body=body, **order, **self._checked)
             return answer
 
@@ -303,10 +304,12 @@ class BucketStorage(Lockable):
         calls: deque[futures.Future[Mapping[str, Any]]] = deque()
         sent: list[Mapping[str, Any]] = []
         try:
-            for number, part in enumerate(parts, 1):
+            for part in parts:
                 self._slots.acquire()
-                calls.append(self._threads().submit(send, {**upload, "PartNumber": number}, part))
+                order = {**upload, "PartNumber": len(sent) + len(calls) + 1}
+                calls.append(self._threads().submit(send, order, part))
                 calls[-1].add_done_callback(self._free_slot)
+                del part  # or it stays in memory while the next one is read
                 while calls and calls[0].done():
                     sent.append(calls.popleft().result())
             sent += [call.result() for call in calls]
@@ -331,7 +334,7 @@ class BucketStorage(Lockable):
 
     def _claimed(self, key: str, write: Callable[[], T]) -> T:
         """Write to a key that must be free. Only small puts have a condition everywhere: take it by an empty one."""
-        self._put_object(key, b"", None, exclusive=True)
+        self._put_object(key, io.BytesIO(), None, exclusive=True)
         try:
             return write()
         except BaseException:
@@ -637,22 +640,37 @@ def _is_aws(endpoint_url: str) -> bool:
     return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_HOSTS)
 
 
-def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Return the bytes in parts of 8 MiB, of which the first may be shorter; of very many the later ones are longer."""
+def _cut(chunks: Iterable[bytes]) -> Iterator[io.BytesIO]:
+    """Return the bytes in parts of 8 MiB, of which the first may be shorter; of very many the later ones are longer.
+
+    What is yielded is held here no longer, so that no more parts are in memory than those that are on their way.
+    """
     length, number = _PART, 0
-    pieces: list[bytes | memoryview] = []
-    missing = length
+    part = io.BytesIO()
     for chunk in chunks:
-        rest: bytes | memoryview = chunk
-        while len(rest) > missing:  # and not as soon as a part is full: it may be the only one, or the last
-            view = memoryview(rest)
-            yield b"".join((*pieces, view[:missing]))
-            rest, pieces = view[missing:], []
+        rest = memoryview(chunk)
+        while (
+            part.tell() + len(rest) > length
+        ):  # and not as soon as a part is full: it may be the only one, or the last
+            missing = length - part.tell()
+            part.write(rest[:missing])
+            full, part, rest = [part], io.BytesIO(), rest[missing:]
+            yield _from_its_start(full.pop())
             number += 1
-            length = missing = _PART << number // _PARTS_OF_ONE_LENGTH
-        pieces.append(rest)
-        missing -= len(rest)
-    yield b"".join(pieces)
+            length = _PART << number // _PARTS_OF_ONE_LENGTH
+        part.write(rest)
+    yield _from_its_start(part)
+
+
+def _from_its_start(part: io.BytesIO) -> io.BytesIO:
+    part.seek(0)
+    return part
+
+
+def _taken(items: list[T]) -> Iterator[T]:
+    """Take items out of a list as they are asked for, so that they do not stay in memory."""
+    while items:
+        yield items.pop(0)
 
 
 def _measured(data: bytes | Stream) -> tuple[int, str]:

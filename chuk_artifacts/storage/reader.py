@@ -16,7 +16,8 @@ FIRST_BLOCK = _MIB
 _LARGEST_BLOCK = 8 * _MIB
 _GROWTH = 4
 _BUFFER = _MIB // 8
-_AHEAD = 7  # blocks of the largest length; with the one being read that is 64 MiB
+_AHEAD = 5  # blocks of the largest length; with the one being read that is 48 MiB
+_NOTHING = memoryview(b"")
 
 
 @attrs.frozen
@@ -88,17 +89,17 @@ class RangeReader(io.RawIOBase):
 
     def readall(self) -> bytes:
         """Return all that follows."""
-        return b"".join(iter(lambda: self._next(self._size), b""))
+        return b"".join(iter(lambda: self._next(self._size), _NOTHING))
 
-    def _next(self, size: int) -> bytes:
+    def _next(self, size: int) -> memoryview:
         """Return at most *size* bytes, and none only at the end."""
         self._check_open()
         if self._position >= self._size or not size:
-            return b""
+            return _NOTHING
         if not 0 <= self._position - self._begin < len(self._block):
             self._load()
         at = self._position - self._begin
-        data = self._block[at : at + size]
+        data = memoryview(self._block)[at : at + size]
         self._position += len(data)
         return data
 
