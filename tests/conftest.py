@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.server import ThreadedMotoServer
 from servers import iam, rgw
 from servers.redis import (  # noqa: F401 - fixtures
@@ -76,7 +79,14 @@ def moto_server() -> Iterator[str]:
 
 @pytest.fixture
 def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let moto answer in the place of AWS, in this process."""
+    """Let moto answer in the place of AWS, in this process; one request after the other, for it is not thread-safe."""
+    answer, one_at_a_time = BotocoreStubber.__call__, threading.RLock()
+
+    def answer_alone(self: BotocoreStubber, *arguments: Any, **options: Any) -> Any:
+        with one_at_a_time:
+            return answer(self, *arguments, **options)
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", answer_alone)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     with mock_aws():
