@@ -112,6 +112,17 @@ def parse(key: str) -> GridKey | None:
         return None
 
 
+@functools.lru_cache(maxsize=4096)
+def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> bool:
+    """Say whether *key* is a grid key of that artifact, in any revision."""
+    parts = parse(key)
+    return parts is not None and (parts.sandbox_id, parts.session_id, parts.artifact_id) == (
+        sandbox_id,
+        session_id,
+        artifact_id,
+    )
+
+
 def is_valid_grid_key(key: str) -> bool:
     """Say whether *key* is a grid key."""
     return parse(key) is not None

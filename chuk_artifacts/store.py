@@ -346,11 +346,12 @@ class ArtifactStore:
 
     # Read
 
-    def retrieve(self, artifact_id: str) -> bytes:
+    def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
         """Return the bytes of an artifact, verified against its record.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, or metadata of it that this store gave out: then the catalog is not asked again,
+                and the bytes are those of that revision as long as they are kept.
 
         Returns:
             all its bytes.
@@ -361,13 +362,15 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        return self._bytes_of(self._live(artifact_id))
+        return self._bytes_of(self._readable(artifact_id))
 
-    def read_file(self, artifact_id: str, *, encoding: str = "utf-8", as_text: bool = True) -> str | bytes:
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+    ) -> str | bytes:
         """Return an artifact as text, or as bytes.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
             encoding: how the bytes become a str.
             as_text: False returns the bytes.
 
@@ -390,14 +393,15 @@ class ArtifactStore:
             return data.decode(encoding)
         except UnicodeDecodeError as error:
             raise InvalidInputError(
-                f"artifact {artifact_id} is not text in {encoding}: byte {error.start} is wrong; pass as_text=False"
+                f"artifact {_id_of(artifact_id)} is not text in {encoding}:"
+                f" byte {error.start} is wrong; pass as_text=False"
             ) from None
 
-    def open(self, artifact_id: str) -> BinaryIO:
+    def open(self, artifact_id: str | ArtifactMetadata) -> BinaryIO:
         """Return a seekable binary reader that fetches only what is read.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
 
         Returns:
             a file object, to be closed by the caller. Its length is checked, its content is not.
@@ -408,15 +412,20 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
-        return self._open(self._live(artifact_id))
+        return self._open(self._readable(artifact_id))
 
     def stream(
-        self, artifact_id: str, *, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Iterator[bytes]:
         """Return the bytes of an artifact, or a range of them, piece by piece.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
             start: the first byte, from 0.
             end: the byte after the last; None: to the end.
             chunk_size: length of a piece in bytes.
@@ -435,13 +444,19 @@ class ArtifactStore:
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
             arguments.check_count("end", end, start)
-        return self._chunks(self._live(artifact_id), start, end, chunk_size)
+        return self._chunks(self._readable(artifact_id), start, end, chunk_size)
 
-    def download(self, artifact_id: str, path: str | os.PathLike[str], *, callback: Callback | None = None) -> Path:
+    def download(
+        self,
+        artifact_id: str | ArtifactMetadata,
+        path: str | os.PathLike[str],
+        *,
+        callback: Callback | None = None,
+    ) -> Path:
         """Write an artifact to a file, which appears whole and verified, or not at all.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
             path: the file; a folder takes the last segment of the artifact's filename, or its id.
             callback: an fsspec ``Callback``, told the size and each piece in bytes.
 
@@ -456,7 +471,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        record = self._live(artifact_id)
+        record = self._readable(artifact_id)
         target = Path(path)
         if target.is_dir():
             target /= record.artifact_id if record.filename is None else arguments.last_segment(record.filename)
@@ -525,6 +540,19 @@ class ArtifactStore:
 
         """
         return _public(self._live(artifact_id))
+
+    def _readable(self, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
+        """Return the record to read an artifact by, which may be one that the caller kept.
+
+        That one may be forged. It passes the checks of one that the catalog gave, and its key must be a key of its own
+        artifact, so that it leads nowhere where its session and id do not lead.
+        """
+        if not isinstance(artifact, ArtifactMetadata):
+            return self._live(artifact)
+        core = self._core
+        if not grid.belongs(artifact.key, core.settings.sandbox_id, artifact.session_id, artifact.artifact_id):
+            raise _not_found(artifact.artifact_id)
+        return self._checked(artifact.artifact_id, artifact, core.clock())
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an artifact that can be seen from here and has not expired."""
@@ -1412,6 +1440,10 @@ def _check_encoding(encoding: Any) -> None:
         "".encode(encoding)
     except (LookupError, TypeError):
         raise InvalidInputError(f"encoding is not known: {encoding!r}") from None
+
+
+def _id_of(artifact: str | ArtifactMetadata) -> str:
+    return artifact.artifact_id if isinstance(artifact, ArtifactMetadata) else artifact
 
 
 def _not_found(artifact_id: object) -> ArtifactNotFoundError:

@@ -1,0 +1,78 @@
+"""What can be done with metadata that a listing gave, on every store."""
+
+from __future__ import annotations
+
+import pytest
+
+from chuk_artifacts import ArtifactExpiredError, ArtifactNotFoundError
+
+
+@pytest.fixture
+def listed(store):
+    """Return the metadata of an artifact, as a listing gives it."""
+    store.store(b"0123456789", filename="a.bin", session_id="alice")
+    (metadata,) = store.list_by_session("alice")
+    return metadata
+
+
+def test_metadata_reads_like_its_id(store, listed, tmp_path):
+    """Whatever reads an artifact takes its metadata in place of its id."""
+    assert store.retrieve(listed) == b"0123456789"
+    assert store.read_file(listed) == "0123456789"
+    assert b"".join(store.stream(listed, start=3, end=5)) == b"34"
+    with store.open(listed) as file:
+        assert file.read() == b"0123456789"
+    assert store.download(listed, tmp_path).read_bytes() == b"0123456789"
+
+
+def test_metadata_spares_the_catalog(store, listed):
+    """Reading by metadata asks the catalog nothing."""
+    catalog = store._core.catalog
+    store._core.catalog = None
+    assert store.retrieve(listed) == b"0123456789"
+    store._core.catalog = catalog
+
+
+def test_metadata_reads_its_revision(store, listed):
+    """Metadata reads the revision it is of, as long as its bytes are kept, and the present one afterwards."""
+    store.update_file(listed.artifact_id, data=b"second")
+    assert store.retrieve(listed) == b"0123456789"
+    second = store.metadata(listed.artifact_id)
+    store.update_file(listed.artifact_id, data=b"third")
+    assert store.retrieve(second) == b"second"
+    store._core.storage.delete([listed.key])
+    assert store.retrieve(listed) == b"third"
+
+
+def test_metadata_of_what_is_gone(store, listed, clock):
+    """Metadata of a deleted or expired artifact reads nothing."""
+    store.delete(listed.artifact_id)
+    with pytest.raises(ArtifactNotFoundError):
+        store.retrieve(listed)
+    clock.advance(25 * 3600)
+    with pytest.raises(ArtifactExpiredError):
+        store.retrieve(listed)
+
+
+def test_metadata_opens_no_other_session(store, listed):
+    """A bound store reads no metadata of another session, forged or not."""
+    bob = store.session("bob")
+    bob.store(b"x", filename="x")
+    (own,) = bob.list_by_session()
+    for foreign in (
+        listed,
+        listed.changed(session_id="bob"),
+        own.changed(key=listed.key),
+        own.changed(key=f"{own.key}~2/../../alice/{listed.artifact_id}"),
+    ):
+        with pytest.raises(ArtifactNotFoundError):
+            bob.retrieve(foreign)
+    assert bob.retrieve(own) == b"x"
+
+
+def test_metadata_opens_no_other_sandbox(rig, listed):
+    """A store reads no metadata of another sandbox, forged or not."""
+    other = rig.open(sandbox_id="other")
+    for foreign in (listed, listed.changed(sandbox_id="other")):
+        with pytest.raises(ArtifactNotFoundError):
+            other.retrieve(foreign)
