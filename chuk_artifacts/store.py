@@ -1005,13 +1005,14 @@ class ArtifactStore:
         return self.list_files(session_id, f"{folder}/" if folder else "", limit)
 
     def iter_session(
-        self, session_id: str | None = None, *, prefix: str = "", page_size: int = _PAGE_SIZE
+        self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = _PAGE_SIZE
     ) -> Iterator[ArtifactMetadata]:
         """Iterate over the artifacts of a session, ordered by filename and id, page by page.
 
         Args:
             session_id: see :meth:`list_by_session`.
             prefix: any beginning of a filename.
+            start: the first filename to be told; what is before it costs nothing.
             page_size: how many are read at a time.
 
         Returns:
@@ -1027,10 +1028,13 @@ class ArtifactStore:
             arguments.check_text("prefix", prefix),
             None,
             arguments.check_count("page_size", page_size, 1),
+            arguments.check_text("start", start),
         )
 
-    def _listing(self, session_id: str, prefix: str, limit: int | None, page_size: int) -> Iterator[ArtifactMetadata]:
-        after: tuple[str, str] | None = None
+    def _listing(
+        self, session_id: str, prefix: str, limit: int | None, page_size: int, start: str = ""
+    ) -> Iterator[ArtifactMetadata]:
+        after = (start, "") if start > prefix else None
         remaining = limit
         while remaining is None or remaining > 0:
             core = self._core

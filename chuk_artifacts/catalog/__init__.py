@@ -62,7 +62,10 @@ class Catalog(Protocol):
     def page(
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
-        """Return at most *limit* unexpired records of a session, by :func:`place`, which is greater than *after*."""
+        """Return at most *limit* unexpired records of a session, by :func:`place`, which is greater than *after*.
+
+        *after* need not be the place of any record: ``(filename, "")`` is the one before all of a filename.
+        """
         ...
 
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:

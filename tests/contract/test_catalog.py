@@ -213,6 +213,16 @@ def test_page_goes_on_behind_what_is_gone(catalog):
     assert ids(page(catalog, after=after)) == [3, 4, 5]
 
 
+def test_page_begins_at_a_filename(catalog):
+    """A place without an id stands before every record of its filename, so that a listing can begin at a filename."""
+    names = ["a", "b/1", "b/2", "b/2", "b0", "c"]
+    catalog.add([record(number, filename=name) for number, name in enumerate(names, 1)], now=NOW)
+    assert ids(page(catalog, after=("b/2", ""))) == [3, 4, 5, 6]
+    assert ids(page(catalog, after=("b0", ""), limit=1)) == [5]
+    assert ids(page(catalog, prefix="b/", after=("b/1", ""))) == [2, 3, 4]
+    assert ids(page(catalog, prefix="b/", after=("b0", ""))) == []
+
+
 @pytest.mark.parametrize(
     ("prefix", "expected"),
     [

@@ -1,4 +1,4 @@
-"""What can be done with metadata that a listing gave, on every store."""
+"""Where a listing begins, and what can be done with the metadata that it gives, on every store."""
 
 from __future__ import annotations
 
@@ -76,3 +76,25 @@ def test_metadata_opens_no_other_sandbox(rig, listed):
     for foreign in (listed, listed.changed(sandbox_id="other")):
         with pytest.raises(ArtifactNotFoundError):
             other.retrieve(foreign)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "start", "expected"),
+    [
+        ("", "", ["a", "b/1", "b/2", "b/2", "b0", "ü"]),
+        ("", "b/2", ["b/2", "b/2", "b0", "ü"]),
+        ("", "b/20", ["b0", "ü"]),
+        ("b/", "a", ["b/1", "b/2", "b/2"]),
+        ("b/", "b/1", ["b/1", "b/2", "b/2"]),
+        ("b/", "b/11", ["b/2", "b/2"]),
+        ("b/", "b0", []),
+        ("", "üa", []),
+    ],
+)
+@pytest.mark.parametrize("page_size", [1, 2, 1000])
+def test_listing_begins_at_start(store, prefix, start, expected, page_size):
+    """A listing tells the filenames from ``start`` on that begin with the prefix, in pages of any size."""
+    for filename in ("ü", "b0", "b/2", "b/2", "b/1", "a"):
+        store.store(b"", filename=filename, session_id="alice")
+    listed = store.iter_session("alice", prefix=prefix, start=start, page_size=page_size)
+    assert [metadata.filename for metadata in listed] == expected
