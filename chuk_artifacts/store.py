@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, new_session, place
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, draft
@@ -162,6 +162,7 @@ class ArtifactStore:
         session_id: str | None = None,
         user_id: str | None = None,
         ttl: float | None = None,
+        exclusive: bool = False,
     ) -> str:
         """Store data as a new artifact.
 
@@ -175,11 +176,14 @@ class ArtifactStore:
             session_id: the session it belongs to; None: a fresh one.
             user_id: whose session it is, if the session has no user yet.
             ttl: seconds to live; None: as long as its session's default.
+            exclusive: whether to raise when the session has an artifact of that filename. Of several at once that want
+                this, one succeeds.
 
         Returns:
             the artifact id.
 
         Raises:
+            ConflictError: *exclusive*, and the filename is taken; nothing is left behind.
             InvalidInputError: an argument is wrong; nothing was written. Whatever reading a stream raises passes
                 through, and leaves nothing behind.
 
@@ -194,7 +198,7 @@ class ArtifactStore:
             user_id=user_id,
             ttl=ttl,
         )
-        return self._store([order])[0]
+        return self._store([order], exclusive=exclusive)[0]
 
     def write_file(
         self,
@@ -287,7 +291,7 @@ class ArtifactStore:
         core = self._core
         return draft(core.settings.sandbox_id, session_id, now=core.clock(), **values)
 
-    def _store(self, drafts: Sequence[Draft]) -> list[str]:
+    def _store(self, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
         """Write the bytes, then the records; leave neither when one of them fails."""
         core = self._core
         try:
@@ -312,6 +316,7 @@ class ArtifactStore:
             now,
             inheriting={order.artifact_id for order in drafts if order.ttl is None},
             user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
+            exclusive=exclusive,
         )
         return [record.artifact_id for record in records]
 
@@ -322,11 +327,15 @@ class ArtifactStore:
         *,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Write the records of bytes that were just written; when that fails, leave neither."""
         catalog = self._core.catalog
         try:
-            catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids)
+            catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids, exclusive=exclusive)
+        except FilenameTakenError:
+            self._discard([record.key for record in records])
+            raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
         except SessionError:
             self._discard([record.key for record in records])
             raise

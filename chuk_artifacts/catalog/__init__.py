@@ -20,6 +20,10 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 """No users of any session."""
 
 
+class FilenameTakenError(Exception):
+    """The session has an unexpired record of that filename already, and the add was exclusive."""
+
+
 class Catalog(Protocol):
     """What every backend does. Any method but ``close`` raises ``SessionError`` when the backend fails.
 
@@ -41,8 +45,13 @@ class Catalog(Protocol):
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
-        """Add new records, all of them or none, and create or prolong their sessions with them: see :func:`settle`."""
+        """Add new records, all of them or none, and create or prolong their sessions with them: see :func:`settle`.
+
+        An *exclusive* add raises ``FilenameTakenError`` when an unexpired record of the session has the filename of one
+        of them; of several at once that are exclusive, one succeeds. Records without a filename take none.
+        """
         ...
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Self
 
-from chuk_artifacts.catalog import NOBODY, place, prefix_end, prolonged, settle, updated
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, place, prefix_end, prolonged, settle, updated
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
@@ -69,9 +69,12 @@ class MemoryCatalog(Lockable):
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions."""
         with self._lock:
+            if exclusive and any(self._is_taken(record, now) for record in records):
+                raise FilenameTakenError
             settled, sessions = settle(
                 records,
                 self._sessions.get,
@@ -195,6 +198,17 @@ class MemoryCatalog(Lockable):
     def _sorted_places(self, session_id: str) -> Sequence[tuple[str, str]]:
         places = self._places.get(session_id)
         return () if places is None else places.settle()
+
+    def _is_taken(self, record: ArtifactMetadata, now: float) -> bool:
+        """Say whether an unexpired record of the session has the filename of *record*."""
+        if record.filename is None:
+            return False
+        places = self._sorted_places(record.session_id)
+        alike = takewhile(
+            lambda found: found[0] == record.filename,
+            islice(places, bisect_left(places, (record.filename, "")), None),
+        )
+        return any(not is_over(self._records[artifact_id].expires_at, now) for _, artifact_id in alike)
 
     def _insert(self, record: ArtifactMetadata) -> None:
         self._records[record.artifact_id] = record

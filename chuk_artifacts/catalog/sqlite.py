@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from chuk_artifacts.catalog import NOBODY, place, prefix_end, prolonged, settle, updated
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, place, prefix_end, prolonged, settle, updated
 from chuk_artifacts.errors import ErrorMap, SessionError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
@@ -99,9 +99,12 @@ class SqliteCatalog:
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions, in one transaction."""
         with self._transaction() as connection:
+            if exclusive and any(self._is_taken(connection, record, now) for record in records):
+                raise FilenameTakenError
             settled, sessions = settle(
                 records,
                 lambda session_id: self._session(connection, session_id),
@@ -319,6 +322,17 @@ class SqliteCatalog:
         if version < SCHEMA_VERSION:
             _begin_log(connection)
             connection.executescript(_SCHEMA)
+
+    def _is_taken(self, connection: sqlite3.Connection, record: ArtifactMetadata, now: float) -> bool:
+        """Say whether an unexpired record of the session has the filename of *record*."""
+        if record.filename is None:
+            return False
+        found = connection.execute(
+            "SELECT 1 FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
+            " AND (expires_at IS NULL OR expires_at > ?) LIMIT 1",
+            (self._sandbox_id, record.session_id, record.filename, timestamp(now)),
+        ).fetchone()
+        return found is not None
 
     def _session(self, connection: sqlite3.Connection, session_id: str, now: float = -math.inf) -> SessionInfo | None:
         row = connection.execute(

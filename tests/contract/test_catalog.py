@@ -7,7 +7,7 @@ import threading
 import attrs
 import pytest
 
-from chuk_artifacts.catalog import new_session, place
+from chuk_artifacts.catalog import FilenameTakenError, new_session, place
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.models import ArtifactMetadata, Superseded, timestamp
 
@@ -67,6 +67,46 @@ def test_get_keeps_order_and_tells_of_gaps(catalog):
     assert found[-1] is None
     assert ids(found[:-1]) == list(range(1200, 0, -1))
     assert catalog.get([]) == []
+
+
+def test_exclusive_add_takes_a_free_filename(catalog):
+    """An exclusive add succeeds when no unexpired record of its session has the filename; none is no filename."""
+    catalog.add([record(1, filename="a", ttl=60.0), record(2), record(3, filename="a", session_id="bob")], now=NOW)
+    catalog.add([record(4, filename="a"), record(5), record(6, filename="aa")], now=NOW + 60, exclusive=True)
+    assert ids(page(catalog, now=NOW + 60)) == [2, 5, 4, 6]
+
+
+def test_exclusive_add_leaves_a_taken_filename(catalog):
+    """An exclusive add raises when one of the filenames is taken, and adds none of the records and no session."""
+    catalog.add([record(1, filename="a"), record(2, filename="a0")], now=NOW)
+    with pytest.raises(FilenameTakenError):
+        catalog.add(
+            [record(3, filename="b", session_id="bob"), record(4, filename="a"), record(5, filename="c")],
+            now=NOW,
+            exclusive=True,
+        )
+    assert ids(page(catalog)) == [1, 2]
+    assert catalog.get_session("bob", NOW) is None
+
+
+def test_one_of_many_exclusive_adds_wins(catalog):
+    """Of exclusive adds of one filename at once, one succeeds."""
+    won = []
+
+    def add(number):
+        try:
+            catalog.add([record(number, filename="a")], now=NOW, exclusive=True)
+        except FilenameTakenError:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert ids(page(catalog)) == won
 
 
 def test_add_creates_the_session(catalog):

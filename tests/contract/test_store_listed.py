@@ -1,10 +1,10 @@
-"""Where a listing begins, and what can be done with the metadata that it gives, on every store."""
+"""What a filesystem needs of every store: listings that begin anywhere, reads by metadata, exclusive filenames."""
 
 from __future__ import annotations
 
 import pytest
 
-from chuk_artifacts import ArtifactExpiredError, ArtifactNotFoundError
+from chuk_artifacts import ArtifactExpiredError, ArtifactNotFoundError, ConflictError
 
 
 @pytest.fixture
@@ -98,3 +98,13 @@ def test_listing_begins_at_start(store, prefix, start, expected, page_size):
         store.store(b"", filename=filename, session_id="alice")
     listed = store.iter_session("alice", prefix=prefix, start=start, page_size=page_size)
     assert [metadata.filename for metadata in listed] == expected
+
+
+def test_exclusive_filename(store):
+    """An exclusive store of a taken filename raises, and leaves neither record nor bytes."""
+    first = store.store(b"first", filename="a", session_id="alice", exclusive=True)
+    with pytest.raises(ConflictError, match="'a' is taken"):
+        store.store(b"second", filename="a", session_id="alice", exclusive=True)
+    store.store(b"other", filename="a", session_id="bob", exclusive=True)
+    assert [metadata.artifact_id for metadata in store.list_by_session("alice")] == [first]
+    assert len(list(store._core.storage.list_objects(store.get_canonical_prefix("alice")))) == 1
