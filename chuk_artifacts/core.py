@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError
-from chuk_artifacts.fork import watch
+from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.settings import Settings
 from chuk_artifacts.storage import Storage, open_storage
 
@@ -26,6 +26,7 @@ class Core:
     Args:
         settings: what to open.
         clock: returns the present in seconds since the epoch.
+        shared: whether :func:`shared_core` hands it out, here and where it is unpickled.
 
     Attributes:
         settings: the same.
@@ -40,12 +41,13 @@ class Core:
     storage: Storage
     catalog: Catalog
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float], *, shared: bool = False) -> None:
         """Open the backends."""
         self.settings = settings
         self.clock = clock
         self.storage = open_storage(settings)
         self.catalog = open_catalog(settings)
+        self._shared = shared
         self._starting = threading.Lock()
         self._pool: futures.ThreadPoolExecutor | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
@@ -58,8 +60,8 @@ class Core:
         raise ArtifactStoreError("store is closed")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as settings and clock."""
-        return Core, (self.settings, self.clock)
+        """Pickle as settings and clock, and as shared if it is."""
+        return shared_core if self._shared else Core, (self.settings, self.clock)
 
     def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
         """Call *function* with each value, side by side where that is worth it.
@@ -96,6 +98,42 @@ class Core:
         if child and "_pool" in self.__dict__:
             self._pool = None
             self._starting = threading.Lock()
+
+
+class _Shared(Lockable):
+    """The cores of this process that whoever has the same settings shares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cores: list[Core] = []
+
+    def core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+        """Return the core of these settings."""
+        with self._lock:
+            for core in self._cores:
+                if core.settings.agrees(settings) and core.clock == clock:
+                    return core
+            core = Core(settings, clock, shared=True)
+            self._cores.append(core)
+            return core
+
+    def forget(self) -> None:
+        """Hand none of them out again; each closes when nobody uses it any more."""
+        with self._lock:
+            self._cores = []
+
+
+_shared = _Shared()
+
+
+def shared_core(settings: Settings, clock: Callable[[], float]) -> Core:
+    """Return the one core of these settings that this process shares; it is opened when somebody first asks for it."""
+    return _shared.core(settings, clock)
+
+
+def forget_shared_cores() -> None:
+    """Open new cores for whoever asks from now on."""
+    _shared.forget()
 
 
 def _close(storage: Storage, catalog: Catalog) -> None:

@@ -24,6 +24,7 @@ _NOT_YET = {"s3", "ibm_cos", "ibm_cos_iam", "redis"}
 _STORAGE_OPTIONS = {MEMORY: frozenset[str](), FILESYSTEM: frozenset({"fsync"})}
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
+_RANDOM_SANDBOX = "memory-"
 
 
 class _DefaultHours(int):
@@ -61,6 +62,12 @@ class Settings:
     sqlite_path: str | None
     session_ttl: float | None
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
+
+    def agrees(self, other: Settings) -> bool:
+        """Say whether both mean the same store; the random names of two sandboxes in memory do not tell them apart."""
+        if self.sandbox_id.startswith(_RANDOM_SANDBOX) and other.sandbox_id.startswith(_RANDOM_SANDBOX):
+            return self == attrs.evolve(other, sandbox_id=self.sandbox_id)
+        return self == other
 
     @property
     def fsync(self) -> bool:
@@ -148,7 +155,7 @@ def _derived_sandbox(provider: str, root: str) -> str:
     """Return the same name for the same root folder, and a random one for memory, which nobody shares."""
     if provider == FILESYSTEM:
         return f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-    return f"memory-{os.urandom(8).hex()}"
+    return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
 
 
 def _session_ttl(hours: Any, now: float) -> float | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, TypeVar
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
-from chuk_artifacts.core import Core
+from chuk_artifacts.core import Core, shared_core
 from chuk_artifacts.draft import Draft, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -38,7 +38,7 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
@@ -128,8 +128,11 @@ class ArtifactStore:
             storage_options=storage_options,
             now=clock(),
         )
-        self._core = Core(settings, clock)
+        self._core = self._open_core(settings, clock)
         self._bound: str | None = None
+
+    def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+        return Core(settings, clock)
 
     def __enter__(self) -> Self:
         """Return the store, which the end of the ``with`` block closes."""
@@ -1411,6 +1414,34 @@ class ArtifactStore:
             raise AccessDeniedError(f"{verb} concerns the whole store, and this one is bound to a session")
         self._core.settings  # noqa: B018 - raises when the store is closed
         return self._core
+
+
+class SharedStore(ArtifactStore):
+    """An :class:`ArtifactStore` on backends that all of the same settings in this process share.
+
+    It is for code that is handed settings again and again and keeps nothing between, such as a filesystem that is made
+    anew for each URL. What is stored in memory by one is there for the next. It pickles as its settings, and finds the
+    shared backends of the other process.
+
+    Two are equal when they share their backends and are bound to the same session. :meth:`close` closes it alone.
+    """
+
+    def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+        return shared_core(settings, clock)
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are the same store."""
+        if not isinstance(other, SharedStore):
+            return NotImplemented
+        return self._core is other._core and self._bound == other._bound
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash((id(self._core), self._bound))
+
+    def close(self) -> None:
+        """Close this one alone; harmless the second time."""
+        self._core = Core.__new__(Core)
 
 
 _STORE_ARGUMENTS = {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"}
