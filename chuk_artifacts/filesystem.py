@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice, takewhile
 from typing import Any, BinaryIO
@@ -406,6 +407,26 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         root = path.partition("/")[0]
         for name, same in groupby(self._listed(*self._split(path)), _shown):
             yield _file_info(f"{root}/{name}", sorted(same, key=_age, reverse=True))
+
+    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Return the paths that match a pattern.
+
+        Args:
+            path: the pattern, see fsspec; the session is no part of it.
+            maxdepth: how many levels deep ``**`` goes; None: all.
+            kwargs: ``detail=True`` returns a dict of the infos by path.
+
+        Returns:
+            the paths, ordered.
+
+        Raises:
+            AccessDeniedError: the session is a pattern; sessions are not listed.
+
+        """
+        session = str(stringify_path(path)).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
+        if has_magic(session):
+            raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {session!r}")
+        return super().glob(path, maxdepth=maxdepth, **kwargs)
 
     def du(
         self,
@@ -931,7 +952,7 @@ def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _has_magic(path: Any) -> bool:
     paths = path if isinstance(path, (list, tuple)) else [path]
-    return any(re.search(r"[*?\[]", ArtifactFileSystem._strip_protocol(one)) for one in paths)  # noqa: SLF001
+    return any(has_magic(str(stringify_path(one))) for one in paths)
 
 
 def _missing(path: Any) -> ArtifactNotFoundError:

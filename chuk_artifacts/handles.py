@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 _SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
 
@@ -142,6 +142,10 @@ class Writer(io.BufferedIOBase):
         self._doomed = False
         self._handled = sys.exception()  # whoever opens a file while handling an error may well want it written
         self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: what is spooled is here."""
+        raise TypeError("a file that is being written can't be pickled")
 
     def __repr__(self) -> str:
         """Name the path."""

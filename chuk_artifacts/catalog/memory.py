@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any, Self
 
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError, place, prefix_end, prolonged, settle, updated
@@ -204,11 +204,8 @@ class MemoryCatalog(Lockable):
         if record.filename is None:
             return False
         places = self._sorted_places(record.session_id)
-        alike = takewhile(
-            lambda found: found[0] == record.filename,
-            islice(places, bisect_left(places, (record.filename, "")), None),
-        )
-        return any(not is_over(self._records[artifact_id].expires_at, now) for _, artifact_id in alike)
+        start, stop = bisect_left(places, (record.filename, "")), bisect_left(places, (record.filename, "~"))
+        return any(not is_over(self._records[places[index][1]].expires_at, now) for index in range(start, stop))
 
     def _insert(self, record: ArtifactMetadata) -> None:
         self._records[record.artifact_id] = record

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from chuk_artifacts import ArtifactStore
@@ -42,3 +43,9 @@ def _forget_shared_stores() -> Iterator[None]:
     """Let no test find what another one stored."""
     yield
     forget_shared_cores()
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    """Register the protocol, for when the package is imported from a folder and not installed."""
+    fsspec.register_implementation("artifact", ArtifactFileSystem, clobber=True)
