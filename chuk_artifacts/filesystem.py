@@ -29,6 +29,7 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
+from chuk_artifacts.settings import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
 
 Info = dict[str, Any]
@@ -148,6 +149,8 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
     @storage_options.setter
     def storage_options(self, options: dict[str, Any]) -> None:
         self._options = {name: value for name, value in options.items() if name in _NOT_SECRET}
+        if isinstance(provider := options.get("storage_provider"), str):
+            self._options["storage_provider"] = public_url(provider)
 
     @classmethod
     def clear_instance_cache(cls) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ _STORAGE_OPTIONS = {MEMORY: frozenset[str](), FILESYSTEM: frozenset({"fsync"})}
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
+_PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/]*@")
+_QUERY = re.compile(r"\?.*?(?=::|$)")
 
 
 class _DefaultHours(int):
@@ -38,6 +41,11 @@ DEFAULT_SESSION_TTL_HOURS = _DefaultHours(24)
 def default_provider_of_commands() -> str:
     """Return the storage provider of the command line: one that the next command finds again."""
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
+
+
+def public_url(url: str) -> str:
+    """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
+    return _QUERY.sub("", _PASSWORD.sub(r"\1@", url))
 
 
 @attrs.frozen(kw_only=True)
