@@ -12,6 +12,8 @@ from chuk_artifacts.errors import InvalidInputError
 
 OCTET_STREAM = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
+MAX_EXPIRES_SECONDS = 7 * 86400
+"""How long a signed URL works at most, as AWS Signature Version 4 has it."""
 _LAST_MOMENT = 253402300799  # the end of the year 9999, beyond which ISO 8601 needs an agreement of both sides
 _MAX_FILENAME_BYTES = 1024
 _MAX_META_DEPTH = 64
@@ -165,6 +167,14 @@ def check_moment(name: str, moment: float) -> float:
     if moment > _LAST_MOMENT:
         raise InvalidInputError(f"{name} reaches beyond the year 9999")
     return moment
+
+
+def check_expires(value: Any) -> int:
+    """Return *value*, how long a signed URL works in seconds, as whole seconds, rounded up."""
+    seconds = check_positive("expires", value)
+    if seconds > MAX_EXPIRES_SECONDS:
+        raise InvalidInputError(f"expires must be at most 7 days, {MAX_EXPIRES_SECONDS} seconds: {value!r}")
+    return math.ceil(seconds)
 
 
 def check_limit(value: Any) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import Catalog
@@ -24,7 +24,15 @@ def split_superseded(record: ArtifactMetadata, now: float) -> tuple[tuple[Supers
     return tuple(kept[surplus:]), (*over, *kept[:surplus])
 
 
-def clean(storage: Storage, catalog: Catalog, sandbox_id: str, now: float, *, orphans: bool) -> CleanupReport:
+def clean(
+    storage: Storage,
+    catalog: Catalog,
+    sandbox_id: str,
+    now: float,
+    *,
+    complete: Callable[[ArtifactMetadata], bool],
+    orphans: bool,
+) -> CleanupReport:
     """Remove what is over by *now* (seconds since the epoch).
 
     Records change first, their bytes go after them: what a crash leaves in between is an orphan. The record of an
@@ -35,6 +43,7 @@ def clean(storage: Storage, catalog: Catalog, sandbox_id: str, now: float, *, or
         catalog: where the records are.
         sandbox_id: the namespace of both.
         now: the present.
+        complete: makes an artifact of a pending record that has its bytes, and says whether it did.
         orphans: whether to look for bytes without a record too, which means listing all bytes.
 
     Returns:
@@ -48,10 +57,11 @@ def clean(storage: Storage, catalog: Catalog, sandbox_id: str, now: float, *, or
     artifacts = freed = 0
     while due := catalog.due(now, _PAGE):
         forgotten = _forget(catalog, due, now)
+        completed = sum(complete(record) for record in due if _is_complete_but_for_bytes(record))
         released = list(_release(storage, catalog, due, now))
         artifacts += sum(expired for expired, _ in released)
         freed += sum(size for _, size in released)
-        if not forgotten and not released:
+        if not forgotten and not completed and not released:
             break  # all of them are being changed by somebody else: their turn is next time
     sessions = catalog.expire_sessions(now)
     found = 0
@@ -72,6 +82,10 @@ def _release(
 ) -> Iterator[tuple[bool, int]]:
     """Remove bytes of which the time is over; tell of each artifact whether it is expired, and their length."""
     for record in due:
+        if record.pending is not None and not record.released:
+            if _give_up(storage, catalog, record):
+                yield False, 0
+            continue
         expired = is_over(record.expires_at, now)
         kept, over = split_superseded(record, now)
         if record.released or not (expired or over):
@@ -84,6 +98,20 @@ def _release(
             gone = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
             storage.delete(list(gone))
             yield expired, sum(gone.values())
+
+
+def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
+    return record.pending is not None and record.pending.registered and not record.released
+
+
+def _give_up(storage: Storage, catalog: Catalog, record: ArtifactMetadata) -> bool:
+    """Take back a pending record whose time is over, with what was uploaded and not registered."""
+    over = record.due
+    lesser = record.changed(released=True, expires_at=over, revision=record.revision + 1)
+    if not catalog.replace(lesser, expected_revision=record.revision):
+        return False  # registered at this moment, or deleted
+    storage.delete([record.key])
+    return True
 
 
 def _remove_orphans(storage: Storage, catalog: Catalog, sandbox_id: str, before: float) -> tuple[int, int]:

@@ -60,8 +60,8 @@ class Core:
         raise ArtifactStoreError("store is closed")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as settings and clock, and as shared if it is."""
-        return shared_core if self._shared else Core, (self.settings, self.clock)
+        """Pickle as settings without secrets, and clock; as shared if it is."""
+        return shared_core if self._shared else Core, (self.settings.without_secrets(), self.clock)
 
     def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
         """Call *function* with each value, side by side where that is worth it.

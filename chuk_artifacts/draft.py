@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.models import ArtifactMetadata, timestamp
 from chuk_artifacts.source import Stream, source
+from chuk_artifacts.storage import Description
 
 
 @attrs.define(kw_only=True)
@@ -115,3 +117,19 @@ def draft(
         user_id=arguments.check_text_or_none("user_id", user_id),
         ttl=arguments.check_ttl("ttl", ttl, now),
     )
+
+
+def description(record: ArtifactMetadata) -> Description:
+    """Return what the object that holds the bytes of *record* says of itself.
+
+    With the parts of its key it is enough to make the record again, should the catalog be lost.
+    """
+    details = {
+        "sha256": record.sha256,
+        "filename": record.filename,
+        "stored-at": record.stored_at,
+        "expires-at": record.expires_at,
+        "summary": record.summary,
+        "meta": json.dumps(record.meta, ensure_ascii=False, separators=(",", ":")) if record.meta else None,
+    }
+    return Description(mime=record.mime, details={name: value for name, value in details.items() if value})

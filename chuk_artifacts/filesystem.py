@@ -66,9 +66,9 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
 
     The session is the first segment of a path, percent-encoded where it holds what a URL gives a meaning to. Folders
     are the beginnings of filenames up to a slash: :meth:`mkdir` remembers nothing, and a folder is gone with its last
-    file. An artifact without a filename appears under its id. Several artifacts of a session may have one filename: a
-    filesystem never makes a second, but a store does. The path is the newest of them, ``others`` in its info counts
-    the rest, and :meth:`rm` and :meth:`mv` take them all.
+    file. An artifact without a filename appears under its id. A store may hold several artifacts with one filename: the
+    path is the newest of them, ``others`` in its info counts the rest, and :meth:`rm` and :meth:`mv` take them all. A
+    write makes no second one.
 
     Writing to the path of an artifact makes a new revision of it. A file appears whole when it is closed, or not at
     all. A whole file is verified when it is read; of a range only the artifact's length is.

@@ -1,4 +1,8 @@
-"""The grid layout ``grid/{sandbox}/{session}/{artifact}[~{revision}]``: pure functions on ids and keys."""
+"""The grid layout: pure functions on ids and keys.
+
+A key is ``grid/{sandbox}/{session}/{artifact}``; later bytes of an artifact are at ``…~{revision}``, and what is
+uploaded for one is at ``…~upload`` until it is registered.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,11 @@ ROOT = "grid"
 _MAX_ID_BYTES = 255
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
-_LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~(?P<revision>[1-9][0-9]{0,17}))?").fullmatch
+_LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?").fullmatch
 
 
-def _check_id(kind: str, value: Any) -> str:
+def check_part(kind: str, value: Any) -> str:
+    """Return *value*, or raise :class:`GridError` when no level of a key can be called that; *kind* is what it is."""
     if not isinstance(value, str):
         raise GridError(f"{kind} must be a str, not {type(value).__name__}")
     return _checked(kind, value)
@@ -41,12 +46,12 @@ def _checked(kind: str, value: str) -> str:
 
 def check_session_id(session_id: Any) -> str:
     """Return *session_id*, or raise :class:`GridError` when no session can be called that."""
-    return _check_id("session_id", session_id)
+    return check_part("session_id", session_id)
 
 
 def check_sandbox_id(sandbox_id: Any) -> str:
     """Return *sandbox_id*, or raise :class:`GridError` when no sandbox can be called that."""
-    return _check_id("sandbox_id", sandbox_id)
+    return check_part("sandbox_id", sandbox_id)
 
 
 def canonical_prefix(sandbox_id: str, session_id: str) -> str:
@@ -95,13 +100,18 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
 
     """
     prefix = canonical_prefix(sandbox_id, session_id)
-    if "~" in _check_id("artifact_id", artifact_id):
+    if "~" in check_part("artifact_id", artifact_id):
         raise GridError(f"artifact_id must not hold '~': {artifact_id!r}")
     if revision == 1:
         return prefix + artifact_id
     if revision < 1:
         raise GridError(f"revision must be at least 1: {revision}")
     return f"{prefix}{artifact_id}~{revision}"
+
+
+def upload_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
+    """Return the key to which bytes are uploaded that become an artifact; raises as :func:`artifact_key`."""
+    return f"{artifact_key(sandbox_id, session_id, artifact_id)}~upload"
 
 
 def parse(key: str) -> GridKey | None:
@@ -135,7 +145,7 @@ def validate_grid_key(key: str) -> GridKey:
         key: such as ``grid/{sandbox_id}/{session_id}/{artifact_id}``.
 
     Returns:
-        its sandbox, session, artifact and revision.
+        its sandbox, session, artifact and revision (0 for the key of an upload).
 
     Raises:
         GridError: it is no str, has another number of levels, does not begin with ``grid/``, or one of its ids is
@@ -151,8 +161,8 @@ def validate_grid_key(key: str) -> GridKey:
     return GridKey(
         sandbox_id=check_sandbox_id(parts[1]),
         session_id=check_session_id(parts[2]),
-        artifact_id=_check_id("artifact_id", last["artifact"]),
-        revision=int(last["revision"] or 1),
+        artifact_id=check_part("artifact_id", last["artifact"]),
+        revision=0 if last["upload"] else int(last["revision"] or 1),
     )
 
 

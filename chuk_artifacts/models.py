@@ -49,6 +49,11 @@ def _public(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
 
 
+@functools.cache
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    return {field.name: field.default for field in attrs.fields(kind) if field.default is not attrs.NOTHING}
+
+
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
 
@@ -79,7 +84,15 @@ class Fields(Mapping[str, Any]):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the value whose :meth:`to_json` is *text*."""
-        return cls(**_decode(text))
+        return cls._of(_decode(text))
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Self:
+        """Return a value with *fields*, and defaults for what an earlier version did not know."""
+        value = object.__new__(cls)
+        value.__dict__.update(_defaults(cls))
+        value.__dict__.update(fields)
+        return value
 
 
 class Superseded(NamedTuple):
@@ -88,6 +101,17 @@ class Superseded(NamedTuple):
     key: str
     until: str
     bytes: int
+
+
+class Pending(NamedTuple):
+    """What is to become an artifact when its bytes have been uploaded."""
+
+    until: str
+    """When cleanup may give it up (ISO 8601, UTC)."""
+    registered: bool
+    """Whether the record tells all of the artifact already, so that whoever asks for it completes it."""
+    max_bytes: int | None
+    """The length of the longest upload that is taken, or None."""
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
@@ -115,6 +139,8 @@ class ArtifactMetadata(Fields):
         superseded: internal, no item of the mapping: earlier bytes that are still kept, oldest first.
         released: internal, no item of the mapping: whether it is expired and its bytes are removed. The record stays
             for a grace period, in which the answer is "expired" and not "unknown".
+        pending: internal, no item of the mapping: an upload that is awaited under *key*, or None. Such a record is no
+            artifact yet; its revision is 0.
 
     """
 
@@ -137,22 +163,26 @@ class ArtifactMetadata(Fields):
     session_provider: str
     superseded: tuple[Superseded, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
     released: bool = attrs.field(default=False, repr=False, metadata={"internal": True})
+    pending: Pending | None = attrs.field(default=None, repr=False, metadata={"internal": True})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the record whose :meth:`to_json` is *text*."""
         fields = _decode(text)
-        fields["superseded"] = tuple(Superseded(*item) for item in fields["superseded"])
-        return cls(**fields)
+        earlier = fields["superseded"]
+        fields["superseded"] = tuple(Superseded(*item) for item in earlier) if earlier else ()
+        if fields.get("pending"):
+            fields["pending"] = Pending(*fields["pending"])
+        return cls._of(fields)
 
     @property
     def due(self) -> str | None:
         """When cleanup has something to do here (ISO 8601, UTC), or None for never."""
         if self.released and self.expires_at is not None:
             return timestamp(seconds_of(self.expires_at) + GRACE_SECONDS)
-        if not self.superseded:
+        if self.pending is None and not self.superseded:
             return self.expires_at
-        first = min(earlier.until for earlier in self.superseded)
+        first = min(earlier.until for earlier in (self.pending, *self.superseded) if earlier is not None)
         return first if self.expires_at is None else min(first, self.expires_at)
 
     @property
@@ -195,7 +225,7 @@ class GridKey(Fields):
         sandbox_id: the first level under ``grid/``.
         session_id: the second level.
         artifact_id: the third level.
-        revision: 1, or the number after ``~``.
+        revision: 1, or the number after ``~``; 0 for the key of an upload.
 
     """
 

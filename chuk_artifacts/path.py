@@ -1,4 +1,4 @@
-"""``artifact://`` as a :class:`pathlib.Path` of the package ``universal_pathlib``, which finds it by its entry point."""
+"""``artifact://`` as a path of the package ``universal_pathlib``, which finds it by its entry point."""
 
 from __future__ import annotations
 

@@ -10,19 +10,48 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
-from chuk_artifacts.arguments import check_count, check_hours, check_text
+from chuk_artifacts.arguments import check_count, check_hours, check_text, check_text_or_none
 from chuk_artifacts.errors import InvalidInputError
-from chuk_artifacts.grid import check_sandbox_id
+from chuk_artifacts.grid import check_part, check_sandbox_id
 
 MEMORY, FILESYSTEM, SQLITE = "memory", "filesystem", "sqlite"
+S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
-_STORAGE_PROVIDERS = (MEMORY, FILESYSTEM)
+_STORAGE_PROVIDERS = (MEMORY, FILESYSTEM, S3, IBM_COS, IBM_COS_IAM)
 _SESSION_PROVIDERS = (MEMORY, SQLITE)
-_NOT_YET = {"s3", "ibm_cos", "ibm_cos_iam", "redis"}
-_STORAGE_OPTIONS = {MEMORY: frozenset[str](), FILESYSTEM: frozenset({"fsync"})}
+_NOT_YET = {"redis"}
+PUT_OPTIONS = frozenset(
+    {
+        "ACL",
+        "BucketKeyEnabled",
+        "CacheControl",
+        "SSEKMSEncryptionContext",
+        "SSEKMSKeyId",
+        "ServerSideEncryption",
+        "StorageClass",
+        "Tagging",
+    }
+)
+"""The storage options of buckets that go with each write; the others make the client."""
+_SECRET_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "ibm_api_key_id"})
+SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
+"""The storage options of buckets that tell whose keys are used."""
+_CLIENT_OPTIONS = frozenset({"api_version", "config", "use_ssl", "verify"})
+_STORAGE_OPTIONS = {
+    MEMORY: frozenset[str](),
+    FILESYSTEM: frozenset({"fsync"}),
+    S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
+    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
+    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
+}
+_DEFAULT_BUCKET = "artifacts"
+_S3_URL = "s3://"
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the older, wider rules of others
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
@@ -48,6 +77,31 @@ def public_url(url: str) -> str:
     return _QUERY.sub("", _PASSWORD.sub(r"\1@", url))
 
 
+def ibm_api_key() -> str | None:
+    """Return the API key of IBM Cloud; it is asked for when a client is made, and kept nowhere."""
+    return _environment("IBM_COS_APIKEY")
+
+
+@attrs.frozen(kw_only=True)
+class Bucket:
+    """A place in an object store.
+
+    Attributes:
+        name: the bucket.
+        prefix: what all keys in it begin with: empty, or with a slash at its end.
+        endpoint_url: the service, or None for the SDK's own choice, which is AWS.
+        region: the region, or None for that of the SDK's configuration.
+        instance_crn: the service instance of IBM Cloud, or None.
+
+    """
+
+    name: str
+    prefix: str
+    endpoint_url: str | None
+    region: str | None
+    instance_crn: str | None
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Everything a store is built from, complete and checked.
@@ -58,7 +112,10 @@ class Settings:
         sandbox_id: the namespace of everything in the store.
         fs_root: the folder of the filesystem provider, absolute and without links; None for others.
         sqlite_path: the database file of the sqlite session provider; None for others.
+        bucket: where the bytes of a bucket provider are; None for others.
         session_ttl: how long a session lives by default, in seconds; None for ever.
+        max_retries: how often a driver repeats what failed.
+        max_connections: how many connections a driver keeps at most.
         storage_options: more, for the backend of the bytes.
 
     """
@@ -68,7 +125,10 @@ class Settings:
     sandbox_id: str
     fs_root: str | None
     sqlite_path: str | None
+    bucket: Bucket | None
     session_ttl: float | None
+    max_retries: int
+    max_connections: int
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
 
     def agrees(self, other: Settings) -> bool:
@@ -76,6 +136,11 @@ class Settings:
         if self.sandbox_id.startswith(_RANDOM_SANDBOX) and other.sandbox_id.startswith(_RANDOM_SANDBOX):
             return self == attrs.evolve(other, sandbox_id=self.sandbox_id)
         return self == other
+
+    def without_secrets(self) -> Settings:
+        """Return the settings for another process, which finds keys in its own environment."""
+        options = {name: value for name, value in self.storage_options.items() if name not in _SECRET_OPTIONS}
+        return attrs.evolve(self, storage_options=options)
 
     @property
     def fsync(self) -> bool:
@@ -85,15 +150,18 @@ class Settings:
 
 def resolve(
     *,
-    storage_provider: str | None,
-    session_provider: str | None,
-    sandbox_id: str | None,
-    fs_root: str | os.PathLike[str] | None,
-    session_ttl_hours: float | None,
-    max_retries: int,
-    max_connections: int,
-    storage_options: Mapping[str, Any] | None,
     now: float,
+    storage_provider: str | None = None,
+    session_provider: str | None = None,
+    bucket: str | None = None,
+    sandbox_id: str | None = None,
+    fs_root: str | os.PathLike[str] | None = None,
+    session_ttl_hours: float | None = DEFAULT_SESSION_TTL_HOURS,
+    max_retries: int = 3,
+    max_connections: int = 32,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
 
@@ -103,18 +171,22 @@ def resolve(
     """
     check_count("max_retries", max_retries, 0)
     check_count("max_connections", max_connections, 1)
-    storage = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
+    storage, url = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
     default_sessions = SQLITE if storage == FILESYSTEM else MEMORY
     sessions = _session_provider(session_provider or _environment("SESSION_PROVIDER") or default_sessions)
     root = _folder(fs_root or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
+    place = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
     sandbox = sandbox_id if sandbox_id is not None else _environment("ARTIFACT_SANDBOX_ID")
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_derived_sandbox(storage, root) if sandbox is None else check_sandbox_id(sandbox),
+        sandbox_id=_derived_sandbox(storage, root, place) if sandbox is None else check_sandbox_id(sandbox),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
+        bucket=place,
         session_ttl=_session_ttl(session_ttl_hours, now),
+        max_retries=max_retries,
+        max_connections=max_connections,
         storage_options=_options(storage, storage_options),
     )
 
@@ -124,10 +196,14 @@ def _environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _storage_provider(name: Any) -> str:
-    provider = _STORAGE_ALIASES.get(check_text("storage_provider", name), name)
+def _storage_provider(name: Any) -> tuple[str, str]:
+    """Return the provider, and what a URL says more."""
+    text = check_text("storage_provider", name)
+    provider = _STORAGE_ALIASES.get(text, text)
     if provider in _STORAGE_PROVIDERS:
-        return str(provider)
+        return provider, ""
+    if provider.startswith(_S3_URL):
+        return S3, provider.removeprefix(_S3_URL)
     raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES))
 
 
@@ -159,8 +235,56 @@ def _sqlite_path(root: str) -> str:
     return os.path.realpath(os.path.expanduser(configured) if configured else os.path.join(root, _CATALOG_FILE))
 
 
-def _derived_sandbox(provider: str, root: str) -> str:
-    """Return the same name for the same root folder, and a random one for memory, which nobody shares."""
+def _bucket(provider: str, url: str, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:
+    in_url, _, path = url.partition("/")
+    given = check_text_or_none("bucket", bucket)
+    if in_url and given not in {None, in_url}:
+        raise InvalidInputError(f"bucket is {given!r}, and storage_provider names the bucket {in_url!r}")
+    return Bucket(
+        name=_bucket_name(in_url or given or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET),
+        prefix=_prefix(path),
+        endpoint_url=_endpoint(provider, endpoint_url),
+        region=check_text_or_none("region", region) or _environment("AWS_REGION"),
+        instance_crn=_environment("IBM_COS_INSTANCE_CRN") if provider == IBM_COS_IAM else None,
+    )
+
+
+def _bucket_name(name: str) -> str:
+    if not _BUCKET_NAME(name):
+        raise InvalidInputError(f"bucket can't be the name of a bucket: {name!r}")
+    return name
+
+
+def _prefix(path: str) -> str:
+    parts = path.strip("/").split("/")
+    if parts == [""]:
+        return ""
+    for part in parts:
+        check_part("the prefix of storage_provider", part)
+    return "/".join(parts) + "/"
+
+
+def _endpoint(provider: str, given: Any) -> str | None:
+    names = ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if provider == S3 else ("IBM_COS_ENDPOINT",)
+    url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
+    if url is None:
+        if provider == S3:
+            return None
+        raise InvalidInputError(f"{provider!r} needs the URL of its service: give endpoint_url or set IBM_COS_ENDPOINT")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.query:
+        raise InvalidInputError("endpoint_url must be of the form https://host[:port], without user and password")
+    return url.rstrip("/")
+
+
+def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:
+    """Return the same name for the same root folder or bucket, and a random one for memory, which nobody shares."""
+    if bucket is not None:
+        place = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
+        return f"bucket-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
         return f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"

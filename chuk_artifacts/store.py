@@ -9,13 +9,13 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
 from chuk_artifacts.core import Core, shared_core
-from chuk_artifacts.draft import Draft, draft
+from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
     ArtifactCorruptedError,
@@ -32,13 +32,14 @@ from chuk_artifacts.models import (
     ArtifactMetadata,
     CleanupReport,
     GridKey,
+    Pending,
     SessionInfo,
     Superseded,
     is_over,
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, IBM_COS_IAM, Settings, resolve
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
@@ -67,23 +68,29 @@ class ArtifactStore:
     session and for verbs that concern the whole store, and knows no artifact of another session.
 
     Args:
-        storage_provider: where the bytes are: ``memory`` (default) or ``filesystem`` (``fs``);
-            else ``ARTIFACT_PROVIDER``.
+        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``), ``s3`` (also
+            ``s3://bucket/prefix``), ``ibm_cos`` or ``ibm_cos_iam``; else ``ARTIFACT_PROVIDER``.
         session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
             else ``SESSION_PROVIDER``.
-        bucket: for bucket providers; the others ignore it.
-        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, in memory random.
+        bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
+        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder or the
+            bucket, in memory random.
         fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
         session_ttl_hours: how long a session lives, in hours, and what is stored in it by default; None for ever. Left
             alone: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
         max_retries: how often a driver repeats what failed.
         max_connections: how many connections a driver keeps at most.
-        endpoint_url: for bucket providers; the others ignore it.
-        region: for bucket providers; the others ignore it.
+        endpoint_url: the service of a bucket provider; else ``S3_ENDPOINT_URL`` or, for IBM, ``IBM_COS_ENDPOINT``,
+            else AWS.
+        region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
+            ``us-east-1``.
         redis_url: for the redis session provider; the others ignore it.
         gateway_url: for signed URLs.
         signing_key: for signed URLs.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
+            Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
+            ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
+            pickled.
         clock: returns the present in seconds since the epoch.
 
     Raises:
@@ -120,11 +127,14 @@ class ArtifactStore:
         settings = resolve(
             storage_provider=storage_provider,
             session_provider=session_provider,
+            bucket=bucket,
             sandbox_id=sandbox_id,
             fs_root=fs_root,
             session_ttl_hours=session_ttl_hours,
             max_retries=max_retries,
             max_connections=max_connections,
+            endpoint_url=endpoint_url,
+            region=region,
             storage_options=storage_options,
             now=clock(),
         )
@@ -298,21 +308,17 @@ class ArtifactStore:
         """Write the bytes, then the records; leave neither when one of them fails."""
         core = self._core
         try:
-            written = core.each(lambda order: core.storage.put(order.key, order.data), drafts)
+            written = core.each(self._put, drafts)
+        except ObjectExistsError as error:
+            (taken,) = error.args
+            self._discard([order.key for order in drafts if order.key != taken])
+            raise ConflictError(f"a fresh key is in use already: {taken}") from None
         except BaseException:
             self._discard([order.key for order in drafts])
             raise
         now = core.clock()
         records = [
-            order.record(
-                size,
-                sha256,
-                now=now,
-                session_ttl=core.settings.session_ttl,
-                storage_provider=core.storage.provider,
-                session_provider=core.catalog.provider,
-            )
-            for order, (size, sha256) in zip(drafts, written, strict=True)
+            self._record(order, size, sha256, now) for order, (size, sha256) in zip(drafts, written, strict=True)
         ]
         self._add(
             records,
@@ -321,7 +327,29 @@ class ArtifactStore:
             user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
             exclusive=exclusive,
         )
-        return [record.artifact_id for record in records]
+        stored = [record.artifact_id for record in records]
+        _log.debug("store %s", stored)
+        return stored
+
+    def _put(self, order: Draft) -> tuple[int, str]:
+        storage, now = self._core.storage, self._core.clock()
+        return storage.put(
+            order.key,
+            order.data,
+            exclusive=storage.guards,
+            about=lambda sha256: description(self._record(order, 0, sha256, now)),
+        )
+
+    def _record(self, order: Draft, size: int, sha256: str, now: float) -> ArtifactMetadata:
+        core = self._core
+        return order.record(
+            size,
+            sha256,
+            now=now,
+            session_ttl=core.settings.session_ttl,
+            storage_provider=core.storage.provider,
+            session_provider=core.catalog.provider,
+        )
 
     def _add(
         self,
@@ -346,8 +374,6 @@ class ArtifactStore:
             catalog.remove([record.artifact_id for record in records])
             self._discard([record.key for record in records])
             raise
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("store %s", ", ".join(record.artifact_id for record in records))
 
     def _discard(self, keys: Sequence[str]) -> None:
         """Remove bytes that nothing points to; what fails here is left to cleanup."""
@@ -374,6 +400,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
+        _log.debug("retrieve %s", _id_of(artifact_id))
         return self._bytes_of(self._readable(artifact_id))
 
     def read_file(
@@ -424,6 +451,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
+        _log.debug("open %s", _id_of(artifact_id))
         return self._open(self._readable(artifact_id))
 
     def stream(
@@ -452,6 +480,7 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
+        _log.debug("stream %s", _id_of(artifact_id))
         arguments.check_count("start", start, 0)
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
@@ -483,6 +512,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
+        _log.debug("download %s", _id_of(artifact_id))
         record = self._readable(artifact_id)
         target = Path(path)
         if target.is_dir():
@@ -519,7 +549,9 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes of one are not those that were stored.
 
         """
-        return self._core.each(self._bytes_of, self._all_live(list(artifact_ids)))
+        ids = list(artifact_ids)
+        _log.debug("retrieve_batch %s", ids)
+        return self._core.each(self._bytes_of, self._all_live(ids))
 
     def exists(self, artifact_id: str) -> bool:
         """Say whether there is such an artifact, and it has not expired.
@@ -531,6 +563,7 @@ class ArtifactStore:
             whether :meth:`metadata` would return something.
 
         """
+        _log.debug("exists %s", artifact_id)
         try:
             self._live(artifact_id)
         except ArtifactNotFoundError:
@@ -551,6 +584,7 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
 
         """
+        _log.debug("metadata %s", artifact_id)
         return _public(self._live(artifact_id))
 
     def _readable(self, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
@@ -587,20 +621,24 @@ class ArtifactStore:
         """Return the record that a catalog answered with, if it can be seen from here and has not expired."""
         if record is None or (self._bound is not None and self._bound != record.session_id):
             raise _not_found(artifact_id)
+        if record.pending is not None:
+            return self._completed(record)
         if is_over(record.expires_at, now):
             raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
         return record
 
     def _bytes_of(self, record: ArtifactMetadata) -> bytes:
-        record, data = self._with_bytes(record, self._core.storage.get)
+        storage = self._core.storage
+        record, data = self._with_bytes(record, lambda record: storage.get(record.key))
         if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
             raise _corrupted(record)
         return data
 
-    def _open(self, record: ArtifactMetadata) -> BinaryIO:
-        record, file = self._with_bytes(record, self._core.storage.open)
+    def _open(self, record: ArtifactMetadata, start: int = 0) -> BinaryIO:
+        storage = self._core.storage
+        record, file = self._with_bytes(record, lambda record: storage.open(record.key, record.bytes, start=start))
         size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        file.seek(start)
         if size != record.bytes:
             file.close()
             raise _corrupted(record)
@@ -609,8 +647,7 @@ class ArtifactStore:
     def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
         stop = record.bytes if end is None else min(end, record.bytes)
         digest = hashlib.sha256()
-        with self._open(record) as file:
-            file.seek(start)
+        with self._open(record, start) as file:
             position = start
             while position < stop:
                 chunk = file.read(min(chunk_size, stop - position))
@@ -622,11 +659,11 @@ class ArtifactStore:
         if start == 0 and stop == record.bytes and digest.hexdigest() != record.sha256:
             raise _corrupted(record)
 
-    def _with_bytes(self, record: ArtifactMetadata, use: Callable[[str], T]) -> tuple[ArtifactMetadata, T]:
-        """Return ``use(key)`` of the bytes of *record*, or of its next revision when these are gone by then."""
+    def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
+        """Return what *use* makes of the bytes of *record*, or of its next revision when these are gone by then."""
         while True:
             try:
-                return record, use(record.key)
+                return record, use(record)
             except ObjectMissingError:
                 latest = self._live(record.artifact_id)
                 if latest.key == record.key:
@@ -669,6 +706,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("update_metadata %s", artifact_id)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         addition = None if meta is None else arguments.check_meta("meta", meta)
         if not changes and addition is None:
@@ -719,6 +757,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("update_file %s", artifact_id)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         if meta is not None:
             changes["meta"] = arguments.check_meta("meta", meta)
@@ -761,6 +800,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or there is none to change anything.
 
         """
+        _log.debug("move_file %s", artifact_id)
         changes = _changes(filename=new_filename)
         if new_meta is not None:
             changes["meta"] = arguments.check_meta("new_meta", new_meta)
@@ -801,6 +841,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("copy_file %s", artifact_id)
         changes = _changes(filename=new_filename, summary=summary)
         if new_meta is not None:
             changes["meta"] = arguments.check_meta("new_meta", new_meta)
@@ -809,19 +850,23 @@ class ArtifactStore:
         core = self._core
         copy_id = grid.new_artifact_id(record.sandbox_id, record.session_id)
         key = grid.artifact_key(record.sandbox_id, record.session_id, copy_id)
-        record, _ = self._with_bytes(record, lambda original: core.storage.copy(original, key))
         now = core.clock()
-        expires_at = None if record.ttl is None else timestamp(now + record.ttl)
-        copy = record.changed(
-            artifact_id=copy_id,
-            key=key,
-            stored_at=timestamp(now),
-            updated_at=timestamp(now),
-            expires_at=expires_at,
-            revision=1,
-            superseded=(),
-            **changes,
-        )
+
+        def copy_of(record: ArtifactMetadata) -> ArtifactMetadata:
+            copy = record.changed(
+                artifact_id=copy_id,
+                key=key,
+                stored_at=timestamp(now),
+                updated_at=timestamp(now),
+                expires_at=None if record.ttl is None else timestamp(now + record.ttl),
+                revision=1,
+                superseded=(),
+                **changes,
+            )
+            core.storage.copy(record.key, key, record.bytes, about=lambda _: description(copy))
+            return copy
+
+        _, copy = self._with_bytes(record, copy_of)
         self._add([copy], now)
         return copy_id
 
@@ -842,6 +887,7 @@ class ArtifactStore:
             InvalidInputError: *additional_seconds* is no finite number above 0, or reaches beyond the year 9999.
 
         """
+        _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
 
         def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
@@ -872,7 +918,6 @@ class ArtifactStore:
                 return _public(record)
             changed = record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
             if core.catalog.replace(changed, expected_revision=record.revision):
-                _log.debug("change %s to revision %d", artifact_id, changed.revision)
                 return _public(changed)
             _pause(attempt)
         raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
@@ -888,7 +933,17 @@ class ArtifactStore:
         record = self._live(artifact_id)
         if if_revision not in {None, record.revision}:
             raise ConflictError(f"artifact {artifact_id} has revision {record.revision}, not {if_revision}")
-        key, size, sha256 = self._put_revision(record, content)
+        now = self._core.clock()
+
+        def put(key: str) -> tuple[int, str]:
+            return self._core.storage.put(
+                key,
+                content,
+                exclusive=True,
+                about=lambda sha256: description(record.changed(**{**change(record, now), "sha256": sha256})),
+            )
+
+        key, (size, sha256) = self._under_free_key(record, put)
         over: tuple[Superseded, ...] = ()
 
         def change_with_bytes(record: ArtifactMetadata, now: float) -> dict[str, Any]:
@@ -905,13 +960,13 @@ class ArtifactStore:
         self._discard([earlier.key for earlier in over])
         return changed
 
-    def _put_revision(self, record: ArtifactMetadata, content: bytes | Stream) -> tuple[str, int, str]:
-        """Write bytes under the first free key after the artifact's present one."""
+    def _under_free_key(self, record: ArtifactMetadata, write: Callable[[str], T]) -> tuple[str, T]:
+        """Return the first free key after the artifact's present one, and what *write*, an exclusive one, returned."""
         parts = record.sandbox_id, record.session_id, record.artifact_id
         for revision in range(record.revision + 1, record.revision + 1 + _ATTEMPTS):
             key = grid.artifact_key(*parts, revision)
             try:
-                return key, *self._core.storage.put(key, content, exclusive=True)
+                return key, write(key)
             except ObjectExistsError:
                 continue
         raise ConflictError(f"artifact {record.artifact_id} is being changed by {_ATTEMPTS} others")
@@ -922,7 +977,8 @@ class ArtifactStore:
         """Delete an artifact.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact. One that was signed for upload and is not registered counts as nothing; its
+                upload is cancelled.
 
         Returns:
             False if there was nothing to delete, or it had expired.
@@ -942,11 +998,17 @@ class ArtifactStore:
         """
         core = self._core
         ids = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
-        removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
-        self._delete_bytes(removed)
-        now = core.clock()
         _log.debug("delete %s", ids)
-        return sum(not is_over(record.expires_at, now) for record in removed)
+        removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
+        now = core.clock()
+        there = sum(self._was_there(record, now) for record in removed)
+        self._delete_bytes(removed)
+        return there
+
+    def _was_there(self, record: ArtifactMetadata, now: float) -> bool:
+        if record.pending is None:
+            return not is_over(record.expires_at, now)
+        return record.pending.registered and self._core.storage.stat(record.key) is not None
 
     def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
         core = self._core
@@ -987,6 +1049,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("list_files %s", session_id)
         return list(
             self._listing(
                 self._scope(session_id),
@@ -1035,6 +1098,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("iter_session %s", session_id)
         return self._listing(
             self._scope(session_id),
             arguments.check_text("prefix", prefix),
@@ -1052,17 +1116,43 @@ class ArtifactStore:
             core = self._core
             wanted = page_size if remaining is None else min(remaining, page_size)
             page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
-            yield from map(_public, page)
+            seen = page
+            if any(record.pending for record in page):
+                seen = [record for record in core.each(self._if_complete, page) if record is not None]
+            yield from map(_public, seen)
             if len(page) < wanted:
                 return
             after = place(page[-1])
-            remaining = None if remaining is None else remaining - len(page)
+            remaining = None if remaining is None else remaining - len(seen)
 
     # Share
 
     def presign(self, artifact_id: str, expires: float = 3600) -> str:
-        """Return a URL to download an artifact; not there yet: raises :class:`InvalidInputError`."""
-        self._not_yet("presign", artifact_id, expires)
+        """Return a URL from which anybody can download an artifact, for a while.
+
+        The download carries the artifact's filename and media type. Where the storage signs by itself (S3, IBM COS with
+        HMAC keys) the URL is the storage's own.
+
+        Args:
+            artifact_id: the artifact.
+            expires: how long the URL works, in seconds, at most 7 days. One that was made with temporary credentials
+                ends with these.
+
+        Returns:
+            the URL, for HTTP GET.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            InvalidInputError: *expires* is no finite number above 0 and up to 7 days.
+
+        """
+        _log.debug("presign %s", artifact_id)
+        seconds = arguments.check_expires(expires)
+        record = self._live(artifact_id)
+        filename = None if record.filename is None else arguments.last_segment(record.filename)
+        url = self._core.storage.sign_get(record.key, expires=seconds, filename=filename, mime=record.mime)
+        return self._signed_get(record, seconds) if url is None else url
 
     def presign_short(self, artifact_id: str) -> str:
         """Return a URL that works for 15 minutes; see :meth:`presign`."""
@@ -1082,9 +1172,30 @@ class ArtifactStore:
         filename: str | None = None,
         mime_type: str = arguments.OCTET_STREAM,
         expires: float = 3600,
+        max_bytes: int | None = None,
     ) -> tuple[str, str]:
-        """Return a URL to upload to, and an artifact id; not there yet: raises :class:`InvalidInputError`."""
-        self._not_yet("presign_upload", session_id, filename, mime_type, expires)
+        """Return a URL to which anybody can upload one file, for a while, and the id that it will have.
+
+        It is an artifact when :meth:`register_uploaded_artifact` has been called, for which there is an hour after the
+        URL's end; until then no other verb knows it.
+
+        Args:
+            session_id: the session it will belong to; None: a fresh one.
+            filename: the filename of the artifact, unless its registration says another.
+            mime_type: the media type. Any but the default must be the ``Content-Type`` of the upload.
+            expires: how long the URL works, in seconds, at most 7 days.
+            max_bytes: the length in bytes of the longest upload that is registered; None: any.
+
+        Returns:
+            the URL, for HTTP PUT, and the artifact id.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        _log.debug("presign_upload")
+        order = self._draft(self._new_scope(session_id), data=b"", mime=mime_type, filename=filename)
+        return self._await_upload(order, expires, max_bytes, registered=False)
 
     def register_uploaded_artifact(
         self,
@@ -1097,8 +1208,44 @@ class ArtifactStore:
         session_id: str | None = None,
         ttl: float | None = None,
     ) -> bool:
-        """Make an artifact of what was uploaded; not there yet: raises :class:`InvalidInputError`."""
-        self._not_yet("register_uploaded_artifact", artifact_id, mime, summary, meta, filename, session_id, ttl)
+        """Make an artifact of what was uploaded. Once it is one, another upload to the URL changes nothing.
+
+        Args:
+            artifact_id: what :meth:`presign_upload` returned.
+            mime: see :meth:`store`.
+            summary: see :meth:`store`.
+            meta: see :meth:`store`.
+            filename: see :meth:`store`; None: as with :meth:`presign_upload`.
+            session_id: None, or the session given to :meth:`presign_upload`.
+            ttl: see :meth:`store`.
+
+        Returns:
+            True. The second time it changes nothing.
+
+        Raises:
+            ArtifactNotFoundError: nothing was signed under that id, or nothing has been uploaded.
+            ArtifactExpiredError: it came too late.
+            AccessDeniedError: *session_id* is another session.
+            InvalidInputError: an argument is wrong, or the upload is longer than allowed; then it is removed.
+
+        """
+        _log.debug("register_uploaded_artifact %s", artifact_id)
+        core = self._core
+        fields = {
+            "mime": arguments.check_mime(mime, None, arguments.OCTET_STREAM),
+            "summary": arguments.check_text("summary", summary),
+            "meta": arguments.check_meta("meta", meta),
+            **_changes(filename=filename),
+        }
+        ttl = arguments.check_ttl("ttl", ttl, core.clock())
+        if session_id is not None:
+            self._scope(session_id)
+        record = self._pending(artifact_id)
+        _check_same_session(record, session_id)
+        if record.pending is not None:
+            fields["ttl"] = self._ttl_in(record.session_id) if ttl is None else ttl
+            self._adopt(record, fields)
+        return True
 
     def presign_upload_and_register(
         self,
@@ -1110,13 +1257,178 @@ class ArtifactStore:
         session_id: str | None = None,
         ttl: float | None = None,
         expires: float = 3600,
+        max_bytes: int | None = None,
     ) -> tuple[str, str]:
-        """Return a URL to upload to, and the artifact's id; not there yet: raises :class:`InvalidInputError`."""
-        self._not_yet("presign_upload_and_register", mime, summary, meta, filename, session_id, ttl, expires)
+        """Return a URL to which anybody can upload one file, and the id of the artifact that this becomes by itself.
 
-    def _not_yet(self, verb: str, *_: object) -> NoReturn:
+        It is one as soon as somebody asks for it, by id or in a listing, after the upload. What is longer than allowed
+        is removed then.
+
+        Args:
+            mime: see :meth:`store`. Any but ``application/octet-stream`` must be the ``Content-Type`` of the upload.
+            summary: see :meth:`store`.
+            meta: see :meth:`store`.
+            filename: see :meth:`store`.
+            session_id: the session it will belong to; None: a fresh one.
+            ttl: see :meth:`store`; counted from when it is an artifact.
+            expires: see :meth:`presign_upload`.
+            max_bytes: see :meth:`presign_upload`.
+
+        Returns:
+            the URL, for HTTP PUT, and the artifact id.
+
+        Raises:
+            InvalidInputError: an argument is wrong.
+
+        """
+        _log.debug("presign_upload_and_register")
+        order = self._draft(
+            self._new_scope(session_id), data=b"", mime=mime, summary=summary, meta=meta, filename=filename, ttl=ttl
+        )
+        return self._await_upload(order, expires, max_bytes, registered=True)
+
+    def _await_upload(
+        self, order: Draft, expires: float, max_bytes: int | None, *, registered: bool
+    ) -> tuple[str, str]:
+        """Sign a URL to upload to, and remember what it is for."""
+        core = self._core
+        seconds = arguments.check_expires(expires)
+        if max_bytes is not None:
+            arguments.check_count("max_bytes", max_bytes, 0)
+        now = core.clock()
+        until = timestamp(now + seconds + GRACE_SECONDS)
+        expires_at: str | None = until
+        if registered:
+            order.ttl = self._ttl_in(order.session_id) if order.ttl is None else order.ttl
+            expires_at = _later(until, order.ttl)
+        record = self._record(order, 0, "", now).changed(
+            key=grid.upload_key(order.sandbox_id, order.session_id, order.artifact_id),
+            revision=0,
+            pending=Pending(until, registered, max_bytes),
+            expires_at=expires_at,
+        )
+        mime = None if order.mime == arguments.OCTET_STREAM else order.mime
+        url = core.storage.sign_put(record.key, expires=seconds, mime=mime)
+        if url is None:
+            url = self._signed_put(record, seconds, mime)
+        core.catalog.add([record], now=now)
+        return url, order.artifact_id
+
+    def _signed_get(self, record: ArtifactMetadata, expires: int) -> str:
+        """Return a URL of our own that downloads an artifact for *expires* seconds."""
+        raise self._cannot_sign()
+
+    def _signed_put(self, record: ArtifactMetadata, expires: int, mime: str | None) -> str:
+        """Return a URL of our own that takes an upload for *expires* seconds, of the type *mime* if that is given."""
+        raise self._cannot_sign()
+
+    def _cannot_sign(self) -> ArtifactStoreError:
         provider = self._core.settings.storage_provider
-        raise InvalidInputError(f"{verb}: signed URLs of the {provider!r} provider are not there yet")
+        if provider == IBM_COS_IAM:
+            return ProviderError("IBM COS signs no URLs under IAM: use the 'ibm_cos' provider with HMAC credentials")
+        return InvalidInputError(f"signed URLs of the {provider!r} provider are not there yet")
+
+    def _pending(self, artifact_id: str) -> ArtifactMetadata:
+        """Return the record of an upload that is awaited or registered, and can be seen from here."""
+        core = self._core
+        (record,) = core.catalog.get((artifact_id,)) if grid.is_artifact_id(artifact_id) else (None,)
+        if record is None or self._bound not in {None, record.session_id}:
+            raise _not_found(artifact_id)
+        if is_over(record.expires_at, core.clock()):
+            raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
+        return record
+
+    def _completed(self, record: ArtifactMetadata) -> ArtifactMetadata:
+        """Return the artifact that a pending record tells all of, if its bytes are there."""
+        if record.pending is None or not record.pending.registered:
+            raise _not_found(record.artifact_id)
+        if is_over(record.expires_at, self._core.clock()):
+            raise ArtifactExpiredError(f"artifact {record.artifact_id} has expired")
+        try:
+            return self._adopt(record, {"ttl": record.ttl})
+        except InvalidInputError:
+            raise _not_found(record.artifact_id) from None
+
+    def _if_complete(self, record: ArtifactMetadata) -> ArtifactMetadata | None:
+        if record.pending is None:
+            return record
+        try:
+            return self._completed(record)
+        except ArtifactNotFoundError:
+            return None
+
+    def _adopt(self, pending: ArtifactMetadata, fields: dict[str, Any]) -> ArtifactMetadata:
+        """Make an artifact of what was uploaded for a pending record, under a key that no URL can write to."""
+        core = self._core
+        now = core.clock()
+        ttl = fields["ttl"]
+        record = pending.changed(
+            revision=1,
+            pending=None,
+            stored_at=timestamp(now),
+            updated_at=timestamp(now),
+            expires_at=None if ttl is None else timestamp(now + ttl),
+            **fields,
+        )
+        uploaded = core.storage.stat(pending.key)
+        if uploaded is None:
+            return self._registered_by_other(pending)
+        self._check_upload(pending, uploaded.bytes)
+        try:
+            key, sha256 = self._under_free_key(
+                pending,
+                lambda key: core.storage.copy(
+                    pending.key, key, uploaded.bytes, exclusive=True, hashed=True, about=lambda _: description(record)
+                ),
+            )
+            size, sha256 = self._measured(key, uploaded.bytes, sha256)
+        except ObjectMissingError:
+            return self._registered_by_other(pending)
+        try:
+            self._check_upload(pending, size)  # another upload may have come in between
+        except InvalidInputError:
+            self._discard([key])
+            raise
+        record = record.changed(key=key, bytes=size, sha256=sha256)
+        if not core.catalog.replace(record, expected_revision=pending.revision):
+            self._discard([key])
+            return self._registered_by_other(pending)
+        self._discard([pending.key])
+        return record
+
+    def _registered_by_other(self, pending: ArtifactMetadata) -> ArtifactMetadata:
+        """Return the artifact that somebody else has just made of the upload, if that is why it is gone."""
+        (record,) = self._core.catalog.get((pending.artifact_id,))
+        if record is None or record.pending is not None:
+            raise ArtifactNotFoundError(f"artifact {pending.artifact_id}: nothing has been uploaded")
+        return record
+
+    def _check_upload(self, pending: ArtifactMetadata, size: int) -> None:
+        """Refuse and remove an upload that is too long."""
+        limit = None if pending.pending is None else pending.pending.max_bytes
+        if limit is not None and size > limit:
+            self._discard([pending.key])
+            raise InvalidInputError(f"artifact {pending.artifact_id}: {size} bytes were uploaded, more than {limit}")
+
+    def _measured(self, key: str, size: int, sha256: str | None) -> tuple[int, str]:
+        """Return length and SHA-256 of what is stored under *key*; *sha256* is what the storage told of it."""
+        storage = self._core.storage
+        if sha256 is not None:
+            stored = storage.stat(key)
+            if stored is None:
+                raise ObjectMissingError(key)
+            return stored.bytes, sha256
+        with storage.open(key, size) as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(CHUNK_SIZE):
+                digest.update(chunk)
+            return file.tell(), digest.hexdigest()
+
+    def _ttl_in(self, session_id: str) -> float | None:
+        """Return how long what is stored in a session lives by default, in seconds."""
+        core = self._core
+        info = core.catalog.get_session(session_id, core.clock())
+        return core.settings.session_ttl if info is None else info.ttl
 
     # Sessions
 
@@ -1160,6 +1472,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("create_session")
         core = self._whole("create_session")
         now = core.clock()
         ttl = arguments.check_hours("ttl_hours", ttl_hours, now)
@@ -1172,7 +1485,6 @@ class ArtifactStore:
             custom_metadata=arguments.check_meta("custom_metadata", custom_metadata),
         )
         core.catalog.create_session(info)
-        _log.debug("create_session %s", info.session_id)
         return info.session_id
 
     def validate_session(self, session_id: str | None = None) -> bool:
@@ -1203,6 +1515,7 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        _log.debug("get_session_info %s", session_id)
         core = self._core
         info = core.catalog.get_session(self._scope(session_id), core.clock())
         if info is None:
@@ -1223,6 +1536,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong.
 
         """
+        _log.debug("update_session_metadata %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         if metadata is None:
@@ -1244,6 +1558,7 @@ class ArtifactStore:
             InvalidInputError: an argument is wrong, or reaches beyond the year 9999.
 
         """
+        _log.debug("extend_session_ttl %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         now = core.clock()
@@ -1265,13 +1580,13 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        _log.debug("delete_session %s", session_id)
         core = self._core
         scope = self._scope(session_id)
         removed = core.catalog.remove_session(scope, core.clock())
         if removed is None:
             return False
         self._delete_bytes(removed)
-        _log.debug("delete_session %s", scope)
         return True
 
     # House
@@ -1296,10 +1611,16 @@ class ArtifactStore:
             how much was removed.
 
         """
+        _log.debug("cleanup orphans=%s", orphans)
         core = self._whole("cleanup")
-        report = clean(core.storage, core.catalog, core.settings.sandbox_id, core.clock(), orphans=orphans)
-        _log.debug("cleanup %r", report)
-        return report
+        return clean(
+            core.storage,
+            core.catalog,
+            core.settings.sandbox_id,
+            core.clock(),
+            complete=lambda record: self._if_complete(record) is not None,
+            orphans=orphans,
+        )
 
     def get_canonical_prefix(self, session_id: str | None = None) -> str:
         """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.
@@ -1357,11 +1678,13 @@ class ArtifactStore:
             error, ``message``. An outage is told and not raised.
 
         """
+        _log.debug("validate_configuration")
         core = self._whole("validate_configuration")
         return {"storage": _tried(core.storage), "session": _tried(core.catalog)}
 
     def get_stats(self) -> dict[str, Any]:
         """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        _log.debug("get_stats")
         core = self._whole("get_stats")
         return {
             "storage_provider": core.storage.provider,
@@ -1372,6 +1695,7 @@ class ArtifactStore:
 
     def get_sandbox_info(self) -> dict[str, Any]:
         """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
+        _log.debug("get_sandbox_info")
         core = self._whole("get_sandbox_info")
         ttl = core.settings.session_ttl
         return {
@@ -1457,6 +1781,11 @@ def _changes(*, summary: Any = None, filename: Any = None, mime: Any = None) -> 
     if mime is not None:
         changes["mime"] = arguments.check_mime(mime, None, arguments.OCTET_STREAM)
     return changes
+
+
+def _later(moment: str, ttl: float | None) -> str | None:
+    """Return *moment* and *ttl* seconds."""
+    return None if ttl is None else timestamp(arguments.check_moment("ttl", seconds_of(moment) + ttl))
 
 
 def _check_same_session(record: ArtifactMetadata, session_id: str | None) -> None:

@@ -21,7 +21,7 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class FilenameTakenError(Exception):
-    """The session has an unexpired record of that filename already, and the add was exclusive."""
+    """The filename is taken in the session, and the add was exclusive."""
 
 
 class Catalog(Protocol):
@@ -49,8 +49,8 @@ class Catalog(Protocol):
     ) -> None:
         """Add new records, all of them or none, and create or prolong their sessions with them: see :func:`settle`.
 
-        An *exclusive* add raises ``FilenameTakenError`` when an unexpired record of the session has the filename of one
-        of them; of several at once that are exclusive, one succeeds. Records without a filename take none.
+        An *exclusive* add raises ``FilenameTakenError`` when a record of the session takes the filename of one of them
+        (see :func:`takes_filename`); of several at once that are exclusive, one succeeds. No filename is never taken.
         """
         ...
 
@@ -121,6 +121,11 @@ def place(record: ArtifactMetadata) -> tuple[str, str]:
     return record.filename or "", record.artifact_id
 
 
+def takes_filename(record: ArtifactMetadata, now: float) -> bool:
+    """Say whether *record* takes its filename from others: not when it is expired, nor before its bytes are there."""
+    return record.pending is None and not is_over(record.expires_at, now)
+
+
 def prefix_end(prefix: str) -> str | None:
     """Return the first text after all that begin with *prefix*, in the order of code points; None for the end."""
     while prefix:
@@ -153,14 +158,14 @@ def settle(
         session_ttl: how long a new session lives, in seconds, or None for ever.
 
     Returns:
-        the records, and their sessions, to be written.
+        the records, and those of their sessions that are new or changed, to be written.
 
     """
     settled = []
     sessions: dict[str, SessionInfo] = {}
     for record in records:
         session_id = record.session_id
-        info = sessions.get(session_id) or known(session_id)
+        before = info = sessions.get(session_id) or known(session_id)
         if info is None or is_over(info.expires_at, now):
             info = new_session(session_id, record.sandbox_id, now=now, ttl=session_ttl)
         if info.ttl != record.ttl and record.artifact_id in inheriting:
@@ -169,7 +174,8 @@ def settle(
         info = prolonged(info, record.expires_at)
         if info.user_id is None and session_id in user_ids:
             info = info.changed(user_id=user_ids[session_id])
-        sessions[session_id] = info
+        if info is not before:
+            sessions[session_id] = info
         settled.append(record)
     return settled, sessions
 

@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, Self
 
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError, place, prefix_end, prolonged, settle, updated
+from chuk_artifacts.catalog import (
+    NOBODY,
+    FilenameTakenError,
+    place,
+    prefix_end,
+    prolonged,
+    settle,
+    takes_filename,
+    updated,
+)
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
@@ -200,12 +209,11 @@ class MemoryCatalog(Lockable):
         return () if places is None else places.settle()
 
     def _is_taken(self, record: ArtifactMetadata, now: float) -> bool:
-        """Say whether an unexpired record of the session has the filename of *record*."""
         if record.filename is None:
             return False
         places = self._sorted_places(record.session_id)
         start, stop = bisect_left(places, (record.filename, "")), bisect_left(places, (record.filename, "~"))
-        return any(not is_over(self._records[places[index][1]].expires_at, now) for index in range(start, stop))
+        return any(takes_filename(self._records[places[index][1]], now) for index in range(start, stop))
 
     def _insert(self, record: ArtifactMetadata) -> None:
         self._records[record.artifact_id] = record

@@ -17,7 +17,16 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError, place, prefix_end, prolonged, settle, updated
+from chuk_artifacts.catalog import (
+    NOBODY,
+    FilenameTakenError,
+    place,
+    prefix_end,
+    prolonged,
+    settle,
+    takes_filename,
+    updated,
+)
 from chuk_artifacts.errors import ErrorMap, SessionError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
@@ -47,7 +56,8 @@ CREATE TABLE IF NOT EXISTS artifacts (
     record TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS artifacts_by_place ON artifacts (sandbox_id, session_id, filename, artifact_id);
-CREATE INDEX IF NOT EXISTS artifacts_by_due ON artifacts (due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS artifacts_by_due ON artifacts (sandbox_id, due) WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (sandbox_id, expires_at) WHERE expires_at IS NOT NULL;
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
@@ -119,15 +129,16 @@ class SqliteCatalog:
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
-        found: dict[str, ArtifactMetadata] = {}
         with self._connection() as connection:
-            for some in _batches(artifact_ids):
-                for (record,) in connection.execute(
-                    f"SELECT record FROM artifacts WHERE sandbox_id = ? AND artifact_id IN ({_marks(some)})",
-                    (self._sandbox_id, *some),
-                ):
-                    metadata = ArtifactMetadata.from_json(record)
-                    found[metadata.artifact_id] = metadata
+            rows = [
+                row
+                for some in _batches(artifact_ids)
+                for row in connection.execute(
+                    f"SELECT record FROM artifacts WHERE artifact_id IN ({_marks(some)}) AND sandbox_id = ?",
+                    (*some, self._sandbox_id),
+                )
+            ]
+        found = {record.artifact_id: record for record in _records(rows)}
         return [found.get(artifact_id) for artifact_id in artifact_ids]
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
@@ -324,15 +335,13 @@ class SqliteCatalog:
             connection.executescript(_SCHEMA)
 
     def _is_taken(self, connection: sqlite3.Connection, record: ArtifactMetadata, now: float) -> bool:
-        """Say whether an unexpired record of the session has the filename of *record*."""
         if record.filename is None:
             return False
-        found = connection.execute(
-            "SELECT 1 FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
-            " AND (expires_at IS NULL OR expires_at > ?) LIMIT 1",
-            (self._sandbox_id, record.session_id, record.filename, timestamp(now)),
-        ).fetchone()
-        return found is not None
+        rows = connection.execute(
+            "SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?",
+            (self._sandbox_id, record.session_id, record.filename),
+        ).fetchall()
+        return any(takes_filename(found, now) for found in _records(rows))
 
     def _session(self, connection: sqlite3.Connection, session_id: str, now: float = -math.inf) -> SessionInfo | None:
         row = connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
 import attrs
@@ -35,6 +35,24 @@ class StoredObject:
     modified: float
 
 
+@attrs.frozen
+class Description:
+    """What an object says of itself, beside its bytes, where a backend can keep that.
+
+    Attributes:
+        mime: its media type.
+        details: more by name, in any characters, what matters most first: where there is too much, the end is cut.
+
+    """
+
+    mime: str
+    details: Mapping[str, str]
+
+
+About = Callable[[str], Description]
+"""Returns the description of an object, given the SHA-256 of its bytes, or an empty text where that is not known."""
+
+
 class Storage(Protocol):
     """What every backend does. Any method but ``close`` raises ``ProviderError`` when the backend fails.
 
@@ -42,17 +60,22 @@ class Storage(Protocol):
         provider: the name by which a user chooses this backend.
         blocks: whether a call may wait for a disk or a network.
         parallel: how many calls are worth running side by side.
+        guards: whether an exclusive put costs no more than another, so that it is worth it for a fresh key too.
 
     """
 
     provider: str
     blocks: bool
     parallel: int
+    guards: bool
 
-    def put(self, key: str, data: bytes | Stream, *, exclusive: bool = False) -> tuple[int, str]:
+    def put(
+        self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
+    ) -> tuple[int, str]:
         """Write *data*, whole or not at all, and return its length and SHA-256.
 
         What the stream raises passes through. An *exclusive* put raises ``ObjectExistsError`` instead of replacing.
+        A backend whose objects describe themselves calls *about*.
         """
         ...
 
@@ -60,16 +83,47 @@ class Storage(Protocol):
         """Return all bytes, or raise ``ObjectMissingError``."""
         ...
 
-    def open(self, key: str) -> BinaryIO:
-        """Return a seekable reader that fetches what is read, or raise ``ObjectMissingError``."""
+    def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
+        """Return a seekable reader that fetches what is read, or raise ``ObjectMissingError``.
+
+        It stands at *start*, and knows the true length; *size* is the one to expect.
+        """
         ...
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy bytes inside the backend, or raise ``ObjectMissingError``."""
+    def stat(self, key: str) -> StoredObject | None:
+        """Return what a listing would tell of one key, or None when there are no bytes."""
+        ...
+
+    def copy(
+        self,
+        source: str,
+        target: str,
+        size: int,
+        *,
+        exclusive: bool = False,
+        hashed: bool = False,
+        about: About | None = None,
+    ) -> str | None:
+        """Copy *size* bytes inside the backend, or raise ``ObjectMissingError``.
+
+        *exclusive* and *about* are as with ``put``. Return the SHA-256 of the copy, if it is asked for (*hashed*) and
+        the backend tells it.
+        """
         ...
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the bytes of *keys*; a missing one is no error."""
+        ...
+
+    def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
+        """Return a URL that downloads for *expires* seconds, with a name and a type, or None where it can't."""
+        ...
+
+    def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
+        """Return a URL that takes an HTTP PUT for *expires* seconds, or None where it can't.
+
+        With *mime* the upload must have that ``Content-Type``.
+        """
         ...
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -84,6 +138,10 @@ class Storage(Protocol):
         """Return when the backend can be reached and used."""
         ...
 
+    def create(self) -> None:
+        """Make the place where the bytes go, unless it is there; nothing else does, where it costs something."""
+        ...
+
     def close(self) -> None:
         """Give back what is held; harmless the second time."""
         ...
@@ -95,6 +153,10 @@ def open_storage(settings: Settings) -> Storage:
         from chuk_artifacts.storage.memory import MemoryStorage  # noqa: PLC0415
 
         return MemoryStorage()
+    if settings.bucket is not None:
+        from chuk_artifacts.storage.bucket import BucketStorage  # noqa: PLC0415
+
+        return BucketStorage(settings)
     from chuk_artifacts.storage.local import LocalStorage  # noqa: PLC0415
 
     return LocalStorage(str(settings.fs_root), fsync=settings.fsync)

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
 
 _PARALLEL_FILES = 8
 
@@ -25,6 +25,7 @@ class FileStorage:
 
     blocks = True
     parallel = _PARALLEL_FILES
+    guards = False
 
     def __init__(self, fs: Any, provider: str) -> None:
         """See the class."""
@@ -33,8 +34,11 @@ class FileStorage:
         subject = f"storage {provider!r}"
         self._reading = ErrorMap((OSError,), ProviderError, subject, passing=(FileNotFoundError,))
         self._writing = ErrorMap((OSError,), ProviderError, subject, passing=(FileExistsError,))
+        self._copying = ErrorMap((OSError,), ProviderError, subject, passing=(FileNotFoundError, FileExistsError))
 
-    def put(self, key: str, data: bytes | Stream, *, exclusive: bool = False) -> tuple[int, str]:
+    def put(
+        self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
+    ) -> tuple[int, str]:
         """Write *data*, whole or not at all, and return its length and SHA-256."""
         if isinstance(data, Stream):
             self._put_stream(key, data, exclusive=exclusive)
@@ -80,22 +84,47 @@ class FileStorage:
             raise ObjectMissingError(key) from None
         return data
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
         """Return a seekable reader that fetches what is read."""
         try:
             with self._reading:
                 reader: BinaryIO = self._fs.open(key, "rb")
+                reader.seek(start)
         except FileNotFoundError:
             raise ObjectMissingError(key) from None
         return reader
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy bytes inside the filesystem."""
+    def stat(self, key: str) -> StoredObject | None:
+        """Return what a listing would tell of one key, or None."""
         try:
             with self._reading:
-                self._fs.cp_file(source, target)
+                info = self._fs.info(key)
+        except FileNotFoundError:
+            return None
+        return _stored(info) if info["type"] == "file" else None
+
+    def copy(
+        self,
+        source: str,
+        target: str,
+        size: int,
+        *,
+        exclusive: bool = False,
+        hashed: bool = False,
+        about: About | None = None,
+    ) -> str | None:
+        """Copy bytes inside the filesystem; it tells no SHA-256."""
+        try:
+            with self._copying:
+                self._copy(source, target, "create" if exclusive else "overwrite")
         except FileNotFoundError:
             raise ObjectMissingError(source) from None
+        except FileExistsError:
+            raise ObjectExistsError(target) from None
+        return None
+
+    def _copy(self, source: str, target: str, mode: str) -> None:
+        self._fs.cp_file(source, target, mode=mode)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the bytes of *keys*."""
@@ -111,7 +140,7 @@ class FileStorage:
                 if info["type"] == "directory":
                     folders.append(info["name"])
                 else:
-                    yield StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])
+                    yield _stored(info)
 
     def _entries(self, folder: str) -> list[dict[str, Any]]:
         try:
@@ -125,10 +154,25 @@ class FileStorage:
         """Remove nothing: an unfinished write of this filesystem leaves nothing."""
         return iter(())
 
+    def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
+        """Return None: nothing serves these files."""
+        return None
+
+    def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
+        """Return None: nothing serves these files."""
+        return None
+
     def check(self) -> None:
         """Begin a write and discard it."""
         with self._writing:
             self._fs.open("check", "xb", autocommit=False).discard()
 
+    def create(self) -> None:
+        """Do nothing: the first write makes what it needs."""
+
     def close(self) -> None:
         """Give back nothing: nothing is held."""
+
+
+def _stored(info: dict[str, Any]) -> StoredObject:
+    return StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])

@@ -94,10 +94,10 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         finally:
             os.close(descriptor)
 
-    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
-        """Copy a file within the kernel."""
+    def cp_file(self, path1: str, path2: str, mode: str = "overwrite", **_: Any) -> None:
+        """Copy a file within the kernel; mode ``create`` raises ``FileExistsError`` instead of replacing one."""
         os.close(self._open_to_read(path1))
-        with self._writer(path2, exclusive=False) as writer:
+        with self._writer(path2, exclusive=mode == "create") as writer:
             writer.copy(self._locate(path1))
 
     def rm_file(self, path: str) -> None:
@@ -162,7 +162,10 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         return _Writer(self._locate(path), exclusive=exclusive, fsync=self._fsync)
 
     def _make_folders(self, path: str) -> None:
-        os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
+        if not os.path.isdir(self.root):
+            os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
+            if self._fsync:
+                _sync_folder(os.path.dirname(self.root))
         place = self.root
         for folder in path.split("/")[:-1]:
             parent, place = place, self._join(place, folder)

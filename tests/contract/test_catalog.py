@@ -9,7 +9,7 @@ import pytest
 
 from chuk_artifacts.catalog import FilenameTakenError, new_session, place
 from chuk_artifacts.errors import InvalidInputError
-from chuk_artifacts.models import ArtifactMetadata, Superseded, timestamp
+from chuk_artifacts.models import ArtifactMetadata, Pending, Superseded, timestamp
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -74,6 +74,14 @@ def test_exclusive_add_takes_a_free_filename(catalog):
     catalog.add([record(1, filename="a", ttl=60.0), record(2), record(3, filename="a", session_id="bob")], now=NOW)
     catalog.add([record(4, filename="a"), record(5), record(6, filename="aa")], now=NOW + 60, exclusive=True)
     assert ids(page(catalog, now=NOW + 60)) == [2, 5, 4, 6]
+
+
+def test_a_pending_record_takes_no_filename(catalog):
+    """The record of an upload that may never come does not take its filename from others."""
+    pending = record(1, filename="a", revision=0, pending=Pending(timestamp(NOW + 60), True, None))
+    catalog.add([pending], now=NOW)
+    catalog.add([record(2, filename="a")], now=NOW, exclusive=True)
+    assert ids(page(catalog)) == [1, 2]
 
 
 def test_exclusive_add_leaves_a_taken_filename(catalog):

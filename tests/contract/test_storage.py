@@ -122,17 +122,19 @@ def test_rewindable_stream_is_sent_twice(storage):
     assert storage.get(KEY) == storage.get(OTHER) == b"kept"
 
 
-@pytest.mark.parametrize("verb", ["get", "open"])
-def test_missing(storage, verb):
+@pytest.mark.parametrize(
+    "read", [lambda storage: storage.get(KEY), lambda storage: storage.open(KEY, 5)], ids=["get", "open"]
+)
+def test_missing(storage, read):
     """Reading a key without bytes says that it is missing."""
     with pytest.raises(ObjectMissingError):
-        getattr(storage, verb)(KEY)
+        read(storage)
 
 
 def test_open_is_seekable(storage):
     """A reader reads, seeks and tells, and does not disturb another reader of the same key."""
     storage.put(KEY, b"0123456789")
-    with storage.open(KEY) as first, storage.open(KEY) as second:
+    with storage.open(KEY, 10) as first, storage.open(KEY, 10) as second:
         assert first.read(3) == b"012"
         assert second.seek(-2, 2) == 8
         assert second.read() == b"89"
@@ -142,10 +144,41 @@ def test_open_is_seekable(storage):
     assert storage.get(KEY) == b"0123456789"
 
 
+def test_open_at_a_place(storage):
+    """A reader can begin anywhere, and knows the true length, whatever was expected."""
+    storage.put(KEY, b"0123456789")
+    with storage.open(KEY, 99, start=4) as reader:
+        assert reader.read(2) == b"45"
+        assert reader.seek(0, 2) == 10
+    with storage.open(KEY, 10, start=10) as reader:
+        assert reader.read() == b""
+    with storage.open(KEY, 10, start=12) as reader:
+        assert reader.read(1) == b""
+        assert reader.seek(3) == 3
+        assert reader.read() == b"3456789"
+
+
+def test_open_of_nothing(storage):
+    """A reader of no bytes reads none."""
+    storage.put(KEY, b"")
+    with storage.open(KEY, 0) as reader:
+        assert reader.read() == b""
+        assert reader.seek(0, 2) == 0
+
+
+def test_stat(storage):
+    """A key tells what a listing tells of it, or that there is nothing."""
+    assert storage.stat(KEY) is None
+    storage.put(OTHER, b"123")
+    assert storage.stat(KEY) is None
+    assert [storage.stat(OTHER)] == list(storage.list_objects("grid/box/"))
+    assert storage.stat("grid/box/session") is None
+
+
 def test_copy(storage):
     """A copy has the bytes of its source and is independent of it."""
     storage.put(KEY, b"bytes")
-    storage.copy(KEY, "grid/box/another/4567")
+    storage.copy(KEY, "grid/box/another/4567", 5)
     storage.delete([KEY])
     assert storage.get("grid/box/another/4567") == b"bytes"
 
@@ -153,8 +186,61 @@ def test_copy(storage):
 def test_copy_of_nothing(storage):
     """Copying a key without bytes says that it is missing, and makes nothing."""
     with pytest.raises(ObjectMissingError):
-        storage.copy(KEY, OTHER)
+        storage.copy(KEY, OTHER, 5)
     assert keys(storage) == []
+    with pytest.raises(ObjectMissingError):
+        storage.copy(KEY, OTHER, 5, exclusive=True)
+    assert keys(storage) == []
+
+
+def test_copy_replaces(storage):
+    """A copy that is not exclusive takes the place of what was there."""
+    storage.put(KEY, b"new")
+    storage.put(OTHER, b"old, and longer")
+    storage.copy(KEY, OTHER, 3)
+    assert storage.get(OTHER) == b"new"
+
+
+def test_exclusive_copy_does_not_replace(storage):
+    """An exclusive copy to a key in use raises, and leaves what is there; to a free one it copies."""
+    storage.put(KEY, b"source")
+    storage.put(OTHER, b"there")
+    with pytest.raises(ObjectExistsError):
+        storage.copy(KEY, OTHER, 6, exclusive=True)
+    assert storage.get(OTHER) == b"there"
+    storage.delete([OTHER])
+    storage.copy(KEY, OTHER, 6, exclusive=True)
+    assert storage.get(OTHER) == b"source"
+    assert keys(storage) == [KEY, OTHER]
+
+
+def test_copy_tells_no_wrong_hash(storage):
+    """The SHA-256 that a copy tells, if it tells one, is that of the bytes."""
+    storage.put(KEY, b"bytes")
+    assert storage.copy(KEY, OTHER, 5, hashed=True) in {None, hashlib.sha256(b"bytes").hexdigest()}
+
+
+def test_one_of_many_exclusive_copies_wins(storage):
+    """Of exclusive copies to one key at once, one succeeds, and its bytes are there."""
+    for number in range(6):
+        storage.put(f"grid/box/session/s{number}", b"%d" % number)
+    won = []
+
+    def copy(number):
+        barrier.wait()
+        try:
+            storage.copy(f"grid/box/session/s{number}", KEY, 1, exclusive=True)
+        except ObjectExistsError:
+            return
+        won.append(number)
+
+    barrier = threading.Barrier(6)
+    threads = [threading.Thread(target=copy, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [storage.get(KEY)] == [b"%d" % number for number in won]
 
 
 def test_delete(storage):

@@ -1,0 +1,25 @@
+"""The ``Content-Disposition`` header of a download."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+_UNSAFE = re.compile(r"[^ !#$&\'()+,\-.0-9;=@A-Z\[\]^_`a-z{}~]")
+_ATTR_CHAR = "!#$&+-.^_`|~"  # RFC 5987 section 3.2.1; letters and digits are never quoted
+
+
+def content_disposition(filename: str | None) -> str:
+    """Return the header's value that saves a download under *filename*: RFC 6266, with RFC 5987 for other characters.
+
+    >>> content_disposition("report.pdf")
+    'attachment; filename="report.pdf"'
+    >>> print(content_disposition("Übersicht.pdf"))
+    attachment; filename="_bersicht.pdf"; filename*=UTF-8''%C3%9Cbersicht.pdf
+    """
+    if filename is None:
+        return "attachment"
+    plain = _UNSAFE.sub("_", filename)
+    if plain == filename:
+        return f'attachment; filename="{filename}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHAR)}"

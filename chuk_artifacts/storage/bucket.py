@@ -1,0 +1,749 @@
+"""Storage in a bucket: S3, IBM COS with HMAC keys and IBM COS with IAM, by one class over a client of boto3's shape."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib
+import io
+import itertools
+import os
+import re
+import string
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
+from typing import Any, BinaryIO, TypeVar, cast
+from urllib.parse import quote, unquote, urlsplit
+
+import attrs
+from urllib3.exceptions import HTTPError
+
+from chuk_artifacts.disposition import content_disposition
+from chuk_artifacts.errors import ArtifactStoreError, ProviderError
+from chuk_artifacts.fork import Lockable
+from chuk_artifacts.settings import IBM_COS_IAM, PUT_OPTIONS, S3, SESSION_OPTIONS, Settings, ibm_api_key
+from chuk_artifacts.source import Stream
+from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage.reader import FIRST_BLOCK, RangeReader
+
+T = TypeVar("T")
+
+_MIB = 1024 * 1024
+_PART = 8 * _MIB
+_PARTS_OF_ONE_LENGTH = 1000  # then they double, so that 10,000 parts hold the largest object
+_COPIED_PART = 512 * _MIB
+_COPIED_AT_ONCE = 5 * 1024 * _MIB  # the most that CopyObject takes
+_DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
+_SMALL_BODY = _MIB  # below that, asking before sending costs more than sending in vain
+_PARTS_SIDE_BY_SIDE = 10
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_METADATA_BYTES = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+_RESERVED_BYTES = 128  # of these, for the two names below and what they say
+_SIGNATURE = "write"  # by which a write is known again
+_CUT = "cut"  # names the details that are not whole
+_READABLE = string.punctuation.replace("%", "")
+_BROKEN_ESCAPE = re.compile(r"%[0-9A-F]?$")
+_DEFAULT_REGION = "us-east-1"
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
+_ONLY_IF_FREE = "*"  # of If-None-Match
+
+
+class _BusyError(ProviderError):
+    """Another conditional write to the same key is under way."""
+
+
+class _UnsupportedError(ProviderError):
+    """The service does not know what was asked of it."""
+
+
+class _UploadOverError(ProviderError):
+    """The upload by parts has been completed or aborted."""
+
+
+# What an answer of the service means, by its code; one without a body has the status for a code.
+_ANSWERS: dict[str, type[Exception]] = {
+    "NoSuchKey": ObjectMissingError,
+    "NotFound": ObjectMissingError,
+    "404": ObjectMissingError,
+    "PreconditionFailed": ObjectExistsError,
+    "412": ObjectExistsError,
+    "ConditionalRequestConflict": _BusyError,
+    "NoSuchUpload": _UploadOverError,
+    "NotImplemented": _UnsupportedError,
+    "501": _UnsupportedError,
+}
+_REASONS = {
+    "NoSuchBucket": "it does not exist; `chuk-artifacts init` creates it",
+    "AccessDenied": "access is denied to these credentials",
+    "403": "access is denied to these credentials",
+    "InvalidAccessKeyId": "the access key is not known",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key",
+    "ExpiredToken": "the temporary credentials have expired",
+}
+# What it means that there is no answer, by the name of the exception's class, which is the same in both SDKs.
+_FAILURES = {
+    "PartialCredentialsError": "the credentials are incomplete",
+    "CredentialRetrievalError": "the credentials were refused or could not be fetched",
+    "TokenRetrievalError": "the credentials were refused or could not be fetched",
+    "UnauthorizedSSOTokenError": "the credentials have expired: log in again",
+    "ProfileNotFound": "the profile of the credentials is not configured",
+    "SSLError": "no trust in the service's certificate",
+    "ConnectTimeoutError": "the service can't be reached",
+    "EndpointConnectionError": "the service can't be reached",
+    "ProxyConnectionError": "the proxy can't be reached",
+    "ReadTimeoutError": "the service does not answer in time",
+    "ConnectionClosedError": "the connection breaks",
+    "ResponseStreamingError": "the connection breaks",
+    "IncompleteReadError": "the connection breaks",
+    "FlexibleChecksumError": "the bytes that arrive do not match their checksum",
+}
+_NO_KEYS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that the SDK finds"
+_NO_API_KEY = "no credentials: set IBM_COS_APIKEY and IBM_COS_INSTANCE_CRN"
+
+
+@attrs.frozen
+class _Sdk:
+    """One of the two SDKs.
+
+    Attributes:
+        boto: the module ``boto3`` or the like.
+        core: the module ``botocore`` or the like.
+        errors: what its calls raise when they fail.
+
+    """
+
+    boto: Any
+    core: Any
+    errors: tuple[type[Exception], ...]
+
+
+def _sdk(provider: str) -> _Sdk:
+    names = ("boto3", "botocore") if provider == S3 else ("ibm_boto3", "ibm_botocore")
+    try:
+        boto, core, _, _ = (
+            importlib.import_module(name) for name in (*names, f"{names[1]}.config", f"{names[1]}.handlers")
+        )
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            f"storage {provider!r} needs the package ibm-cos-sdk: python -m pip install 'chuk-artifacts[ibm]'"
+        ) from error
+    errors = (core.exceptions.BotoCoreError, core.exceptions.ClientError, boto.exceptions.Boto3Error)
+    # OSError is also the base of what `requests` raises, by which the IBM SDK fetches tokens, where it raises
+    # RuntimeError and ValueError too.
+    outer = (HTTPError, OSError) if provider == S3 else (HTTPError, OSError, RuntimeError, ValueError)
+    return _Sdk(boto, core, (*errors, *outer))
+
+
+@attrs.frozen
+class _Translation:
+    """A context manager that raises what the failure of a request means; one serves all threads.
+
+    Args:
+        errors: what the SDK raises.
+        subject: what a message begins with.
+        no_credentials: what to say when there are none.
+
+    """
+
+    errors: tuple[type[Exception], ...]
+    subject: str
+    no_credentials: str
+
+    def __enter__(self) -> None:
+        """Do nothing: all is in the exit."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Raise what an error of the SDK means, let everything else pass."""
+        if isinstance(error, self.errors) and not isinstance(error, ArtifactStoreError):
+            raise self.of(error) from error
+
+    def of(self, error: Exception) -> Exception:
+        """Return what *error* means; the message holds nothing of it that may be secret."""
+        answer = getattr(error, "response", None)
+        if not isinstance(answer, dict):
+            return ProviderError(f"{self.subject}: {self._failure(error)}")
+        code = str(answer.get("Error", {}).get("Code") or "")
+        message = str(answer.get("Error", {}).get("Message") or "")
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        reason = _REASONS.get(code) or f"HTTP status {status}, {code} {message}".rstrip()
+        return _ANSWERS.get(code, ProviderError)(f"{self.subject}: {reason}")
+
+    def _failure(self, error: Exception) -> str:
+        names = [kind.__name__ for kind in type(error).__mro__]
+        if "NoCredentialsError" in names:
+            return self.no_credentials
+        if "ParamValidationError" in names:
+            return f"a storage option is refused: {error}"
+        return next((_FAILURES[name] for name in names if name in _FAILURES), f"it fails ({names[0]})")
+
+
+class BucketStorage(Lockable):
+    """Bytes as objects of a bucket.
+
+    Args:
+        settings: the place, the options, and how many retries and connections.
+
+    """
+
+    blocks = True
+    guards = True
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect to nothing yet."""
+        super().__init__()
+        if settings.bucket is None:
+            raise TypeError("these settings are of no bucket")
+        self.provider = settings.storage_provider
+        self.parallel = settings.max_connections
+        self._settings = settings
+        self._place = settings.bucket
+        self._sdk = _sdk(self.provider)
+        subject = f"storage {self.provider!r}, bucket {self._place.name!r}"
+        no_credentials = _NO_API_KEY if self.provider == IBM_COS_IAM else _NO_KEYS
+        self._translating = _Translation(self._sdk.errors, subject, no_credentials)
+        self._on_aws = self._place.endpoint_url is None or _is_aws(self._place.endpoint_url)
+        self._attempts = settings.max_retries + 1
+        self._extras = {name: value for name, value in settings.storage_options.items() if name in PUT_OPTIONS}
+        self._conditions = True  # until the service says that it has none
+        self._many_deletes = True  # likewise
+        self._client: Any = None
+        self._forget_threads()
+
+    # Write
+
+    def put(
+        self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
+    ) -> tuple[int, str]:
+        """Write *data* by one request, or by parts side by side when there are more than 8 MiB."""
+        parts = _cut([data] if isinstance(data, bytes) else data)
+        first, second = next(parts), next(parts, None)
+        if second is None:
+            size, sha256 = _measured(data)
+            self._put_object(key, first, _of(about, sha256), exclusive=exclusive)
+            return size, sha256
+        known = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
+        self._put_parts(key, itertools.chain((first, second), parts), _of(about, known), exclusive=exclusive)
+        return (len(data), known) if isinstance(data, bytes) else (data.size, data.sha256)
+
+    def _put_object(self, key: str, body: bytes, description: Description | None, *, exclusive: bool) -> None:
+        order = {"Key": self._full(key), "Body": body, **self._extras}
+        self._write(key, order, description, lambda order: self._call("put_object", **order), exclusive=exclusive)
+
+    def _write(
+        self,
+        key: str,
+        order: dict[str, Any],
+        description: Description | None,
+        write: Callable[[dict[str, Any]], T],
+        *,
+        exclusive: bool,
+    ) -> T | None:
+        """Make one request that writes; an exclusive one only where the key is free."""
+        if not exclusive:
+            return write(order | _described(description))
+        signature = os.urandom(8).hex()
+        order |= _described(description, signature)
+        for _ in range(self._attempts):
+            try:
+                return write({**order, "IfNoneMatch": _ONLY_IF_FREE} if self._conditions else order)
+            except ObjectExistsError:
+                if self._is_signed(key, signature):  # a retry met the first attempt, of which the answer was lost
+                    return None
+                raise ObjectExistsError(key) from None
+            except _UnsupportedError:
+                if not self._conditions:
+                    raise
+                self._conditions = False
+                if self.stat(key) is not None:
+                    raise ObjectExistsError(key) from None
+            except _BusyError:
+                continue
+        raise ProviderError(f"{self._translating.subject}: others write to the same key all the time")
+
+    def _is_signed(self, key: str, signature: str) -> bool:
+        try:
+            stored = self._call("head_object", Key=self._full(key))
+        except ObjectMissingError:
+            return False
+        return bool(stored["Metadata"].get(_SIGNATURE) == signature)
+
+    def _put_parts(self, key: str, parts: Iterable[bytes], description: Description | None, *, exclusive: bool) -> None:
+        full = self._full(key)
+
+        def send(upload: str, number: int, body: bytes) -> dict[str, Any]:
+            return cast(
+                "dict[str, Any]",
+                self._call("upload_part", Key=full, UploadId=upload, PartNumber=number, Body=body, **self._checked),
+            )
+
+        self._in_parts(key, parts, send, description, exclusive=exclusive)
+
+    def _in_parts(
+        self,
+        key: str,
+        parts: Iterable[T],
+        send: Callable[[str, int, T], dict[str, Any]],
+        description: Description | None,
+        *,
+        exclusive: bool,
+    ) -> None:
+        """Write an object by parts side by side; when something fails, leave none of them."""
+        if exclusive and not self._on_aws:
+            self._claim(key, lambda: self._in_parts(key, parts, send, description, exclusive=False))
+            return
+        signature = os.urandom(8).hex()
+        order = {"Key": self._full(key), **self._extras, **self._checked, **_described(description, signature)}
+        upload = self._call("create_multipart_upload", **order)["UploadId"]
+        calls: deque[futures.Future[dict[str, Any]]] = deque()
+        sent: list[dict[str, Any]] = []
+        try:
+            for number, part in enumerate(parts, 1):
+                self._slots.acquire()
+                calls.append(self._threads().submit(send, upload, number, part))
+                calls[-1].add_done_callback(self._free_slot)
+                while calls and calls[0].done():
+                    sent.append(calls.popleft().result())
+            sent += [call.result() for call in calls]
+            self._complete(key, upload, sent, signature, exclusive=exclusive)
+        except BaseException:
+            futures.wait(calls)
+            self._abort(self._full(key), upload)
+            raise
+
+    def _complete(self, key: str, upload: str, parts: list[dict[str, Any]], signature: str, *, exclusive: bool) -> None:
+        condition = {"IfNoneMatch": _ONLY_IF_FREE} if exclusive else {}
+        try:
+            self._call(
+                "complete_multipart_upload",
+                Key=self._full(key),
+                UploadId=upload,
+                MultipartUpload={"Parts": [_part(number, answer) for number, answer in enumerate(parts, 1)]},
+                **condition,
+            )
+        except (ObjectExistsError, _UploadOverError) as error:
+            # Perhaps a retry met the first attempt, of which the answer was lost.
+            if self._is_signed(key, signature):
+                return
+            if isinstance(error, ObjectExistsError):
+                raise ObjectExistsError(key) from None
+            raise
+
+    def _abort(self, full: str, upload: str) -> None:
+        """Remove the parts of an upload; what fails here is left to ``sweep``."""
+        try:
+            self._call("abort_multipart_upload", Key=full, UploadId=upload)
+        except (ProviderError, ObjectMissingError):
+            return
+
+    def _claim(self, key: str, write: Callable[[], T]) -> T:
+        """Write to a key that must be free, where only plain writes have a condition: take it by an empty one first."""
+        self._put_object(key, b"", None, exclusive=True)
+        try:
+            return write()
+        except BaseException:
+            self.delete([key])
+            raise
+
+    def copy(
+        self,
+        source: str,
+        target: str,
+        size: int,
+        *,
+        exclusive: bool = False,
+        hashed: bool = False,
+        about: About | None = None,
+    ) -> str | None:
+        """Copy inside the service; by parts when there are more than 5 GiB, of which no SHA-256 is told."""
+        description = _of(about, "")
+        try:
+            if size > _COPIED_AT_ONCE:
+                self._copy_parts(source, target, size, description, exclusive=exclusive)
+                return None
+            if exclusive and not self._on_aws:
+                return self._claim(target, lambda: self._copy_object(source, target, description, hashed=hashed))
+            return self._copy_object(source, target, description, hashed=hashed, exclusive=exclusive)
+        except ObjectMissingError:
+            raise ObjectMissingError(source) from None
+
+    def _copy_object(
+        self, source: str, target: str, description: Description | None, *, hashed: bool, exclusive: bool = False
+    ) -> str | None:
+        order = {"Key": self._full(target), "CopySource": self._source(source), **self._extras}
+        if description is not None:
+            order["MetadataDirective"] = "REPLACE"
+        if "Tagging" in self._extras:
+            order["TaggingDirective"] = "REPLACE"
+        if hashed:
+            order["ChecksumAlgorithm"] = "SHA256"
+        answer = self._write(
+            target, order, description, lambda order: self._call("copy_object", **order), exclusive=exclusive
+        )
+        return _sha256_of(answer["CopyObjectResult"]) if hashed and answer is not None else None
+
+    def _copy_parts(
+        self, source: str, target: str, size: int, description: Description | None, *, exclusive: bool
+    ) -> None:
+        full = self._full(target)
+
+        def send(upload: str, number: int, begin: int) -> dict[str, Any]:
+            part = _range(begin, min(_COPIED_PART, size - begin))
+            answer = self._call(
+                "upload_part_copy",
+                Key=full,
+                UploadId=upload,
+                PartNumber=number,
+                CopySource=self._source(source),
+                CopySourceRange=part,
+            )
+            return cast("dict[str, Any]", answer["CopyPartResult"])
+
+        self._in_parts(target, range(0, size, _COPIED_PART), send, description, exclusive=exclusive)
+
+    # Read
+
+    def get(self, key: str) -> bytes:
+        """Return all bytes, by one request."""
+        return self._fetch(key)[0]
+
+    def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
+        """Return a reader that has fetched a little from *start* already, unless *size* says that there is nothing."""
+        if start < size:
+            first, true_size = self._fetch(key, start, min(FIRST_BLOCK, size - start))
+        else:
+            stored = self.stat(key)
+            if stored is None:
+                raise ObjectMissingError(key)
+            first, true_size = b"", stored.bytes
+        return cast("BinaryIO", RangeReader(self._fetcher(key), true_size, start, first))
+
+    def _fetcher(self, key: str) -> Callable[[int, int], futures.Future[bytes]]:
+        def fetch(begin: int, length: int) -> bytes:
+            try:
+                return self._fetch(key, begin, length)[0]
+            except ObjectMissingError as error:
+                raise ProviderError(
+                    f"{self._translating.subject}: the bytes are gone while they are being read"
+                ) from error
+
+        return lambda begin, length: self._threads().submit(fetch, begin, length)
+
+    def _fetch(self, key: str, begin: int | None = None, length: int = 0) -> tuple[bytes, int]:
+        """Return bytes and the length of the object; begin anew when the connection breaks on the way."""
+        part = {} if begin is None else {"Range": _range(begin, length)}
+        for attempt in itertools.count(1):
+            answer = self._call("get_object", Key=self._full(key), **part)
+            try:
+                data: bytes = answer["Body"].read()
+            except self._sdk.errors as error:
+                if attempt < self._attempts:
+                    continue
+                raise self._translating.of(error) from error
+            if begin is not None and "ContentRange" not in answer:
+                raise ProviderError(f"{self._translating.subject}: the service knows no ranges")
+            return data, len(data) if begin is None else int(answer["ContentRange"].rpartition("/")[2])
+        raise AssertionError("counting ends")
+
+    def stat(self, key: str) -> StoredObject | None:
+        """Return what a listing would tell of one key, or None."""
+        try:
+            found = self._call("head_object", Key=self._full(key))
+        except ObjectMissingError:
+            self.check()  # a missing bucket gets the same answer
+            return None
+        return StoredObject(key=key, bytes=found["ContentLength"], modified=found["LastModified"].timestamp())
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Iterate over all objects under *prefix*, page by page."""
+        for page in self._pages("list_objects_v2", Prefix=self._full(prefix)):
+            for item in page.get("Contents", ()):
+                key = item["Key"].removeprefix(self._place.prefix)
+                yield StoredObject(key=key, bytes=item["Size"], modified=item["LastModified"].timestamp())
+
+    # Remove
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects: up to 1,000 by one request, where the service can."""
+        if len(keys) == 1:
+            self._call("delete_object", Key=self._full(keys[0]))
+            return
+        for begin in range(0, len(keys), _DELETED_AT_ONCE):
+            some = keys[begin : begin + _DELETED_AT_ONCE]
+            if self._many_deletes:
+                try:
+                    self._delete_many(some)
+                    continue
+                except _UnsupportedError:
+                    self._many_deletes = False
+            calls = [self._threads().submit(self.delete, [key]) for key in some]
+            futures.wait(calls)
+            for call in calls:
+                call.result()
+
+    def _delete_many(self, keys: Sequence[str]) -> None:
+        order = {"Objects": [{"Key": self._full(key)} for key in keys], "Quiet": True}
+        refused = self._call("delete_objects", Delete=order).get("Errors", ())
+        codes = {error["Code"] for error in refused} - {"NoSuchKey"}
+        if codes:
+            raise ProviderError(f"{self._translating.subject}: {_REASONS.get(min(codes), min(codes))}")
+
+    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
+        """Remove the parts of uploads that began before a moment and were not completed, and tell of each upload."""
+        for page in self._pages("list_multipart_uploads", Prefix=self._full(prefix)):
+            for item in page.get("Uploads", ()):
+                began = item["Initiated"].timestamp()
+                if began < before:
+                    self._abort(item["Key"], item["UploadId"])
+                    yield StoredObject(key=item["Key"].removeprefix(self._place.prefix), bytes=0, modified=began)
+
+    # Share
+
+    def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
+        """Return a URL that downloads, or None under IBM IAM, whose SDK can't sign one."""
+        how = {"ResponseContentDisposition": content_disposition(filename), "ResponseContentType": mime}
+        return self._signed("get_object", key, expires, how)
+
+    def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
+        """Return a URL that takes an upload, or None under IBM IAM, whose SDK can't sign one."""
+        return self._signed("put_object", key, expires, {} if mime is None else {"ContentType": mime})
+
+    def _signed(self, operation: str, key: str, expires: int, how: dict[str, Any]) -> str | None:
+        if self.provider == IBM_COS_IAM:
+            return None
+        order = {"Bucket": self._place.name, "Key": self._full(key), **how}
+        with self._translating:
+            url: str = self._connected().generate_presigned_url(operation, Params=order, ExpiresIn=expires)
+        return url
+
+    # House
+
+    def check(self) -> None:
+        """Ask for the bucket."""
+        try:
+            self._call("head_bucket")
+        except ObjectMissingError as error:
+            raise ProviderError(f"{self._translating.subject}: {_REASONS['NoSuchBucket']}") from error
+
+    def create(self) -> None:
+        """Create the bucket, unless it is there."""
+        try:
+            self._call("head_bucket")
+        except ObjectMissingError:
+            region = self._connected().meta.region_name
+            elsewhere = self._on_aws and region != _DEFAULT_REGION
+            where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
+            self._call("create_bucket", **where)
+
+    def close(self) -> None:
+        """Give back the connections and threads."""
+        pool, client = self._pool, self._client
+        self._forget_threads()
+        self._client = None
+        if pool is not None:
+            pool.shutdown()
+        if client is not None:
+            client.close()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Give the lock back; a *child* makes connections and threads of its own."""
+        if child:
+            self._client = None
+            self._forget_threads()
+        super().after_fork(child=child)
+
+    def _forget_threads(self) -> None:
+        self._pool: futures.ThreadPoolExecutor | None = None
+        self._slots = threading.BoundedSemaphore(_PARTS_SIDE_BY_SIDE)
+
+    def _threads(self) -> futures.ThreadPoolExecutor:
+        """Return the threads that carry parts; what they do waits for nothing but the network."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = futures.ThreadPoolExecutor(_PARTS_SIDE_BY_SIDE, "chuk-artifacts-parts")
+            return self._pool
+
+    def _free_slot(self, _: object) -> None:
+        self._slots.release()
+
+    # The client
+
+    def _connected(self) -> Any:
+        """Return the client, which is made once: making one takes longer than using it, and is not thread-safe."""
+        client = self._client
+        if client is None:
+            with self._lock:
+                client = self._client = self._client or self._connect()
+        return client
+
+    def _connect(self) -> Any:
+        options = {name: value for name, value in self._settings.storage_options.items() if name not in PUT_OPTIONS}
+        own_config = options.pop("config", None)
+        keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
+        if self.provider == IBM_COS_IAM:
+            options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()
+            options["ibm_service_instance_id"] = self._place.instance_crn
+            if not options["ibm_api_key_id"]:
+                raise ProviderError(f"{self._translating.subject}: {_NO_API_KEY}")
+        session = self._sdk.boto.Session(region_name=self._place.region, **keys)
+        config = self._config()
+        client = session.client(
+            "s3",
+            region_name=session.region_name or _DEFAULT_REGION,
+            endpoint_url=self._place.endpoint_url,
+            config=config if own_config is None else config.merge(own_config),
+            **options,
+        )
+        self._listen(client.meta.events)
+        return client
+
+    def _config(self) -> Any:
+        checksums = {
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        }
+        return self._sdk.core.config.Config(
+            signature_version="oauth" if self.provider == IBM_COS_IAM else "s3v4",
+            s3={"addressing_style": "virtual" if self._on_aws and "." not in self._place.name else "path"},
+            max_pool_connections=self._settings.max_connections,
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            tcp_keepalive=True,
+            **({} if self._on_aws else checksums),
+        )
+
+    def _listen(self, events: Any) -> None:
+        """Change what the SDK sends, where it does not do by itself what the service wants."""
+        ask = self._sdk.core.handlers.add_expect_header
+        events.unregister("before-call.s3", ask)
+        events.register("before-call.s3", functools.partial(_ask_before_sending_much, ask))
+        if not self._on_aws:
+            events.register("before-call.s3.DeleteObjects", _use_md5)
+        if self.provider != S3:
+            events.register("before-parameter-build.s3.PutObject", _take_condition)
+            events.register("before-call.s3.PutObject", _send_condition)
+
+    def _call(self, operation: str, **order: Any) -> Any:
+        """Make a request, and raise what its failure means."""
+        with self._translating:
+            return getattr(self._connected(), operation)(Bucket=self._place.name, **order)
+
+    def _pages(self, operation: str, **order: Any) -> Iterator[dict[str, Any]]:
+        with self._translating:
+            pages = iter(self._connected().get_paginator(operation).paginate(Bucket=self._place.name, **order))
+        while True:
+            with self._translating:
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+
+    def _full(self, key: str) -> str:
+        return self._place.prefix + key
+
+    def _source(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._place.name, "Key": self._full(key)}
+
+    @property
+    def _checked(self) -> dict[str, str]:
+        """What is said with an upload by parts, and with each part: AWS compares checksums of the parts."""
+        return {"ChecksumAlgorithm": "CRC32"} if self._on_aws else {}
+
+
+def _is_aws(endpoint_url: str) -> bool:
+    return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_HOSTS)
+
+
+def _cut(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Return the bytes in parts of 8 MiB, of which the first may be shorter; of very many the later ones are longer."""
+    length, number = _PART, 0
+    pieces: list[bytes | memoryview] = []
+    missing = length
+    for chunk in chunks:
+        rest: bytes | memoryview = chunk
+        while len(rest) > missing:  # and not as soon as a part is full: it may be the only one, or the last
+            view = memoryview(rest)
+            yield b"".join((*pieces, view[:missing]))
+            rest, pieces = view[missing:], []
+            number += 1
+            length = missing = _PART << number // _PARTS_OF_ONE_LENGTH
+        pieces.append(rest)
+        missing -= len(rest)
+    yield b"".join(pieces)
+
+
+def _measured(data: bytes | Stream) -> tuple[int, str]:
+    """Return length and SHA-256 of data that has been read."""
+    return (len(data), hashlib.sha256(data).hexdigest()) if isinstance(data, bytes) else (data.size, data.sha256)
+
+
+def _range(begin: int, length: int) -> str:
+    return f"bytes={begin}-{begin + length - 1}"
+
+
+def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what completing an upload wants to know of a part."""
+    known = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
+    return {"PartNumber": number, **known}
+
+
+def _sha256_of(answer: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 that a copy tells; one over parts (``…-n``) is not that of the bytes."""
+    told = answer.get("ChecksumSHA256")
+    return None if told is None or "-" in told else base64.b64decode(told).hex()
+
+
+def _of(about: About | None, sha256: str) -> Description | None:
+    return None if about is None else about(sha256)
+
+
+def _described(description: Description | None, signature: str = "") -> dict[str, Any]:
+    """Return the arguments of a write by which the object describes itself."""
+    signed = {_SIGNATURE: signature} if signature else {}
+    if description is None:
+        return {"Metadata": signed} if signed else {}
+    return {"ContentType": description.mime, "Metadata": {**_metadata(description.details), **signed}}
+
+
+def _metadata(details: Mapping[str, str]) -> dict[str, str]:
+    """Return details as user metadata: percent-encoded UTF-8, which ends where there is no more room."""
+    room = _METADATA_BYTES - _RESERVED_BYTES
+    metadata, cut = {}, []
+    for name, value in details.items():
+        text = quote(value, safe=_READABLE)
+        room -= len(name)
+        if len(text) > room:
+            cut.append(name)
+            text = quote(unquote(_BROKEN_ESCAPE.sub("", text[: max(room, 0)]), errors="ignore"), safe=_READABLE)
+        if text:
+            metadata[name] = text
+            room -= len(text)
+    return {**metadata, _CUT: ",".join(cut)} if cut else metadata
+
+
+def _ask_before_sending_much(ask: Callable[..., None], model: Any, params: dict[str, Any], **more: Any) -> None:
+    """Let the SDK ask with ``Expect: 100-continue`` only for a body that is worth one more turn on the wire."""
+    body = params.get("body")
+    if not isinstance(body, io.BytesIO) or body.getbuffer().nbytes >= _SMALL_BODY:
+        ask(model=model, params=params, **more)
+
+
+def _use_md5(params: dict[str, Any], **_: Any) -> None:
+    """Send Content-MD5, which services other than AWS want with DeleteObjects, and not the checksum that AWS wants."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+    params["context"].get("checksum", {}).pop("request_algorithm", None)
+
+
+def _take_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Take a condition out of the arguments of a put: the IBM SDK does not know it, though the service does."""
+    context[_SIGNATURE] = params.pop("IfNoneMatch", None)
+
+
+def _send_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Put the condition where the service looks for it."""
+    if context.get(_SIGNATURE) is not None:
+        params["headers"]["If-None-Match"] = context[_SIGNATURE]
