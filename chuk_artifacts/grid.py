@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import re
+import secrets
 from typing import Any
 
 from chuk_artifacts.errors import GridError
@@ -164,6 +165,11 @@ def validate_grid_key(key: str) -> GridKey:
         artifact_id=check_part("artifact_id", last["artifact"]),
         revision=0 if last["upload"] else int(last["revision"] or 1),
     )
+
+
+def random_revision() -> int:
+    """Return a number for a key's revision that nobody else thinks of, with room for others after it."""
+    return 10**17 + secrets.randbelow(8 * 10**17)
 
 
 @functools.lru_cache(maxsize=4096)

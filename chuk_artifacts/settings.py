@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -43,7 +43,7 @@ SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_
 _CLIENT_OPTIONS = frozenset({"api_version", "config", "use_ssl", "verify"})
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
-    FILESYSTEM: frozenset({"fsync"}),
+    FILESYSTEM: frozenset({"fsync", "auto_mkdir"}),  # the second is fsspec's, and folders are made anyhow
     S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
     IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
     IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
@@ -55,8 +55,16 @@ _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
-_PASSWORD = re.compile(r"(?<=://)([^/:@]*):[^/]*@")
-_QUERY = re.compile(r"\?.*?(?=::|$)")
+_PASSWORD = re.compile(r"(?<=://)([^/:@]*):([^/]*)@")
+_QUERY = re.compile(r"\?(.*?)(?=::|$)")
+_BROKEN_PASSWORD = re.compile(r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@")
+_FILE_URL = re.compile(r"(file|local)://")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)").match
+_PROTOCOL = re.compile(r"[a-z][a-z0-9+._-]*").fullmatch
+_SECRET_NAME = re.compile(
+    r"pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info", re.IGNORECASE
+).search
+_PLAIN = (str, int, float, bool, type(None))
 
 
 class _DefaultHours(int):
@@ -75,6 +83,12 @@ def default_provider_of_commands() -> str:
 def public_url(url: str) -> str:
     """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
     return _QUERY.sub("", _PASSWORD.sub(r"\1@", url))
+
+
+def complete_url(url: str) -> str:
+    """Return a URL with the secrets that it has in ``ARTIFACT_PROVIDER``, for one that came here without them."""
+    configured = _environment("ARTIFACT_PROVIDER") or ""
+    return configured if public_url(configured) == url else url
 
 
 def ibm_api_key() -> str | None:
@@ -117,6 +131,7 @@ class Settings:
         max_retries: how often a driver repeats what failed.
         max_connections: how many connections a driver keeps at most.
         storage_options: more, for the backend of the bytes.
+        url: where the bytes are, when that is told by an fsspec URL; None for others.
 
     """
 
@@ -130,6 +145,7 @@ class Settings:
     max_retries: int
     max_connections: int
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
+    url: str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
         """Say whether both mean the same store; the random names of two sandboxes in memory do not tell them apart."""
@@ -139,8 +155,20 @@ class Settings:
 
     def without_secrets(self) -> Settings:
         """Return the settings for another process, which finds keys in its own environment."""
+        if self.url is not None:
+            options = _public_options(self.storage_options)
+            return attrs.evolve(self, url=public_url(self.url), storage_options=options)
         options = {name: value for name, value in self.storage_options.items() if name not in _SECRET_OPTIONS}
         return attrs.evolve(self, storage_options=options)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold of the URL and its options, the longest first."""
+        found = set(_secret_values(self.storage_options))
+        for pattern, group in ((_PASSWORD, 2), (_QUERY, 1)):
+            for match in pattern.finditer(self.url or ""):
+                found |= {match[group], unquote(match[group])}
+        return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     @property
     def fsync(self) -> bool:
@@ -174,13 +202,13 @@ def resolve(
     storage, url = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
     default_sessions = SQLITE if storage == FILESYSTEM else MEMORY
     sessions = _session_provider(session_provider or _environment("SESSION_PROVIDER") or default_sessions)
-    root = _folder(fs_root or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
+    root = _folder(_root_of(storage, url, fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
     place = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
     sandbox = sandbox_id if sandbox_id is not None else _environment("ARTIFACT_SANDBOX_ID")
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_derived_sandbox(storage, root, place) if sandbox is None else check_sandbox_id(sandbox),
+        sandbox_id=_derived_sandbox(storage, root, place, url) if sandbox is None else check_sandbox_id(sandbox),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         bucket=place,
@@ -188,6 +216,7 @@ def resolve(
         max_retries=max_retries,
         max_connections=max_connections,
         storage_options=_options(storage, storage_options),
+        url=url if _is_url(storage) else None,
     )
 
 
@@ -204,7 +233,46 @@ def _storage_provider(name: Any) -> tuple[str, str]:
         return provider, ""
     if provider.startswith(_S3_URL):
         return S3, provider.removeprefix(_S3_URL)
-    raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES))
+    if _FILE_URL.match(provider) and "::" not in provider:
+        return FILESYSTEM, provider
+    if _URL(provider):
+        return _protocols(provider), provider
+    raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES, "protocol://path"))
+
+
+def _is_url(provider: str) -> bool:
+    return provider.endswith("://")
+
+
+def _protocols(url: str) -> str:
+    """Return what a URL, or a chain of URLs, says of protocols, such as ``dir::sftp://``, if there is a driver of each.
+
+    Raises:
+        InvalidInputError: fsspec knows no such protocol, or its package is missing, or the URL can't be read.
+
+    """
+    from fsspec.registry import get_filesystem_class  # noqa: PLC0415 - only who has a URL needs it
+
+    if _BROKEN_PASSWORD.search(url):
+        raise InvalidInputError("storage_provider: a password with a slash can't be in a URL, but in storage_options")
+    protocols = [link.partition("://")[0] for link in url.split("::")]
+    for protocol in protocols:
+        if not _PROTOCOL(protocol):  # which may hold a password
+            raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
+        try:
+            get_filesystem_class(protocol)
+        except (ImportError, ValueError) as error:  # a missing package, an unknown protocol
+            raise InvalidInputError(f"storage_provider {protocol + '://'!r}: {error}") from error
+    return "::".join(protocols) + "://"
+
+
+def _root_of(provider: str, url: str, fs_root: Any) -> Any:
+    """Return the root folder that a file URL or the argument says."""
+    if provider != FILESYSTEM or not url:
+        return fs_root
+    if fs_root is not None:
+        raise InvalidInputError("fs_root and the path of storage_provider say the same thing: give one of them")
+    return re.sub(r"^/(?=[A-Za-z]:)", "", _FILE_URL.sub("", url))  # file:///C:/data is C:/data
 
 
 def _session_provider(name: Any) -> str:
@@ -215,7 +283,7 @@ def _session_provider(name: Any) -> str:
 
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
-    what = "is not there yet" if name in _NOT_YET or is_url else "is not known"
+    what = "is not there yet" if name in _NOT_YET else "is not known"
     shown = scheme + is_url  # the rest of a URL may hold a password
     return InvalidInputError(f"{argument} {shown!r} {what}; known are {', '.join(map(repr, known))}")
 
@@ -280,11 +348,13 @@ def _endpoint(provider: str, given: Any) -> str | None:
     return url.rstrip("/")
 
 
-def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:
-    """Return the same name for the same root folder or bucket, and a random one for memory, which nobody shares."""
+def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str) -> str:
+    """Return the same name for the same root, bucket or URL, and a random one for memory, which nobody shares."""
     if bucket is not None:
         place = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
         return f"bucket-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+    if _is_url(provider):
+        return f"url-{hashlib.sha256(public_url(url).rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
         return f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
@@ -305,9 +375,40 @@ def _options(provider: str, options: Any) -> dict[str, Any]:
         return {}
     if not isinstance(options, Mapping):
         raise InvalidInputError(f"storage_options must be a mapping, not {type(options).__name__}")
+    if _is_url(provider):
+        return {check_text("a name in storage_options", name): value for name, value in options.items()}
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
         raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
     return dict(options)
+
+
+def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a filesystem without those that are secret by their name, and without objects of any kind."""
+    public: dict[str, Any] = {}
+    for name, value in options.items():
+        if _SECRET_NAME(str(name)):
+            continue
+        if isinstance(value, Mapping):
+            public[name] = _public_options(value)
+        elif isinstance(value, _PLAIN) or (isinstance(value, (list, tuple)) and all(map(_is_plain, value))):
+            public[name] = value
+    return public
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN)
+
+
+def _secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
+    """Iterate over the texts in options of a filesystem that are secret by the name of what holds them."""
+    if isinstance(options, Mapping):
+        for name, value in options.items():
+            yield from _secret_values(value, secret=secret or bool(_SECRET_NAME(str(name))))
+    elif isinstance(options, (list, tuple)):
+        for value in options:
+            yield from _secret_values(value, secret=secret)
+    elif secret and isinstance(options, str):
+        yield options

@@ -68,13 +68,15 @@ class ArtifactStore:
     session and for verbs that concern the whole store, and knows no artifact of another session.
 
     Args:
-        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``), ``s3`` (also
-            ``s3://bucket/prefix``), ``ibm_cos`` or ``ibm_cos_iam``; else ``ARTIFACT_PROVIDER``.
+        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``, also ``file:///path``),
+            ``s3`` (also ``s3://bucket/prefix``), ``ibm_cos``, ``ibm_cos_iam``, or any other fsspec URL (``gs://b/p``,
+            ``sftp://user@host/path``, chains of them), see :class:`~chuk_artifacts.storage.url.UrlStorage`; else
+            ``ARTIFACT_PROVIDER``.
         session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
             else ``SESSION_PROVIDER``.
         bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
-        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder or the
-            bucket, in memory random.
+        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, the bucket or the
+            URL without its secrets, in memory random.
         fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
         session_ttl_hours: how long a session lives, in hours, and what is stored in it by default; None for ever. Left
             alone: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
@@ -90,7 +92,7 @@ class ArtifactStore:
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
-            pickled.
+            pickled. A URL: arguments of the filesystem; those whose names speak of a secret are not pickled.
         clock: returns the present in seconds since the epoch.
 
     Raises:
@@ -963,7 +965,8 @@ class ArtifactStore:
     def _under_free_key(self, record: ArtifactMetadata, write: Callable[[str], T]) -> tuple[str, T]:
         """Return the first free key after the artifact's present one, and what *write*, an exclusive one, returned."""
         parts = record.sandbox_id, record.session_id, record.artifact_id
-        for revision in range(record.revision + 1, record.revision + 1 + _ATTEMPTS):
+        following = record.revision + 1 if self._core.storage.claims else grid.random_revision()
+        for revision in range(following, following + _ATTEMPTS):
             key = grid.artifact_key(*parts, revision)
             try:
                 return key, write(key)

@@ -26,6 +26,7 @@ class FileStorage:
     blocks = True
     parallel = _PARALLEL_FILES
     guards = False
+    claims = True
 
     def __init__(self, fs: Any, provider: str) -> None:
         """See the class."""

@@ -6,20 +6,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from servers.asynchronous import AsynchronousFileSystem
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
+from chuk_artifacts.settings import resolve
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
 from chuk_artifacts.storage.memory import MemoryStorage
+from chuk_artifacts.storage.url import UrlStorage
+
+fsspec.register_implementation("asynchronous", AsynchronousFileSystem)
+
+
+def at_url(url: str) -> Callable[[Path], Storage]:
+    """Return what opens a storage at a URL; ``{}`` in it is a folder."""
+    return lambda folder: UrlStorage(resolve(now=0.0, storage_provider=url.format(folder)))
+
 
 STORAGES: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
     "filesystem": lambda folder: LocalStorage(str(folder / "root")),
     "filesystem-fsync": lambda folder: LocalStorage(str(folder / "root"), fsync=True),
+    "url-memory": at_url("memory://{}"),
+    "url-folder": at_url("dir://bytes::file://{}"),
+    "url-asynchronous": at_url("asynchronous://{}"),
 }
 
 CATALOGS: dict[str, Callable[[Path, str, float | None], Catalog]] = {
@@ -35,9 +50,10 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem": {"storage_provider": "filesystem"},
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
+    "url-sqlite": {"storage_provider": "memory://{}", "session_provider": "sqlite"},
 }
 
-PERSISTENT = {"filesystem"}
+PERSISTENT = {"filesystem", "url-sqlite"}
 """The stores that a second instance finds again."""
 
 
@@ -47,7 +63,8 @@ class StoreRig:
     def __init__(self, name: str, folder: Path, clock: Callable[[], float]) -> None:
         self.name = name
         self.persistent = name in PERSISTENT
-        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock}
+        options = {name: value.format(folder) for name, value in STORES[name].items()}
+        self._options = {**options, "fs_root": folder / "store", "clock": clock}
         self._open: list[ArtifactStore] = []
 
     def open(self, **options: Any) -> ArtifactStore:
