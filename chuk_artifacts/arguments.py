@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import mimetypes
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chuk_artifacts.errors import InvalidInputError
@@ -139,12 +141,34 @@ def copy_json(value: Any) -> Any:
     return value
 
 
+def check_items(name: str, value: Any) -> list[Any]:
+    """Return the items of *value*, any iterable but a text."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise InvalidInputError(f"{name} must be a list, not {type(value).__name__}")
+    return list(value)
+
+
+def check_path(name: str, value: Any) -> str:
+    """Return *value*, a str or an ``os.PathLike``, as a str that the operating system can take."""
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        raise InvalidInputError(f"{name} must be a path, not {type(value).__name__}") from None
+    if not isinstance(path, str) or "\0" in path:
+        raise InvalidInputError(f"{name} must be a path of text without NUL")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{name} is not valid Unicode") from None
+    return path
+
+
 def check_positive(name: str, value: Any) -> float:
     """Return *value* when it is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInputError(f"{name} must be a number, not {type(value).__name__}")
-    if not 0 < value < math.inf:
-        raise InvalidInputError(f"{name} must be a finite number above 0: {value!r}")
+    if not 0 < value <= sys.float_info.max:
+        raise InvalidInputError(f"{name} must be a finite number above 0: {value!r:.40}")
     return value
 
 

@@ -45,7 +45,8 @@ _held: list[Forkable] = []
 
 def watch(forkable: Forkable) -> None:
     """Tell *forkable* of every fork, as long as it lives."""
-    _watched.add(forkable)
+    with _one_at_a_time:
+        _watched.add(forkable)
 
 
 def _before() -> None:

@@ -40,8 +40,11 @@ def seconds_of(moment: str) -> float:
 
 
 def is_over(moment: str | None, now: float) -> bool:
-    """Say whether *moment* has come by *now* (seconds since the epoch); None never comes."""
-    return moment is not None and datetime.fromisoformat(moment).timestamp() <= now
+    """Say whether *moment* has come by *now* (seconds since the epoch); None never comes.
+
+    Both are compared as texts, rounded alike: what expires at now is over at now.
+    """
+    return moment is not None and moment <= timestamp(now)
 
 
 @functools.cache

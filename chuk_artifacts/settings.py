@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from chuk_artifacts.arguments import check_count, check_hours, check_text, check_text_or_none
+from chuk_artifacts.arguments import check_count, check_hours, check_path, check_text, check_text_or_none
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import check_part, check_sandbox_id
 
@@ -289,13 +289,7 @@ def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputEr
 
 
 def _folder(path: Any) -> str:
-    try:
-        name = os.fspath(path)
-    except TypeError:
-        raise InvalidInputError(f"fs_root must be a path, not {type(path).__name__}") from None
-    if not isinstance(name, str) or "\0" in name:
-        raise InvalidInputError("fs_root must be a path of text without NUL")
-    return os.path.realpath(os.path.expanduser(name))
+    return os.path.realpath(os.path.expanduser(check_path("fs_root", path)))
 
 
 def _sqlite_path(root: str) -> str:

@@ -106,6 +106,8 @@ def _from_path(path: Path) -> Stream:
 def _from_file(file: BinaryIO) -> Stream:
     if isinstance(file, TextIOBase):
         raise InvalidInputError("data is a text file: open it in binary mode ('rb')")
+    if getattr(file, "closed", False):
+        raise InvalidInputError("data is a closed file")
     start = _position(file)
 
     def begin() -> Iterator[bytes]:

@@ -282,7 +282,7 @@ class ArtifactStore:
         """
         scope = self._new_scope(session_id)
         orders = []
-        for index, item in enumerate(items):
+        for index, item in enumerate(arguments.check_items("items", items)):
             if not isinstance(item, Mapping):
                 raise InvalidInputError(f"items[{index}] must be a mapping, not {type(item).__name__}")
             try:
@@ -516,7 +516,7 @@ class ArtifactStore:
         """
         _log.debug("download %s", _id_of(artifact_id))
         record = self._readable(artifact_id)
-        target = Path(path)
+        target = Path(arguments.check_path("path", path))
         if target.is_dir():
             target /= record.artifact_id if record.filename is None else arguments.last_segment(record.filename)
         if not target.parent.is_dir():
@@ -551,7 +551,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes of one are not those that were stored.
 
         """
-        ids = list(artifact_ids)
+        ids = arguments.check_items("artifact_ids", artifact_ids)
         _log.debug("retrieve_batch %s", ids)
         return self._core.each(self._bytes_of, self._all_live(ids))
 
@@ -709,6 +709,7 @@ class ArtifactStore:
 
         """
         _log.debug("update_metadata %s", artifact_id)
+        _check_revision(if_revision)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         addition = None if meta is None else arguments.check_meta("meta", meta)
         if not changes and addition is None:
@@ -760,6 +761,7 @@ class ArtifactStore:
 
         """
         _log.debug("update_file %s", artifact_id)
+        _check_revision(if_revision)
         changes = _changes(summary=summary, filename=filename, mime=mime)
         if meta is not None:
             changes["meta"] = arguments.check_meta("meta", meta)
@@ -905,22 +907,26 @@ class ArtifactStore:
         artifact_id: str,
         change: Callable[[ArtifactMetadata, float], dict[str, Any]],
         if_revision: int | None = None,
+        record: ArtifactMetadata | None = None,
     ) -> ArtifactMetadata:
-        """Replace a record by one with the fields that *change* returns, as the next revision."""
-        if if_revision is not None:
-            arguments.check_count("if_revision", if_revision, 1)
+        """Replace a record by one with the fields that *change* returns, as the next revision.
+
+        Who has the latest record already hands it in.
+        """
         core = self._core
         for attempt in range(_ATTEMPTS):
-            record = self._live(artifact_id)
-            if if_revision not in {None, record.revision}:
-                raise ConflictError(f"artifact {artifact_id} has revision {record.revision}, not {if_revision}")
+            if record is None:
+                record = self._live(artifact_id)
+            _check_expected(record, if_revision)
             now = core.clock()
+            self._checked(artifact_id, record, now)
             fields = change(record, now)
             if not fields:
                 return _public(record)
             changed = record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
             if core.catalog.replace(changed, expected_revision=record.revision):
                 return _public(changed)
+            record = None
             _pause(attempt)
         raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
 
@@ -933,8 +939,7 @@ class ArtifactStore:
     ) -> ArtifactMetadata:
         """Write new bytes under a key of their own, then let the record point to them."""
         record = self._live(artifact_id)
-        if if_revision not in {None, record.revision}:
-            raise ConflictError(f"artifact {artifact_id} has revision {record.revision}, not {if_revision}")
+        _check_expected(record, if_revision)
         now = self._core.clock()
 
         def put(key: str) -> tuple[int, str]:
@@ -955,7 +960,7 @@ class ArtifactStore:
             return {**change(record, now), "key": key, "bytes": size, "sha256": sha256, "superseded": kept}
 
         try:
-            changed = self._change(artifact_id, change_with_bytes, if_revision)
+            changed = self._change(artifact_id, change_with_bytes, if_revision, record)
         except (ArtifactNotFoundError, ConflictError):  # after any other error the record may point to the bytes
             self._discard([key])
             raise
@@ -1000,7 +1005,8 @@ class ArtifactStore:
 
         """
         core = self._core
-        ids = [artifact_id for artifact_id in artifact_ids if grid.is_artifact_id(artifact_id)]
+        wanted = arguments.check_items("artifact_ids", artifact_ids)
+        ids = [artifact_id for artifact_id in wanted if grid.is_artifact_id(artifact_id)]
         _log.debug("delete %s", ids)
         removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
         now = core.clock()
@@ -1791,6 +1797,16 @@ def _later(moment: str, ttl: float | None) -> str | None:
     return None if ttl is None else timestamp(arguments.check_moment("ttl", seconds_of(moment) + ttl))
 
 
+def _check_revision(if_revision: Any) -> None:
+    if if_revision is not None:
+        arguments.check_count("if_revision", if_revision, 1)
+
+
+def _check_expected(record: ArtifactMetadata, revision: int | None) -> None:
+    if revision not in {None, record.revision}:
+        raise ConflictError(f"artifact {record.artifact_id} has revision {record.revision}, not {revision}")
+
+
 def _check_same_session(record: ArtifactMetadata, session_id: str | None) -> None:
     if session_id is not None and grid.check_session_id(session_id) != record.session_id:
         raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
@@ -1803,8 +1819,10 @@ def _public(record: ArtifactMetadata) -> ArtifactMetadata:
 
 def _encoded(content: Any, encoding: Any) -> Any:
     _check_encoding(encoding)
-    if not isinstance(content, str):
+    if isinstance(content, (bytes, bytearray, memoryview)):
         return content
+    if not isinstance(content, str):
+        raise InvalidInputError(f"content must be a str or bytes, not {type(content).__name__}: use store for others")
     try:
         return content.encode(encoding)
     except UnicodeEncodeError as error:
@@ -1814,7 +1832,7 @@ def _encoded(content: Any, encoding: Any) -> Any:
 def _check_encoding(encoding: Any) -> None:
     try:
         "".encode(encoding)
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise InvalidInputError(f"encoding is not known: {encoding!r}") from None
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto import mock_aws
+from moto.server import ThreadedMotoServer
+from servers import iam, rgw
 
 CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
 
@@ -39,3 +43,40 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(CONFIGURATION):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # or who has no credentials asks the network for some
+
+
+@pytest.fixture(scope="session")
+def rgw_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rgw.Rgw]:
+    """Return a running Ceph RGW."""
+    missing = rgw.missing_programs()
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    with rgw.running(tmp_path_factory.mktemp("rgw")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """Return the URL of a running moto."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let moto answer in the place of AWS, in this process."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def ibm_iam() -> Iterator[iam.Iam]:
+    """Return a running token endpoint."""
+    with iam.running() as endpoint:
+        yield endpoint

@@ -106,7 +106,7 @@ class MemoryCatalog(Lockable):
             old = self._records.get(record.artifact_id)
             if old is None or old.revision != expected_revision:
                 return False
-            self._take_out(old)
+            self._unlist(old)
             self._insert(record)
             info = self._sessions.get(record.session_id)
             if info is not None:
@@ -224,6 +224,9 @@ class MemoryCatalog(Lockable):
 
     def _take_out(self, record: ArtifactMetadata) -> None:
         del self._records[record.artifact_id]
+        self._unlist(record)
+
+    def _unlist(self, record: ArtifactMetadata) -> None:
         places = self._places[record.session_id]
         places.discard(place(record))
         if not places:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +24,8 @@ from chuk_artifacts.catalog import (
     takes_filename,
     updated,
 )
+from chuk_artifacts.catalog.connections import Connections
 from chuk_artifacts.errors import ErrorMap, SessionError
-from chuk_artifacts.fork import watch
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
 SCHEMA_VERSION = 1
@@ -65,19 +62,13 @@ _BUSY_TIMEOUT_SECONDS = 30.0
 _BUSY_PAUSE_SECONDS = 0.01
 _PAGES_OF_LOG = 8000  # 32 MiB; a page written often goes to the database file once a checkpoint
 _NOTHING = "{}"
-_PRIVATE_FILE = 0o600
-_PRIVATE_FOLDER = 0o700
 _VARIABLES = 500  # of one statement; SQLite's own limit is 999 or more
-
-_inherited: list[sqlite3.Connection] = []
-"""Connections of a parent process: SQLite forbids a child to use them, or even to close them."""
 
 
 class SqliteCatalog:
     """A catalog in a database file; see :class:`chuk_artifacts.catalog.Catalog`.
 
-    Each call takes a connection from a pool and gives it back. Writes of this process wait for each other here, those
-    of other processes in SQLite.
+    Writes of this process wait for each other here, those of other processes in SQLite.
 
     Args:
         path: the file; it and its folder are made when they are missing.
@@ -98,9 +89,7 @@ class SqliteCatalog:
         self._synchronous = "FULL" if durable else "NORMAL"
         self._errors = ErrorMap((sqlite3.Error, OSError), SessionError, f"catalog {path!r}")
         self._writing = threading.Lock()
-        self._idle: deque[sqlite3.Connection] = deque()
-        self._closed = False
-        watch(self)
+        self._connections = Connections(path, _BUSY_TIMEOUT_SECONDS, self._prepare)
 
     def add(
         self,
@@ -257,21 +246,8 @@ class SqliteCatalog:
             connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the idle connections; those in use close when they come back."""
-        self._closed = True
-        while self._idle:
-            self._close_one()
-
-    def before_fork(self) -> None:
-        """Wait for the write that is under way."""
-        self._writing.acquire()
-
-    def after_fork(self, *, child: bool) -> None:
-        """Go on; a child opens connections of its own."""
-        if child:
-            _inherited.extend(self._idle)
-            self._idle = deque()
-        self._writing.release()
+        """Close the connections."""
+        self._connections.close()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -287,39 +263,8 @@ class SqliteCatalog:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        process = os.getpid()
-        with self._errors:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self._connect()
-            try:
-                yield connection
-            finally:
-                if process == os.getpid():
-                    self._idle.append(connection)
-                else:
-                    _inherited.append(connection)
-                if self._closed:
-                    self._close_one()
-
-    def _close_one(self) -> None:
-        with contextlib.suppress(IndexError):
-            self._idle.pop().close()
-
-    def _connect(self) -> sqlite3.Connection:
-        if not os.path.exists(self._path):
-            os.makedirs(os.path.dirname(self._path), _PRIVATE_FOLDER, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, _PRIVATE_FILE))
-        connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        with self._errors, self._connections.one() as connection:
+            yield connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -343,13 +288,14 @@ class SqliteCatalog:
         ).fetchall()
         return any(takes_filename(found, now) for found in _records(rows))
 
-    def _session(self, connection: sqlite3.Connection, session_id: str, now: float = -math.inf) -> SessionInfo | None:
+    def _session(self, connection: sqlite3.Connection, session_id: str, now: float | None = None) -> SessionInfo | None:
+        """Return a session; an expired one too when there is no *now*."""
         row = connection.execute(
             "SELECT user_id, created_at, expires_at, custom_metadata, ttl FROM sessions"
             " WHERE sandbox_id = ? AND session_id = ?",
             (self._sandbox_id, session_id),
         ).fetchone()
-        if row is None or is_over(row[2], now):
+        if row is None or (now is not None and is_over(row[2], now)):
             return None
         user_id, created_at, expires_at, custom_metadata, ttl = row
         return SessionInfo(

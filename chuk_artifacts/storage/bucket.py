@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -59,6 +60,10 @@ class _UnsupportedError(ProviderError):
     """The service does not know what was asked of it."""
 
 
+class _OutsideError(ProviderError):
+    """The range that was asked for begins after the end."""
+
+
 class _UploadOverError(ProviderError):
     """The upload by parts has been completed or aborted."""
 
@@ -72,6 +77,8 @@ _ANSWERS: dict[str, type[Exception]] = {
     "412": ObjectExistsError,
     "ConditionalRequestConflict": _BusyError,
     "NoSuchUpload": _UploadOverError,
+    "InvalidRange": _OutsideError,
+    "416": _OutsideError,
     "NotImplemented": _UnsupportedError,
     "501": _UnsupportedError,
 }
@@ -180,6 +187,15 @@ class _Translation:
         return next((_FAILURES[name] for name in names if name in _FAILURES), f"it fails ({names[0]})")
 
 
+@attrs.frozen
+class _CopyOrder:
+    source: str
+    target: str
+    size: int
+    description: Description | None
+    hashed: bool
+
+
 class BucketStorage(Lockable):
     """Bytes as objects of a bucket.
 
@@ -225,43 +241,35 @@ class BucketStorage(Lockable):
             size, sha256 = _measured(data)
             self._put_object(key, first, _of(about, sha256), exclusive=exclusive)
             return size, sha256
-        known = hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
-        self._put_parts(key, itertools.chain((first, second), parts), _of(about, known), exclusive=exclusive)
-        return (len(data), known) if isinstance(data, bytes) else (data.size, data.sha256)
+        sha256 = _measured(data)[1] if isinstance(data, bytes) else ""  # of a stream it comes too late
+        description, parts = _of(about, sha256), itertools.chain((first, second), parts)
+        if exclusive:
+            self._claimed(key, lambda: self._put_parts(key, parts, description))
+        else:
+            self._put_parts(key, parts, description)
+        return _measured(data)
 
     def _put_object(self, key: str, body: bytes, description: Description | None, *, exclusive: bool) -> None:
-        order = {"Key": self._full(key), "Body": body, **self._extras}
-        self._write(key, order, description, lambda order: self._call("put_object", **order), exclusive=exclusive)
-
-    def _write(
-        self,
-        key: str,
-        order: dict[str, Any],
-        description: Description | None,
-        write: Callable[[dict[str, Any]], T],
-        *,
-        exclusive: bool,
-    ) -> T | None:
-        """Make one request that writes; an exclusive one only where the key is free."""
-        if not exclusive:
-            return write(order | _described(description))
-        signature = os.urandom(8).hex()
-        order |= _described(description, signature)
+        """Write by one request; an exclusive one only where the key is free."""
+        signature = os.urandom(8).hex() if exclusive else ""
+        order = {"Key": self._full(key), "Body": body, **self._extras, **_described(description, signature)}
         for _ in range(self._attempts):
+            condition = {"IfNoneMatch": _ONLY_IF_FREE} if exclusive and self._conditions else {}
             try:
-                return write({**order, "IfNoneMatch": _ONLY_IF_FREE} if self._conditions else order)
+                self._call("put_object", **order, **condition)
             except ObjectExistsError:
-                if self._is_signed(key, signature):  # a retry met the first attempt, of which the answer was lost
-                    return None
-                raise ObjectExistsError(key) from None
+                if not self._is_signed(key, signature):  # or a retry met the first attempt, whose answer was lost
+                    raise ObjectExistsError(key) from None
             except _UnsupportedError:
-                if not self._conditions:
+                if not condition:
                     raise
                 self._conditions = False
                 if self.stat(key) is not None:
                     raise ObjectExistsError(key) from None
+                continue
             except _BusyError:
                 continue
+            return
         raise ProviderError(f"{self._translating.subject}: others write to the same key all the time")
 
     def _is_signed(self, key: str, signature: str) -> bool:
@@ -271,81 +279,62 @@ class BucketStorage(Lockable):
             return False
         return bool(stored["Metadata"].get(_SIGNATURE) == signature)
 
-    def _put_parts(self, key: str, parts: Iterable[bytes], description: Description | None, *, exclusive: bool) -> None:
-        full = self._full(key)
+    def _put_parts(self, key: str, parts: Iterable[bytes], description: Description | None) -> None:
+        def send(order: dict[str, Any], body: bytes) -> Mapping[str, Any]:
+            answer: Mapping[str, Any] = self._call("upload_part", Body=body, **order, **self._checked)
+            return answer
 
-        def send(upload: str, number: int, body: bytes) -> dict[str, Any]:
-            return cast(
-                "dict[str, Any]",
-                self._call("upload_part", Key=full, UploadId=upload, PartNumber=number, Body=body, **self._checked),
-            )
-
-        self._in_parts(key, parts, send, description, exclusive=exclusive)
+        self._in_parts(key, parts, send, description)
 
     def _in_parts(
         self,
         key: str,
         parts: Iterable[T],
-        send: Callable[[str, int, T], dict[str, Any]],
+        send: Callable[[dict[str, Any], T], Mapping[str, Any]],
         description: Description | None,
-        *,
-        exclusive: bool,
     ) -> None:
         """Write an object by parts side by side; when something fails, leave none of them."""
-        if exclusive and not self._on_aws:
-            self._claim(key, lambda: self._in_parts(key, parts, send, description, exclusive=False))
-            return
         signature = os.urandom(8).hex()
-        order = {"Key": self._full(key), **self._extras, **self._checked, **_described(description, signature)}
-        upload = self._call("create_multipart_upload", **order)["UploadId"]
-        calls: deque[futures.Future[dict[str, Any]]] = deque()
-        sent: list[dict[str, Any]] = []
+        description_of_all = {**self._extras, **self._checked, **_described(description, signature)}
+        upload = {"Key": self._full(key)}
+        upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all)["UploadId"]
+        calls: deque[futures.Future[Mapping[str, Any]]] = deque()
+        sent: list[Mapping[str, Any]] = []
         try:
             for number, part in enumerate(parts, 1):
                 self._slots.acquire()
-                calls.append(self._threads().submit(send, upload, number, part))
+                calls.append(self._threads().submit(send, {**upload, "PartNumber": number}, part))
                 calls[-1].add_done_callback(self._free_slot)
                 while calls and calls[0].done():
                     sent.append(calls.popleft().result())
             sent += [call.result() for call in calls]
-            self._complete(key, upload, sent, signature, exclusive=exclusive)
+            self._complete(key, upload, sent, signature)
         except BaseException:
             futures.wait(calls)
-            self._abort(self._full(key), upload)
+            self._abort(upload)
             raise
 
-    def _complete(self, key: str, upload: str, parts: list[dict[str, Any]], signature: str, *, exclusive: bool) -> None:
-        condition = {"IfNoneMatch": _ONLY_IF_FREE} if exclusive else {}
+    def _complete(self, key: str, upload: dict[str, str], sent: Sequence[Mapping[str, Any]], signature: str) -> None:
+        parts = [_part(number, answer) for number, answer in enumerate(sent, 1)]
         try:
-            self._call(
-                "complete_multipart_upload",
-                Key=self._full(key),
-                UploadId=upload,
-                MultipartUpload={"Parts": [_part(number, answer) for number, answer in enumerate(parts, 1)]},
-                **condition,
-            )
-        except (ObjectExistsError, _UploadOverError) as error:
-            # Perhaps a retry met the first attempt, of which the answer was lost.
-            if self._is_signed(key, signature):
-                return
-            if isinstance(error, ObjectExistsError):
-                raise ObjectExistsError(key) from None
-            raise
+            self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+        except _UploadOverError:
+            if not self._is_signed(key, signature):  # or a retry met the first attempt, of which the answer was lost
+                raise
 
-    def _abort(self, full: str, upload: str) -> None:
+    def _abort(self, upload: dict[str, str]) -> None:
         """Remove the parts of an upload; what fails here is left to ``sweep``."""
-        try:
-            self._call("abort_multipart_upload", Key=full, UploadId=upload)
-        except (ProviderError, ObjectMissingError):
-            return
+        with contextlib.suppress(ProviderError):
+            self._call("abort_multipart_upload", **upload)
 
-    def _claim(self, key: str, write: Callable[[], T]) -> T:
-        """Write to a key that must be free, where only plain writes have a condition: take it by an empty one first."""
+    def _claimed(self, key: str, write: Callable[[], T]) -> T:
+        """Write to a key that must be free. Only small puts have a condition everywhere: take it by an empty one."""
         self._put_object(key, b"", None, exclusive=True)
         try:
             return write()
         except BaseException:
-            self.delete([key])
+            with contextlib.suppress(ProviderError):
+                self.delete([key])
             raise
 
     def copy(
@@ -360,49 +349,36 @@ class BucketStorage(Lockable):
     ) -> str | None:
         """Copy inside the service; by parts when there are more than 5 GiB, of which no SHA-256 is told."""
         description = _of(about, "")
+        write = self._copy_object if size <= _COPIED_AT_ONCE else self._copy_parts
+        order = _CopyOrder(source, target, size, description, hashed=hashed)
         try:
-            if size > _COPIED_AT_ONCE:
-                self._copy_parts(source, target, size, description, exclusive=exclusive)
-                return None
-            if exclusive and not self._on_aws:
-                return self._claim(target, lambda: self._copy_object(source, target, description, hashed=hashed))
-            return self._copy_object(source, target, description, hashed=hashed, exclusive=exclusive)
+            return self._claimed(target, lambda: write(order)) if exclusive else write(order)
         except ObjectMissingError:
             raise ObjectMissingError(source) from None
 
-    def _copy_object(
-        self, source: str, target: str, description: Description | None, *, hashed: bool, exclusive: bool = False
-    ) -> str | None:
-        order = {"Key": self._full(target), "CopySource": self._source(source), **self._extras}
-        if description is not None:
+    def _copy_object(self, copy: _CopyOrder) -> str | None:
+        order = {"Key": self._full(copy.target), "CopySource": self._source(copy), **self._extras}
+        order |= _described(copy.description)
+        if copy.description is not None:
             order["MetadataDirective"] = "REPLACE"
         if "Tagging" in self._extras:
             order["TaggingDirective"] = "REPLACE"
-        if hashed:
-            order["ChecksumAlgorithm"] = "SHA256"
-        answer = self._write(
-            target, order, description, lambda order: self._call("copy_object", **order), exclusive=exclusive
-        )
-        return _sha256_of(answer["CopyObjectResult"]) if hashed and answer is not None else None
+        if not copy.hashed:
+            self._call("copy_object", **order)
+            return None
+        return _sha256_of(self._call("copy_object", ChecksumAlgorithm="SHA256", **order)["CopyObjectResult"])
 
-    def _copy_parts(
-        self, source: str, target: str, size: int, description: Description | None, *, exclusive: bool
-    ) -> None:
-        full = self._full(target)
+    def _copy_parts(self, copy: _CopyOrder) -> None:
+        def send(order: dict[str, Any], begin: int) -> Mapping[str, Any]:
+            part = _range(begin, min(_COPIED_PART, copy.size - begin))
+            answer = self._call("upload_part_copy", CopySource=self._source(copy), CopySourceRange=part, **order)
+            result: Mapping[str, Any] = answer["CopyPartResult"]
+            return result
 
-        def send(upload: str, number: int, begin: int) -> dict[str, Any]:
-            part = _range(begin, min(_COPIED_PART, size - begin))
-            answer = self._call(
-                "upload_part_copy",
-                Key=full,
-                UploadId=upload,
-                PartNumber=number,
-                CopySource=self._source(source),
-                CopySourceRange=part,
-            )
-            return cast("dict[str, Any]", answer["CopyPartResult"])
+        self._in_parts(copy.target, range(0, copy.size, _COPIED_PART), send, copy.description)
 
-        self._in_parts(target, range(0, size, _COPIED_PART), send, description, exclusive=exclusive)
+    def _source(self, copy: _CopyOrder) -> dict[str, str]:
+        return {"Bucket": self._place.name, "Key": self._full(copy.source)}
 
     # Read
 
@@ -412,13 +388,15 @@ class BucketStorage(Lockable):
 
     def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
         """Return a reader that has fetched a little from *start* already, unless *size* says that there is nothing."""
+        first, true_size = b"", -1
         if start < size:
-            first, true_size = self._fetch(key, start, min(FIRST_BLOCK, size - start))
-        else:
+            with contextlib.suppress(_OutsideError):
+                first, true_size = self._fetch(key, start, min(FIRST_BLOCK, size - start))
+        if true_size < 0:
             stored = self.stat(key)
             if stored is None:
                 raise ObjectMissingError(key)
-            first, true_size = b"", stored.bytes
+            true_size = stored.bytes
         return cast("BinaryIO", RangeReader(self._fetcher(key), true_size, start, first))
 
     def _fetcher(self, key: str) -> Callable[[int, int], futures.Future[bytes]]:
@@ -497,7 +475,7 @@ class BucketStorage(Lockable):
             for item in page.get("Uploads", ()):
                 began = item["Initiated"].timestamp()
                 if began < before:
-                    self._abort(item["Key"], item["UploadId"])
+                    self._abort({"Key": item["Key"], "UploadId": item["UploadId"]})
                     yield StoredObject(key=item["Key"].removeprefix(self._place.prefix), bytes=0, modified=began)
 
     # Share
@@ -644,9 +622,6 @@ class BucketStorage(Lockable):
 
     def _full(self, key: str) -> str:
         return self._place.prefix + key
-
-    def _source(self, key: str) -> dict[str, str]:
-        return {"Bucket": self._place.name, "Key": self._full(key)}
 
     @property
     def _checked(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -12,6 +13,36 @@ from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
 
 _PARALLEL_FILES = 8
+
+
+class _MappedReader(io.RawIOBase):
+    """A file open for reading whose errors are those of the storage."""
+
+    def __init__(self, file: BinaryIO, errors: ErrorMap) -> None:
+        self._file = file
+        self._errors = errors
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._errors:
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class FileStorage:
@@ -89,11 +120,11 @@ class FileStorage:
         """Return a seekable reader that fetches what is read."""
         try:
             with self._reading:
-                reader: BinaryIO = self._fs.open(key, "rb")
+                reader = _MappedReader(self._fs.open(key, "rb"), self._reading)
                 reader.seek(start)
         except FileNotFoundError:
             raise ObjectMissingError(key) from None
-        return reader
+        return io.BufferedReader(reader)
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing would tell of one key, or None."""

@@ -73,7 +73,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> Any:
         """Open a file: ``rb`` a seekable reader, ``wb`` and ``xb`` a writer to be committed or discarded."""
         if mode == "rb":
-            return os.fdopen(self._open_to_read(path), "rb")
+            return os.fdopen(self._open_to_read(path), "rb", buffering=0)
         return self._writer(path, exclusive=mode == "xb")
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
@@ -109,7 +109,8 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return name, type, size in bytes and mtime in seconds of a file or folder."""
-        return _info(path.rstrip("/"), os.lstat(self._locate(path)))
+        name = path.rstrip("/")
+        return _info(name, os.lstat(self._locate(name)))
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return the infos (or names) of a folder's files and folders, without temporary files and links."""
@@ -163,9 +164,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def _make_folders(self, path: str) -> None:
         if not os.path.isdir(self.root):
-            os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
-            if self._fsync:
-                _sync_folder(os.path.dirname(self.root))
+            self._make_root()
         place = self.root
         for folder in path.split("/")[:-1]:
             parent, place = place, self._join(place, folder)
@@ -175,6 +174,14 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
                 continue
             if self._fsync:
                 _sync_folder(parent)
+
+    def _make_root(self) -> None:
+        try:
+            os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
+        except FileExistsError:  # to the callers that would mean the file to be written
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.root) from None
+        if self._fsync:
+            _sync_folder(os.path.dirname(self.root))
 
     def _open_to_read(self, path: str) -> int:
         place = self._locate(path)

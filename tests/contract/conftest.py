@@ -9,6 +9,7 @@ from typing import Any
 import fsspec
 import pytest
 from servers.asynchronous import AsynchronousFileSystem
+from servers.buckets import BUCKETS, open_bucket
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
@@ -51,20 +52,24 @@ STORES: dict[str, dict[str, Any]] = {
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
     "url-sqlite": {"storage_provider": "memory://{}", "session_provider": "sqlite"},
+    "s3-moto": {},
+    "s3-rgw": {"session_provider": "sqlite"},
+    "ibm_cos-rgw": {},
+    "ibm_cos_iam-moto": {},
 }
 
-PERSISTENT = {"filesystem", "url-sqlite"}
+PERSISTENT = {"filesystem", "s3-rgw", "url-sqlite"}
 """The stores that a second instance finds again."""
 
 
 class StoreRig:
     """Opens stores on one backend, and closes them."""
 
-    def __init__(self, name: str, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
         self.persistent = name in PERSISTENT
-        options = {name: value.format(folder) for name, value in STORES[name].items()}
-        self._options = {**options, "fs_root": folder / "store", "clock": clock}
+        named = {option: value.format(folder) for option, value in STORES[name].items()}
+        self._options = {**named, "fs_root": folder / "store", "clock": clock, **options}
         self._open: list[ArtifactStore] = []
 
     def open(self, **options: Any) -> ArtifactStore:
@@ -79,10 +84,11 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=STORAGES)
+@pytest.fixture(params=[*STORAGES, *BUCKETS])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
-    storage = STORAGES[request.param](tmp_path)
+    name = request.param
+    storage = open_bucket(BUCKETS[name](request)) if name in BUCKETS else STORAGES[name](tmp_path)
     yield storage
     storage.close()
 
@@ -110,7 +116,8 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 @pytest.fixture(params=STORES)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend."""
-    rig = StoreRig(request.param, tmp_path, clock)
+    name = request.param
+    rig = StoreRig(name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
     yield rig
     rig.close()
 

@@ -1,7 +1,7 @@
 """Starts a real, strict S3 server for tests and benchmarks: Ceph RGW on one node, with its objects in memory.
 
-It needs Debian's packages ``radosgw``, ``ceph-mon`` and ``ceph-osd``. Unlike a mock it checks signatures and the expiry of
-signed URLs, and its conditional put is atomic.
+It needs Debian's packages ``radosgw``, ``ceph-mon`` and ``ceph-osd``. Unlike a mock it checks signatures and the expiry
+of signed URLs, and its conditional put is atomic.
 """
 
 from __future__ import annotations

@@ -1,0 +1,191 @@
+"""What every store lists: order, prefixes, folders, limits, pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from chuk_artifacts import InvalidInputError
+
+SESSION = "user_alice"
+
+LISTS = {
+    "list_by_session": lambda store, session_id, limit: store.list_by_session(session_id, limit),
+    "list_files": lambda store, session_id, limit: store.list_files(session_id, limit=limit),
+    "get_directory_contents": lambda store, session_id, limit: store.get_directory_contents(session_id, limit=limit),
+    "iter_session": lambda store, session_id, limit: list(store.iter_session(session_id))[:limit],
+}
+
+BAD_SESSIONS = ["", ".", "..", "a/b", "a\\b", "a\n", "x" * 256, "\ud800", 5]
+
+
+def fill(store, names, **arguments):
+    """Store a file of each name."""
+    items = [{"data": b"abc", "filename": name, **arguments} for name in names]
+    return store.store_batch(items, session_id=SESSION)
+
+
+def names(records):
+    """Return the filenames of a listing."""
+    return [one.filename for one in records]
+
+
+@pytest.mark.parametrize("verb", LISTS)
+def test_order(store, verb):
+    """A listing is ordered by filename, in the order of code points, then by id; nameless files come first."""
+    fill(store, ["b", None, "a/b", "a", "ä", "a", "z\U0001f600", "Z", "\uffff", "a.", "a!", None, "B/a"])
+    records = LISTS[verb](store, SESSION, None)
+    assert len(records) == 13
+    places = [(one.filename or "", one.artifact_id) for one in records]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("verb", LISTS)
+def test_listing_tells_all(store, verb):
+    """A listing holds the metadata of each file of the session, and of no other."""
+    ids = fill(store, ["a", "b"], meta={"a": 1})
+    store.store(b"abc", filename="a", session_id="user_bob")
+    store.store(b"abc", filename="a", session_id=SESSION + "2")
+    records = LISTS[verb](store, SESSION, None)
+    assert records == [store.metadata(one) for one in ids]
+
+
+@pytest.mark.parametrize("verb", LISTS)
+def test_listing_of_nothing(store, clock, verb):
+    """An unknown session, an empty one and an expired one have no files."""
+    assert LISTS[verb](store, "user_unknown", None) == []
+    assert not store.validate_session("user_unknown")
+    assert LISTS[verb](store, store.create_session(), None) == []
+    fill(store, ["a"])
+    clock.advance(25 * 3600)
+    assert LISTS[verb](store, SESSION, None) == []
+
+
+@pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (5, 5), (6, 5), (10**6, 5), (None, 5)])
+def test_limit(store, verb, limit, count):
+    """A limit cuts the listing after so many files, and None not at all."""
+    fill(store, "edcba")
+    assert names(LISTS[verb](store, SESSION, limit)) == list("abcde"[:count])
+
+
+@pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
+@pytest.mark.parametrize("limit", [-1, "1", 1.0, True, float("inf")])
+def test_bad_limit(store, verb, limit):
+    """A limit that is no int from 0 on is refused."""
+    with pytest.raises(InvalidInputError, match="limit"):
+        LISTS[verb](store, SESSION, limit)
+
+
+@pytest.mark.parametrize("verb", LISTS)
+def test_bad_session(store, verb, subtests):
+    """What can be no session is refused, and is not one without files."""
+    for session_id in BAD_SESSIONS:
+        with subtests.test(repr(session_id)[:20]), pytest.raises(InvalidInputError, match="session_id"):
+            LISTS[verb](store, session_id, None)
+
+
+def test_expired_files_take_no_place(store, clock):
+    """Files that have expired are not listed, and take nothing of the limit or of a page."""
+    fill(store, ["a", "b", "c", "e"], ttl=60)
+    fill(store, ["d", "f", "g"])
+    clock.advance(61)
+    assert names(store.list_by_session(SESSION, 2)) == ["d", "f"]
+    assert names(store.list_by_session(SESSION)) == ["d", "f", "g"]
+    assert names(store.iter_session(SESSION, page_size=1)) == ["d", "f", "g"]
+
+
+PREFIXES = ["docs/a", "docs/b/c", "docs", "docsify/x", "Docs/a", "doc", "docs.txt", "docs\\a", "a/docs/b", None]
+
+
+@pytest.mark.parametrize("prefix", ["", "d", "docs", "docs/", "docs/b", "docs/b/c", "docs/b/c/", "Docs", "x", "a/"])
+def test_prefix(store, prefix):
+    """A prefix is any beginning of a filename, letter by letter."""
+    fill(store, PREFIXES)
+    expected = sorted(name or "" for name in PREFIXES if (name or "").startswith(prefix))
+    assert [name or "" for name in names(store.list_files(SESSION, prefix))] == expected
+    assert [name or "" for name in names(store.iter_session(SESSION, prefix=prefix, page_size=2))] == expected
+
+
+@pytest.mark.parametrize("prefix", ["100%", "100_", "a*", "a?", "[a]", "a'", 'a"', "a\\", "ä", "a\u0308", "\U0010ffff"])
+def test_prefix_is_no_pattern(store, prefix):
+    """No character of a prefix means anything but itself."""
+    starts = ["100", "100%", "100_", "a", "a*", "a?", "[a]", "a'", 'a"', "a\\", "b", "ä", "a\u0308", "\U0010ffff"]
+    names_of_all = [*(f"{start}x" for start in starts), "\U0010ffff", "ab"]
+    fill(store, names_of_all)
+    expected = sorted(name for name in names_of_all if name.startswith(prefix))
+    assert names(store.list_files(SESSION, prefix)) == expected
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/"])
+def test_directory(store, folder):
+    """A folder, with its last slash or without, holds all below it, and nothing that only begins like it."""
+    fill(store, PREFIXES)
+    assert names(store.get_directory_contents(SESSION, folder)) == ["docs/a", "docs/b/c"]
+    assert names(store.get_directory_contents(SESSION, folder, 1)) == ["docs/a"]
+    assert names(store.get_directory_contents(SESSION, folder, limit=0)) == []
+
+
+def test_directory_that_is_none(store):
+    """A folder that does not exist holds nothing, a file is no folder, and the empty one holds all."""
+    fill(store, PREFIXES)
+    for folder in ("missing", "doc", "docs/a", "docs/b/c", "ocs"):
+        assert store.get_directory_contents(SESSION, folder) == []
+    assert len(store.get_directory_contents(SESSION, "")) == len(PREFIXES)
+    assert names(store.get_directory_contents(SESSION, "docs/b")) == ["docs/b/c"]
+
+
+@pytest.mark.parametrize("prefix", [5, None, b"a", "\ud800"])
+def test_bad_prefix(store, prefix):
+    """A prefix that is no text is refused."""
+    with pytest.raises(InvalidInputError, match="prefix"):
+        store.list_files(SESSION, prefix)
+    with pytest.raises(InvalidInputError, match="prefix"):
+        store.get_directory_contents(SESSION, prefix)
+    with pytest.raises(InvalidInputError, match="prefix"):
+        list(store.iter_session(SESSION, prefix=prefix))
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 7, 8, 1000])
+def test_pages(store, page_size):
+    """Pages of any size make up the whole listing, among them files of one name, each told once."""
+    fill(store, ["a", "a", "a", "b", None, None, "c"])
+    assert list(store.iter_session(SESSION, page_size=page_size)) == store.list_by_session(SESSION)
+
+
+def test_more_than_a_page(store):
+    """No listing stops after its first page."""
+    expected = [f"{number:04}" for number in range(1001)]
+    fill(store, expected)
+    assert names(store.list_by_session(SESSION)) == expected
+    assert names(store.list_files(SESSION, "0", limit=1000)) == expected[:1000]
+    assert names(store.list_by_session(SESSION, 1001)) == expected
+    assert names(store.iter_session(SESSION)) == expected
+
+
+def test_iteration_while_it_changes(store):
+    """What is deleted, stored and renamed meanwhile makes no other file be missed or told twice."""
+    ids = dict(zip("abcdefgh", fill(store, "abcdefgh"), strict=True))
+    told = []
+    for record in store.iter_session(SESSION, page_size=2):
+        told.append(record.filename)
+        if record.filename == "b":
+            store.delete_batch([ids["a"], ids["b"], ids["c"]])
+            fill(store, ["Z", "dd"])
+            store.move_file(ids["h"], new_filename="A")
+    untouched = {"a", "b", "d", "e", "f", "g"}
+    assert [name for name in told if name in untouched] == sorted(untouched)
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("page_size", [0, -1, "1", 1.0, True, None])
+def test_bad_page_size(store, page_size):
+    """A page that is no int from 1 on is refused."""
+    with pytest.raises(InvalidInputError, match="page_size"):
+        list(store.iter_session(SESSION, page_size=page_size))
+
+
+def test_deleted_files_are_not_listed(store):
+    """What is deleted leaves the listing at once, and the rest stays."""
+    ids = fill(store, "abc")
+    store.delete(ids[1])
+    assert names(store.list_by_session(SESSION)) == ["a", "c"]

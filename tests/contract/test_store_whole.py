@@ -1,0 +1,539 @@
+"""What every store is as a whole: its bound views, sandboxes, restarts, pickles, threads, its house and its end."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chuk_artifacts import (
+    AccessDeniedError,
+    ArtifactNotFoundError,
+    ArtifactStore,
+    ArtifactStoreError,
+    InvalidInputError,
+)
+
+SESSION = "user_alice"
+OTHER = "user_bob"
+UNKNOWN = "0" * 32
+HOUR = 3600
+
+ARTIFACT_VERBS = {
+    "retrieve": lambda store, one, path: store.retrieve(one),
+    "read_file": lambda store, one, path: store.read_file(one),
+    "open": lambda store, one, path: store.open(one),
+    "stream": lambda store, one, path: list(store.stream(one)),
+    "download": lambda store, one, path: store.download(one, path / "file"),
+    "metadata": lambda store, one, path: store.metadata(one),
+    "update_metadata": lambda store, one, path: store.update_metadata(one, summary="changed"),
+    "update_file": lambda store, one, path: store.update_file(one, data=b"changed"),
+    "extend_ttl": lambda store, one, path: store.extend_ttl(one, 60),
+    "copy_file": lambda store, one, path: store.copy_file(one),
+    "move_file": lambda store, one, path: store.move_file(one, new_filename="changed"),
+    "retrieve_batch": lambda store, one, path: store.retrieve_batch([one]),
+}
+"""Each verb that raises when there is no such artifact."""
+
+SESSION_VERBS = {
+    "store": lambda store, session_id, one: store.store(b"abc", session_id=session_id),
+    "write_file": lambda store, session_id, one: store.write_file("abc", filename="a", session_id=session_id),
+    "store_batch": lambda store, session_id, one: store.store_batch([{"data": b"abc"}], session_id=session_id),
+    "list_by_session": lambda store, session_id, one: store.list_by_session(session_id),
+    "list_files": lambda store, session_id, one: store.list_files(session_id),
+    "get_directory_contents": lambda store, session_id, one: store.get_directory_contents(session_id),
+    "iter_session": lambda store, session_id, one: list(store.iter_session(session_id)),
+    "session": lambda store, session_id, one: store.session(session_id),
+    "validate_session": lambda store, session_id, one: store.validate_session(session_id),
+    "get_session_info": lambda store, session_id, one: store.get_session_info(session_id),
+    "update_session_metadata": lambda store, session_id, one: store.update_session_metadata(session_id, {"a": 1}),
+    "extend_session_ttl": lambda store, session_id, one: store.extend_session_ttl(session_id, 1),
+    "get_canonical_prefix": lambda store, session_id, one: store.get_canonical_prefix(session_id),
+    "generate_artifact_key": lambda store, session_id, one: store.generate_artifact_key(session_id, one),
+    "copy_file": lambda store, session_id, one: store.copy_file(one, target_session_id=session_id),
+    "move_file": lambda store, session_id, one: store.move_file(one, new_filename="a", new_session_id=session_id),
+    "delete_session": lambda store, session_id, one: store.delete_session(session_id),
+}
+"""Each verb that takes a session id, deletion last."""
+
+WHOLE_VERBS = {
+    "create_session": lambda store: store.create_session(),
+    "cleanup": lambda store: store.cleanup(),
+    "cleanup_expired_sessions": lambda store: store.cleanup_expired_sessions(),
+    "get_stats": lambda store: store.get_stats(),
+    "get_sandbox_info": lambda store: store.get_sandbox_info(),
+    "validate_configuration": lambda store: store.validate_configuration(),
+}
+"""Each verb that concerns the whole store."""
+
+SHARE_VERBS = {
+    "presign": lambda store: store.presign(UNKNOWN),
+    "presign_short": lambda store: store.presign_short(UNKNOWN),
+    "presign_medium": lambda store: store.presign_medium(UNKNOWN),
+    "presign_long": lambda store: store.presign_long(UNKNOWN),
+    "presign_upload": lambda store: store.presign_upload(SESSION),
+    "presign_upload_and_register": lambda store: store.presign_upload_and_register(mime="a/b", summary=""),
+    "register_uploaded_artifact": lambda store: store.register_uploaded_artifact(UNKNOWN, mime="a/b", summary=""),
+}
+
+OTHER_VERBS = {
+    "exists": lambda store: store.exists(UNKNOWN),
+    "delete": lambda store: store.delete(UNKNOWN),
+    "delete_batch": lambda store: store.delete_batch([UNKNOWN]),
+    "parse_grid_key": lambda store: store.parse_grid_key("grid/a/b/c"),
+    "get_session_prefix_pattern": lambda store: store.get_session_prefix_pattern(),
+}
+
+ALL_VERBS = {
+    **{name: lambda store, path, use=use: use(store, UNKNOWN, path) for name, use in ARTIFACT_VERBS.items()},
+    **{name: lambda store, path, use=use: use(store, SESSION, UNKNOWN) for name, use in SESSION_VERBS.items()},
+    **{
+        name: lambda store, path, use=use: use(store)
+        for name, use in {**WHOLE_VERBS, **SHARE_VERBS, **OTHER_VERBS}.items()
+    },
+}
+
+
+@pytest.fixture
+def lasting(rig):
+    """Return a rig whose stores find again what an earlier one stored."""
+    if not rig.persistent:
+        pytest.skip("nothing lasts here")
+    return rig
+
+
+# Bound stores
+
+
+@pytest.fixture
+def bound(store):
+    """Return a store that is bound to one session, over a store that holds another one too."""
+    return store.session(SESSION)
+
+
+@pytest.fixture
+def own_id(bound):
+    """Return the id of an artifact of the bound store's session."""
+    return bound.store(b"abc", filename="docs/own.txt")
+
+
+@pytest.fixture
+def foreign_id(store):
+    """Return the id of an artifact of another session."""
+    return store.store(b"secret", filename="docs/secret.txt", session_id=OTHER)
+
+
+@pytest.mark.parametrize("verb", ARTIFACT_VERBS)
+def test_bound_store_reaches_its_own(bound, own_id, tmp_path, verb):
+    """A bound store does with what is its own whatever a store does."""
+    result = ARTIFACT_VERBS[verb](bound, own_id, tmp_path)
+    if verb == "open":
+        result.close()
+
+
+@pytest.mark.parametrize("verb", ARTIFACT_VERBS)
+def test_bound_store_knows_no_other(store, bound, foreign_id, tmp_path, verb):
+    """What belongs to another session can't be told from what never was, and stays as it is."""
+    before = store.metadata(foreign_id)
+    errors = []
+    for one in (foreign_id, UNKNOWN):
+        with pytest.raises(ArtifactNotFoundError) as caught:
+            ARTIFACT_VERBS[verb](bound, one, tmp_path)
+        errors.append((type(caught.value), str(caught.value).replace(one, "ID")))
+    assert errors[0] == errors[1]
+    assert store.metadata(foreign_id) == before
+    assert store.retrieve(foreign_id) == b"secret"
+    assert len(store.list_by_session(OTHER)) == 1
+    assert list(tmp_path.glob("file*")) == []
+
+
+@pytest.mark.parametrize("verb", ARTIFACT_VERBS)
+def test_bound_store_knows_no_other_that_expired(store, clock, tmp_path, verb):
+    """Not even that something of another session has expired can be told, before cleanup or after it."""
+    expired_id = store.store(b"secret", session_id=OTHER, ttl=60)
+    clock.advance(61)
+    for _ in range(2):
+        with pytest.raises(ArtifactNotFoundError) as caught:
+            ARTIFACT_VERBS[verb](store.session(SESSION), expired_id, tmp_path)
+        assert type(caught.value) is ArtifactNotFoundError
+        store.cleanup()
+
+
+def test_bound_store_deletes_no_other(store, bound, own_id, foreign_id):
+    """For a bound store what is foreign does not exist, and so can't be deleted."""
+    assert not bound.exists(foreign_id)
+    assert bound.delete(foreign_id) is False
+    assert bound.delete_batch([foreign_id, own_id]) == 1
+    assert store.retrieve(foreign_id) == b"secret"
+    with pytest.raises(ArtifactNotFoundError):
+        bound.retrieve_batch([foreign_id])
+
+
+@pytest.mark.parametrize("verb", SESSION_VERBS)
+def test_bound_store_with_a_session(store, bound, own_id, foreign_id, verb):
+    """A bound store may be told its own session; another one is denied, whether it exists or not."""
+    for session_id in (OTHER, "user_unknown"):
+        with pytest.raises(AccessDeniedError) as caught:
+            SESSION_VERBS[verb](bound, session_id, own_id)
+        assert isinstance(caught.value, PermissionError)
+    assert store.get_session_info(OTHER).custom_metadata == {}
+    assert [one.artifact_id for one in store.list_by_session(OTHER)] == [foreign_id]
+    assert not store.validate_session("user_unknown")
+    assert [one.artifact_id for one in store.list_by_session(SESSION)] == [own_id]
+    assert SESSION_VERBS[verb](bound, SESSION, own_id)
+
+
+def test_bound_store_fills_in_its_session(store, bound):
+    """Without a session id all is stored in the session that the store is bound to."""
+    ids = [bound.store(b"abc"), bound.write_file("abc", filename="a"), *bound.store_batch([{"data": b"abc"}])]
+    assert {one.artifact_id for one in store.list_by_session(SESSION)} == set(ids)
+    assert {store.metadata(one).session_id for one in ids} == {SESSION}
+    copy_id = bound.copy_file(ids[0])
+    assert store.metadata(copy_id).session_id == SESSION
+
+
+@pytest.mark.parametrize("verb", WHOLE_VERBS)
+def test_bound_store_is_not_the_whole(bound, verb):
+    """Verbs that concern the whole store are refused by a bound one."""
+    with pytest.raises(AccessDeniedError, match=verb.removesuffix("_expired_sessions")):
+        WHOLE_VERBS[verb](bound)
+
+
+@pytest.mark.parametrize("session_id", ["", "..", "a/b", None, 5])
+def test_bound_to_no_session(store, session_id):
+    """A store can be bound to what can be a session, and to nothing else."""
+    with pytest.raises(InvalidInputError, match="session_id"):
+        store.session(session_id)
+
+
+def test_bound_store_can_be_bound_again(bound):
+    """To bind a bound store to its own session keeps it bound, and to no other it can be."""
+    again = bound.session(SESSION)
+    with pytest.raises(AccessDeniedError):
+        again.list_by_session(OTHER)
+    with pytest.raises(AccessDeniedError):
+        again.session(OTHER)
+
+
+def test_binding_makes_no_session(store, bound):
+    """A session appears with its first artifact, and not with a view of it."""
+    assert not store.validate_session(SESSION)
+    assert bound.list_by_session(SESSION) == []
+
+
+def test_closing_a_bound_store(store, bound, own_id):
+    """To close a view closes it alone; to close the store closes its views."""
+    other = store.session(SESSION)
+    bound.close()
+    bound.close()
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        bound.retrieve(own_id)
+    assert other.retrieve(own_id) == store.retrieve(own_id) == b"abc"
+    store.close()
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        other.retrieve(own_id)
+
+
+# Sandboxes, restarts, pickles
+
+
+def test_sandboxes(rig, tmp_path, subtests):
+    """Of another sandbox nothing can be read, listed, changed or deleted, even with the id in hand."""
+    one, two = rig.open(sandbox_id="one"), rig.open(sandbox_id="two")
+    artifact_id = one.store(b"abc", filename="a", session_id=SESSION, ttl=60)
+    assert two.list_by_session(SESSION) == []
+    assert not two.exists(artifact_id)
+    assert two.delete(artifact_id) is False
+    assert two.delete_batch([artifact_id]) == 0
+    for verb, use in ARTIFACT_VERBS.items():
+        with subtests.test(verb), pytest.raises(ArtifactNotFoundError):
+            use(two, artifact_id, tmp_path)
+    for verb in ("get_session_info", "validate_session", "update_session_metadata", "delete_session"):
+        with subtests.test(verb):
+            assert not SESSION_VERBS[verb](two, SESSION, artifact_id)
+    assert two.get_stats()["artifacts"] == two.get_stats()["sessions"] == 0
+    assert one.retrieve(artifact_id) == b"abc"
+    assert one.metadata(artifact_id).revision == 1
+    assert one.get_sandbox_info()["sandbox_id"] == "one"
+
+
+def test_sandboxes_are_cleaned_apart(rig, clock):
+    """Cleanup of one sandbox leaves what another holds, expired or without a record."""
+    one, two = rig.open(sandbox_id="one"), rig.open(sandbox_id="two")
+    one.store(b"abc", session_id=SESSION, ttl=60)
+    living_id = one.store(b"abc", session_id=SESSION, ttl=48 * HOUR)
+    two.store(b"abc", session_id=SESSION, ttl=60)
+    clock.advance(25 * HOUR)
+    report = two.cleanup(orphans=True)
+    assert (report.sessions, report.artifacts, report.orphans) == (1, 1, 0)
+    report = one.cleanup(orphans=True)
+    assert (report.sessions, report.artifacts, report.orphans) == (0, 1, 0)
+    assert one.retrieve(living_id) == b"abc"
+
+
+@pytest.mark.parametrize("sandbox_id", ["", "..", "a/b", "a\n", "x" * 256, 5])
+def test_bad_sandbox(rig, sandbox_id):
+    """A sandbox is called what a session could be called."""
+    with pytest.raises(InvalidInputError, match="sandbox_id"):
+        rig.open(sandbox_id=sandbox_id)
+
+
+def test_restart(lasting, clock):
+    """After a restart all is there as it was: artifacts, listings, sessions, revisions, lives."""
+    with lasting.open() as store:
+        ids = store.store_batch(
+            [{"data": b"abc", "filename": "docs/a", "meta": {"a": [1]}}, {"data": b"x" * 2_000_000}],
+            session_id=SESSION,
+        )
+        short_id = store.store(b"abc", session_id="üser 1", ttl=60)
+        store.update_file(ids[0], data=b"after")
+        session_id = store.create_session("u1", ttl_hours=100, custom_metadata={"a": 1})
+        records, info = store.list_by_session(SESSION), store.get_session_info(session_id)
+        stats = store.get_stats()
+    with lasting.open() as store:
+        assert store.list_by_session(SESSION) == records
+        assert store.get_directory_contents(SESSION, "docs") == [store.metadata(ids[0])]
+        assert store.retrieve_batch(ids) == [b"after", b"x" * 2_000_000]
+        assert store.get_session_info(session_id) == info
+        assert store.metadata(store.store(b"abc", session_id=session_id)).ttl == 100 * HOUR
+        assert store.update_file(ids[0], data=b"once more", if_revision=2).revision == 3
+        assert stats == {**store.get_stats(), "artifacts": 3, "bytes": stats["bytes"]}
+        clock.advance(61)
+        assert not store.exists(short_id)
+        clock.advance(HOUR)
+        assert store.cleanup(orphans=True).orphans == 0
+        assert store.delete(ids[1])
+    with lasting.open() as store:
+        assert [store.exists(one) for one in (*ids, short_id)] == [True, False, False]
+        assert store.retrieve(ids[0]) == b"once more"
+
+
+def test_two_instances_share(lasting):
+    """Two stores of one place see at once what the other does, and compare revisions with each other."""
+    one, two = lasting.open(), lasting.open()
+    artifact_id = one.store(b"abc", session_id=SESSION)
+    assert two.retrieve(artifact_id) == b"abc"
+    assert two.update_file(artifact_id, data=b"after").revision == 2
+    assert one.retrieve(artifact_id) == b"after"
+    with ThreadPoolExecutor(4) as pool:
+        updates = [pool.submit(store.update_metadata, artifact_id, summary="x") for store in (one, two) * 8]
+    assert sorted(update.result().revision for update in updates) == list(range(3, 19))
+    assert one.delete(artifact_id)
+    assert not two.exists(artifact_id)
+
+
+def test_pickle(rig):
+    """A pickled store is a store of the same settings, with a life of its own; what lasts is found with it."""
+    store = rig.open(clock=time.time)
+    artifact_id = store.store(b"abc", session_id=SESSION)
+    with pickle.loads(pickle.dumps(store)) as copy:
+        if rig.persistent:
+            assert copy.retrieve(artifact_id) == b"abc"
+        assert copy.get_sandbox_info() == store.get_sandbox_info()
+        new_id = copy.store(b"of the copy", session_id=SESSION)
+        assert copy.retrieve(new_id) == b"of the copy"
+    if rig.persistent:
+        assert store.retrieve(new_id) == b"of the copy"
+    assert store.retrieve(artifact_id) == b"abc"
+
+
+def test_pickle_of_a_bound_store(rig):
+    """A pickled bound store is bound."""
+    store = rig.open(clock=time.time)
+    foreign_id = store.store(b"abc", session_id=OTHER)
+    copy = pickle.loads(pickle.dumps(store.session(SESSION)))
+    assert copy.metadata(copy.store(b"abc")).session_id == SESSION
+    assert not copy.exists(foreign_id)
+    with pytest.raises(AccessDeniedError):
+        copy.list_by_session(OTHER)
+    copy.close()
+
+
+def test_pickle_of_a_closed_store(rig):
+    """A closed store holds nothing that could be pickled."""
+    store = rig.open(clock=time.time)
+    store.close()
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        pickle.dumps(store)
+
+
+# House
+
+
+def test_grid(store):
+    """Keys are built from sandbox, session and artifact, and come apart again."""
+    artifact_id = store.store(b"abc", session_id="üser 1")
+    sandbox_id = store.get_sandbox_info()["sandbox_id"]
+    key = f"grid/{sandbox_id}/üser 1/{artifact_id}"
+    assert store.get_session_prefix_pattern() == f"grid/{sandbox_id}/"
+    assert store.get_canonical_prefix("üser 1") == f"grid/{sandbox_id}/üser 1/"
+    assert store.generate_artifact_key("üser 1", artifact_id) == store.metadata(artifact_id).key == key
+    parts = store.parse_grid_key(key)
+    assert (parts.sandbox_id, parts.session_id, parts.artifact_id) == (sandbox_id, "üser 1", artifact_id)
+    assert parts["session_id"] == dict(parts)["session_id"] == "üser 1"
+
+
+def test_grid_key_of_a_revision(store):
+    """The key of later content says its revision, and comes apart too."""
+    artifact_id = store.store(b"abc", session_id=SESSION)
+    key = store.update_file(artifact_id, data=b"after").key
+    parts = store.parse_grid_key(key)
+    assert key.startswith(store.generate_artifact_key(SESSION, artifact_id))
+    assert (parts.session_id, parts.artifact_id) == (SESSION, artifact_id)
+    assert parts.revision == 2 or not store._core.storage.claims
+
+
+@pytest.mark.parametrize("key", ["", "grid", "grid/a/b", "grid/a/b/c/d", "other/a/b/c", "grid/a/../c", "grid//b/c", 5])
+def test_no_grid_key(store, key):
+    """What is no grid key has no parts."""
+    assert store.parse_grid_key(key) is None
+
+
+@pytest.mark.parametrize("session_id", ["", "..", "a/b", 5])
+def test_grid_of_no_session(store, session_id):
+    """Of what can be no session there is no key."""
+    with pytest.raises(InvalidInputError):
+        store.get_canonical_prefix(session_id)
+    with pytest.raises(InvalidInputError):
+        store.generate_artifact_key(session_id, UNKNOWN)
+
+
+@pytest.mark.parametrize("artifact_id", ["", "..", "a/b", "a\n", 5])
+def test_grid_of_no_artifact(store, artifact_id):
+    """Of what can be no artifact there is no key."""
+    with pytest.raises(InvalidInputError):
+        store.generate_artifact_key(SESSION, artifact_id)
+
+
+def test_validate_configuration(store):
+    """A store that works says so of both its providers, and writes nothing to find out."""
+    checked = store.validate_configuration()
+    stats = store.get_stats()
+    assert set(checked) == {"storage", "session"}
+    assert (checked["storage"]["status"], checked["session"]["status"]) == ("ok", "ok")
+    assert checked["storage"]["provider"] == stats["storage_provider"]
+    assert checked["session"]["provider"] == stats["session_provider"]
+    assert (stats["artifacts"], stats["sessions"]) == (0, 0)
+
+
+def test_get_stats(store, clock):
+    """The statistics count living sessions and artifacts, and the bytes of the latest revisions."""
+    stats = store.get_stats()
+    assert (stats["sessions"], stats["artifacts"], stats["bytes"]) == (0, 0, 0)
+    assert stats["sandbox_id"] == store.get_sandbox_info()["sandbox_id"]
+    ids = store.store_batch([{"data": b"abc"}, {"data": b"defgh", "ttl": 60}], session_id=SESSION)
+    store.store(b"xy", session_id=OTHER)
+    assert store.get_stats() == {**stats, "sessions": 2, "artifacts": 3, "bytes": 10}
+    store.update_file(ids[0], data=b"")
+    assert store.get_stats()["bytes"] == 7
+    clock.advance(61)
+    assert store.get_stats() == {**stats, "sessions": 2, "artifacts": 2, "bytes": 2}
+    store.delete_session(OTHER)
+    assert store.get_stats() == {**stats, "sessions": 1, "artifacts": 1, "bytes": 0}
+    clock.advance(25 * HOUR)
+    assert store.get_stats() == stats
+
+
+def test_get_sandbox_info(rig):
+    """The sandbox is told with its prefix, the providers, and the life of a session by default."""
+    store = rig.open(sandbox_id="box", session_ttl_hours=2)
+    stats = store.get_stats()
+    info = store.get_sandbox_info()
+    assert info == {
+        **info,
+        "sandbox_id": "box",
+        "session_prefix_pattern": "grid/box/",
+        "storage_provider": stats["storage_provider"],
+        "session_provider": stats["session_provider"],
+        "session_ttl_hours": 2,
+    }
+
+
+@pytest.mark.parametrize("options", [{"storage_provider": "nope"}, {"session_provider": "nope"}])
+def test_unknown_provider(rig, options):
+    """A provider that is not known is refused with those that are."""
+    with pytest.raises(InvalidInputError, match=r"'nope'.*memory"):
+        rig.open(**options)
+
+
+@pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), "24", True])
+def test_bad_session_ttl(rig, hours):
+    """What is no finite number of hours above 0 can't be the life of a session."""
+    with pytest.raises(InvalidInputError, match="session_ttl_hours"):
+        rig.open(session_ttl_hours=hours)
+
+
+# Threads
+
+
+def test_many_threads(store):
+    """A store serves many threads at once, and each gets what is its own."""
+
+    def work(number):
+        content, session_id = b"%d" % number * (1 + number * 1000), f"user_{number % 3}"
+        artifact_id = store.store(content, filename=f"{number:03}", session_id=session_id)
+        assert store.retrieve(artifact_id) == content
+        assert artifact_id in {one.artifact_id for one in store.list_by_session(session_id)}
+        copy_id = store.copy_file(artifact_id, new_filename=f"{number:03}-copy")
+        assert store.update_file(artifact_id, data=content[::-1]).revision == 2
+        assert store.retrieve_batch([artifact_id, copy_id]) == [content[::-1], content]
+        if number % 2:
+            assert store.delete_batch([artifact_id, copy_id]) == 2
+        return artifact_id
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(work, range(32)))
+    assert len(set(ids)) == 32
+    listed = [one.filename for number in range(3) for one in store.list_by_session(f"user_{number}")]
+    assert sorted(listed) == sorted(f"{number:03}{end}" for number in range(0, 32, 2) for end in ("", "-copy"))
+    assert store.get_stats()["artifacts"] == 32
+
+
+def test_one_session_from_many_threads(store):
+    """A session that many threads begin at once is one session, and lives as long as the longest of them says."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.store(b"abc", session_id=SESSION, ttl=HOUR * (1 + number)), range(40)))
+    assert len(store.list_by_session(SESSION)) == 40
+    assert store.get_stats()["sessions"] == 1
+    longest = max(one.expires_at for one in store.list_by_session(SESSION))
+    assert store.get_session_info(SESSION).expires_at == longest
+
+
+# The end
+
+
+def test_close(store):
+    """A store may be closed twice."""
+    store.store(b"abc")
+    store.close()
+    store.close()
+
+
+def test_every_verb_is_tried():
+    """No public verb is missing from the table of them."""
+    verbs = {name for name in dir(ArtifactStore) if not name.startswith("_")}
+    assert verbs - {"close"} == set(ALL_VERBS)
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS)
+def test_closed_store(store, tmp_path, verb):
+    """Every verb of a closed store says that it is closed."""
+    store.close()
+    with pytest.raises(ArtifactStoreError, match=r"^store is closed$") as caught:
+        ALL_VERBS[verb](store, tmp_path)
+    assert type(caught.value) is ArtifactStoreError
+
+
+def test_with(rig):
+    """The end of a with block closes the store, whatever happens in it."""
+    with rig.open() as store:
+        artifact_id = store.store(b"abc")
+        assert store.retrieve(artifact_id) == b"abc"
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        store.retrieve(artifact_id)
+    with pytest.raises(ZeroDivisionError), rig.open() as store:
+        1 / 0  # noqa: B018 - raises
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        store.exists(artifact_id)
