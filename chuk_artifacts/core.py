@@ -109,13 +109,23 @@ class _Shared(Lockable):
 
     def core(self, settings: Settings, clock: Callable[[], float]) -> Core:
         """Return the core of these settings."""
+        known = self._known(settings, clock)
+        if known is not None:
+            return known
+        core = Core(settings, clock, shared=True)  # not under the lock: what it opens waits for forks, and forks for us
         with self._lock:
-            for core in self._cores:
-                if core.settings.agrees(settings) and core.clock == clock:
-                    return core
-            core = Core(settings, clock, shared=True)
-            self._cores.append(core)
-            return core
+            known = self._known(settings, clock)
+            if known is None:
+                self._cores = [*self._cores, core]
+                return core
+        core.close()
+        return known
+
+    def _known(self, settings: Settings, clock: Callable[[], float]) -> Core | None:
+        for core in self._cores:
+            if core.settings.agrees(settings) and core.clock == clock:
+                return core
+        return None
 
     def forget(self) -> None:
         """Hand none of them out again; each closes when nobody uses it any more."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
-from servers import iam, rgw
+from servers import ftp, iam, rgw, sftp
 
 CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
 
@@ -80,3 +80,17 @@ def ibm_iam() -> Iterator[iam.Iam]:
     """Return a running token endpoint."""
     with iam.running() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def ftp_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return host and port of a running FTP server."""
+    with ftp.ftp_server(tmp_path_factory.mktemp("ftp")) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def sftp_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return host and port of a running SFTP server."""
+    with sftp.sftp_server(tmp_path_factory.mktemp("sftp")) as host:
+        yield host

@@ -35,7 +35,9 @@ class _MappedReader(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        with self._errors:
+            self._file.seek(offset, whence)
+            return self._file.tell()  # not every driver's seek returns it
 
     def tell(self) -> int:
         return self._file.tell()

@@ -8,6 +8,7 @@ import io
 import os
 import posixpath
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -27,7 +28,6 @@ T = TypeVar("T")
 
 _TEMPORARY = ".tmp"
 _SPOOL_BYTES = 8 * 1024 * 1024
-_PIECE = 1024 * 1024
 _KNOWN_FOLDERS = 10_000
 # A put of these shows the new object or none, and they have no folders.
 _OBJECT_STORES = {"memory", "gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"}
@@ -216,10 +216,11 @@ class _Folder:
     def _copy(self, source: str, target: str) -> None:
         try:
             self.fs.cp_file(source, target)
-        except NotImplementedError:  # SFTP and FTP can't
-            with self.fs.open(source, "rb") as reader, self.fs.open(target, "wb") as writer:
-                while piece := reader.read(_PIECE):
-                    writer.write(piece)
+        except NotImplementedError:  # SFTP and FTP can't, nor read and write at once on one connection
+            with tempfile.TemporaryDirectory() as folder:
+                local = os.path.join(folder, "copy")
+                self.fs.get_file(source, local)
+                self.fs.put_file(local, target)
 
     def rm_file(self, path: str) -> None:
         full = self._full(path)

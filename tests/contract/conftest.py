@@ -6,36 +6,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
-from servers.asynchronous import AsynchronousFileSystem
 from servers.buckets import BUCKETS, open_bucket
+from servers.urls import URLS
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
-from chuk_artifacts.settings import resolve
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
 from chuk_artifacts.storage.memory import MemoryStorage
-from chuk_artifacts.storage.url import UrlStorage
 
-fsspec.register_implementation("asynchronous", AsynchronousFileSystem)
-
-
-def at_url(url: str) -> Callable[[Path], Storage]:
-    """Return what opens a storage at a URL; ``{}`` in it is a folder."""
-    return lambda folder: UrlStorage(resolve(now=0.0, storage_provider=url.format(folder)))
-
+PLACES = {**BUCKETS, **URLS}
+"""The options of stores that need a place prepared."""
 
 STORAGES: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
     "filesystem": lambda folder: LocalStorage(str(folder / "root")),
     "filesystem-fsync": lambda folder: LocalStorage(str(folder / "root"), fsync=True),
-    "url-memory": at_url("memory://{}"),
-    "url-folder": at_url("dir://bytes::file://{}"),
-    "url-asynchronous": at_url("asynchronous://{}"),
 }
 
 CATALOGS: dict[str, Callable[[Path, str, float | None], Catalog]] = {
@@ -51,14 +40,14 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem": {"storage_provider": "filesystem"},
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
-    "url-sqlite": {"storage_provider": "memory://{}", "session_provider": "sqlite"},
+    "url-memory": {"session_provider": "sqlite"},
     "s3-moto": {},
     "s3-rgw": {"session_provider": "sqlite"},
     "ibm_cos-rgw": {},
     "ibm_cos_iam-moto": {},
 }
 
-PERSISTENT = {"filesystem", "s3-rgw", "url-sqlite"}
+PERSISTENT = {"filesystem", "s3-rgw", "url-memory"}
 """The stores that a second instance finds again."""
 
 
@@ -68,8 +57,7 @@ class StoreRig:
     def __init__(self, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
         self.persistent = name in PERSISTENT
-        named = {option: value.format(folder) for option, value in STORES[name].items()}
-        self._options = {**named, "fs_root": folder / "store", "clock": clock, **options}
+        self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock, **options}
         self._open: list[ArtifactStore] = []
 
     def open(self, **options: Any) -> ArtifactStore:
@@ -84,11 +72,11 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=[*STORAGES, *BUCKETS])
+@pytest.fixture(params=[*STORAGES, *PLACES])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
     name = request.param
-    storage = open_bucket(BUCKETS[name](request)) if name in BUCKETS else STORAGES[name](tmp_path)
+    storage = open_bucket(PLACES[name](request)) if name in PLACES else STORAGES[name](tmp_path)
     yield storage
     storage.close()
 
@@ -117,7 +105,7 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend."""
     name = request.param
-    rig = StoreRig(name, tmp_path, clock, **(BUCKETS[name](request) if name in BUCKETS else {}))
+    rig = StoreRig(name, tmp_path, clock, **(PLACES[name](request) if name in PLACES else {}))
     yield rig
     rig.close()
 

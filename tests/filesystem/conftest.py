@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from servers.buckets import BUCKETS
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.core import forget_shared_cores
 from chuk_artifacts.filesystem import ArtifactFileSystem
 
-STORES: dict[str, Callable[[Path], dict[str, Any]]] = {
+STORES: dict[str, Callable[[pytest.FixtureRequest], dict[str, Any]]] = {
     "memory": lambda _: {},
-    "filesystem": lambda folder: {"storage_provider": "filesystem", "fs_root": folder / "store"},
+    "filesystem": lambda request: {
+        "storage_provider": "filesystem",
+        "fs_root": request.getfixturevalue("tmp_path") / "store",
+    },
+    "s3-moto": BUCKETS["s3-moto"],
 }
 
 
 @pytest.fixture(params=STORES)
-def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the arguments of an empty store."""
-    return STORES[request.param](tmp_path)
+    return STORES[request.param](request)
 
 
 @pytest.fixture

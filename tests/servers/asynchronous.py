@@ -9,13 +9,16 @@ import threading
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import fsspec
 from fsspec.asyn import AsyncFileSystem
+
+PROTOCOL = "asynchronous"
 
 
 class AsynchronousFileSystem(AsyncFileSystem):
     """Objects in memory, for all instances of a process; each call goes once around fsspec's event loop."""
 
-    protocol = "asynchronous"
+    protocol = PROTOCOL
     root_marker = "/"
     store: ClassVar[dict[str, tuple[bytes, datetime]]] = {}
     made = itertools.count()
@@ -82,3 +85,6 @@ class _Upload(io.BytesIO):
         if not self.closed:
             self._fs.pipe_file(self._path, self.getvalue())
         super().close()
+
+
+fsspec.register_implementation(PROTOCOL, AsynchronousFileSystem)

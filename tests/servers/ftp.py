@@ -23,7 +23,7 @@ def ftp_server(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, PASSWORD, str(folder), perm="elradfmwMT")
-    handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, "banner": "ready"})
+    handler = type("Handler", (FTPHandler,), {"authorizer": authorizer, "banner": "ready", "auth_failed_timeout": 0})
     server = ThreadedFTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"handle_exit": False}, daemon=True)
     thread.start()
