@@ -30,9 +30,7 @@ class _MappedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         with self._errors:
-            data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+            return int(self._file.readinto(buffer))  # type: ignore[attr-defined]  # as all drivers' files can
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         with self._errors:
