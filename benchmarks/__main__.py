@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import filesystem, floor
+from benchmarks import aio, filesystem, floor, redis_floor
+from benchmarks.gateway import print_downloads, print_signatures
 from chuk_artifacts import ArtifactStore
 
 _KIB = 1024
@@ -34,7 +35,11 @@ def main() -> None:
             _compare(name, call, verb, 100 if "MiB" in name else calls // 4, rounds)
         filesystem.print_listing(Path(folder), 3_000 if quick else 100_000)
         filesystem.print_scan(Path(folder), (16 if quick else 256) * _MIB, rounds)
+        aio.main(Path(folder) / "aio", quick=quick)
     _print_stream(64 * _MIB if quick else 1024 * _MIB)
+    with tempfile.TemporaryDirectory() as folder:
+        print_downloads(Path(folder), 32 * _MIB if quick else 256 * _MIB, rounds)
+    print_signatures(10 * calls)
     _print_import()
 
 
@@ -54,6 +59,7 @@ def _workloads(folder: Path) -> Iterator[tuple[str, Callable[[], object], Callab
         bare_folder.mkdir()
         bare = floor.file_retrieve(data, bare_folder)
         yield "filesystem+sqlite retrieve 1 KiB", lambda: store.retrieve(next(ids)), bare
+    yield from redis_floor.workloads()
 
 
 def _compare(name: str, verb: Callable[[], object], bare: Callable[[], object], calls: int, rounds: int) -> None:

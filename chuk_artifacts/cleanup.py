@@ -81,9 +81,11 @@ def _release(
     storage: Storage, catalog: Catalog, due: Sequence[ArtifactMetadata], now: float
 ) -> Iterator[tuple[bool, int]]:
     """Remove bytes of which the time is over; tell of each artifact whether it is expired, and their length."""
+    gone: list[str] = []
     for record in due:
         if record.pending is not None and not record.released:
-            if _give_up(storage, catalog, record):
+            if _give_up(catalog, record):
+                gone.append(record.key)
                 yield False, 0
             continue
         expired = is_over(record.expires_at, now)
@@ -95,23 +97,20 @@ def _release(
         else:  # no change to its user: the revision stays
             lesser = record.changed(superseded=kept)
         if catalog.replace(lesser, expected_revision=record.revision):
-            gone = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
-            storage.delete(list(gone))
-            yield expired, sum(gone.values())
+            freed = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
+            gone += freed
+            yield expired, sum(freed.values())
+    storage.delete(gone)
 
 
 def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
     return record.pending is not None and record.pending.registered and not record.released
 
 
-def _give_up(storage: Storage, catalog: Catalog, record: ArtifactMetadata) -> bool:
-    """Take back a pending record whose time is over, with what was uploaded and not registered."""
-    over = record.due
-    lesser = record.changed(released=True, expires_at=over, revision=record.revision + 1)
-    if not catalog.replace(lesser, expected_revision=record.revision):
-        return False  # registered at this moment, or deleted
-    storage.delete([record.key])
-    return True
+def _give_up(catalog: Catalog, record: ArtifactMetadata) -> bool:
+    """Take back a pending record whose time is over, and say so; not one that is registered at this moment."""
+    lesser = record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
+    return catalog.replace(lesser, expected_revision=record.revision)
 
 
 def _remove_orphans(storage: Storage, catalog: Catalog, sandbox_id: str, before: float) -> tuple[int, int]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, __version__
-from chuk_artifacts.settings import default_provider_of_commands
+from chuk_artifacts.settings import (
+    GATEWAY_PORT,
+    default_gateway_of_commands,
+    default_provider_of_commands,
+    resolve,
+)
+from chuk_artifacts.storage import open_storage
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -93,6 +100,44 @@ def rm(artifact_ids: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.argument("artifact_id", metavar="ID")
+@click.option(
+    "--expires", type=float, default=3600, show_default=True, metavar="SECONDS", help="How long the URL works."
+)
+def url(artifact_id: str, expires: float) -> None:
+    """Print a URL from which anybody can download an artifact for a while.
+
+    Where the storage can't sign it itself, it is one of the gateway at ARTIFACT_GATEWAY_URL, or, when that is not set,
+    of chuk-artifacts serve on this machine.
+    """
+    with _store(gateway_url=default_gateway_of_commands()) as store:
+        click.echo(store.presign(artifact_id, expires))
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=GATEWAY_PORT, show_default=True, help="The port; 0: a free one."
+)
+@click.option(
+    "--origin", "origins", multiple=True, metavar="ORIGIN", help="A web origin whose pages may read answers (CORS)."
+)
+def serve(host: str, port: int, origins: tuple[str, ...]) -> None:
+    """Serve the signed URLs of the store, until interrupted.
+
+    There is no TLS and no limit to the number of connections: before it meets the internet it belongs behind a proxy.
+    """
+    from chuk_artifacts.gateway import Gateway  # noqa: PLC0415 - the other commands start faster without
+    from chuk_artifacts.server import Server  # noqa: PLC0415 - as above
+
+    with _store() as store:
+        server = Server(Gateway(store, origins=origins), host, port)
+        click.echo(f"serving {server.url}", err=True)
+        with suppress(KeyboardInterrupt):
+            server.run()
+
+
+@cli.command()
 @_as_json
 def gc(*, as_json: bool) -> None:
     """Remove what is expired, and bytes that a crash left behind."""
@@ -100,12 +145,50 @@ def gc(*, as_json: bool) -> None:
         _print_mapping(store.cleanup(orphans=True), as_json=as_json)
 
 
+@cli.command()
+def init() -> None:
+    """Make the bucket that the bytes go to, unless it is there. Other providers need none."""
+    with _failing_in_one_line():
+        storage = open_storage(resolve(storage_provider=default_provider_of_commands(), now=time.time()))
+        storage.create()
+        storage.check()
+        storage.close()
+
+
+@cli.command()
+@_as_json
+def doctor(*, as_json: bool) -> None:
+    """Try the storage and the catalog, and tell what they are; fail when one of them does not work."""
+    with _store() as store:
+        found = store.validate_configuration()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print_lines(line for side, facts in found.items() for line in _diagnosis(side, facts))
+    if any(facts["status"] != "ok" for facts in found.values()):
+        sys.exit(1)
+
+
+def _diagnosis(side: str, facts: Mapping[str, str]) -> Iterator[str]:
+    yield f"{side}: {facts['provider']}, {facts['status']}"
+    for name, value in facts.items():
+        if name not in {"provider", "status"}:
+            yield f"  {name}: {value}"
+
+
 @contextmanager
-def _store() -> Iterator[ArtifactStore]:
-    """Open the store of the environment, and turn an error into one line and exit status 1."""
+def _store(**options: Any) -> Iterator[ArtifactStore]:
+    """Open the store of the environment."""
+    provider = default_provider_of_commands()
+    with _failing_in_one_line(), ArtifactStore(storage_provider=provider, **options) as store:
+        yield store
+
+
+@contextmanager
+def _failing_in_one_line() -> Iterator[None]:
+    """Turn an error into one line and exit status 1."""
     try:
-        with ArtifactStore(storage_provider=default_provider_of_commands()) as store:
-            yield store
+        yield
     except BrokenPipeError:
         sys.stderr.close()  # or the interpreter complains of the same when it ends
         sys.exit(1)

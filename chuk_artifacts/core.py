@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
-from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
 from chuk_artifacts.fork import Lockable, watch
-from chuk_artifacts.settings import Settings
-from chuk_artifacts.storage import Storage, open_storage
+from chuk_artifacts.settings import MEMORY, Settings
+from chuk_artifacts.signing import Signer
+from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_KEY_FILE = "signing.key"
+_KEY_BYTES = 32
+
+
+class LocalGateway(Protocol):
+    """What serves the URLs of a store in this process."""
+
+    url: str
+
+    def close(self) -> None:
+        """End it; harmless the second time."""
+        ...
 
 
 class Core:
@@ -50,6 +66,8 @@ class Core:
         self._shared = shared
         self._starting = threading.Lock()
         self._pool: futures.ThreadPoolExecutor | None = None
+        self._signer: Signer | None = None
+        self._gateway: LocalGateway | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
         watch(self)
 
@@ -74,9 +92,47 @@ class Core:
         futures.wait(calls)
         return [call.result() for call in calls]
 
+    @property
+    def signer(self) -> Signer:
+        """What signs URLs and checks them.
+
+        Raises:
+            InvalidInputError: there is no key, and one made up here would not be known where it has to be.
+            ProviderError: the key can't be read.
+
+        """
+        with self._starting:
+            if self._signer is None:
+                self._signer = Signer(self._keys(), self.settings.sandbox_id)
+            return self._signer
+
+    def _keys(self) -> Sequence[str]:
+        settings = self.settings
+        if settings.signing_keys.secrets:
+            return settings.signing_keys.secrets
+        if settings.signing_keys.lost:
+            raise InvalidInputError("a signing key does not travel between processes: set ARTIFACT_SIGNING_KEY")
+        if settings.fs_root is not None:
+            return [_kept_key(self.storage)]
+        if settings.gateway_url is not None and settings.storage_provider != MEMORY:
+            raise InvalidInputError("gateway_url needs a signing_key that all processes know: set ARTIFACT_SIGNING_KEY")
+        return [_new_key()]
+
+    def gateway_url(self, start: Callable[[], LocalGateway]) -> str:
+        """Return where URLs signed here can be used; *start* is called once, if there is no such place yet."""
+        if self.settings.gateway_url is not None:
+            return self.settings.gateway_url
+        with self._starting:
+            if self._gateway is None:
+                self._gateway = start()
+                weakref.finalize(self, self._gateway.close)
+            return self._gateway.url
+
     def close(self) -> None:
         """Close what is open; harmless the second time."""
-        pool = self.__dict__.get("_pool")
+        gateway, pool = self.__dict__.get("_gateway"), self.__dict__.get("_pool")
+        if gateway is not None:
+            gateway.close()
         if pool is not None:
             pool.shutdown()
         finalizer = self.__dict__.get("_finalizer")
@@ -96,7 +152,7 @@ class Core:
     def after_fork(self, *, child: bool) -> None:
         """Forget the threads in a *child*, which has none of them."""
         if child and "_pool" in self.__dict__:
-            self._pool = None
+            self._pool = self._gateway = None
             self._starting = threading.Lock()
 
 
@@ -144,6 +200,23 @@ def shared_core(settings: Settings, clock: Callable[[], float]) -> Core:
 def forget_shared_cores() -> None:
     """Open new cores for whoever asks from now on."""
     _shared.forget()
+
+
+def _kept_key(storage: Storage) -> str:
+    """Return the signing key that lies beside the bytes, made by whoever comes first."""
+    try:
+        key = storage.get(_KEY_FILE)
+    except ObjectMissingError:
+        with contextlib.suppress(ObjectExistsError):
+            storage.put(_KEY_FILE, _new_key().encode(), exclusive=True)
+        key = storage.get(_KEY_FILE)
+    if len(key) != 2 * _KEY_BYTES:
+        raise ProviderError(f"the key in {_KEY_FILE} of the storage's root is damaged: remove it, and all URLs with it")
+    return key.decode("ascii")
+
+
+def _new_key() -> str:
+    return os.urandom(_KEY_BYTES).hex()
 
 
 def _close(storage: Storage, catalog: Catalog) -> None:

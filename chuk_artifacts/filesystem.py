@@ -24,6 +24,7 @@ from chuk_artifacts.core import forget_shared_cores
 from chuk_artifacts.errors import (
     AccessDeniedError,
     ArtifactNotFoundError,
+    ArtifactStoreError,
     ConflictError,
     InvalidInputError,
 )
@@ -517,7 +518,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
                 with self._open_to_read(path) as file:
                     for index in indices:
                         out[index] = _range_of(file, starts[index], ends[index])
-            except Exception as error:
+            except (ArtifactStoreError, OSError) as error:
                 if on_error != "return":
                     raise
                 for index in indices:

@@ -78,7 +78,8 @@ class Reader(io.BufferedIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer, and return how many bytes."""
-        return int(self._file.readinto(buffer))  # type: ignore[attr-defined]
+        file: Any = self._file  # BinaryIO does not promise it
+        return int(file.readinto(buffer))
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Read a line."""
@@ -265,7 +266,8 @@ class TextWriter(io.TextIOWrapper):
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Close, after an exception without a commit."""
         if kind is not None:
-            self.buffer.doom()  # type: ignore[attr-defined]
+            writer: Any = self.buffer
+            writer.doom()
         self.close()
 
 

@@ -18,12 +18,11 @@ from chuk_artifacts.arguments import check_count, check_hours, check_path, check
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import check_part, check_sandbox_id
 
-MEMORY, FILESYSTEM, SQLITE = "memory", "filesystem", "sqlite"
+MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
 _STORAGE_PROVIDERS = (MEMORY, FILESYSTEM, S3, IBM_COS, IBM_COS_IAM)
-_SESSION_PROVIDERS = (MEMORY, SQLITE)
-_NOT_YET = {"redis"}
+_SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS)
 PUT_OPTIONS = frozenset(
     {
         "ACL",
@@ -43,7 +42,7 @@ SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_
 _CLIENT_OPTIONS = frozenset({"api_version", "config", "use_ssl", "verify"})
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
-    FILESYSTEM: frozenset({"fsync", "auto_mkdir"}),  # the second is fsspec's, and folders are made anyhow
+    FILESYSTEM: frozenset({"fsync"}),
     S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
     IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
     IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
@@ -65,6 +64,15 @@ _SECRET_NAME = re.compile(
     r"pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info", re.IGNORECASE
 ).search
 _PLAIN = (str, int, float, bool, type(None))
+_DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+_BASE_URL = re.compile(r"https?://[^/?#@\s\\]+(/[^?#\s\\]*)?", re.ASCII | re.IGNORECASE).fullmatch
+_URL_WITH_USER = re.compile(
+    r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
+).fullmatch
+
+
+GATEWAY_PORT = 8765
+"""Where ``chuk-artifacts serve`` listens unless told otherwise."""
 
 
 class _DefaultHours(int):
@@ -73,6 +81,58 @@ class _DefaultHours(int):
 
 DEFAULT_SESSION_TTL_HOURS = _DefaultHours(24)
 """The default of ``session_ttl_hours``, which the environment may override; a number passed in it may not."""
+
+
+class RedisUrl:
+    """The URL of a Redis server, which shows its passwords to nobody who does not ask for its *text*.
+
+    It pickles without them; the other process takes them from its own ``SESSION_REDIS_URL``, when that names the same
+    server.
+
+    Args:
+        text: the URL.
+
+    Attributes:
+        text: the same.
+
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        """Keep the URL."""
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are the same URL, passwords and all."""
+        return self.text == other.text if isinstance(other, RedisUrl) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash(self.text)
+
+    def __str__(self) -> str:
+        """Return the URL without passwords; of one that is not understood, nothing."""
+        match = _URL_WITH_USER(self.text)
+        if match is None:
+            return "redis"
+        user = f"{match['user']}@" if match["user"] else ""
+        options = [option for option in (match["query"] or "").split("&") if option and "password" not in option]
+        return f"{match['scheme']}{user}{match['place']}{'?' if options else ''}{'&'.join(options)}"
+
+    def __repr__(self) -> str:
+        """Return what ``str`` does, quoted."""
+        return repr(str(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without passwords."""
+        return _redis_url_here, (str(self),)
+
+
+def _redis_url_here(shown: str) -> RedisUrl:
+    """Return the URL that *shown* is, with its passwords when this process knows them."""
+    configured = RedisUrl(_environment("SESSION_REDIS_URL") or "")
+    return configured if str(configured) == shown else RedisUrl(shown)
 
 
 def default_provider_of_commands() -> str:
@@ -91,6 +151,57 @@ def complete_url(url: str) -> str:
     return configured if public_url(configured) == url else url
 
 
+def default_gateway_of_commands() -> str:
+    """Return the URL of the gateway of the command line: where ``chuk-artifacts serve`` is, unless told otherwise."""
+    return _environment("ARTIFACT_GATEWAY_URL") or f"http://127.0.0.1:{GATEWAY_PORT}"
+
+
+class SigningKeys:
+    """The secrets that sign URLs, which are shown to nobody who does not ask for them.
+
+    They do not pickle. The other process takes its own ``ARTIFACT_SIGNING_KEY``.
+
+    Args:
+        secrets: the keys, the one that signs first; empty: none is configured.
+        lost: whether there were keys where this comes from, and there are none here.
+
+    Attributes:
+        secrets: the same.
+        lost: the same.
+
+    """
+
+    __slots__ = ("lost", "secrets")
+
+    def __init__(self, secrets: tuple[str, ...], *, lost: bool = False) -> None:
+        """Keep the keys."""
+        self.secrets = secrets
+        self.lost = lost
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are the same keys."""
+        if not isinstance(other, SigningKeys):
+            return NotImplemented
+        return (self.secrets, self.lost) == (other.secrets, other.lost)
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash((self.secrets, self.lost))
+
+    def __repr__(self) -> str:
+        """Return how many there are."""
+        return f"<{len(self.secrets)} signing keys>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle whether there are any."""
+        return _signing_keys_here, (bool(self.secrets) or self.lost,)
+
+
+def _signing_keys_here(configured: bool) -> SigningKeys:  # noqa: FBT001 - pickle knows no keywords
+    here = _signing_keys(None)
+    return here if here.secrets else SigningKeys((), lost=configured)
+
+
 def ibm_api_key() -> str | None:
     """Return the API key of IBM Cloud; it is asked for when a client is made, and kept nowhere."""
     return _environment("IBM_COS_APIKEY")
@@ -103,7 +214,7 @@ class Bucket:
     Attributes:
         name: the bucket.
         prefix: what all keys in it begin with: empty, or with a slash at its end.
-        endpoint_url: the service, or None for the SDK's own choice, which is AWS.
+        endpoint_url: the service, or None for AWS; IBM has no such default.
         region: the region, or None for that of the SDK's configuration.
         instance_crn: the service instance of IBM Cloud, or None.
 
@@ -127,9 +238,12 @@ class Settings:
         fs_root: the folder of the filesystem provider, absolute and without links; None for others.
         sqlite_path: the database file of the sqlite session provider; None for others.
         bucket: where the bytes of a bucket provider are; None for others.
+        redis_url: the server of the redis session provider; None for others.
         session_ttl: how long a session lives by default, in seconds; None for ever.
         max_retries: how often a driver repeats what failed.
-        max_connections: how many connections a driver keeps at most.
+        max_connections: how many calls at once a driver has connections for.
+        gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
+        signing_keys: what signs the URLs of the gateway.
         storage_options: more, for the backend of the bytes.
         url: where the bytes are, when that is told by an fsspec URL; None for others.
 
@@ -141,9 +255,12 @@ class Settings:
     fs_root: str | None
     sqlite_path: str | None
     bucket: Bucket | None
+    redis_url: RedisUrl | None
     session_ttl: float | None
     max_retries: int
     max_connections: int
+    gateway_url: str | None
+    signing_keys: SigningKeys
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
     url: str | None = attrs.field(default=None, repr=False)
 
@@ -189,6 +306,9 @@ def resolve(
     max_connections: int = 32,
     endpoint_url: str | None = None,
     region: str | None = None,
+    redis_url: str | None = None,
+    gateway_url: str | None = None,
+    signing_key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
@@ -212,10 +332,13 @@ def resolve(
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         bucket=place,
+        redis_url=_redis_url(redis_url) if sessions == REDIS else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
         max_retries=max_retries,
         max_connections=max_connections,
-        storage_options=_options(storage, storage_options),
+        gateway_url=_gateway_url(gateway_url),
+        signing_keys=_signing_keys(signing_key),
+        storage_options=_options(storage, url, storage_options),
         url=url if _is_url(storage) else None,
     )
 
@@ -225,12 +348,12 @@ def _environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _storage_provider(name: Any) -> tuple[str, str]:
-    """Return the provider, and what a URL says more."""
+def _storage_provider(name: Any) -> tuple[str, str | None]:
+    """Return the provider, and what a URL says more, or None when it is no URL."""
     text = check_text("storage_provider", name)
     provider = _STORAGE_ALIASES.get(text, text)
     if provider in _STORAGE_PROVIDERS:
-        return provider, ""
+        return provider, None
     if provider.startswith(_S3_URL):
         return S3, provider.removeprefix(_S3_URL)
     if _FILE_URL.match(provider) and "::" not in provider:
@@ -266,7 +389,7 @@ def _protocols(url: str) -> str:
     return "::".join(protocols) + "://"
 
 
-def _root_of(provider: str, url: str, fs_root: Any) -> Any:
+def _root_of(provider: str, url: str | None, fs_root: Any) -> Any:
     """Return the root folder that a file URL or the argument says."""
     if provider != FILESYSTEM or not url:
         return fs_root
@@ -283,7 +406,7 @@ def _session_provider(name: Any) -> str:
 
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
-    what = "is not there yet" if name in _NOT_YET else "is not known"
+    what = "is not known"
     shown = scheme + is_url  # the rest of a URL may hold a password
     return InvalidInputError(f"{argument} {shown!r} {what}; known are {', '.join(map(repr, known))}")
 
@@ -297,13 +420,15 @@ def _sqlite_path(root: str) -> str:
     return os.path.realpath(os.path.expanduser(configured) if configured else os.path.join(root, _CATALOG_FILE))
 
 
-def _bucket(provider: str, url: str, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:
-    in_url, _, path = url.partition("/")
+def _bucket(provider: str, url: str | None, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:
+    name, _, path = ("", "", "") if url is None else url.partition("/")
     given = check_text_or_none("bucket", bucket)
-    if in_url and given not in {None, in_url}:
-        raise InvalidInputError(f"bucket is {given!r}, and storage_provider names the bucket {in_url!r}")
+    if url is None:
+        name = given or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET
+    elif given not in {None, name}:
+        raise InvalidInputError("bucket and storage_provider name different buckets")
     return Bucket(
-        name=_bucket_name(in_url or given or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET),
+        name=_bucket_name(name),
         prefix=_prefix(path),
         endpoint_url=_endpoint(provider, endpoint_url),
         region=check_text_or_none("region", region) or _environment("AWS_REGION"),
@@ -313,7 +438,7 @@ def _bucket(provider: str, url: str, bucket: Any, endpoint_url: Any, region: Any
 
 def _bucket_name(name: str) -> str:
     if not _BUCKET_NAME(name):
-        raise InvalidInputError(f"bucket can't be the name of a bucket: {name!r}")
+        raise InvalidInputError("bucket must be 3 to 255 letters, digits and any of '.', '-', '_'")
     return name
 
 
@@ -330,9 +455,7 @@ def _endpoint(provider: str, given: Any) -> str | None:
     names = ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if provider == S3 else ("IBM_COS_ENDPOINT",)
     url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
     if url is None:
-        if provider == S3:
-            return None
-        raise InvalidInputError(f"{provider!r} needs the URL of its service: give endpoint_url or set IBM_COS_ENDPOINT")
+        return None
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -342,13 +465,17 @@ def _endpoint(provider: str, given: Any) -> str | None:
     return url.rstrip("/")
 
 
-def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str) -> str:
+def _redis_url(given: Any) -> RedisUrl:
+    return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
+
+
+def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None) -> str:
     """Return the same name for the same root, bucket or URL, and a random one for memory, which nobody shares."""
     if bucket is not None:
         place = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
         return f"bucket-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
     if _is_url(provider):
-        return f"url-{hashlib.sha256(public_url(url).rstrip('/').encode()).hexdigest()[:16]}"
+        return f"url-{hashlib.sha256(public_url(url or '').rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
         return f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
@@ -364,13 +491,34 @@ def _session_ttl(hours: Any, now: float) -> float | None:
     return check_hours("session_ttl_hours", hours, now)
 
 
-def _options(provider: str, options: Any) -> dict[str, Any]:
+def _gateway_url(given: Any) -> str | None:
+    url = _given("gateway_url", given, "ARTIFACT_GATEWAY_URL")
+    if url is not None and not _BASE_URL(url):
+        raise InvalidInputError("gateway_url must be an http or https URL without user, query and fragment")
+    return None if url is None else url.rstrip("/")
+
+
+def _signing_keys(given: Any) -> SigningKeys:
+    text = _given("signing_key", given, "ARTIFACT_SIGNING_KEY")
+    secrets = tuple(key for key in map(str.strip, (text or "").split(",")) if key)
+    if text is not None and not secrets:
+        raise InvalidInputError("signing_key must hold a key, or several with commas between them")
+    return SigningKeys(secrets)
+
+
+def _given(argument: str, value: Any, variable: str) -> str | None:
+    return check_text_or_none(argument, _environment(variable) if value is None else value)
+
+
+def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
         raise InvalidInputError(f"storage_options must be a mapping, not {type(options).__name__}")
     if _is_url(provider):
         return {check_text("a name in storage_options", name): value for name, value in options.items()}
+    if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
+        options = {name: value for name, value in options.items() if name != "auto_mkdir"}
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:

@@ -83,7 +83,7 @@ def source(data: Any) -> bytes | Stream:
     except TypeError:
         pass
     if isinstance(data, Iterable) and not isinstance(data, Mapping):
-        return Stream(lambda: map(_as_bytes, data), rewindable=not isinstance(data, Iterator))
+        return Stream(lambda: map(as_bytes, data), rewindable=not isinstance(data, Iterator))
     raise InvalidInputError(
         f"data must be bytes-like, a path, a binary file or an iterable of bytes, not {type(data).__name__}"
     )
@@ -128,10 +128,11 @@ def _position(file: BinaryIO) -> int | None:
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(CHUNK_SIZE):
-        yield _as_bytes(chunk)
+        yield as_bytes(chunk)
 
 
-def _as_bytes(chunk: Any) -> bytes:
+def as_bytes(chunk: Any) -> bytes:
+    """Return a piece of a stream as bytes, or raise :class:`InvalidInputError` when it is none."""
     if isinstance(chunk, bytes):
         return chunk
     if not isinstance(chunk, str):

@@ -7,14 +7,15 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError, new_session, place
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
-from chuk_artifacts.core import Core, shared_core
+from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -39,12 +40,15 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, IBM_COS_IAM, Settings, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
+from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
+
+    from chuk_artifacts.aio import ArtifactStore as AsyncStore
 
 T = TypeVar("T")
 
@@ -72,8 +76,8 @@ class ArtifactStore:
             ``s3`` (also ``s3://bucket/prefix``), ``ibm_cos``, ``ibm_cos_iam``, or any other fsspec URL (``gs://b/p``,
             ``sftp://user@host/path``, chains of them), see :class:`~chuk_artifacts.storage.url.UrlStorage`; else
             ``ARTIFACT_PROVIDER``.
-        session_provider: where records and sessions are: ``memory`` or ``sqlite`` (default for ``filesystem``);
-            else ``SESSION_PROVIDER``.
+        session_provider: where records and sessions are: ``memory``, ``sqlite`` (default for ``filesystem``) or
+            ``redis``; else ``SESSION_PROVIDER``.
         bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
         sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, the bucket or the
             URL without its secrets, in memory random.
@@ -86,9 +90,12 @@ class ArtifactStore:
             else AWS.
         region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
             ``us-east-1``.
-        redis_url: for the redis session provider; the others ignore it.
-        gateway_url: for signed URLs.
-        signing_key: for signed URLs.
+        redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
+            else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
+        gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
+            storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
+        signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all
+            are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in its root.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
@@ -137,6 +144,9 @@ class ArtifactStore:
             max_connections=max_connections,
             endpoint_url=endpoint_url,
             region=region,
+            redis_url=redis_url,
+            gateway_url=gateway_url,
+            signing_key=signing_key,
             storage_options=storage_options,
             now=clock(),
         )
@@ -153,6 +163,18 @@ class ArtifactStore:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Close the store."""
         self.close()
+
+    async def __aenter__(self) -> AsyncStore:
+        """Return the async view of this store; the end of the ``async with`` block closes both."""
+        from chuk_artifacts.aio.store import enter  # noqa: PLC0415 - the one import upwards
+
+        return enter(self)
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close the store and its async view."""
+        from chuk_artifacts.aio.store import leave  # noqa: PLC0415 - as above
+
+        await leave(self)
 
     def __repr__(self) -> str:
         """Name providers, sandbox and session."""
@@ -369,6 +391,8 @@ class ArtifactStore:
         except FilenameTakenError:
             self._discard([record.key for record in records])
             raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
+        except OutcomeUnknownError:  # the records may be there, so the bytes stay: if not, cleanup finds those
+            raise
         except SessionError:
             self._discard([record.key for record in records])
             raise
@@ -402,7 +426,8 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        _log.debug("retrieve %s", _id_of(artifact_id))
+        wanted = _id_of(artifact_id)
+        _log.debug("retrieve %s", wanted)
         return self._bytes_of(self._readable(artifact_id))
 
     def read_file(
@@ -453,8 +478,9 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
-        _log.debug("open %s", _id_of(artifact_id))
-        return self._open(self._readable(artifact_id))
+        wanted = _id_of(artifact_id)
+        _log.debug("open %s", wanted)
+        return self._open(self._readable(artifact_id))[1]
 
     def stream(
         self,
@@ -482,7 +508,8 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
-        _log.debug("stream %s", _id_of(artifact_id))
+        wanted = _id_of(artifact_id)
+        _log.debug("stream %s", wanted)
         arguments.check_count("start", start, 0)
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
@@ -514,7 +541,8 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        _log.debug("download %s", _id_of(artifact_id))
+        wanted = _id_of(artifact_id)
+        _log.debug("download %s", wanted)
         record = self._readable(artifact_id)
         target = Path(arguments.check_path("path", path))
         if target.is_dir():
@@ -636,7 +664,8 @@ class ArtifactStore:
             raise _corrupted(record)
         return data
 
-    def _open(self, record: ArtifactMetadata, start: int = 0) -> BinaryIO:
+    def _open(self, record: ArtifactMetadata, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
+        """Return a reader of the bytes of *record*, and which revision it reads: this, or a later one by then."""
         storage = self._core.storage
         record, file = self._with_bytes(record, lambda record: storage.open(record.key, record.bytes, start=start))
         size = file.seek(0, os.SEEK_END)
@@ -644,22 +673,10 @@ class ArtifactStore:
         if size != record.bytes:
             file.close()
             raise _corrupted(record)
-        return file
+        return record, file
 
     def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
-        stop = record.bytes if end is None else min(end, record.bytes)
-        digest = hashlib.sha256()
-        with self._open(record, start) as file:
-            position = start
-            while position < stop:
-                chunk = file.read(min(chunk_size, stop - position))
-                if not chunk:
-                    raise _corrupted(record)
-                position += len(chunk)
-                digest.update(chunk)
-                yield chunk
-        if start == 0 and stop == record.bytes and digest.hexdigest() != record.sha256:
-            raise _corrupted(record)
+        yield from chunks_of(*self._open(record, start), start, end, chunk_size)
 
     def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
         """Return what *use* makes of the bytes of *record*, or of its next revision when these are gone by then."""
@@ -1020,8 +1037,7 @@ class ArtifactStore:
         return record.pending.registered and self._core.storage.stat(record.key) is not None
 
     def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
-        core = self._core
-        core.each(core.storage.delete, [list(record.all_bytes) for record in records])
+        self._core.storage.delete([key for record in records for key in record.all_bytes])
 
     # List
 
@@ -1140,7 +1156,7 @@ class ArtifactStore:
         """Return a URL from which anybody can download an artifact, for a while.
 
         The download carries the artifact's filename and media type. Where the storage signs by itself (S3, IBM COS with
-        HMAC keys) the URL is the storage's own.
+        HMAC keys) the URL is the storage's own; elsewhere it is one of the gateway, which serves the latest revision.
 
         Args:
             artifact_id: the artifact.
@@ -1153,7 +1169,8 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            InvalidInputError: *expires* is no finite number above 0 and up to 7 days.
+            InvalidInputError: *expires* is no finite number above 0 and up to 7 days, or there is no signing key that
+                all who need it know.
 
         """
         _log.debug("presign %s", artifact_id)
@@ -1193,13 +1210,14 @@ class ArtifactStore:
             filename: the filename of the artifact, unless its registration says another.
             mime_type: the media type. Any but the default must be the ``Content-Type`` of the upload.
             expires: how long the URL works, in seconds, at most 7 days.
-            max_bytes: the length in bytes of the longest upload that is registered; None: any.
+            max_bytes: the length in bytes of the longest upload; None: any. The gateway takes no more. A PUT to S3 or
+                IBM COS can't be limited: what is longer is refused and removed when it is registered.
 
         Returns:
             the URL, for HTTP PUT, and the artifact id.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is wrong, or there is no signing key; see :meth:`presign`.
 
         """
         _log.debug("presign_upload")
@@ -1325,17 +1343,42 @@ class ArtifactStore:
 
     def _signed_get(self, record: ArtifactMetadata, expires: int) -> str:
         """Return a URL of our own that downloads an artifact for *expires* seconds."""
-        raise self._cannot_sign()
+        return self._signed(DOWNLOAD, Grant(record.artifact_id), expires)
 
     def _signed_put(self, record: ArtifactMetadata, expires: int, mime: str | None) -> str:
         """Return a URL of our own that takes an upload for *expires* seconds, of the type *mime* if that is given."""
-        raise self._cannot_sign()
+        limit = None if record.pending is None else record.pending.max_bytes
+        return self._signed(UPLOAD, Grant(record.artifact_id, mime, limit), expires)
 
-    def _cannot_sign(self) -> ArtifactStoreError:
-        provider = self._core.settings.storage_provider
-        if provider == IBM_COS_IAM:
-            return ProviderError("IBM COS signs no URLs under IAM: use the 'ibm_cos' provider with HMAC credentials")
-        return InvalidInputError(f"signed URLs of the {provider!r} provider are not there yet")
+    def _signed(self, method: str, grant: Grant, expires: int) -> str:
+        core = self._core
+        signed = core.signer.sign(method, grant, core.clock() + expires)
+        return f"{core.gateway_url(self._start_gateway)}/{signed}"
+
+    def _start_gateway(self) -> LocalGateway:
+        """Serve the URLs of this store from this process, until it is closed or nobody refers to it any more."""
+        from chuk_artifacts.gateway import start  # noqa: PLC0415 - it imports this module
+
+        store = object.__new__(type(self))
+        store.__dict__.update(_core=weakref.proxy(self._core), _bound=None)
+        return start(store)
+
+    def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
+        """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
+        key = self._awaited(artifact_id).key
+        _, sha256 = self._core.storage.put(key, source(data))
+        try:
+            self._awaited(artifact_id)
+        except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
+            self._discard([key])
+            raise
+        return sha256
+
+    def _awaited(self, artifact_id: str) -> ArtifactMetadata:
+        record = self._pending(artifact_id)
+        if record.pending is None:
+            raise _not_found(artifact_id)
+        return record
 
     def _pending(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an upload that is awaited or registered, and can be seen from here."""
@@ -1684,7 +1727,8 @@ class ArtifactStore:
 
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, of an
-            error, ``message``. An outage is told and not raised.
+            error, ``message``. An outage is told and not raised. Some providers tell more of themselves, and in
+            ``warning`` what may lose data.
 
         """
         _log.debug("validate_configuration")
@@ -1848,6 +1892,29 @@ def _corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:
     return ArtifactCorruptedError(f"artifact {record.artifact_id}: the stored bytes do not match its record")
 
 
+def chunks_of(
+    record: ArtifactMetadata, file: BinaryIO, start: int, end: int | None, chunk_size: int, *, verify: bool = True
+) -> Generator[bytes, None, None]:
+    """Read a range of the bytes of *record* from a file that stands at its start, and close it.
+
+    All of them are verified, unless that is not wanted.
+    """
+    stop = record.bytes if end is None else min(end, record.bytes)
+    digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
+    with file:
+        position = start
+        while position < stop:
+            chunk = file.read(min(chunk_size, stop - position))
+            if not chunk:
+                raise _corrupted(record)
+            position += len(chunk)
+            if digest is not None:
+                digest.update(chunk)
+            yield chunk
+    if digest is not None and digest.hexdigest() != record.sha256:
+        raise _corrupted(record)
+
+
 def _pause(attempt: int) -> None:
     """Give way to the others before the next attempt, a little longer each time."""
     time.sleep(random.uniform(0, min(0.0005 * (attempt + 1), _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - no secret
@@ -1855,7 +1922,7 @@ def _pause(attempt: int) -> None:
 
 def _tried(backend: Any) -> dict[str, str]:
     try:
-        backend.check()
+        facts = backend.check() or {}
     except ArtifactStoreError as error:
         return {"status": "error", "provider": backend.provider, "message": str(error)}
-    return {"status": "ok", "provider": backend.provider}
+    return {"status": "ok", "provider": backend.provider, **facts}

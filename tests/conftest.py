@@ -11,6 +11,14 @@ import pytest
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
 from servers import ftp, iam, rgw, sftp
+from servers.redis import (  # noqa: F401 - fixtures
+    redis_cluster,
+    redis_cluster_url,
+    redis_sentinel,
+    redis_sentinel_url,
+    redis_server,
+    redis_url,
+)
 
 CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
 

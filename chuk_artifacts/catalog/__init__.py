@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from chuk_artifacts.arguments import check_moment
+from chuk_artifacts.errors import SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
-from chuk_artifacts.settings import MEMORY, Settings
+from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
 _LAST_CODE_POINT = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
@@ -24,10 +25,15 @@ class FilenameTakenError(Exception):
     """The filename is taken in the session, and the add was exclusive."""
 
 
+class OutcomeUnknownError(SessionError):
+    """A change may have been made, or may still be: the backend was lost before it could say so."""
+
+
 class Catalog(Protocol):
     """What every backend does. Any method but ``close`` raises ``SessionError`` when the backend fails.
 
-    ``now`` is the present in seconds since the epoch. An expired session is as good as none.
+    ``now`` is the present in seconds since the epoch. An expired session is as good as none. The id of a record begins
+    with its session's :func:`chuk_artifacts.grid.slot_tag`.
 
     Attributes:
         provider: the name by which a user chooses this backend.
@@ -107,8 +113,8 @@ class Catalog(Protocol):
         """Return the number of unexpired ``sessions`` and ``artifacts``, and the artifacts' length in ``bytes``."""
         ...
 
-    def check(self) -> None:
-        """Return when the backend can be reached and used."""
+    def check(self) -> dict[str, str]:
+        """Return what a backend that works tells of itself, and in ``warning`` what may lose data."""
         ...
 
     def close(self) -> None:
@@ -225,6 +231,10 @@ def open_catalog(settings: Settings) -> Catalog:
         from chuk_artifacts.catalog.memory import MemoryCatalog  # noqa: PLC0415
 
         return MemoryCatalog(settings.session_ttl)
+    if settings.session_provider == REDIS:
+        from chuk_artifacts.catalog.redis import open_redis  # noqa: PLC0415
+
+        return open_redis(settings)
     from chuk_artifacts.catalog.sqlite import SqliteCatalog  # noqa: PLC0415
 
     return SqliteCatalog(str(settings.sqlite_path), settings.sandbox_id, settings.session_ttl, durable=settings.fsync)

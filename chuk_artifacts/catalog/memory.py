@@ -198,8 +198,9 @@ class MemoryCatalog(Lockable):
             sessions = sum(not is_over(info.expires_at, now) for info in self._sessions.values())
         return {"sessions": sessions, "artifacts": len(records), "bytes": sum(record.bytes for record in records)}
 
-    def check(self) -> None:
-        """Do nothing: memory is there."""
+    def check(self) -> dict[str, str]:
+        """Tell nothing: memory is there."""
+        return {}
 
     def close(self) -> None:
         """Give back nothing: nothing is held."""

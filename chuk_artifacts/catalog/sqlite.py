@@ -239,11 +239,12 @@ class SqliteCatalog:
             ).fetchone()
         return {"sessions": sessions, "artifacts": artifacts, "bytes": size}
 
-    def check(self) -> None:
+    def check(self) -> dict[str, str]:
         """Begin a write and take it back."""
         with self._connection() as connection, self._writing:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
+        return {}
 
     def close(self) -> None:
         """Close the connections."""

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 import attrs
@@ -28,7 +28,7 @@ from chuk_artifacts.fork import Lockable
 from chuk_artifacts.settings import IBM_COS_IAM, PUT_OPTIONS, S3, SESSION_OPTIONS, Settings, ibm_api_key
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
-from chuk_artifacts.storage.reader import FIRST_BLOCK, RangeReader
+from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
 
 T = TypeVar("T")
 
@@ -100,14 +100,17 @@ _FAILURES = {
     "SSLError": "no trust in the service's certificate",
     "ConnectTimeoutError": "the service can't be reached",
     "EndpointConnectionError": "the service can't be reached",
+    "ConnectionError": "the service, or that of its credentials, can't be reached",
     "ProxyConnectionError": "the proxy can't be reached",
     "ReadTimeoutError": "the service does not answer in time",
+    "Timeout": "the service of the credentials does not answer in time",
     "ConnectionClosedError": "the connection breaks",
     "ResponseStreamingError": "the connection breaks",
     "IncompleteReadError": "the connection breaks",
     "FlexibleChecksumError": "the bytes that arrive do not match their checksum",
 }
 _NO_KEYS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that the SDK finds"
+_NO_ENDPOINT = "no service: give endpoint_url or set IBM_COS_ENDPOINT"
 _NO_API_KEY = "no credentials: set IBM_COS_APIKEY and IBM_COS_INSTANCE_CRN"
 
 
@@ -138,10 +141,10 @@ def _sdk(provider: str) -> _Sdk:
             f"storage {provider!r} needs the package ibm-cos-sdk: python -m pip install 'chuk-artifacts[ibm]'"
         ) from error
     errors = (core.exceptions.BotoCoreError, core.exceptions.ClientError, boto.exceptions.Boto3Error)
-    # OSError is also the base of what `requests` raises, by which the IBM SDK fetches tokens, where it raises
-    # RuntimeError and ValueError too.
-    outer = (HTTPError, OSError) if provider == S3 else (HTTPError, OSError, RuntimeError, ValueError)
-    return _Sdk(boto, core, (*errors, *outer))
+    # OSError is the base of what `requests` raises, by which the SDK of IBM fetches tokens. One that it can't read is
+    # a RuntimeError, ValueError or LookupError there.
+    token_errors = () if provider == S3 else (RuntimeError, ValueError, LookupError)
+    return _Sdk(boto, core, (*errors, HTTPError, OSError, *token_errors))
 
 
 @attrs.frozen
@@ -254,6 +257,8 @@ class BucketStorage(Lockable):
         signature = os.urandom(8).hex() if exclusive else ""
         order = {"Key": self._full(key), "Body": body, **self._extras, **_described(description, signature)}
         for _ in range(self._attempts):
+            if exclusive and not self._conditions and self.stat(key) is not None:
+                raise ObjectExistsError(key)
             condition = {"IfNoneMatch": _ONLY_IF_FREE} if exclusive and self._conditions else {}
             try:
                 self._call("put_object", **order, **condition)
@@ -264,8 +269,6 @@ class BucketStorage(Lockable):
                 if not condition:
                     raise
                 self._conditions = False
-                if self.stat(key) is not None:
-                    raise ObjectExistsError(key) from None
                 continue
             except _BusyError:
                 continue
@@ -397,7 +400,7 @@ class BucketStorage(Lockable):
             if stored is None:
                 raise ObjectMissingError(key)
             true_size = stored.bytes
-        return cast("BinaryIO", RangeReader(self._fetcher(key), true_size, start, first))
+        return open_ranges(self._fetcher(key), true_size, start, first)
 
     def _fetcher(self, key: str) -> Callable[[int, int], futures.Future[bytes]]:
         def fetch(begin: int, length: int) -> bytes:
@@ -560,6 +563,8 @@ class BucketStorage(Lockable):
     def _connect(self) -> Any:
         options = {name: value for name, value in self._settings.storage_options.items() if name not in PUT_OPTIONS}
         own_config = options.pop("config", None)
+        if self.provider != S3 and self._place.endpoint_url is None:
+            raise ProviderError(f"{self._translating.subject}: {_NO_ENDPOINT}")
         keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
         if self.provider == IBM_COS_IAM:
             options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()

@@ -2,64 +2,121 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import ObjectExistsError, StoredObject
-from chuk_artifacts.storage.files import FileStorage
+from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
 
 
-class MemoryStorage(Lockable, FileStorage):
-    """Bytes in memory, gone with the process."""
+class MemoryStorage(Lockable):
+    """Bytes in memory, gone with the process.
 
+    Files are put into the filesystem's own ``store``, and looked up there: its verbs go through all keys to see whether
+    one is there, show a file while it is being written, and hand the same file object to everybody.
+    """
+
+    provider = "memory"
     blocks = False
     parallel = 1
+    guards = False
+    claims = True
 
     def __init__(self) -> None:
         """Begin empty."""
-        Lockable.__init__(self)
-        FileStorage.__init__(self, MemoryFileSystem(global_store=False, skip_instance_cache=True), "memory")
+        super().__init__()
+        self._fs = MemoryFileSystem(global_store=False, skip_instance_cache=True)
+        self._files: dict[str, MemoryFile] = self._fs.store
 
-    def _put_bytes(self, key: str, data: bytes, mode: str) -> None:
-        """Write *data* under a lock, and look for the key ourselves: the filesystem would look through all keys."""
+    def put(
+        self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
+    ) -> tuple[int, str]:
+        """Write *data*, of which a stream is collected first, and return its length and SHA-256."""
+        if isinstance(data, Stream):
+            self._write(key, b"".join(data), exclusive=exclusive)
+            return data.size, data.sha256
+        self._write(key, data, exclusive=exclusive)
+        return len(data), hashlib.sha256(data).hexdigest()
+
+    def _write(self, key: str, data: bytes, *, exclusive: bool) -> None:
+        path = f"/{key}"
+        file = MemoryFile(self._fs, path, data)
         with self._lock:
-            if mode == "create" and self._holds(key):
+            if exclusive and path in self._files:
                 raise ObjectExistsError(key)
-            super()._put_bytes(key, data, "overwrite")
+            file.commit()
 
-    def _copy(self, source: str, target: str, mode: str) -> None:
-        with self._lock:
-            if mode == "create" and self._holds(target):
-                raise ObjectExistsError(target)
-            self._fs.cp_file(source, target)
-
-    def _holds(self, key: str) -> bool:
-        return f"/{key}" in self._fs.store
-
-    def _put_stream(self, key: str, stream: Stream, *, exclusive: bool) -> None:
-        """Collect the stream first: this filesystem shows a file while it is being written."""
-        self._put_bytes(key, b"".join(stream), "create" if exclusive else "overwrite")
+    def get(self, key: str) -> bytes:
+        """Return all bytes."""
+        try:
+            data: bytes = self._files[f"/{key}"].getvalue()
+        except KeyError:
+            raise ObjectMissingError(key) from None
+        return data
 
     def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
-        """Return a reader of its own: the filesystem hands the same file object to everybody."""
+        """Return a reader of its own."""
         reader = io.BytesIO(self.get(key))
         reader.seek(start)
         return reader
 
-    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Iterate over all objects under *prefix*, in one pass."""
-        for info in self._fs.find(prefix.rstrip("/"), detail=True).values():
-            yield StoredObject(key=info["name"].lstrip("/"), bytes=info["size"], modified=info["created"])
-
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing would tell of one key, or None."""
-        file = self._fs.store.get(f"/{key}")
-        return None if file is None else StoredObject(key=key, bytes=file.size, modified=file.created.timestamp())
+        file = self._files.get(f"/{key}")
+        return None if file is None else _stored(key, file)
+
+    def copy(
+        self,
+        source: str,
+        target: str,
+        size: int,
+        *,
+        exclusive: bool = False,
+        hashed: bool = False,
+        about: About | None = None,
+    ) -> str | None:
+        """Let another key have the same bytes; their SHA-256 is not told."""
+        self._write(target, self.get(source), exclusive=exclusive)
+        return None
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove the bytes of *keys*."""
+        for key in keys:
+            self._files.pop(f"/{key}", None)
+
+    def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
+        """Return None: nobody else can read here."""
+        return None
+
+    def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
+        """Return None: nobody else can write here."""
+        return None
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Iterate over all objects under *prefix*, in one pass."""
+        for path, file in list(self._files.items()):
+            key = path.removeprefix("/")
+            if key.startswith(prefix):
+                yield _stored(key, file)
+
+    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
+        """Remove nothing: a write leaves nothing unfinished."""
+        return iter(())
 
     def check(self) -> None:
         """Do nothing: memory is there."""
+
+    def create(self) -> None:
+        """Do nothing: memory is there."""
+
+    def close(self) -> None:
+        """Give back nothing: nothing is held."""
+
+
+def _stored(key: str, file: MemoryFile) -> StoredObject:
+    return StoredObject(key=key, bytes=file.size, modified=file.modified.timestamp())

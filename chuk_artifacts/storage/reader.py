@@ -11,10 +11,11 @@ from typing import Any
 import attrs
 
 _MIB = 1024 * 1024
-FIRST_BLOCK = _MIB // 4
+FIRST_BLOCK = _MIB
 """Length in bytes of what is fetched first, and after a jump."""
 _LARGEST_BLOCK = 8 * _MIB
 _GROWTH = 4
+_BUFFER = _MIB // 8
 _AHEAD = 7  # blocks of the largest length; with the one being read that is 64 MiB
 
 
@@ -27,6 +28,13 @@ class _Block:
     @property
     def end(self) -> int:
         return self.begin + self.length
+
+
+def open_ranges(
+    fetch: Callable[[int, int], Future[bytes]], size: int, start: int = 0, first: bytes = b""
+) -> io.BufferedReader:
+    """Return a reader with a buffer for small reads; see :class:`RangeReader`."""
+    return io.BufferedReader(RangeReader(fetch, size, start, first), _BUFFER)
 
 
 class RangeReader(io.RawIOBase):
@@ -71,29 +79,28 @@ class RangeReader(io.RawIOBase):
         self._position = position
         return position
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Return the next *size* bytes, fewer only at the end; all that follow for -1."""
-        self._check_open()
-        end = self._size if size is None or size < 0 else min(self._position + size, self._size)
-        pieces = []
-        while self._position < end:
-            if not 0 <= self._position - self._begin < len(self._block):
-                self._load()
-            at = self._position - self._begin
-            pieces.append(self._block[at : at + end - self._position])
-            self._position += len(pieces[-1])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def readinto(self, buffer: Any) -> int:
+        """Fill *buffer* from the present block, fetch that if need be, and return how many bytes that were."""
+        view = memoryview(buffer).cast("B")
+        data = self._next(len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def readall(self) -> bytes:
         """Return all that follows."""
-        return self.read()
+        return b"".join(iter(lambda: self._next(self._size), b""))
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill *buffer*, and return how many bytes that were."""
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
+    def _next(self, size: int) -> bytes:
+        """Return at most *size* bytes, and none only at the end."""
+        self._check_open()
+        if self._position >= self._size or not size:
+            return b""
+        if not 0 <= self._position - self._begin < len(self._block):
+            self._load()
+        at = self._position - self._begin
+        data = self._block[at : at + size]
+        self._position += len(data)
+        return data
 
     def close(self) -> None:
         """Forget what is coming."""

@@ -10,7 +10,7 @@ import posixpath
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -67,14 +67,23 @@ class UrlStorage(FileStorage):
 
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
-        self._folder = _Folder(settings)
-        super().__init__(self._folder, settings.storage_provider)
         subject = f"storage {settings.storage_provider!r}"
         # What a driver raises is as various as drivers are, so that everything is mapped.
         mapped = functools.partial(ErrorMap, (Exception,), ProviderError, subject, secrets=settings.secrets)
+        self._folder = _Folder(settings, mapped())
+        super().__init__(self._folder, settings.storage_provider)
         self._reading = mapped((FileNotFoundError,))
         self._writing = mapped((FileExistsError,))
         self._copying = mapped((FileNotFoundError, FileExistsError))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove the bytes of *keys*; drivers have many ways to say that there is nothing to remove."""
+        for key in keys:
+            try:
+                super().delete([key])
+            except ProviderError:
+                if self.stat(key) is not None:
+                    raise
 
     def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
         """Remove temporary files last written before a moment, which a crash left, and tell of each."""
@@ -107,8 +116,9 @@ class UrlStorage(FileStorage):
 class _Folder:
     """The folder of a URL, with the verbs of fsspec that :class:`FileStorage` uses, on paths relative to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, errors: ErrorMap) -> None:
         self._settings = settings
+        self._errors = errors
         self._own = threading.local()
         self._shared: Any = None
         self._lock = threading.RLock()
@@ -223,15 +233,7 @@ class _Folder:
                 self.fs.put_file(local, target)
 
     def rm_file(self, path: str) -> None:
-        full = self._full(path)
-        try:
-            self.fs.rm_file(full)
-        except FileNotFoundError:
-            raise
-        except Exception:
-            self._forget_listings(full)
-            if not _is_missing(self.fs, full):  # drivers have many ways to say that there is nothing to remove
-                raise
+        self.fs.rm_file(self._full(path))
 
     def begin(self, path: str) -> tuple[str, Any]:
         """Return a temporary name beside a path, and an open file of that name."""
@@ -243,9 +245,12 @@ class _Folder:
         full = self._full(path)
         self._if_free(path, mode, lambda: self.fs.mv(temporary, full))
 
-    def give_up(self, temporary: str) -> None:
-        """Remove a temporary file as far as possible; a sweep removes what is left."""
-        with contextlib.suppress(Exception):
+    def give_up(self, temporary: str, file: Any = None) -> None:
+        """Close and remove a temporary file as far as possible; a sweep removes what is left."""
+        if file is not None:
+            with contextlib.suppress(ProviderError), self._errors:
+                file.close()
+        with contextlib.suppress(ProviderError), self._errors:
             self.fs.rm_file(temporary)
 
     def _temporary(self, path: str) -> str:
@@ -286,8 +291,9 @@ class _Folder:
         with self._lock:
             self._forget_listings(folder)
             try:
-                self.fs.makedirs(folder, exist_ok=True)
-            except Exception:
+                with self._errors:
+                    self.fs.makedirs(folder, exist_ok=True)
+            except ProviderError:
                 self._forget_listings(folder)
                 if _is_missing(self.fs, folder):  # else somebody else has just made it
                     raise
@@ -328,9 +334,7 @@ class _Writer:
     def discard(self) -> None:
         """Leave nothing behind."""
         if self._temporary:
-            with contextlib.suppress(Exception):
-                self._file.close()
-            self._folder.give_up(self._temporary)
+            self._folder.give_up(self._temporary, self._file)
 
 
 def _percent(match: re.Match[str]) -> str:

@@ -1,18 +1,26 @@
-"""The rigs: each contract is run on every backend that fulfils it. A new backend is a new rig here, and no new test."""
+"""The rigs: each contract is run on every backend that fulfils it. A new backend is a new rig here, and no new test.
+
+The contract of the store is run on both its faces too.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
+from faces import open_async
 from servers.buckets import BUCKETS, open_bucket
 from servers.urls import URLS
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
+from chuk_artifacts.catalog.redis import RedisCatalog
+from chuk_artifacts.catalog.redis_link import Link, PooledClient, open_link
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
@@ -35,6 +43,14 @@ CATALOGS: dict[str, Callable[[Path, str, float | None], Catalog]] = {
     ),
 }
 
+REDIS_CATALOGS = {
+    "redis": "redis_url",
+    "redis-cluster": "redis_cluster_url",
+    "redis-sentinel": "redis_sentinel_url",
+    "fakeredis": None,
+}
+"""Catalogs in a server, by the fixture that returns its URL."""
+
 STORES: dict[str, dict[str, Any]] = {
     "memory": {},
     "filesystem": {"storage_provider": "filesystem"},
@@ -45,24 +61,45 @@ STORES: dict[str, dict[str, Any]] = {
     "s3-rgw": {"session_provider": "sqlite"},
     "ibm_cos-rgw": {},
     "ibm_cos_iam-moto": {},
+    "s3-moto-served": {},
+    "memory-redis": {"session_provider": "redis"},
+    "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
+    "memory-redis-cluster": {"session_provider": "redis"},
+    "memory-redis-sentinel": {"session_provider": "redis"},
 }
 
-PERSISTENT = {"filesystem", "s3-rgw", "url-memory"}
+PERSISTENT = {"filesystem", "s3-rgw", "filesystem-redis", "url-memory"}
 """The stores that a second instance finds again."""
+
+FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
+
+RIGS = [
+    *itertools.product(FACES, ("memory", "filesystem", "memory-sqlite", "filesystem-memory")),
+    ("aio", "s3-moto"),
+    ("blocking", "s3-rgw"),
+    ("aio", "memory-redis"),
+    ("blocking", "filesystem-redis"),
+    ("blocking", "url-memory"),
+    ("blocking", "memory-redis-cluster"),
+    ("aio", "memory-redis-sentinel"),
+]
+"""The faces and stores that the contract is run on. Servers take one face each; the buckets of IBM differ from S3 in
+nothing that the contract of the storage does not try."""
 
 
 class StoreRig:
-    """Opens stores on one backend, and closes them."""
+    """Opens stores on one backend, with one face, and closes them."""
 
-    def __init__(self, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
+    def __init__(self, face: str, name: str, folder: Path, clock: Callable[[], float], **options: Any) -> None:
         self.name = name
+        self._face = FACES[face]
         self.persistent = name in PERSISTENT
         self._options = {**STORES[name], "fs_root": folder / "store", "clock": clock, **options}
-        self._open: list[ArtifactStore] = []
+        self._open: list[Any] = []
 
-    def open(self, **options: Any) -> ArtifactStore:
+    def open(self, **options: Any) -> Any:
         """Return a store on the backend; a second one shares what it holds, if it is persistent."""
-        store = ArtifactStore(**{**self._options, **options})
+        store = self._face(**{**self._options, **options})
         self._open.append(store)
         return store
 
@@ -72,7 +109,7 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=[*STORAGES, *PLACES])
+@pytest.fixture(params=[*STORAGES, *(name for name in PLACES if name != "s3-moto-served")])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
     name = request.param
@@ -81,18 +118,32 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     storage.close()
 
 
-@pytest.fixture(params=CATALOGS)
+@pytest.fixture(params=[*CATALOGS, *REDIS_CATALOGS])
 def open_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Catalog]]:
     """Return a function that opens a catalog of a sandbox and a session ttl."""
     catalogs: list[Catalog] = []
+    link = _redis_links(request) if request.param in REDIS_CATALOGS else None
 
     def open_one(sandbox_id: str = "box", ttl: float | None = 86400.0) -> Catalog:
-        catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
+        if link is None:
+            catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
+        else:
+            catalogs.append(RedisCatalog(link(), sandbox_id, ttl))
         return catalogs[-1]
 
     yield open_one
     for catalog in catalogs:
         catalog.close()
+
+
+def _redis_links(request: pytest.FixtureRequest) -> Callable[[], Link]:
+    """Return a function that opens links to one server."""
+    fixture = REDIS_CATALOGS[request.param]
+    if fixture is None:
+        server = fakeredis.FakeServer()
+        return lambda: Link(lambda: PooledClient(fakeredis.FakeRedis(server=server).connection_pool), "fake")
+    url = request.getfixturevalue(fixture)
+    return lambda: open_link(url, url, max_connections=8, max_retries=3)
 
 
 @pytest.fixture
@@ -101,16 +152,24 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
     return open_catalog()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=RIGS, ids="-".join)
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
-    """Return a rig that opens stores on one backend."""
-    name = request.param
-    rig = StoreRig(name, tmp_path, clock, **(PLACES[name](request) if name in PLACES else {}))
+    """Return a rig that opens stores on one backend, with one face."""
+    face, name = request.param
+    rig = StoreRig(face, name, tmp_path, clock, **_servers_of(name, request))
     yield rig
     rig.close()
 
 
+def _servers_of(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the options that lead a store to the servers that a rig names."""
+    if name in PLACES:
+        return PLACES[name](request)
+    _, is_redis, servers = name.partition("redis")
+    return {"redis_url": request.getfixturevalue(f"redis{servers.replace('-', '_')}_url")} if is_redis else {}
+
+
 @pytest.fixture
-def store(rig: StoreRig) -> ArtifactStore:
+def store(rig: StoreRig) -> Any:
     """Return an empty store."""
     return rig.open()

@@ -9,15 +9,21 @@ import pytest
 
 from chuk_artifacts.catalog import FilenameTakenError, new_session, place
 from chuk_artifacts.errors import InvalidInputError
+from chuk_artifacts.grid import slot_tag
 from chuk_artifacts.models import ArtifactMetadata, Pending, Superseded, timestamp
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
 
 
+def name(number, session_id="alice", sandbox_id="box"):
+    """Return the id of the record with a number."""
+    return f"{slot_tag(sandbox_id, session_id)}{number:024x}"
+
+
 def record(number=1, *, session_id="alice", filename=None, ttl=DAY, now=NOW, sandbox_id="box", **fields):
     """Return a record."""
-    artifact_id = f"{number:032x}"
+    artifact_id = name(number, session_id, sandbox_id)
     values = {
         "artifact_id": artifact_id,
         "session_id": session_id,
@@ -47,7 +53,7 @@ def page(catalog, session_id="alice", *, prefix="", after=None, limit=100, now=N
 
 def ids(records):
     """Return the numbers of records."""
-    return [int(one.artifact_id, 16) for one in records]
+    return [int(one.artifact_id[8:], 16) for one in records]
 
 
 def test_added_record_comes_back(catalog):
@@ -62,7 +68,7 @@ def test_added_record_comes_back(catalog):
 def test_get_keeps_order_and_tells_of_gaps(catalog):
     """Get answers each id in its place, with None where there is no record; any number of ids."""
     catalog.add([record(number) for number in range(1, 1201)], now=NOW)
-    wanted = [f"{number:032x}" for number in (*range(1200, 0, -1), 5000)]
+    wanted = [name(number) for number in (*range(1200, 0, -1), 5000)]
     found = catalog.get(wanted)
     assert found[-1] is None
     assert ids(found[:-1]) == list(range(1200, 0, -1))
@@ -85,16 +91,15 @@ def test_a_pending_record_takes_no_filename(catalog):
 
 
 def test_exclusive_add_leaves_a_taken_filename(catalog):
-    """An exclusive add raises when one of the filenames is taken, and adds none of the records and no session."""
+    """An exclusive add raises when one of the filenames is taken, and adds none of the records."""
     catalog.add([record(1, filename="a"), record(2, filename="a0")], now=NOW)
     with pytest.raises(FilenameTakenError):
         catalog.add(
-            [record(3, filename="b", session_id="bob"), record(4, filename="a"), record(5, filename="c")],
-            now=NOW,
-            exclusive=True,
+            [record(3, filename="b"), record(4, filename="a"), record(5, filename="c")], now=NOW, exclusive=True
         )
     assert ids(page(catalog)) == [1, 2]
-    assert catalog.get_session("bob", NOW) is None
+    with pytest.raises(FilenameTakenError):
+        catalog.add([record(6, filename="a", session_id="bob"), record(6, filename="a")], now=NOW, exclusive=True)
 
 
 def test_one_of_many_exclusive_adds_wins(catalog):
@@ -139,8 +144,8 @@ def test_session_lives_as_long_as_its_longest_record(catalog):
 def test_record_inherits_the_ttl_of_its_session(catalog):
     """Of records in a session with a time to live of its own, the inheriting ones get that."""
     catalog.create_session(new_session("alice", "box", now=NOW, ttl=3600.0))
-    catalog.add([record(1), record(2)], now=NOW + 10, inheriting={f"{1:032x}"})
-    first, second = catalog.get([f"{1:032x}", f"{2:032x}"])
+    catalog.add([record(1), record(2)], now=NOW + 10, inheriting={name(1)})
+    first, second = catalog.get([name(1), name(2)])
     assert (first.ttl, first.expires_at) == (3600.0, timestamp(NOW + 10 + 3600))
     assert second.ttl == DAY
 
@@ -148,9 +153,9 @@ def test_record_inherits_the_ttl_of_its_session(catalog):
 def test_sessions_for_ever(open_catalog):
     """Without a default time to live neither sessions nor records expire."""
     catalog = open_catalog(ttl=None)
-    catalog.add([record(1, ttl=None)], now=NOW, inheriting={f"{1:032x}"})
+    catalog.add([record(1, ttl=None)], now=NOW, inheriting={name(1)})
     assert catalog.get_session("alice", NOW + 1e9).expires_at is None
-    assert catalog.get([f"{1:032x}"])[0].expires_at is None
+    assert catalog.get([name(1)])[0].expires_at is None
     assert catalog.due(NOW + 1e9, 10) == []
 
 
@@ -214,10 +219,10 @@ def test_one_of_many_replacements_wins(catalog):
 def test_remove(catalog):
     """Remove returns the records that were there, and takes them out of every listing."""
     catalog.add([record(number) for number in range(1, 1001)], now=NOW)
-    removed = catalog.remove([f"{number:032x}" for number in (*range(1, 1000), 7000)])
+    removed = catalog.remove([name(number) for number in (*range(1, 1000), 7000)])
     assert sorted(ids(removed)) == list(range(1, 1000))
     assert ids(page(catalog)) == [1000]
-    assert catalog.remove([f"{1:032x}"]) == []
+    assert catalog.remove([name(1)]) == []
     assert catalog.remove([]) == []
     assert ids(catalog.due(NOW + DAY, 10)) == [1000]
 
@@ -225,7 +230,7 @@ def test_remove(catalog):
 def test_remove_with_conditions(catalog):
     """Remove spares records of another session, and such as are not expired, when it is told to."""
     catalog.add([record(1), record(2, session_id="bob"), record(3, ttl=60.0)], now=NOW)
-    everything = [f"{number:032x}" for number in (1, 2, 3)]
+    everything = [name(1), name(2, "bob"), name(3)]
     assert ids(catalog.remove(everything, expired_at=NOW + 60)) == [3]
     assert ids(catalog.remove(everything, session_id="bob")) == [2]
     assert catalog.remove(everything, session_id="bob", expired_at=NOW) == []
@@ -257,7 +262,7 @@ def test_page_goes_on_behind_what_is_gone(catalog):
     """A page begins behind its place even if the record of that place was removed meanwhile."""
     catalog.add([record(number, filename=f"f{number}") for number in range(1, 6)], now=NOW)
     after = place(page(catalog, limit=2)[-1])
-    catalog.remove([f"{2:032x}"])
+    catalog.remove([name(2)])
     assert ids(page(catalog, after=after)) == [3, 4, 5]
 
 
@@ -313,7 +318,7 @@ def test_due(catalog):
 def test_expired_record_can_still_be_got(catalog):
     """An expired record is there until it is removed, so that one can tell it from an unknown one."""
     catalog.add([record(1, ttl=1.0)], now=NOW)
-    assert ids(catalog.get([f"{1:032x}"])) == [1]
+    assert ids(catalog.get([name(1)])) == [1]
 
 
 def test_create_and_get_session(catalog):
@@ -380,7 +385,7 @@ def test_sandboxes_do_not_see_each_other(open_catalog):
     """Nothing of another sandbox is shown or changed, even with the id in hand."""
     catalog, other = open_catalog("box"), open_catalog("other")
     catalog.add([record(1, ttl=60.0)], now=NOW)
-    artifact_id = f"{1:032x}"
+    artifact_id = name(1)
     assert other.get([artifact_id]) == [None]
     assert page(other) == []
     assert other.get_session("alice", NOW) is None

@@ -15,13 +15,12 @@ def _files(fs):
 
 @pytest.fixture
 def no_bytes_pass(store, monkeypatch):
-    """Let no bytes come out of the storage."""
+    """Let no bytes go to the storage."""
 
-    def fail(*_args):
-        raise AssertionError("bytes were read")
+    def fail(*_args, **_options):
+        raise AssertionError("bytes were written")
 
-    monkeypatch.setattr(store._core.storage, "get", fail)
-    monkeypatch.setattr(store._core.storage, "open", fail)
+    monkeypatch.setattr(store._core.storage, "put", fail)
 
 
 @pytest.mark.usefixtures("no_bytes_pass")

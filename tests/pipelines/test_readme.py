@@ -21,6 +21,7 @@ def test_examples(tmp_path, monkeypatch):
 
     register_implementation("artifact", "chuk_artifacts.path.ArtifactPath", clobber=True)
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 4
+    section = README.read_text("utf-8").split("## Data pipelines", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 4
     exec("\n".join(blocks), {})

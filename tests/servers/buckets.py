@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import botocore.session
 import ibm_botocore.session
 import pytest  # noqa: TC002 - as everywhere
-from servers import iam, rgw
 
 from chuk_artifacts.settings import resolve
 from chuk_artifacts.storage import Storage, open_storage
+from servers import iam, rgw
 
 Options = dict[str, Any]
 
@@ -30,19 +31,38 @@ def open_bucket(options: Options) -> Storage:
 
 def fresh(options: Options, *others: str) -> Options:
     """Return *options* with a new bucket of their own, which holds objects under *others*."""
-    options = {"bucket": f"bucket-{uuid.uuid4().hex}", **options}
-    storage = open_bucket(options)
-    storage.create()
+    name = f"bucket-{uuid.uuid4().hex}"
+    client = bare_client(options.get("endpoint_url"))
+    client.create_bucket(Bucket=name)
     for key in others:
-        storage.put(key, b"other")
-    storage.close()
-    return options
+        client.put_object(Bucket=name, Key=key, Body=b"other")
+    return {"bucket": name, **options}
+
+
+@functools.cache  # making one takes longer than most tests
+def bare_client(endpoint_url: str | None) -> Any:
+    """Return a plain client of a service, for what happens behind a storage's back."""
+    return boto3.session.Session().client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=rgw.ACCESS_KEY,
+        aws_secret_access_key=rgw.SECRET_KEY,
+    )
 
 
 def s3_on_moto(request: pytest.FixtureRequest) -> Options:
     """Return the options of an S3 bucket that this process plays itself; it takes itself for AWS."""
     request.getfixturevalue("moto_aws")
     return fresh({"storage_provider": "s3"})
+
+
+def s3_on_served_moto(request: pytest.FixtureRequest) -> Options:
+    """Return the options of an S3 bucket on moto, which answers to URLs."""
+    monkeypatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return fresh({"storage_provider": "s3", "endpoint_url": request.getfixturevalue("moto_server")})
 
 
 def s3_on_rgw(request: pytest.FixtureRequest) -> Options:
@@ -78,6 +98,7 @@ def ibm_iam_on_moto(request: pytest.FixtureRequest) -> Options:
 
 BUCKETS: dict[str, Callable[[pytest.FixtureRequest], Options]] = {
     "s3-moto": s3_on_moto,
+    "s3-moto-served": s3_on_served_moto,
     "s3-rgw": s3_on_rgw,
     "s3-rgw-prefix": s3_on_rgw_below_prefix,
     "ibm_cos-rgw": ibm_on_rgw,

@@ -103,7 +103,13 @@ def running(folder: Path) -> Iterator[Rgw]:
         node.start("ceph-osd", "-f", "-i", "0")
         gateway = node.start("radosgw", "-f", "-n", "client.rgw", "--keyring=keyring", f"--rgw_data={folder}")
         _wait_for(port, gateway)
-        user = ("--uid=test", "--display-name=test", f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
+        user = (
+            "--max-buckets=0",
+            "--uid=test",
+            "--display-name=test",
+            f"--access-key={ACCESS_KEY}",
+            f"--secret-key={SECRET_KEY}",
+        )
         node.run("radosgw-admin", "user", "create", *user)
         yield Rgw(f"http://127.0.0.1:{port}", gateway)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest  # noqa: TC002 - as everywhere
+
 from servers import asynchronous, ftp, sftp
 
 Options = dict[str, Any]

@@ -1,0 +1,51 @@
+"""The async face of the store: the same verbs, awaited, and the same other names.
+
+>>> import asyncio
+>>> from chuk_artifacts.aio import ArtifactStore
+>>> async def main():
+...     async with ArtifactStore() as store:
+...         artifact_id = await store.store(b"Hello, world!", filename="hello.txt", session_id="user_alice")
+...         return await store.retrieve(artifact_id)
+>>> asyncio.run(main())
+b'Hello, world!'
+"""
+
+from chuk_artifacts import (
+    AccessDeniedError,
+    ArtifactCorruptedError,
+    ArtifactExpiredError,
+    ArtifactMetadata,
+    ArtifactNotFoundError,
+    ArtifactStoreError,
+    CleanupReport,
+    ConflictError,
+    GridError,
+    GridKey,
+    InvalidInputError,
+    ProviderError,
+    SessionError,
+    SessionInfo,
+    __version__,
+)
+from chuk_artifacts.aio.store import ArtifactStore
+from chuk_artifacts.aio.streams import Reader
+
+__all__ = [
+    "AccessDeniedError",
+    "ArtifactCorruptedError",
+    "ArtifactExpiredError",
+    "ArtifactMetadata",
+    "ArtifactNotFoundError",
+    "ArtifactStore",
+    "ArtifactStoreError",
+    "CleanupReport",
+    "ConflictError",
+    "GridError",
+    "GridKey",
+    "InvalidInputError",
+    "ProviderError",
+    "Reader",
+    "SessionError",
+    "SessionInfo",
+    "__version__",
+]

@@ -1,0 +1,434 @@
+"""Records and sessions in Redis, shared by any number of processes and machines.
+
+Each change is one script that the server runs as a whole: see :mod:`chuk_artifacts.catalog.redis_scripts`, which also
+tells where things are. What a script must know of a session beforehand, such as the time to live that records inherit
+from it, is remembered here from the last time, sent along, and compared there: where it is outdated the script changes
+nothing and tells what is true.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
+
+from chuk_artifacts import grid
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError, place, prefix_end, settle, updated
+from chuk_artifacts.catalog import redis_scripts as scripts
+from chuk_artifacts.catalog.redis_link import Link, open_link, server_facts
+from chuk_artifacts.errors import SessionError
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
+from chuk_artifacts.settings import RedisUrl, Settings
+
+T = TypeVar("T")
+
+KEPT_SECONDS = 7 * 86400.0
+"""How long after its end a record is kept before Redis drops it, whether or not somebody cleans up.
+
+While it is there a cleanup finds the bytes it points to; afterwards only one that looks for orphans does.
+"""
+
+_TAG_DIGITS = 2
+"""How many digits of an id are the hash tag of its keys.
+
+Sessions of one tag share an index of what is due, so that a cleanup looks into no more than 256 of these.
+"""
+
+_ADDS_FOR_FORGETTING = 16
+_BATCH = 1000  # keys of one command
+_REMEMBERED = 10_000  # sessions
+_NEVER = "+inf"
+
+
+class _Known(NamedTuple):
+    """A session as the server told it, or as it was last changed from here."""
+
+    info: SessionInfo
+    text: str
+
+    @classmethod
+    def of(cls, info: SessionInfo, before: Self | None) -> Self:
+        """Return a session that is changed from here; *before* is what it was."""
+        if before is not None and info.changed(expires_at=before.info.expires_at).__dict__ == before.info.__dict__:
+            return cls(info, before.text)
+        return cls(info, info.changed(expires_at=None).to_json())
+
+    @classmethod
+    def told(cls, text: bytes, expires_at: bytes) -> Self | None:
+        """Return what a script told, or None when there is no session."""
+        if not text:
+            return None
+        info = SessionInfo.from_json(text.decode())
+        return cls(info.changed(expires_at=expires_at.decode() or None), text.decode())
+
+
+class RedisCatalog:
+    """A catalog in Redis; see :class:`chuk_artifacts.catalog.Catalog`.
+
+    Args:
+        link: the way to the server.
+        sandbox_id: the namespace to which it is bound.
+        session_ttl: how long a new session lives, in seconds, or None for ever.
+
+    """
+
+    provider = "redis"
+    blocks = True
+
+    def __init__(self, link: Link, sandbox_id: str, session_ttl: float | None) -> None:
+        """Connect to nothing yet."""
+        self._link = link
+        self._sandbox_id = sandbox_id
+        self._session_ttl = session_ttl
+        self._sessions: dict[str, _Known] = {}
+        self._adds = 0
+
+    def add(
+        self,
+        records: Sequence[ArtifactMetadata],
+        *,
+        now: float,
+        inheriting: Collection[str] = (),
+        user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
+    ) -> None:
+        """Add new records with their sessions. In a Cluster, sessions are written one after the other."""
+        added: list[str] = []
+        terms: dict[str, Any] = {
+            "now": now,
+            "inheriting": inheriting,
+            "user_ids": user_ids,
+            "session_ttl": self._session_ttl,
+        }
+        for some in self._by_node(records, lambda record: record.artifact_id):
+            settled = functools.partial(settle, some, **terms)
+            try:
+                self._add({record.session_id for record in some}, settled, now, exclusive=exclusive)
+            except (SessionError, FilenameTakenError):
+                self._take_back(added)
+                raise
+            added += [record.artifact_id for record in some]
+
+    def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
+        """Return the record of each id, or None."""
+        if len(artifact_ids) == 1:
+            value = self._link.read("GET", self._record_key(artifact_ids[0]))
+            return [None if value is None else _record(value)]
+        found: dict[str, ArtifactMetadata] = {}
+        for some in self._by_node(artifact_ids, str):
+            values = self._link.read("MGET", *map(self._record_key, some))
+            found.update((record.artifact_id, record) for record in map(_record, filter(None, values)))
+        return [found.get(artifact_id) for artifact_id in artifact_ids]
+
+    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+        """Replace a record if it has the revision."""
+        root = self._root(record.artifact_id)
+        answer = self._link.run(
+            scripts.REPLACE,
+            [*_session_keys(root, record.session_id), f"{root}record/{record.artifact_id}"],
+            root,
+            expected_revision,
+            *_record_arguments(record, mark=os.urandom(8).hex()),
+            *_end_arguments(record.expires_at),
+        )
+        if answer.repeated and not answer.value:
+            raise self._link.unknown()  # whose change was in the way?
+        return bool(answer.value)
+
+    def remove(
+        self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
+    ) -> list[ArtifactMetadata]:
+        """Remove records."""
+        conditions = session_id or "", "" if expired_at is None else timestamp(expired_at)
+        removed: list[ArtifactMetadata] = []
+        for some in self._by_node(artifact_ids, str):
+            roots = [self._root(artifact_id) for artifact_id in some]
+            keys = {f"{root}due" for root in roots}.union(map(self._record_key, some))
+            located = itertools.chain.from_iterable(zip(roots, some, strict=True))
+            answer = self._link.run(scripts.REMOVE, [*keys], *conditions, *located)
+            if answer.repeated and len(answer.value) < len(some):
+                raise self._link.unknown()  # who removed the others?
+            removed += map(_record, answer.value)
+        return removed
+
+    def page(
+        self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
+    ) -> list[ArtifactMetadata]:
+        """Return a page of a session's listing."""
+        end = prefix_end(prefix)
+        last = "+" if end is None else f"({end}"
+        first = f"[{prefix}" if after is None else f"({_joined(after)}"
+        root = self._session_root(session_id)
+        found: list[ArtifactMetadata] = []
+        while len(found) < limit:
+            wanted = min(limit - len(found), _BATCH)
+            answer = self._link.run(scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted)
+            records = [_record(value) for value in answer.value]
+            found += [record for record in records if not is_over(record.expires_at, now)]
+            if len(records) < wanted:
+                break
+            first = f"({_joined(place(records[-1]))}"
+        return found
+
+    def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
+        """Return records that cleanup has to do with."""
+        due: list[ArtifactMetadata] = []
+        for roots in self._all_roots():
+            if len(due) < limit:
+                keys = [f"{root}due" for root in roots]
+                due += map(
+                    _record, self._link.run(scripts.DUE, keys, _number(timestamp(now)), limit - len(due), *roots).value
+                )
+        return due
+
+    def create_session(self, info: SessionInfo) -> None:
+        """Add a session."""
+        self._add([info.session_id], lambda _: ([], {info.session_id: info}), seconds_of(info.created_at))
+
+    def get_session(self, session_id: str, now: float) -> SessionInfo | None:
+        """Return a session, or None."""
+        key = f"{self._session_root(session_id)}session/{session_id}"
+        text, expires_at = self._link.read("HMGET", key, "info", "expires_at")
+        known = None if text is None else _Known.told(text, expires_at)
+        return None if known is None or is_over(known.info.expires_at, now) else known.info
+
+    def update_session(
+        self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
+    ) -> bool:
+        """Change a session."""
+        root = self._session_root(session_id)
+        mark = os.urandom(8).hex()
+        known = self._remembered(session_id, now)
+        while True:
+            new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend), known)
+            answer = self._link.run(
+                scripts.UPDATE_SESSION,
+                [f"{root}session/{session_id}", f"{root}sessions"],
+                root,
+                session_id,
+                timestamp(now),
+                *(("", "") if known is None else (known.text, known.info.expires_at or "")),
+                *_session_arguments(new),
+                mark,
+            )
+            if not answer.value or answer.value[2] == mark.encode():
+                break
+            if answer.repeated and new is not None:
+                raise self._link.unknown()  # whose change was in the way?
+            text, expires_at, _ = answer.value
+            known = _Known.told(text, expires_at)
+            if known is None:
+                return False
+        self._remember(session_id, new)
+        return True
+
+    def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
+        """Remove a session with its records."""
+        root = self._session_root(session_id)
+        keys = _session_keys(root, session_id)
+        self._sessions.pop(session_id, None)
+        answer = self._link.run(scripts.REMOVE_SESSION, keys, root, session_id, timestamp(now))
+        if answer.value is not None:
+            return [_record(value) for value in answer.value]
+        if answer.repeated:
+            raise self._link.unknown()  # who removed it?
+        return None
+
+    def expire_sessions(self, now: float) -> int:
+        """Remove the expired sessions, through their index."""
+        moments = timestamp(now), _number(timestamp(now))
+        count = 0
+        for roots in self._all_roots():
+            keys = [f"{root}sessions" for root in roots]
+            while expired := self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value:
+                count += expired
+        return count
+
+    def stats(self, now: float) -> dict[str, int]:
+        """Count what is there, a part at a time, so that others do not wait for all of it."""
+        moments = timestamp(now), _number(timestamp(now))
+        roots = itertools.chain.from_iterable(self._all_roots())
+        counts = [
+            self._link.run(scripts.STATS, [f"{root}due", f"{root}sessions"], *moments, root).value for root in roots
+        ]
+        return dict(zip(("sessions", "artifacts", "bytes"), map(sum, zip(*counts, strict=True)), strict=True))
+
+    def check(self) -> dict[str, str]:
+        """Write something, and tell what the servers tell of themselves."""
+        self._link.run(scripts.CHECK, [f"{self._session_root('')}check"])
+        facts: defaultdict[str, list[str]] = defaultdict(list)
+        for server in self._link.ask_servers(server_facts):
+            for name, value in server.items():
+                if value not in facts[name]:
+                    facts[name].append(value)
+        return {name: "; ".join(values) for name, values in facts.items()}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()
+
+    def _add(
+        self,
+        session_ids: Collection[str],
+        settled: Callable[[Callable[[str], SessionInfo | None]], tuple[list[ArtifactMetadata], dict[str, SessionInfo]]],
+        now: float,
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """Write records and sessions, fitted to what is known of these until it is what the server knows."""
+        known = {session_id: self._remembered(session_id, now) for session_id in session_ids}
+
+        def info_of(session_id: str) -> SessionInfo | None:
+            before = known[session_id]
+            return None if before is None else before.info
+
+        while True:
+            records, infos = settled(info_of)
+            new = {**known, **{name: _Known.of(info, known[name]) for name, info in infos.items()}}
+            unlike = self._send(known, records, new, now, exclusive=exclusive)
+            if not unlike:
+                break
+            known.update((name.decode(), _Known.told(text, expires_at)) for name, text, expires_at, _ in unlike)
+        for session_id, session in new.items():
+            self._remember(session_id, session)
+
+    def _send(
+        self,
+        known: Mapping[str, _Known | None],
+        records: Sequence[ArtifactMetadata],
+        new: Mapping[str, _Known | None],
+        now: float,
+        *,
+        exclusive: bool,
+    ) -> list[list[bytes]]:
+        by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
+        for record in records:
+            by_session[record.session_id].append(record)
+        keys: list[str] = []
+        before: list[str] = []
+        changes: list[Any] = []
+        for session_id, session in known.items():
+            root = self._session_root(session_id)
+            text, *end = _session_arguments(new[session_id])
+            known_text = "" if session is None else session.text
+            keys += _session_keys(root, session_id)
+            before += root, session_id, known_text
+            changes += ("" if text == known_text else text), *end, len(by_session[session_id])
+            for record in by_session[session_id]:
+                keys.append(f"{root}record/{record.artifact_id}")
+                changes += _record_arguments(record)
+        word = "exclusive" if exclusive else ""
+        unlike: list[list[bytes]] | int = self._link.run(
+            scripts.ADD, keys, timestamp(now), self._forgotten_before(), word, len(known), *before, *changes
+        ).value
+        if isinstance(unlike, int):
+            raise FilenameTakenError
+        return unlike
+
+    def _forgotten_before(self) -> str:
+        """Return now and then the moment before which Redis has dropped what had to go, mostly nothing."""
+        self._adds += 1
+        return "" if self._adds % _ADDS_FOR_FORGETTING else repr(time.time() - KEPT_SECONDS)
+
+    def _take_back(self, added: Sequence[str]) -> None:
+        """Remove the part of a batch that was added."""
+        try:
+            self.remove(added)
+        except SessionError as error:
+            raise OutcomeUnknownError(str(error)) from error
+
+    def _remembered(self, session_id: str, now: float) -> _Known | None:
+        known = self._sessions.get(session_id)
+        return None if known is None or is_over(known.info.expires_at, now) else known
+
+    def _remember(self, session_id: str, session: _Known | None) -> None:
+        if session is not None:
+            if len(self._sessions) >= _REMEMBERED:
+                self._sessions.clear()
+            self._sessions[session_id] = session
+
+    def _root(self, artifact_id: str) -> str:
+        """Return how all names begin that have to do with an artifact."""
+        return f"chuk:{{{artifact_id[:_TAG_DIGITS]}}}:{self._sandbox_id}/"
+
+    def _session_root(self, session_id: str) -> str:
+        """Return how all names begin that have to do with a session: the same as for each of its artifacts."""
+        return self._root(grid.slot_tag(self._sandbox_id, session_id))
+
+    def _record_key(self, artifact_id: str) -> str:
+        return f"{self._root(artifact_id)}record/{artifact_id}"
+
+    def _all_roots(self) -> list[list[str]]:
+        """Return the beginnings of all names, those together that one command may reach."""
+        roots = [self._root(f"{tag:0{_TAG_DIGITS}x}") for tag in range(16**_TAG_DIGITS)]
+        return [[root] for root in roots] if self._link.spread else [roots]
+
+    def _by_node(self, items: Sequence[T], artifact_id: Callable[[T], str]) -> Iterator[Sequence[T]]:
+        """Yield *items* in portions that one command may reach."""
+        if not self._link.spread:
+            if items:
+                yield items
+            return
+        by_root: defaultdict[str, list[T]] = defaultdict(list)
+        for item in items:
+            by_root[self._root(artifact_id(item))].append(item)
+        yield from by_root.values()
+
+
+def open_redis(settings: Settings) -> RedisCatalog:
+    """Return the catalog in the Redis server of *settings*.
+
+    Raises:
+        InvalidInputError: its URL is not understood.
+
+    """
+    url = settings.redis_url or RedisUrl("")
+    link = open_link(url.text, str(url), max_connections=settings.max_connections, max_retries=settings.max_retries)
+    return RedisCatalog(link, settings.sandbox_id, settings.session_ttl)
+
+
+def _joined(place: tuple[str, str]) -> str:
+    """Return a place as it stands in the index."""
+    return "\0".join(place)
+
+
+def _record(value: bytes) -> ArtifactMetadata:
+    return ArtifactMetadata.from_json(value[value.index(b"\n") + 1 :].decode())
+
+
+def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:
+    """Return the value of a record, its due as a number, and the milliseconds to keep it."""
+    ends = record.expires_at
+    line = f"{record.revision}\0{mark}\0{record.session_id}\0{record.bytes}\0{ends or ''}\0{_joined(place(record))}"
+    _, expires, milliseconds = _end_arguments(ends)
+    due = record.due
+    due_number = expires if due is None or due == ends else _number(due)
+    return f"{line}\n{record.to_json()}", due_number, milliseconds
+
+
+def _session_keys(root: str, session_id: str) -> list[str]:
+    """Return the keys that a change of a session or its records needs, but for those of the records."""
+    return [f"{root}session/{session_id}", f"{root}sessions", f"{root}index/{session_id}", f"{root}due"]
+
+
+def _session_arguments(session: _Known | None) -> tuple[str, ...]:
+    """Return the info, end, end as a number, and the milliseconds to keep it; empty ones for no session."""
+    return ("", "", "", "") if session is None else (session.text, *_end_arguments(session.info.expires_at))
+
+
+def _end_arguments(expires_at: str | None) -> tuple[str, str, str]:
+    """Return an end, the same as a number, and the milliseconds to keep what ends then."""
+    if expires_at is None:
+        return "", _NEVER, ""
+    # Redis goes by the clock of its machine, which is nearer to that of ours than to one that a test turns.
+    left = max(seconds_of(expires_at) - time.time(), 0) + KEPT_SECONDS
+    return expires_at, _number(expires_at), str(int(left * 1000))
+
+
+def _number(moment: str) -> str:
+    """Return a moment as the seconds that Redis sorts by."""
+    return repr(seconds_of(moment))

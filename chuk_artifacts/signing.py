@@ -1,0 +1,132 @@
+"""HMAC-signed URLs that expire: make and check.
+
+What is signed is the method, the sandbox, the path (the artifact id) and the query as it stands in the URL: expiry,
+content type and size limit. A check therefore refuses every other spelling of the same values too. The query holds only
+characters that need no percent-encoding (RFC 3986 section 2.3), because some HTTP clients encode anew what they are
+given.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chuk_artifacts.errors import AccessDeniedError
+
+DOWNLOAD, UPLOAD = "GET", "PUT"
+
+_SCHEME = "chuk-artifacts-1"
+_ARTIFACT = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+_QUERY = re.compile(
+    r"(?P<signed>expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})(&type=(?P<type>[A-Za-z0-9_-]+))?(&max=(?P<max>[0-9]+))?)"
+    r"&signature=(?P<signature>[A-Za-z0-9_-]{43})",
+    re.ASCII,
+).fullmatch
+
+
+class Grant(NamedTuple):
+    """What a URL allows.
+
+    Attributes:
+        artifact_id: the artifact to download, or the one that the upload is to become.
+        mime: the content type that an upload must have; None for a download.
+        max_bytes: how long an upload may be; None for any length.
+
+    """
+
+    artifact_id: str
+    mime: str | None = None
+    max_bytes: int | None = None
+
+
+class Signer:
+    """Signs the URLs of one sandbox, and checks them.
+
+    It holds no state but its keys, and serves any number of threads.
+
+    Args:
+        keys: secrets. The first one signs; a signature by any of them is accepted, so that keys can be rotated.
+        sandbox_id: the namespace of the artifacts.
+
+    """
+
+    def __init__(self, keys: Sequence[str], sandbox_id: str) -> None:
+        """See the class."""
+        self._sandbox_id = sandbox_id
+        self._keys = [hmac.new(key.encode(), digestmod=hashlib.sha256) for key in keys]
+
+    def sign(self, method: str, grant: Grant, expires_at: float) -> str:
+        """Return the last segment and the query of a URL.
+
+        Args:
+            method: ``DOWNLOAD`` or ``UPLOAD``.
+            grant: what the URL allows.
+            expires_at: when it ends, in seconds since the epoch.
+
+        Returns:
+            ``{artifact_id}?expires=…&signature=…``, to be put after the gateway's own URL and a slash.
+
+        """
+        query = f"expires={math.floor(expires_at * 1000) / 1000:.3f}"
+        if grant.mime is not None:
+            query += f"&type={_encoded(grant.mime.encode())}"
+        if grant.max_bytes is not None:
+            query += f"&max={grant.max_bytes}"
+        signature = self._signature(self._keys[0], method, grant.artifact_id, query)
+        return f"{grant.artifact_id}?{query}&signature={signature}"
+
+    def check(self, method: str, path: str, query: str, now: float) -> Grant:
+        """Return what a URL allows.
+
+        Args:
+            method: ``DOWNLOAD`` or ``UPLOAD``.
+            path: the last segment of the URL, decoded.
+            query: its query, as it was received.
+            now: the present, in seconds since the epoch.
+
+        Returns:
+            what was signed.
+
+        Raises:
+            AccessDeniedError: it was not signed so by one of the keys, or has expired; which of them is not told.
+
+        """
+        parts = _QUERY(query)
+        if parts is None or _ARTIFACT(path) is None or not self._is_signed(method, path, parts):
+            raise _refused()
+        if float(parts["expires"]) <= now:
+            raise _refused()
+        return Grant(
+            path,
+            mime=None if parts["type"] is None else _decoded(parts["type"]).decode(),
+            max_bytes=None if parts["max"] is None else int(parts["max"]),
+        )
+
+    def _is_signed(self, method: str, path: str, parts: re.Match[str]) -> bool:
+        signature = parts["signature"]
+        return any(
+            hmac.compare_digest(signature, self._signature(key, method, path, parts["signed"])) for key in self._keys
+        )
+
+    def _signature(self, key: hmac.HMAC, method: str, artifact_id: str, query: str) -> str:
+        """Sign lines of text, none of which can hold the end of a line."""
+        digest = key.copy()
+        digest.update(f"{_SCHEME}\n{method}\n{self._sandbox_id}\n{artifact_id}\n{query}".encode())
+        return _encoded(digest.digest())
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _refused() -> AccessDeniedError:
+    return AccessDeniedError("the URL is not signed, altered or expired")

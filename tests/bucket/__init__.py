@@ -1,0 +1,1 @@
+"""Tests of buckets on real servers."""

@@ -1,0 +1,251 @@
+"""What a store on a bucket sends: how much, and in which form."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from servers.proxy import Proxy
+
+from chuk_artifacts import ArtifactStore
+from chuk_artifacts.source import source
+from chuk_artifacts.storage import bucket
+from chuk_artifacts.storage.bucket import BucketStorage
+
+MIB = 1024 * 1024
+KEY = "grid/box/session/0123"
+SESSION = "user_alice"
+
+
+@pytest.fixture
+def artifact_id(store, proxy):
+    """Return the id of a small artifact; what was sent for it is forgotten."""
+    artifact_id = store.store(b"0123456789", filename="a.txt", session_id=SESSION)
+    proxy.told()
+    return artifact_id
+
+
+@pytest.mark.parametrize("size", [0, 1, 8 * MIB])
+def test_store_is_one_request(store, proxy, size):
+    """To store up to 8 MiB takes one request, whether they come as bytes or as a stream."""
+    store.store(b"x" * size, session_id=SESSION)
+    store.store(iter([b"x" * size]), session_id=SESSION)
+    assert [(request.method, request.size) for request in proxy.requests] == [("PUT", size)] * 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "sent"),
+    [
+        (lambda store, one: store.retrieve(one), ["GET"]),
+        (lambda store, one: list(store.stream(one)), ["GET"]),
+        (lambda store, one: list(store.stream(one, start=3, end=5)), ["GET"]),
+        (lambda store, one: store.open(one).read(), ["GET"]),
+        (lambda store, one: store.copy_file(one), ["PUT"]),
+        (lambda store, one: store.delete(one), ["DELETE"]),
+        (lambda store, one: store.update_file(one, data=b"new"), ["PUT"]),
+        (lambda store, one: store.exists(one), []),
+        (lambda store, one: store.metadata(one), []),
+        (lambda store, one: store.update_metadata(one, summary="new"), []),
+        (lambda store, one: store.move_file(one, new_filename="b"), []),
+        (lambda store, one: store.presign(one), []),
+        (lambda store, one: store.presign_upload(SESSION), []),
+        (lambda store, one: store.list_by_session(SESSION), []),
+        (lambda store, one: store.cleanup(), []),
+        (lambda store, one: store.retrieve_batch([one] * 3), ["GET"] * 3),
+        (lambda store, one: store.delete_batch([one, store.copy_file(one)]), ["PUT", "POST"]),
+        (lambda store, one: store.delete_session(SESSION), ["DELETE"]),
+    ],
+)
+def test_requests_of_a_verb(store, proxy, artifact_id, verb, sent):
+    """A verb sends one request where there is something to do with bytes, and none where there is not."""
+    verb(store, artifact_id)
+    assert proxy.told() == sent
+
+
+def test_registering_is_four_requests(store, proxy):
+    """To register looks, takes the key, copies, reads for the hash, and removes the upload."""
+    _, artifact_id = store.presign_upload(SESSION)
+    store._core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
+    proxy.told()
+    store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
+    assert proxy.told() == ["HEAD", "PUT", "PUT", "GET", "DELETE"]
+
+
+def test_many_deletes_are_few_requests(storage, proxy):
+    """1,000 keys go in one request, with the checksum that other services than AWS want, and no other."""
+    storage.delete([f"grid/box/session/{number}" for number in range(2000)])
+    assert [request.method for request in proxy.requests] == ["POST", "POST"]
+    for request in proxy.requests:
+        assert len(base64.b64decode(request.headers["content-md5"])) == 16
+        assert not [name for name in request.headers if name.startswith("x-amz-checksum")]
+
+
+def test_deletes_one_by_one(storage, proxy):
+    """A service that can't remove many at once is asked once, and then for one after the other."""
+    proxy.only, proxy.failing = "POST", 1
+    proxy.failure = (501, b"<Error><Code>NotImplemented</Code></Error>")
+    storage.put(KEY, b"1")
+    proxy.told()
+    storage.delete([KEY, f"{KEY}~2"])
+    storage.delete([KEY, f"{KEY}~2"])
+    assert proxy.told() == ["POST", *["DELETE"] * 4]
+    assert storage.stat(KEY) is None
+
+
+def test_small_body_is_sent_unasked(storage, proxy):
+    """Before a body of less than 1 MiB nobody waits for 100-continue; before a larger one the SDK asks."""
+    storage.put(KEY, b"x" * (MIB - 1))
+    storage.put(f"{KEY}~2", b"x" * MIB)
+    assert ["expect" in request.headers for request in proxy.requests] == [False, True]
+
+
+def test_write_of_a_fresh_key_is_conditional(store, proxy):
+    """What is stored under a fresh key can't take the place of anything, and a plain put of the storage does."""
+    store.store(b"1", session_id=SESSION)
+    artifact_id = store.store(iter([b"1"]), session_id=SESSION)
+    store.update_file(artifact_id, data=b"2")
+    assert [request.headers["if-none-match"] for request in proxy.requests] == ["*"] * 3
+    store._core.storage.put(KEY, b"1")
+    assert "if-none-match" not in proxy.requests[-1].headers
+
+
+def test_no_checksums_elsewhere(store, proxy):
+    """A service other than AWS is sent no checksum of AWS's own, which many refuse, and asked for none."""
+    artifact_id = store.store(b"x" * (9 * MIB), session_id=SESSION)
+    store.retrieve(store.copy_file(artifact_id))
+    assert [name for request in proxy.requests for name in request.headers if "checksum" in name] == []
+
+
+def test_path_style_elsewhere(store, proxy, options):
+    """The bucket stands in the path: the name of the host is the service's own."""
+    store.store(b"1", session_id=SESSION)
+    assert proxy.requests[0].path.startswith(f"/{options['bucket']}/grid/")
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_large_data_goes_in_parts(storage, proxy, as_stream):
+    """More than 8 MiB goes in parts of 8 MiB, and the key is claimed first where it must be free."""
+    data = bytes(range(256)) * (MIB // 256) * 20 + b"end"
+    assert storage.put(KEY, source(iter([data])) if as_stream else data, exclusive=True) == (
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+    )
+    methods, sizes = zip(*[(request.method, request.size) for request in proxy.requests], strict=True)
+    assert methods == ("PUT", "POST", "PUT", "PUT", "PUT", "POST")
+    assert sorted(sizes[1:5]) == [0, 4 * MIB + 3, 8 * MIB, 8 * MIB]
+    assert storage.get(KEY) == data
+    assert list(storage.sweep("grid/box/", float("inf"))) == []
+
+
+def test_parts_go_side_by_side(storage, monkeypatch):
+    """The parts of an upload are on their way at the same time, and so are the blocks of a reader."""
+    at_once = threading.Barrier(3)
+    ranges = tuple(f"bytes={number * MIB}-" for number in (5, 13, 21))
+    call = BucketStorage._call
+
+    def meeting(self, operation, **order):
+        if operation == "upload_part" or order.get("Range", "").startswith(ranges):
+            at_once.wait(timeout=30)
+        return call(self, operation, **order)
+
+    monkeypatch.setattr(BucketStorage, "_call", meeting)
+    storage.put(KEY, b"x" * (24 * MIB))
+    with storage.open(KEY, 24 * MIB) as reader:
+        assert len(reader.read()) == 24 * MIB
+
+
+def test_few_parts_wait(storage, monkeypatch):
+    """A stream is not read further than its parts can be sent, so that memory is bounded."""
+    read, read_when_full, may_arrive = [], [], threading.Event()
+    slots, call = storage._slots, BucketStorage._call
+
+    class Slots:
+        def acquire(self):
+            if not slots.acquire(blocking=False):
+                read_when_full.append(len(read))
+                may_arrive.set()
+                slots.acquire()
+
+        def release(self):
+            slots.release()
+
+    def waiting(self, operation, **order):
+        if operation == "upload_part":
+            may_arrive.wait(timeout=30)
+        return call(self, operation, **order)
+
+    storage._slots = Slots()
+    monkeypatch.setattr(BucketStorage, "_call", waiting)
+    storage.put(KEY, source(read.append(number) or b"x" * (8 * MIB) for number in range(20)))
+    assert len(read) == 20
+    assert read_when_full[0] <= 12
+
+
+def test_large_copy_goes_in_parts(storage, proxy, monkeypatch):
+    """What is too large for one copy is copied in parts, inside the service."""
+    monkeypatch.setattr("chuk_artifacts.storage.bucket._COPIED_AT_ONCE", 10 * MIB)
+    monkeypatch.setattr("chuk_artifacts.storage.bucket._COPIED_PART", 5 * MIB)
+    data = bytes(range(256)) * (MIB // 256) * 12
+    storage.put(KEY, data)
+    proxy.told()
+    assert storage.copy(KEY, f"{KEY}~2", len(data), exclusive=True, hashed=True) is None
+    assert [request.method for request in proxy.requests] == ["PUT", "POST", "PUT", "PUT", "PUT", "POST"]
+    assert sum(request.size for request in proxy.requests[:5]) == 0
+    assert storage.get(f"{KEY}~2") == data
+
+
+def test_parts_of_very_large_data():
+    """The parts grow, so that 10,000 of them hold the largest object there may be, of 5 TiB."""
+    lengths = [bucket._PART << number // bucket._PARTS_OF_ONE_LENGTH for number in range(10_000)]
+    assert sum(lengths) > 5 * 1024**4
+    assert max(lengths) <= 5 * 1024**3
+
+
+def test_options_of_a_write(open_store, proxy):
+    """What is to go with each write goes with it: with small data, with large, with a copy."""
+    store = open_store(storage_options={"StorageClass": "STANDARD", "Tagging": "team=a", "ACL": "private"})
+    small = store.store(b"1", session_id=SESSION)
+    store.store(b"1" * (9 * MIB), session_id=SESSION)
+    store.copy_file(small)
+    told = [
+        (request.headers.get("x-amz-storage-class"), request.headers.get("x-amz-tagging"))
+        for request in proxy.requests
+        if "UploadId" not in request.path and "uploadId" not in request.path
+    ]
+    assert told == [("STANDARD", "team=a")] * 4
+    assert proxy.requests[-1].headers["x-amz-tagging-directive"] == "REPLACE"
+
+
+def test_one_client(store, monkeypatch):
+    """Threads that begin at once make one client, and no more."""
+    made = []
+    connect = BucketStorage._connect
+    monkeypatch.setattr(BucketStorage, "_connect", lambda self: made.append(self) or connect(self))
+    at_once = threading.Barrier(8)
+
+    def run(_):
+        at_once.wait()
+        return store.store(b"1", session_id=SESSION)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(run, range(8)))) == 8
+    assert len(made) == 1
+
+
+def test_connections_are_kept(options):
+    """Threads use as many connections as there are, again and again, and no more than these."""
+    at_once = threading.Barrier(8)
+    with Proxy(urlsplit(options["endpoint_url"]).port) as proxy:
+        options = {**options, "endpoint_url": f"http://127.0.0.1:{proxy.port}", "max_connections": 8}
+        with ArtifactStore(**options) as store, ThreadPoolExecutor(8) as pool:
+
+            def run(_):
+                at_once.wait()
+                return store.store(b"1", session_id=SESSION)
+
+            list(pool.map(run, range(80)))
+        assert proxy.accepted <= 8

@@ -1,0 +1,600 @@
+"""What every store does with URLs: anybody can download and upload with one, for a while, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from chuk_artifacts import (
+    AccessDeniedError,
+    ArtifactExpiredError,
+    ArtifactNotFoundError,
+    ArtifactStore,
+    InvalidInputError,
+)
+
+SESSION = "user_alice"
+HOUR = 3600
+WEEK = 7 * 86400
+UNKNOWN = "0" * 32
+
+SERVED = [
+    ("blocking", "memory"),
+    ("aio", "memory"),
+    ("blocking", "filesystem"),
+    ("aio", "filesystem-memory"),
+    ("blocking", "s3-rgw"),
+    ("aio", "ibm_cos-rgw"),
+    ("blocking", "ibm_cos_iam-moto"),
+]
+"""The rigs that check what they have signed."""
+
+UNCHECKED = ("aio", "s3-moto-served")
+"""The rig that takes any signature, and so says nothing of what it must refuse."""
+
+pytestmark = pytest.mark.parametrize("rig", [*SERVED, UNCHECKED], indirect=True, ids="-".join)
+
+USES = {
+    "retrieve": lambda store, one: store.retrieve(one),
+    "read_file": lambda store, one: store.read_file(one),
+    "open": lambda store, one: store.open(one).close(),
+    "stream": lambda store, one: list(store.stream(one)),
+    "metadata": lambda store, one: store.metadata(one),
+    "presign": lambda store, one: store.presign(one),
+    "retrieve_batch": lambda store, one: store.retrieve_batch([one]),
+    "copy_file": lambda store, one: store.copy_file(one),
+    "update_metadata": lambda store, one: store.update_metadata(one, summary="new"),
+    "update_file": lambda store, one: store.update_file(one, data=b"new"),
+    "move_file": lambda store, one: store.move_file(one, new_filename="new.txt"),
+    "extend_ttl": lambda store, one: store.extend_ttl(one, 1),
+}
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def get(url):
+    """Return status, headers and body of a download."""
+    try:
+        with _direct.open(url, timeout=30) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, b""
+
+
+def put(url, data, mime="application/octet-stream"):
+    """Return the status of an upload."""
+    request = urllib.request.Request(url, data=data, method="PUT", headers={"Content-Type": mime})
+    try:
+        with _direct.open(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def filename_of(headers):
+    """Return the filename that a download is saved under, as a browser reads it (RFC 6266)."""
+    disposition = headers["Content-Disposition"]
+    assert disposition.isascii()
+    assert disposition.partition(";")[0] == "attachment"
+    encoded = re.search(r"filename\*=UTF-8''([^;]*)$", disposition)
+    if encoded:
+        return urllib.parse.unquote(encoded[1])
+    plain = re.search(r'filename="([^"\\]*)"$', disposition)
+    return plain and plain[1]
+
+
+def register(store, artifact_id, **more):
+    """Register an upload with the arguments that are always needed."""
+    return store.register_uploaded_artifact(artifact_id, **{"mime": "text/plain", "summary": "uploaded", **more})
+
+
+@pytest.fixture
+def _checked(rig):
+    """Skip the test where nobody checks a signature."""
+    if rig.name == UNCHECKED[1]:
+        pytest.skip("moto checks no signatures")
+
+
+def core(store):
+    """Return what is under a store of either face."""
+    return (store if isinstance(store, ArtifactStore) else store._store._blocking)._core
+
+
+def keys(store):
+    """Return the keys that hold bytes."""
+    return sorted(item.key for item in core(store).storage.list_objects(store.get_session_prefix_pattern()))
+
+
+# Download
+
+
+@pytest.mark.parametrize("verb", ["presign", "presign_short", "presign_medium", "presign_long"])
+def test_download(store, verb):
+    """A URL of each kind gives the bytes, the media type and the name of the artifact."""
+    artifact_id = store.store(b"0123456789", filename="docs/a report.txt", mime="text/plain", session_id=SESSION)
+    status, headers, body = get(getattr(store, verb)(artifact_id))
+    assert (status, body) == (200, b"0123456789")
+    assert headers["Content-Type"] == "text/plain"
+    assert filename_of(headers) == "a report.txt"
+
+
+@pytest.mark.parametrize("name", ["Übersicht 日本.txt", 'a"b\\c;d=e.txt', "50%.txt", "'%41'.txt", "a" * 200 + "é.txt"])
+def test_download_under_any_name(store, name):
+    """A name in any characters comes with the download; a backslash begins the last part of it."""
+    artifact_id = store.store(b"1", filename=name, session_id=SESSION)
+    assert filename_of(get(store.presign(artifact_id))[1]) == name.rpartition("\\")[2]
+
+
+def test_download_without_a_name(store):
+    """What has no name is a download all the same, and never a page in the browser."""
+    artifact_id = store.store(b"<script>", mime="text/html", session_id=SESSION)
+    assert filename_of(get(store.presign(artifact_id))[1]) is None
+
+
+def test_download_of_nothing(store):
+    """An artifact without bytes can be downloaded."""
+    assert get(store.presign(store.store(b"", session_id=SESSION)))[::2] == (200, b"")
+
+
+@pytest.mark.usefixtures("_checked")
+def test_altered_url(store):
+    """A URL of which anything is altered is refused."""
+    url = store.presign(store.store(b"mine", session_id=SESSION, filename="a.txt"))
+    other = store.metadata(store.store(b"theirs", session_id="user_bob")).key
+    mine = store.list_by_session(SESSION)[0].key
+    parts = urllib.parse.urlsplit(url)
+    altered = [
+        url.replace("3600", "9999"),
+        url[:-1] + ("0" if url[-1] != "0" else "1"),
+        parts._replace(query="").geturl(),
+    ]
+    if mine.rpartition("/")[2] in url:
+        altered.append(url.replace(mine.rpartition("/")[2], other.rpartition("/")[2]))
+    assert {get(one)[0] for one in altered if one != url} == {403}
+    assert get(url)[0] == 200
+
+
+@pytest.mark.usefixtures("_checked")
+def test_download_url_does_not_upload(store):
+    """A URL to download can't be used to upload."""
+    artifact_id = store.store(b"mine", session_id=SESSION)
+    assert put(store.presign(artifact_id), b"theirs") in {403, 405}
+    assert store.retrieve(artifact_id) == b"mine"
+
+
+def test_download_url_after_an_update(store):
+    """A URL given out before an update works on for as long as the bytes before are kept, and a new one has the new."""
+    artifact_id = store.store(b"old", session_id=SESSION)
+    before = store.presign(artifact_id)
+    store.update_file(artifact_id, data=b"new")
+    assert get(before)[2] in {b"old", b"new"}
+    assert get(store.presign(artifact_id))[2] == b"new"
+
+
+@pytest.mark.parametrize("expires", [0, -1, float("nan"), float("inf"), "60", None, True, WEEK + 1])
+def test_presign_with_a_bad_expiry(store, expires):
+    """An expiry that is no number of seconds up to 7 days is refused, and the message names it."""
+    artifact_id = store.store(b"1", session_id=SESSION)
+    with pytest.raises(InvalidInputError, match="expires"):
+        store.presign(artifact_id, expires)
+    with pytest.raises(InvalidInputError, match="expires"):
+        store.presign_upload(SESSION, expires=expires)
+
+
+@pytest.mark.parametrize("expires", [0.2, 1.5, WEEK])
+def test_presign_with_a_good_expiry(store, expires):
+    """Fractions of a second and 7 days are fine."""
+    assert store.presign(store.store(b"1", session_id=SESSION), expires)
+
+
+def test_presign_of_nothing(store, clock):
+    """There is no URL of what is unknown, expired or another session's."""
+    artifact_id = store.store(b"1", session_id=SESSION, ttl=10)
+    with pytest.raises(ArtifactNotFoundError):
+        store.presign(UNKNOWN)
+    with pytest.raises(ArtifactNotFoundError):
+        store.session("user_bob").presign(artifact_id)
+    clock.advance(11)
+    with pytest.raises(ArtifactExpiredError):
+        store.presign(artifact_id)
+
+
+# Upload
+
+
+def test_upload_and_register(store):
+    """What is uploaded to a URL becomes an artifact when it is registered, with all that is told of it."""
+    url, artifact_id = store.presign_upload(SESSION, filename="docs/upload.txt", mime_type="image/png")
+    assert put(url, b"0123456789", "image/png") in {200, 201, 204}
+    assert register(store, artifact_id, mime="image/jpeg", summary="a photo", meta={"n": 1}, ttl=60) is True
+    metadata = store.metadata(artifact_id)
+    assert store.retrieve(artifact_id) == b"0123456789"
+    assert (metadata.session_id, metadata.filename, metadata.bytes) == (SESSION, "docs/upload.txt", 10)
+    assert (metadata.mime, metadata.summary, metadata.meta) == ("image/jpeg", "a photo", {"n": 1})
+    assert (metadata.ttl, metadata.revision) == (60, 1)
+    assert metadata.key == store.generate_artifact_key(SESSION, artifact_id)
+    assert [one.artifact_id for one in store.list_by_session(SESSION)] == [artifact_id]
+    assert keys(store) == [metadata.key]
+
+
+@pytest.mark.usefixtures("_checked")
+def test_broken_upload(store):
+    """An upload that breaks off leaves nothing."""
+    url, artifact_id = store.presign_upload(SESSION)
+    parts = urllib.parse.urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 9000000\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * 1_000_000)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+    assert keys(store) == []
+
+
+def test_upload_into_a_fresh_session(store):
+    """Without a session an upload gets a fresh one, which its registration may name, and a new name if it likes."""
+    url, artifact_id = store.presign_upload()
+    put(url, b"1")
+    register(store, artifact_id, filename="named.txt")
+    metadata = store.metadata(artifact_id)
+    assert store.validate_session(metadata.session_id)
+    assert metadata.filename == "named.txt"
+    assert register(store, artifact_id, session_id=metadata.session_id) is True
+
+
+def test_registered_artifact_lives_as_long_as_its_session(store):
+    """An upload that is registered without a ttl gets that of its session, from now on."""
+    session_id = store.create_session(ttl_hours=2)
+    url, artifact_id = store.presign_upload(session_id)
+    put(url, b"1")
+    register(store, artifact_id)
+    assert store.metadata(artifact_id).ttl == 2 * HOUR
+
+
+@pytest.mark.usefixtures("_checked")
+def test_upload_of_another_type(store):
+    """A media type that was named must be that of the upload; when none was, any is fine."""
+    url, artifact_id = store.presign_upload(SESSION, mime_type="image/png")
+    assert put(url, b"1", "text/html") in {400, 403, 415}
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+    url, artifact_id = store.presign_upload(SESSION)
+    assert put(url, b"1", "text/html") in {200, 201, 204}
+    assert register(store, artifact_id)
+
+
+@pytest.mark.usefixtures("_checked")
+def test_upload_url_does_not_download(store):
+    """A URL to upload can't be used to download."""
+    url, _ = store.presign_upload(SESSION)
+    put(url, b"1")
+    assert get(url)[0] in {403, 405}
+
+
+def test_register_before_the_upload(store):
+    """Registering what has not been uploaded says that there is nothing, and works after the upload."""
+    url, artifact_id = store.presign_upload(SESSION)
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+    put(url, b"1")
+    assert register(store, artifact_id)
+
+
+@pytest.mark.parametrize("artifact_id", [UNKNOWN, "x", None, 5])
+def test_register_the_unknown(store, artifact_id):
+    """Registering an id that was never signed says that there is nothing."""
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+
+
+def test_register_from_another_session(store):
+    """An upload can't be registered for another session, and a store bound to that does not know it."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"1")
+    with pytest.raises(AccessDeniedError):
+        register(store, artifact_id, session_id="user_bob")
+    with pytest.raises(ArtifactNotFoundError):
+        register(store.session("user_bob"), artifact_id)
+    with pytest.raises(AccessDeniedError):
+        store.session("user_bob").presign_upload(SESSION)
+    alice = store.session(SESSION)
+    assert register(alice, artifact_id)
+    with pytest.raises(AccessDeniedError):
+        register(store, artifact_id, session_id="user_bob")
+    url, artifact_id = alice.presign_upload()
+    put(url, b"2")
+    assert register(alice, artifact_id)
+    assert store.metadata(artifact_id).session_id == SESSION
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"mime": "text"}, {"summary": 5}, {"meta": []}, {"filename": "/a"}, {"session_id": ".."}, {"ttl": 0}],
+    ids=str,
+)
+def test_register_with_a_bad_argument(store, bad):
+    """A bad argument is refused before anything happens, and the upload can be registered later."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"1")
+    with pytest.raises(InvalidInputError):
+        register(store, artifact_id, **bad)
+    assert register(store, artifact_id)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"mime_type": "text"}, {"filename": "../a"}, {"session_id": "a/b"}, {"max_bytes": -1}, {"max_bytes": "1"}],
+    ids=str,
+)
+def test_presign_upload_with_a_bad_argument(store, bad):
+    """A bad argument is refused, and nothing is remembered."""
+    with pytest.raises(InvalidInputError):
+        store.presign_upload(**bad)
+    assert store.get_stats()["sessions"] == 0
+
+
+def test_register_twice(store):
+    """Registering a second time changes nothing and is no error; for an expired artifact it is too late."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"1")
+    register(store, artifact_id)
+    before = store.metadata(artifact_id)
+    put(url, b"another upload")
+    assert register(store, artifact_id, summary="another") is True
+    assert dict(store.metadata(artifact_id)) == dict(before)
+
+
+def test_upload_after_the_registration(store, clock):
+    """A URL that still works can't change a registered artifact; what it uploads is an orphan."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"registered")
+    register(store, artifact_id)
+    assert put(url, b"changed") in {200, 201, 204, 403, 404}
+    assert store.retrieve(artifact_id) == b"registered"
+    clock.advance(2 * HOUR)
+    store.cleanup(orphans=True)
+    assert keys(store) == [store.metadata(artifact_id).key]
+
+
+def test_pending_upload_is_no_artifact(store):
+    """Until it is registered, no verb knows an upload, though its bytes are there."""
+    url, artifact_id = store.presign_upload(SESSION, filename="a.txt")
+    put(url, b"1")
+    for verb, use in USES.items():
+        with pytest.raises(ArtifactNotFoundError):
+            pytest.fail(f"{verb} knows it: {use(store, artifact_id)!r}")
+    assert store.exists(artifact_id) is False
+    assert store.list_by_session(SESSION) == []
+    assert register(store, artifact_id)
+
+
+def test_pending_uploads_eat_no_limit(store):
+    """A listing with a limit finds the artifacts behind any number of uploads that are awaited."""
+    for number in range(7):
+        store.presign_upload(SESSION, filename=f"a{number}.txt")
+    ids = [store.store(b"1", filename=f"b{number}.txt", session_id=SESSION) for number in range(3)]
+    assert [one.artifact_id for one in store.list_by_session(SESSION, limit=2)] == ids[:2]
+    assert [one.artifact_id for one in store.iter_session(SESSION, page_size=2)] == ids
+
+
+def test_delete_cancels_an_upload(store):
+    """Deleting what is awaited counts as nothing, and takes back the upload."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"1")
+    assert store.delete(artifact_id) is False
+    assert keys(store) == []
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+
+
+def test_delete_session_cancels_its_uploads(store):
+    """With a session the uploads that it awaits are gone, bytes and all."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"1")
+    assert store.delete_session(SESSION) is True
+    assert keys(store) == []
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+
+
+def test_longest_upload(store):
+    """An upload of as many bytes as allowed is registered; a longer one is refused and removed."""
+    url, artifact_id = store.presign_upload(SESSION, max_bytes=5)
+    if put(url, b"123456") in {200, 201, 204}:
+        with pytest.raises(InvalidInputError, match="6 bytes"):
+            register(store, artifact_id)
+    assert keys(store) == []
+    with pytest.raises(ArtifactNotFoundError):
+        register(store, artifact_id)
+    put(url, b"12345")
+    assert register(store, artifact_id)
+    assert store.metadata(artifact_id).bytes == 5
+
+
+def test_upload_changes_while_it_is_registered(store, monkeypatch):
+    """The record tells length and hash of the bytes that were taken, whatever is uploaded at that moment."""
+    url, artifact_id = store.presign_upload(SESSION, max_bytes=100)
+    put(url, b"first")
+    storage = core(store).storage
+    stat = storage.stat
+
+    def stat_and_upload(key):
+        stored = stat(key)
+        put(url, b"second, which is longer")
+        return stored
+
+    monkeypatch.setattr(storage, "stat", stat_and_upload)
+    register(store, artifact_id)
+    assert store.retrieve(artifact_id) == b"second, which is longer"
+
+
+def test_upload_grows_while_it_is_registered(store, monkeypatch):
+    """An upload that grows too long at that moment is refused too."""
+    url, artifact_id = store.presign_upload(SESSION, max_bytes=10)
+    put(url, b"first")
+    storage = core(store).storage
+    stat, key = storage.stat, core(store).catalog.get([artifact_id])[0].key
+
+    def stat_and_upload(asked):
+        stored = stat(asked)
+        storage.put(key, b"longer than ten")
+        return stored
+
+    monkeypatch.setattr(storage, "stat", stat_and_upload)
+    with pytest.raises(InvalidInputError):
+        register(store, artifact_id)
+    assert keys(store) == []
+
+
+def test_register_at_once(store):
+    """Of many who register one upload at once none fails, and there is one artifact of it, once."""
+    url, artifact_id = store.presign_upload(SESSION)
+    put(url, b"0123456789")
+    results = []
+
+    def run():
+        barrier.wait()
+        try:
+            results.append(register(store, artifact_id))
+        except Exception as error:  # noqa: BLE001 - told below
+            results.append(error)
+
+    barrier = threading.Barrier(6)
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 6
+    assert store.retrieve(artifact_id) == b"0123456789"
+    assert keys(store) == [store.metadata(artifact_id).key]
+
+
+def test_register_too_late(store, clock):
+    """An hour after the URL's end an upload is given up; a cleanup takes its bytes, and those that come later."""
+    url, artifact_id = store.presign_upload(SESSION, expires=60)
+    put(url, b"1")
+    clock.advance(60 + HOUR - 1)
+    store.cleanup()
+    assert len(keys(store)) == 1
+    clock.advance(2)
+    with pytest.raises(ArtifactExpiredError):
+        register(store, artifact_id)
+    store.cleanup()
+    assert keys(store) == []
+    with pytest.raises(ArtifactExpiredError):
+        register(store, artifact_id)
+    clock.advance(2 * HOUR)
+    store.cleanup()
+    with pytest.raises(ArtifactNotFoundError) as caught:
+        register(store, artifact_id)
+    assert not isinstance(caught.value, ArtifactExpiredError)
+
+
+# Upload that registers itself
+
+
+@pytest.fixture
+def uploaded(store):
+    """Return the id of an artifact that was uploaded and told of beforehand."""
+    url, artifact_id = store.presign_upload_and_register(
+        mime="text/plain", summary="told", meta={"n": 1}, filename="docs/a.txt", session_id=SESSION, ttl=2 * HOUR
+    )
+    assert put(url, b"0123456789", "text/plain") in {200, 201, 204}
+    return artifact_id
+
+
+@pytest.mark.parametrize("verb", USES)
+def test_upload_registers_itself(store, uploaded, verb):
+    """Whatever verb asks for the artifact first, it is there."""
+    USES[verb](store, uploaded)
+    assert store.exists(uploaded)
+
+
+def test_upload_registers_itself_as_told(store, uploaded):
+    """The artifact has what was told of it beforehand, and the bytes that came."""
+    assert store.exists(uploaded)
+    metadata = store.metadata(uploaded)
+    assert (metadata.filename, metadata.mime, metadata.summary) == ("docs/a.txt", "text/plain", "told")
+    assert (metadata.meta, metadata.ttl, metadata.bytes, metadata.revision) == ({"n": 1}, 2 * HOUR, 10, 1)
+    assert store.retrieve(uploaded) == b"0123456789"
+    assert keys(store) == [metadata.key]
+
+
+def test_upload_is_listed_by_itself(store, uploaded):
+    """A listing shows the artifact, and the uploads that have not come yet it does not."""
+    store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
+    assert [one.bytes for one in store.list_files(SESSION, "docs/")] == [10]
+    assert [one.artifact_id for one in store.list_by_session(SESSION, limit=5)] == [uploaded]
+    assert store.get_stats()["bytes"] == 10
+
+
+def test_upload_registers_itself_once(store, uploaded):
+    """Registering it by hand, before or after, is harmless."""
+    assert register(store, uploaded)
+    assert store.metadata(uploaded).filename == "docs/a.txt"
+    assert register(store, uploaded)
+
+
+def test_delete_of_an_upload_that_registers_itself(store, uploaded):
+    """It can be deleted before anybody has looked, and counts; without an upload there is nothing to delete."""
+    _, empty_id = store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
+    assert store.delete_batch([uploaded, empty_id]) == 1
+    assert keys(store) == []
+    assert not store.exists(uploaded)
+
+
+def test_nothing_uploaded_yet(store):
+    """Before the upload there is no artifact."""
+    _, artifact_id = store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
+    assert not store.exists(artifact_id)
+    with pytest.raises(ArtifactNotFoundError):
+        store.retrieve(artifact_id)
+    assert store.list_by_session(SESSION) == []
+    assert store.delete(artifact_id) is False
+
+
+def test_too_long_an_upload_never_registers_itself(store):
+    """An upload that is longer than allowed is removed by whoever asks for it, and is not there."""
+    url, artifact_id = store.presign_upload_and_register(
+        mime="application/octet-stream", summary="", session_id=SESSION, max_bytes=5
+    )
+    put(url, b"123456")
+    assert not store.exists(artifact_id)
+    assert keys(store) == []
+
+
+def test_upload_nobody_looked_at(store, clock, uploaded):
+    """Cleanup does not take an upload that was told of for a leftover: it makes an artifact of it."""
+    clock.advance(2 * HOUR + 1)
+    store.cleanup()
+    clock.advance(2 * HOUR - 1)
+    assert store.retrieve(uploaded) == b"0123456789"
+    clock.advance(2)
+    assert not store.exists(uploaded)
+    store.cleanup()
+    assert keys(store) == []
+
+
+def test_upload_that_never_came(store, clock):
+    """Cleanup forgets an upload that did not come, and what comes after that is an orphan."""
+    url, artifact_id = store.presign_upload_and_register(
+        mime="application/octet-stream", summary="", session_id=SESSION, expires=WEEK
+    )
+    clock.advance(WEEK + HOUR + 1)
+    store.cleanup()
+    put(url, b"1")
+    assert not store.exists(artifact_id)
+    clock.advance(2 * HOUR)
+    store.cleanup(orphans=True)
+    assert keys(store) == []

@@ -1,0 +1,172 @@
+"""What a real browser does with signed URLs."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.wrappers import Request, Response
+
+from chuk_artifacts import ArtifactStore
+from chuk_artifacts.gateway import Gateway
+from chuk_artifacts.server import Server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SECONDS = 60
+FILENAMES = ["Grüße aus Köln.txt", "日本語.txt", 'quote " and % 41.txt', "page.html"]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<body>
+<script>
+const work = %s;
+async function attempt(url, options) {
+  try {
+    const response = await fetch(url, options);
+    return [response.status, await response.text(), response.headers.get("ETag")];
+  } catch (error) {
+    return [error.name];
+  }
+}
+async function main() {
+  const put = (type) => ({method: "PUT", headers: {"Content-Type": type}, body: new Blob(["from a browser"])});
+  const result = {
+    uploaded: await attempt(work.upload, put("text/plain")),
+    wrongType: await attempt(work.upload, put("text/html")),
+    tooLong: await attempt(work.upload, {...put("text/plain"), body: "x".repeat(2000000)}),
+    part: await attempt(work.download, {headers: {"Range": "bytes=0-4"}}),
+    forbidden: await attempt(work.download + "x"),
+  };
+  await fetch("/done", {method: "POST", body: JSON.stringify(result)});
+  for (const url of work.save) {
+    const frame = document.createElement("iframe");
+    frame.src = url;
+    document.body.append(frame);
+  }
+}
+main();
+</script>
+"""
+
+
+class Site:
+    """A web page and the gateway of a store, at two names of one server, which are two origins to a browser."""
+
+    def __init__(self, folder):
+        self.results = queue.Queue()
+        self.asked = []
+        self.work = {}
+        self.server = Server(self.serve)
+        port = self.server.url.rpartition(":")[2]
+        self.pages = f"http://localhost:{port}"
+        self.store = ArtifactStore(
+            storage_provider="filesystem", fs_root=folder, gateway_url=f"http://127.0.0.1:{port}/files"
+        )
+        gateway = Gateway(self.store, origins=[self.pages])
+        self.app = DispatcherMiddleware(Request.application(self.page), {"/files": gateway})
+        self.server.start()
+
+    def serve(self, environ, start_response):
+        """Answer as the present application does."""
+        return self.app(environ, start_response)
+
+    def page(self, request):
+        """Answer with the page, and take down what it has seen."""
+        self.asked.append(request.path)
+        if request.path == "/done":
+            self.results.put(json.loads(request.get_data()))
+        if request.path == "/":
+            return Response(PAGE % json.dumps(self.work), content_type="text/html; charset=utf-8")
+        return Response()
+
+    def close(self):
+        """End both."""
+        self.server.close()
+        self.store.close()
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Return a site."""
+    site = Site(tmp_path / "store")
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Return a function that opens a page in a browser, which saves what it downloads in ``saved``."""
+    profile = tmp_path / "profile"
+    preferences = {"download": {"default_directory": str(tmp_path / "saved"), "prompt_for_download": False}}
+    preferences["profile"] = {"default_content_setting_values": {"automatic_downloads": 1}}
+    (profile / "Default").mkdir(parents=True)
+    (profile / "Default" / "Preferences").write_text(json.dumps(preferences))
+    (tmp_path / "saved").mkdir()
+    started = []
+
+    def open_page(url):
+        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+        command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        command += [f"--user-data-dir={profile}", "--disable-dev-shm-usage", "--remote-debugging-port=0", url]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    yield open_page
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def wait_for_files(folder, count):
+    """Return the files of a folder as soon as a browser has finished that many of them, or all it has by the end."""
+    end = time.monotonic() + SECONDS
+    pause = threading.Event()
+    while time.monotonic() < end:
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".crdownload"}
+        if len(files) >= count:
+            break
+        pause.wait(0.05)
+    return files
+
+
+def test_browser(site, browse, tmp_path):
+    """A page uploads with ``fetch`` and saves files under their names; an uploaded page is saved and does not run."""
+    store = site.store
+    html = f"<script>fetch('{site.pages}/ran'); location = '{site.pages}/ran'</script>".encode()
+    contents = dict.fromkeys(FILENAMES, b"Hello, world!") | {"page.html": html}
+    ids = [store.store(data, filename=f"a/{name}", session_id="s") for name, data in contents.items()]
+    upload_url, upload_id = store.presign_upload("s", mime_type="text/plain", max_bytes=1_000_000)
+    urls = [store.presign(artifact_id) for artifact_id in ids]
+    site.work = {"upload": upload_url, "download": urls[0], "save": urls}
+    browse(site.pages)
+    result = site.results.get(timeout=SECONDS)
+    etag = f'"{store.metadata(ids[0]).sha256}"'
+    assert result["part"] == [206, "Hello", etag]
+    assert result["uploaded"][0] == 200
+    assert [result[name][0] for name in ("wrongType", "tooLong", "forbidden")] == [415, 413, 403]
+    assert store.register_uploaded_artifact(upload_id, mime="text/plain", summary="")
+    assert store.retrieve(upload_id) == b"from a browser"
+    saved = wait_for_files(tmp_path / "saved", len(FILENAMES))
+    assert saved == {name.replace('"', "_"): data for name, data in contents.items()}
+    assert "/ran" not in site.asked
+
+
+def test_other_origin(site, browse):
+    """A page of an origin that the gateway does not know can neither read nor upload."""
+    store = site.store
+    artifact_id = store.store(b"x", session_id="s")
+    upload_url, upload_id = store.presign_upload("s")
+    gateway = Gateway(store, origins=["https://app.example.org"])
+    site.app = DispatcherMiddleware(Request.application(site.page), {"/files": gateway})
+    site.work = {"upload": upload_url, "download": store.presign(artifact_id), "save": []}
+    browse(site.pages)
+    result = site.results.get(timeout=SECONDS)
+    assert set(map(tuple, result.values())) == {("TypeError",)}
+    assert not store.exists(upload_id)

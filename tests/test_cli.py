@@ -1,0 +1,449 @@
+"""The command line: in real processes for the main way, in this one for the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import child
+import pytest
+from click.testing import CliRunner
+
+from chuk_artifacts import ArtifactStore, __main__, __version__
+from chuk_artifacts.cli import cli
+
+ARTIFACT_ID = re.compile(r"[0-9a-f]{32}")
+BINARY = bytes(range(256)) * 5000 + b"\r\n\xff\x00"
+README = child.PROJECT / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Keep the default root out of the project."""
+    monkeypatch.chdir(tmp_path)
+
+
+def command(*words, input=b"", **variables):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "chuk_artifacts", *map(str, words)],
+        input=input,
+        capture_output=True,
+        env=child.environment(**variables),
+        timeout=60,
+        check=False,
+    )
+
+
+def run(*words, input=None):
+    """Run the command line in this process, and return its standard output; it must succeed and complain of nothing."""
+    result = CliRunner().invoke(cli, [*map(str, words)], input=input)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def complaint(*words, input=None):
+    """Run the command line in this process, and return its one line of complaint; it must fail."""
+    result = CliRunner().invoke(cli, [*map(str, words)], input=input)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert isinstance(result.exception, SystemExit)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("chuk-artifacts: ")
+    return line.removeprefix("chuk-artifacts: ")
+
+
+def put(*words, input=None):
+    """Run ``put`` and return the ids it prints."""
+    ids = run("put", *words, input=input).split()
+    assert all(ARTIFACT_ID.fullmatch(one) for one in ids)
+    return ids
+
+
+@pytest.fixture
+def file():
+    """Return the path of a file."""
+    path = Path("docs") / "hello.txt"
+    path.parent.mkdir()
+    path.write_bytes(b"Hello, world!")
+    return path
+
+
+# In processes of their own
+
+
+def test_put_in_one_process_get_in_another():
+    """What one command stores, another gets back byte for byte, without any configuration."""
+    Path("model.bin").write_bytes(BINARY)
+    stored = command("put", "model.bin")
+    assert (stored.returncode, stored.stderr) == (0, b"")
+    artifact_id = stored.stdout.decode().strip()
+    got = command("get", artifact_id)
+    assert (got.returncode, got.stderr) == (0, b"")
+    assert got.stdout == BINARY
+    assert Path("artifacts").is_dir()
+
+
+def test_standard_input_to_standard_output():
+    """Bytes go in by the standard input and out by the standard output as they are."""
+    stored = command("put", "-", input=BINARY)
+    assert stored.returncode == 0
+    assert command("get", stored.stdout.decode().strip()).stdout == BINARY
+
+
+def test_every_command_in_a_process():
+    """Each command works in a process of its own, on what the others left."""
+    Path("file.txt").write_bytes(b"content")
+    artifact_id = command("put", "file.txt", "--session", "demo").stdout.decode().strip()
+    assert artifact_id in command("ls", "demo").stdout.decode()
+    assert json.loads(command("info", artifact_id, "--json").stdout)["filename"] == "file.txt"
+    assert command("get", artifact_id, "-o", "copy.txt").returncode == 0
+    assert Path("copy.txt").read_bytes() == b"content"
+    assert command("rm", artifact_id).returncode == 0
+    assert json.loads(command("gc", "--json").stdout)["artifacts"] == 0
+    missing = command("get", artifact_id)
+    assert (missing.returncode, missing.stdout) == (1, b"")
+    assert missing.stderr.decode() == f"chuk-artifacts: no artifact '{artifact_id}'\n"
+
+
+def test_readme_commands():
+    """The commands that the README shows work as they stand there."""
+    shutil.copy(README, "README.md")
+    blocks = re.findall(r"```console\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    shown = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ chuk-artifacts ")]
+    assert len(shown) >= 3
+    artifact_id = ""
+    for line in shown:
+        words = shlex.split(line.replace("ID", artifact_id))[1:]
+        done = command(*words)
+        assert (done.returncode, words) == (0, words), done.stderr
+        artifact_id = artifact_id or done.stdout.decode().strip()
+    assert Path("copy.md").read_bytes() == README.read_bytes()
+
+
+def test_broken_pipe():
+    """A reader that goes away early, such as head, ends a listing without a complaint."""
+    with ArtifactStore(storage_provider="filesystem") as store:
+        store.store_batch([{"data": b"", "filename": f"{number:0200}"} for number in range(2000)], session_id="many")
+    with subprocess.Popen(
+        [sys.executable, "-m", "chuk_artifacts", "ls", "many"],
+        env=child.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as listing:
+        assert len(listing.stdout.readline()) > 200
+        listing.stdout.close()
+        assert listing.stderr.read() == b""
+    assert listing.returncode != 0
+
+
+def test_broken_pipe_of_content():
+    """A reader that goes away in the middle of a content ends the command without a complaint."""
+    artifact_id = command("put", "-", input=b"x" * 3_000_000).stdout.decode().strip()
+    with subprocess.Popen(
+        [sys.executable, "-m", "chuk_artifacts", "get", artifact_id],
+        env=child.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as getting:
+        assert getting.stdout.read(10) == b"x" * 10
+        getting.stdout.close()
+        assert getting.stderr.read() == b""
+
+
+@pytest.mark.parametrize("verb", ["get", "ls", "info"])
+def test_pipe_that_is_broken_from_the_start(verb):
+    """A reader that was never there makes no complaint either, at the end of the process neither."""
+    artifact_id = command("put", "-", input=b"small").stdout.decode().strip()
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "chuk_artifacts", verb, *([] if verb == "ls" else [artifact_id])],
+            env=child.environment(PYTHONUNBUFFERED=""),  # as it is where nobody asks for something else
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode != 0
+
+
+def test_without_click():
+    """Without click the command says how to get it, in one line."""
+    code = """
+        import runpy, sys
+        sys.modules["click"] = None
+        sys.argv[0] = "chuk-artifacts"
+        runpy.run_module("chuk_artifacts", run_name="__main__")
+        """
+    done = subprocess.run(
+        child.command(code), env=child.environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "the command line needs click: python -m pip install 'chuk-artifacts[cli]'\n"
+
+
+def test_another_missing_module_is_not_taken_for_click(monkeypatch):
+    """A module that is missing for another reason is named, and not taken for click."""
+    monkeypatch.delitem(sys.modules, "chuk_artifacts.cli")
+    monkeypatch.setitem(sys.modules, "chuk_artifacts.settings", None)
+    with pytest.raises(ModuleNotFoundError, match="settings"):
+        __main__.main()
+
+
+def test_main_is_the_command(monkeypatch, capsys):
+    """The command is called chuk-artifacts however it is started."""
+    monkeypatch.setattr(sys, "argv", ["whatever", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"chuk-artifacts, version {__version__}\n"
+    for script in entry_points(group="console_scripts", name="chuk-artifacts"):  # where the package is installed
+        assert script.value == "chuk_artifacts.__main__:main"
+
+
+# Put
+
+
+def test_put_tells_session_and_name(file):
+    """A file is stored under its last name, in the session cli, with a guessed media type."""
+    (artifact_id,) = put(file)
+    with ArtifactStore(storage_provider="filesystem") as store:
+        metadata = store.metadata(artifact_id)
+    assert (metadata.filename, metadata.session_id, metadata.mime) == ("hello.txt", "cli", "text/plain")
+    assert metadata.ttl == 86400
+
+
+def test_put_options(file):
+    """Session, summary, media type and time to live can be given."""
+    (artifact_id,) = put(file, "--session", "demo", "--summary", "a b", "--mime", "text/x-own", "--ttl", "60.5")
+    with ArtifactStore(storage_provider="filesystem") as store:
+        metadata = store.metadata(artifact_id)
+    assert (metadata.session_id, metadata.summary, metadata.mime) == ("demo", "a b", "text/x-own")
+    assert metadata.ttl == 60.5
+
+
+def test_put_many(file):
+    """The ids of several files come in their order, those of the standard input without a name."""
+    Path("b.md").write_bytes(b"b")
+    ids = put(file, "-", "b.md", input="from stdin")
+    listed = {item["artifact_id"]: item["filename"] for item in json.loads(run("ls", "--json"))}
+    assert [listed[one] for one in ids] == ["hello.txt", None, "b.md"]
+    assert run("get", ids[1]) == "from stdin"
+
+
+def test_put_all_or_none(file):
+    """When one of several files can't be read, none is stored."""
+    assert "'missing' does not exist" in complaint("put", file, "missing")
+    assert run("ls") == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("put", "docs"), "'docs' is not a file"),
+        (("put", "docs/hello.txt", "--session", "a/b"), "session_id"),
+        (("put", "docs/hello.txt", "--mime", "nonsense"), "mime"),
+        (("put", "docs/hello.txt", "--ttl", "-1"), "ttl"),
+        (("ls", ".."), "session_id"),
+        (("get", "nonsense"), "no artifact 'nonsense'"),
+        (("get", "0" * 32, "-o", "x"), f"no artifact '{'0' * 32}'"),
+        (("info", "0" * 32), "no artifact"),
+        (("rm", "0" * 32), f"not found: {'0' * 32}"),
+    ],
+)
+@pytest.mark.usefixtures("file")
+def test_complaints(words, expected):
+    """What goes wrong is told in one line on the standard error, with exit status 1."""
+    assert expected in complaint(*words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("put",), ("get",), ("rm",), ("info",), ("nonsense",), ("put", "x", "--ttl", "soon"), ("ls", "--nonsense")],
+)
+def test_usage(words):
+    """A command line that makes no sense exits with status 2, and nothing is made."""
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 2
+    assert "Usage: " in result.stderr
+    assert not Path("artifacts").exists()
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), *((name, "--help") for name in cli.commands)])
+def test_help(words):
+    """Each command tells what it does."""
+    assert "Usage: " in run(*words)
+
+
+def test_commands():
+    """There are the ten commands that the README names."""
+    assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "url", "serve", "gc", "init", "doctor"}
+    assert all(command.help for command in cli.commands.values())
+
+
+# Get
+
+
+def test_get_to_a_file(file):
+    """With -o the content goes to a file, whose path is told on the standard error."""
+    (artifact_id,) = put(file)
+    result = CliRunner().invoke(cli, ["get", artifact_id, "-o", "copy.txt"])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "copy.txt\n")
+    assert Path("copy.txt").read_bytes() == b"Hello, world!"
+
+
+def test_get_to_a_folder(file):
+    """A folder takes the artifact's filename."""
+    (artifact_id,) = put(file)
+    Path("downloads").mkdir()
+    result = CliRunner().invoke(cli, ["get", artifact_id, "--output", "downloads"])
+    assert result.exit_code == 0
+    assert Path("downloads/hello.txt").read_bytes() == b"Hello, world!"
+
+
+def test_get_to_no_folder(file):
+    """A path in a folder that does not exist is a complaint."""
+    (artifact_id,) = put(file)
+    assert "does not exist" in complaint("get", artifact_id, "-o", "nowhere/copy.txt")
+
+
+def test_get_where_it_can_not_be_written(file):
+    """An error of the system is a complaint like any other."""
+    (artifact_id,) = put(file)
+    Path("copy.txt").mkdir()
+    Path("copy.txt/hello.txt").mkdir()
+    complaint("get", artifact_id, "-o", "copy.txt")
+    assert os.listdir("copy.txt") == ["hello.txt"]
+
+
+def test_get_corrupted(file):
+    """Altered bytes are a complaint that does not show them, and no file."""
+    (artifact_id,) = put(file)
+    (stored,) = Path("artifacts").rglob(artifact_id)
+    stored.write_bytes(b"Hello, World!")
+    assert artifact_id in complaint("get", artifact_id, "-o", "copy.txt")
+    assert not Path("copy.txt").exists()
+    result = CliRunner().invoke(cli, ["get", artifact_id])
+    assert result.exit_code == 1
+    assert "World" not in result.stderr
+
+
+# List, tell, remove
+
+
+def test_ls(file):
+    """A line holds id, length, time and filename."""
+    (artifact_id,) = put(file)
+    (unnamed,) = put("-", input="12")
+    lines = [line.split() for line in run("ls").splitlines()]
+    assert [(line[0], line[1], line[3]) for line in lines] == [(unnamed, "2", "-"), (artifact_id, "13", "hello.txt")]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", line[2]) for line in lines)
+
+
+def test_ls_of_a_session(file):
+    """A listing holds one session, and with a prefix only what begins with it."""
+    Path("other.txt").write_bytes(b"")
+    put(file, "other.txt", "--session", "demo")
+    assert run("ls") == run("ls", "unknown") == ""
+    assert len(run("ls", "demo").splitlines()) == 2
+    assert "hello.txt" in run("ls", "demo", "--prefix", "hel")
+    assert "other.txt" not in run("ls", "demo", "--prefix", "hel")
+
+
+def test_json(file):
+    """With --json, a listing and an info are the metadata as JSON."""
+    (artifact_id,) = put(file, "--summary", "ü")
+    with ArtifactStore(storage_provider="filesystem") as store:
+        metadata = dict(store.metadata(artifact_id))
+    assert json.loads(run("ls", "--json")) == [metadata]
+    assert json.loads(run("info", artifact_id, "--json")) == metadata
+    assert json.loads(run("ls", "unknown", "--json")) == []
+
+
+def test_info(file):
+    """An info has a line for each field."""
+    (artifact_id,) = put(file)
+    told = dict(line.split(maxsplit=1) for line in run("info", artifact_id).splitlines() if len(line.split()) > 1)
+    assert told["artifact_id"] == artifact_id
+    assert told["bytes"] == "13"
+    assert told["filename"] == "hello.txt"
+
+
+def test_rm(file):
+    """Remove takes several ids, removes what is there, and complains of the others."""
+    first, second = put(file, file)
+    assert run("rm", first) == ""
+    assert complaint("rm", first, second) == f"not found: {first}"
+    assert run("ls") == ""
+
+
+def test_gc(file):
+    """Cleaning tells what it removed: expired files, and old bytes without a record."""
+    (kept,) = put(file)
+    put(file, "--ttl", "0.000001")
+    (stored,) = Path("artifacts").rglob(kept)
+    orphan = stored.with_name("0" * 32)
+    orphan.write_bytes(b"123")
+    os.utime(orphan, (0, 0))
+    assert json.loads(run("gc", "--json")) == {"sessions": 0, "artifacts": 1, "orphans": 1, "bytes": 16}
+    assert run("gc").split() == ["sessions", "0", "artifacts", "0", "orphans", "0", "bytes", "0"]
+    assert stored.exists()
+
+
+# Configuration
+
+
+def test_environment(monkeypatch, file):
+    """The commands are configured by the environment, as a store is."""
+    monkeypatch.setenv("ARTIFACT_FS_ROOT", "elsewhere")
+    monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "box")
+    (artifact_id,) = put(file)
+    assert Path("elsewhere/grid/box/cli", artifact_id).exists()
+    assert not Path("artifacts").exists()
+
+
+def test_provider_of_the_environment(monkeypatch, file):
+    """ARTIFACT_PROVIDER is heeded, though the default of the commands is another."""
+    monkeypatch.setenv("ARTIFACT_PROVIDER", "memory")
+    put(file)
+    assert run("ls") == ""
+    assert not Path("artifacts").exists()
+
+
+@pytest.mark.parametrize("provider", ["nonsense", "s3://user:hunter2@host"])
+def test_bad_configuration(monkeypatch, provider):
+    """A provider that is not there is a complaint, without the secrets of its URL."""
+    monkeypatch.setenv("ARTIFACT_PROVIDER", provider)
+    assert "hunter2" not in complaint("ls")
+
+
+def test_broken_catalog(file):
+    """A catalog that can't be read is a complaint."""
+    Path("artifacts").mkdir()
+    Path("artifacts/catalog.sqlite3").write_bytes(b"no database at all, not even a little" * 100)
+    assert "not a database" in complaint("put", file)
+    assert "not a database" in complaint("ls")
+
+
+def test_doctor(monkeypatch):
+    """The doctor tells of storage and catalog, for people and as JSON, and fails when one does not work."""
+    assert run("doctor").splitlines() == ["storage: filesystem, ok", "session: sqlite, ok"]
+    assert json.loads(run("doctor", "--json"))["session"] == {"status": "ok", "provider": "sqlite"}
+    monkeypatch.setenv("SESSION_PROVIDER", "redis")
+    monkeypatch.setenv("SESSION_REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == 1
+    assert "session: redis, error\n  message: catalog redis://127.0.0.1:1:" in result.output
+    assert "hunter2" not in result.output

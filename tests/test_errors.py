@@ -1,0 +1,136 @@
+"""The exception tree, and how a driver's errors become ours."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+
+import chuk_artifacts
+from chuk_artifacts import ArtifactStoreError, ProviderError, SessionError
+from chuk_artifacts.errors import ErrorMap
+
+TREE = {
+    "ArtifactStoreError": Exception,
+    "ArtifactNotFoundError": ArtifactStoreError,
+    "ArtifactExpiredError": chuk_artifacts.ArtifactNotFoundError,
+    "ArtifactCorruptedError": ArtifactStoreError,
+    "AccessDeniedError": ArtifactStoreError,
+    "InvalidInputError": ArtifactStoreError,
+    "GridError": chuk_artifacts.InvalidInputError,
+    "ConflictError": ArtifactStoreError,
+    "ProviderError": ArtifactStoreError,
+    "SessionError": ArtifactStoreError,
+}
+ALSO = {
+    "ArtifactNotFoundError": FileNotFoundError,
+    "ArtifactExpiredError": FileNotFoundError,
+    "AccessDeniedError": PermissionError,
+    "InvalidInputError": ValueError,
+    "GridError": ValueError,
+}
+
+errors = ErrorMap((OSError,), ProviderError, "storage 'x'", passing=(FileNotFoundError,))
+
+
+@pytest.mark.parametrize(("name", "parent"), TREE.items())
+def test_tree(name, parent):
+    """Each error has its place in the tree."""
+    assert getattr(chuk_artifacts, name).__bases__[0] is parent
+
+
+def test_tree_is_complete():
+    """Every public error stands in the tree, and no other does."""
+    public = {name for name in chuk_artifacts.__all__ if name.endswith("Error")}
+    assert public == set(TREE)
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_builtin_relatives(name):
+    """Those who know only Python's own errors catch not-found, denied and bad input, and nothing else by accident."""
+    kind = getattr(chuk_artifacts, name)
+    for builtin in (FileNotFoundError, PermissionError, ValueError):
+        assert issubclass(kind, builtin) == (ALSO.get(name) is builtin)
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_message(name):
+    """An error tells its message, and nothing else."""
+    assert str(getattr(chuk_artifacts, name)("what happened")) == "what happened"
+
+
+def test_mapped_and_chained():
+    """A driver's error becomes ours, with the driver's words and the driver's error as its cause."""
+    with pytest.raises(ProviderError, match=r"^storage 'x': disk on fire$") as caught, errors:
+        raise OSError(5, "disk on fire", "/secret/path")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("words"), "storage 'x': words"),
+        (OSError(), "storage 'x': OSError"),
+        (TimeoutError(), "storage 'x': TimeoutError"),
+        (ConnectionResetError(104, "reset"), "storage 'x': reset"),
+    ],
+)
+def test_words(error, message):
+    """The message is never empty: a driver's error without words is told by its name."""
+    with pytest.raises(ProviderError) as caught, errors:
+        raise error
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "missing"),
+        chuk_artifacts.ArtifactNotFoundError("ours"),
+        SessionError("ours"),
+        KeyError("a bug"),
+        KeyboardInterrupt(),
+        sqlite3.OperationalError("of another driver"),
+    ],
+    ids=repr,
+)
+def test_what_passes(error):
+    """What means something to the caller, is ours already, or is no driver's error passes as it is."""
+    with pytest.raises(type(error)) as caught, errors:
+        raise error
+    assert caught.value is error
+
+
+def test_nothing_raised():
+    """Without an error nothing happens."""
+    with errors:
+        pass
+
+
+def test_nested():
+    """An error is mapped once, by the innermost map."""
+    outer = ErrorMap((Exception,), SessionError, "outer")
+    with pytest.raises(ProviderError), outer, errors:
+        raise OSError("words")
+
+
+def test_one_map_for_all_threads():
+    """One map may be entered by many threads at once."""
+    caught = []
+
+    def use(number):
+        try:
+            with errors:
+                barrier.wait()
+                raise OSError(str(number))
+        except ProviderError as error:
+            caught.append(str(error))
+
+    barrier = threading.Barrier(4)
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(caught) == [f"storage 'x': {number}" for number in range(4)]

@@ -1,0 +1,115 @@
+"""The README's web applications, each in its framework: upload, register, download, expiry."""
+
+from __future__ import annotations
+
+import functools
+import json
+import socket
+import sys
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import django.conf
+import django.urls
+import pytest
+import uvicorn
+from blocks import block
+
+import chuk_artifacts
+from chuk_artifacts.server import Server
+
+
+@contextmanager
+def served(app):
+    """Serve a WSGI application, and give its port."""
+    server = Server(app)
+    server.start()
+    yield server.url.rpartition(":")[2]
+    server.close()
+
+
+@contextmanager
+def served_by_uvicorn(app):
+    """Serve an ASGI application, and give its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def in_flask():
+    """Return the README's Flask application, and what serves it."""
+    module = SimpleNamespace(**block("Flask"))
+    return module, served(module.app)
+
+
+def in_django():
+    """Return the README's Django application, and what serves it."""
+    if not django.conf.settings.configured:
+        django.conf.settings.configure(ROOT_URLCONF="django_app", ALLOWED_HOSTS=["localhost"])
+    django.urls.clear_url_caches()
+    module = sys.modules["django_app"] = SimpleNamespace(**block("Django"))
+    return module, served(module.application)
+
+
+def in_fastapi():
+    """Return the README's FastAPI application, and what serves it."""
+    module = SimpleNamespace(**block("FastAPI"))
+    return module, served_by_uvicorn(module.app)
+
+
+@pytest.fixture(params=[in_flask, in_django, in_fastapi])
+def application(request, monkeypatch, tmp_path, clock):
+    """Return the store and the port of each application, whose clock is the test's."""
+    monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
+    monkeypatch.setattr(chuk_artifacts, "ArtifactStore", functools.partial(chuk_artifacts.ArtifactStore, clock=clock))
+    monkeypatch.delitem(sys.modules, "django_app", raising=False)
+    module, serving = request.param()
+    with module.store, serving as port:
+        yield module.store, port
+
+
+class Browser:
+    """Asks the application, wherever it is served."""
+
+    def __init__(self, store, port):
+        self._here = f"http://localhost:{port}"
+        self._there = store._core.settings.gateway_url.removesuffix("/files")
+
+    def ask(self, method, url, data=None, **headers):
+        """Return status, headers and content of an answer."""
+        place = self._here + url.removeprefix(self._there)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(place, data, named, method=method)) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+
+def test_upload_and_download(application, clock):
+    """A page uploads with one URL and downloads, a part too, with another, until that expires."""
+    store, port = application
+    ask = Browser(store, port).ask
+    begun = json.loads(ask("POST", "/uploads?filename=Gr%C3%BC%C3%9Fe.jpg")[2])
+    data = bytes(range(256)) * 8000
+    assert ask("PUT", begun["url"], data, Content_Type="text/html")[0] == 415
+    assert ask("PUT", begun["url"], data, Content_Type="image/jpeg")[0] == 200
+    url = json.loads(ask("POST", f"/uploads/{begun['id']}")[2])["url"]
+    status, headers, content = ask("GET", url)
+    assert (status, content) == (200, data)
+    assert headers["Content-Disposition"].endswith("''Gr%C3%BC%C3%9Fe.jpg")
+    assert ask("GET", url, Range="bytes=1000000-1000009")[::2] == (206, data[1_000_000:1_000_010])
+    assert ask("GET", url, If_None_Match=headers["ETag"])[0] == 304
+    assert ask("HEAD", url)[1]["Content-Length"] == str(len(data))
+    assert ask("DELETE", url)[0] == 405
+    assert store.metadata(begun["id"]).session_id == "user_alice"
+    clock.advance(900)
+    assert ask("GET", url)[0] == 403

@@ -1,0 +1,240 @@
+"""What happens when somebody else comes first, or the user interrupts, at the worst moment."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ConflictError
+from chuk_artifacts.catalog import new_session
+from chuk_artifacts.catalog.memory import MemoryCatalog
+
+HOUR = 3600
+STORES = {"memory": {}, "filesystem": {"storage_provider": "filesystem"}}
+
+
+@pytest.fixture(params=STORES)
+def store(request, tmp_path, clock):
+    """Return an empty store."""
+    with ArtifactStore(**STORES[request.param], fs_root=tmp_path, sandbox_id="box", clock=clock) as store:
+        yield store
+
+
+@pytest.fixture
+def artifact_id(store):
+    """Return the id of an artifact."""
+    return store.store(b"first", session_id="alice")
+
+
+def keys(store):
+    """Return the keys of all bytes."""
+    return sorted(item.key for item in store._core.storage.list_objects("grid/box/"))
+
+
+def before(monkeypatch, backend, name, happening):
+    """Let something happen once, just before a method of a backend is called."""
+    real = getattr(backend, name)
+    ahead = [happening]
+
+    def method(*arguments, **options):
+        if ahead:
+            ahead.pop()()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(backend, name, method)
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Return a list of the pauses that are made, none of which takes time."""
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    return pauses
+
+
+# Interrupted
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_interrupted_record(store, artifact_id, monkeypatch, done):
+    """An interrupt while the record is written, before or after it is, leaves neither record nor bytes."""
+    held = keys(store)
+    catalog = store._core.catalog
+    real = catalog.add
+
+    def add(*arguments, **options):
+        if done:
+            real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalog, "add", add)
+    for verb in (
+        lambda: store.store(b"new", session_id="alice"),
+        lambda: store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="alice"),
+        lambda: store.copy_file(artifact_id),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            verb()
+    assert keys(store) == held
+    assert [item.artifact_id for item in store.list_by_session("alice")] == [artifact_id]
+
+
+def test_interrupted_bytes(store, artifact_id, monkeypatch):
+    """An interrupt while bytes are written leaves none of them."""
+    held = keys(store)
+
+    def pieces():
+        yield b"some"
+        raise KeyboardInterrupt
+
+    for verb in (
+        lambda: store.store(pieces(), session_id="alice"),
+        lambda: store.store_batch([{"data": b"1"}, {"data": pieces()}], session_id="alice"),
+        lambda: store.update_file(artifact_id, data=pieces()),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            verb()
+    assert keys(store) == held
+    assert store.retrieve(artifact_id) == b"first"
+
+
+# Somebody else first
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store, one: store.retrieve(one),
+        lambda store, one: store.open(one).read(),
+        lambda store, one: b"".join(store.stream(one)),
+        lambda store, one: store.retrieve(store.copy_file(one)),
+    ],
+    ids=["retrieve", "open", "stream", "copy_file"],
+)
+def test_bytes_that_vanish_before_they_are_read(store, artifact_id, clock, monkeypatch, read):
+    """Who has read the record when a change and a cleanup come between gets the next revision, whole."""
+
+    def change_and_clean():
+        store.update_file(artifact_id, data=b"second")
+        clock.advance(HOUR)
+        store.cleanup()
+
+    for name in ("get", "open", "copy"):
+        before(monkeypatch, store._core.storage, name, change_and_clean)
+    assert read(store, artifact_id) == b"second"
+
+
+def test_deleted_before_it_is_read(store, artifact_id, monkeypatch):
+    """Who has read the record when a delete comes between gets not-found."""
+    before(monkeypatch, store._core.storage, "get", lambda: store.delete(artifact_id))
+    with pytest.raises(ArtifactNotFoundError, match=f"no artifact '{artifact_id}'"):
+        store.retrieve(artifact_id)
+
+
+def test_lost_race_is_run_again(store, artifact_id, monkeypatch, pauses):
+    """A change that another came before is made again on top of that one."""
+    before(monkeypatch, store._core.catalog, "replace", lambda: store.update_metadata(artifact_id, meta={"theirs": 1}))
+    metadata = store.update_metadata(artifact_id, meta={"mine": 2})
+    assert metadata.meta == {"theirs": 1, "mine": 2}
+    assert metadata.revision == 3
+    assert len(pauses) == 1
+
+
+def test_lost_race_with_a_revision_in_mind(store, artifact_id, monkeypatch, pauses):
+    """A change of one revision is not made again on top of another, and its bytes go."""
+    for change in ({"summary": "mine"}, {"data": b"mine"}):
+        revision = store.metadata(artifact_id).revision
+        before(
+            monkeypatch, store._core.catalog, "replace", lambda: store.update_metadata(artifact_id, summary="theirs")
+        )
+        held = keys(store)
+        with pytest.raises(ConflictError, match=f"has revision {revision + 1}, not {revision}"):
+            store.update_file(artifact_id, **change, if_revision=revision)
+        assert keys(store) == held
+    assert store.metadata(artifact_id).summary == "theirs"
+
+
+@pytest.mark.parametrize("change", [{"summary": "mine"}, {"data": b"mine"}], ids=["record", "content"])
+def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, change):
+    """A change that others always come before gives up with ConflictError, leaves no bytes, and never paused long."""
+    held = keys(store)
+    monkeypatch.setattr(store._core.catalog, "replace", lambda *_, **__: False)
+    with pytest.raises(ConflictError, match=f"{artifact_id} was changed by others 128 times"):
+        store.update_file(artifact_id, **change)
+    assert len(pauses) == 128
+    assert max(pauses) <= 0.05
+    assert keys(store) == held
+    assert store.retrieve(artifact_id) == b"first"
+
+
+def test_next_key_is_taken(store, artifact_id):
+    """New content goes under the next free key; bytes that lie there are never overwritten."""
+    key = store.metadata(artifact_id).key
+    store._core.storage.put(f"{key}~2", b"of somebody who is about to write the record")
+    assert store.update_file(artifact_id, data=b"second").key == f"{key}~3"
+    assert store._core.storage.get(f"{key}~2") == b"of somebody who is about to write the record"
+
+
+def test_every_next_key_is_taken(store, artifact_id):
+    """Where no key is free within reach the change gives up with ConflictError."""
+    key = store.metadata(artifact_id).key
+    for revision in range(2, 130):
+        store._core.storage.put(f"{key}~{revision}", b"")
+    with pytest.raises(ConflictError, match="is being changed by 128 others"):
+        store.update_file(artifact_id, data=b"mine")
+    assert len(keys(store)) == 129
+    assert store.retrieve(artifact_id) == b"first"
+
+
+def test_cleaning_what_is_being_changed(store, artifact_id, clock, monkeypatch):
+    """Cleaning leaves to the next time what somebody else is changing, and does not wait for it."""
+    store.update_file(artifact_id, data=b"second")
+    clock.advance(HOUR)
+    with monkeypatch.context() as patch:
+        patch.setattr(store._core.catalog, "replace", lambda *_, **__: False)
+        assert store.cleanup().bytes == 0
+    assert len(keys(store)) == 2
+    assert store.cleanup().bytes == 5
+    assert store.retrieve(artifact_id) == b"second"
+
+
+def test_extended_while_it_is_cleaned(store, artifact_id, clock, monkeypatch):
+    """What is made to live longer at the moment when cleaning wants to take it away stays."""
+    clock.advance(24 * HOUR - 1)
+    moment = clock.now
+
+    def extend():
+        clock.now = moment
+        store.extend_ttl(artifact_id, HOUR)
+        clock.advance(1)
+
+    clock.advance(1)
+    before(monkeypatch, store._core.catalog, "replace", extend)
+    assert store.cleanup().artifacts == 0
+    assert store.retrieve(artifact_id) == b"first"
+
+
+# At the edge of what lives
+
+
+def test_change_of_a_record_without_its_session(clock):
+    """A record whose session is gone can be replaced, and that does not bring the session back."""
+    with ArtifactStore(clock=clock, session_ttl_hours=1) as store:
+        record = store.metadata(store.store(b"x", session_id="alice"))
+    catalog = MemoryCatalog(HOUR)
+    catalog.create_session(new_session("alice", "box", now=clock.now, ttl=HOUR))
+    catalog.add([record], now=clock.now)
+    assert catalog.expire_sessions(clock.now + HOUR) == 1
+    assert catalog.replace(record.changed(revision=2), expected_revision=1)
+    assert catalog.get_session("alice", clock.now) is None
+
+
+def test_delete_of_what_lives_for_ever(tmp_path, clock):
+    """What never expires is deleted like anything else, and cleaning has nothing to do with it."""
+    with ArtifactStore(session_ttl_hours=None, clock=clock) as store:
+        artifact_id = store.store(b"x", session_id="alice")
+        clock.advance(1000 * 365 * 86400)
+        assert store.cleanup(orphans=True) == {"sessions": 0, "artifacts": 0, "orphans": 0, "bytes": 0}
+        assert store.delete(artifact_id)
+        assert store.list_by_session("alice") == []

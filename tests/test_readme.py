@@ -1,0 +1,103 @@
+"""The async examples of the README run; its blocking ones are doctests."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from blocks import block
+from starlette.requests import ClientDisconnect
+
+from chuk_artifacts import InvalidInputError
+
+CONTENT = b"0123456789" * 300_000
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_first_example(capsys):
+    """The example of the async store prints what it stored."""
+    block("Use it in async programs")
+    assert capsys.readouterr().out == "b'Hello, world!'\nb'world!'\nb'world'\nhello.txt\n"
+
+
+def in_app(use):
+    """Run *use* with the README's web application, started, and a client of it."""
+    app = block("In a web application")["app"]
+
+    async def main():
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        ):
+            await use(app, client)
+
+    asyncio.run(main())
+
+
+def test_upload_and_download():
+    """What was uploaded in pieces is downloaded again, by who uploaded it and nobody else."""
+
+    async def body():
+        for start in range(0, len(CONTENT), 65_536):
+            yield CONTENT[start : start + 65_536]
+
+    async def use(app, client):
+        alice, bob = {"user": "alice", "content-type": "text/x-digits"}, {"user": "bob"}
+        answer = await client.put("/files/sub/digits.txt", content=body(), headers=alice)
+        path = f"/files/{answer.json()['file_id']}"
+        downloaded = await client.get(path, headers=alice)
+        assert downloaded.content == CONTENT
+        assert downloaded.headers["content-length"] == str(len(CONTENT))
+        assert downloaded.headers["content-type"].startswith("text/x-digits")
+        assert (await client.get(path, headers=bob)).status_code == 404
+        assert (await client.put("/files/a/", content=b"a", headers=bob)).status_code == 400
+        assert await app.state.store.list_by_session("user_bob") == []
+        (record,) = await app.state.store.list_by_session("user_alice")
+        assert record.filename == "sub/digits.txt"
+
+    in_app(use)
+
+
+def test_upload_that_breaks_off():
+    """A client that goes away in the middle of an upload leaves nothing."""
+
+    async def use(app, client):
+        messages = [
+            {"type": "http.request", "body": CONTENT, "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive():
+            return messages.pop(0)
+
+        async def send(message):
+            pass
+
+        scope = {"type": "http", "method": "PUT", "path": "/files/a", "query_string": b"", "headers": [(b"user", b"a")]}
+        with pytest.raises(ClientDisconnect):
+            await app(scope, receive, send)
+        assert messages == []
+        assert (await app.state.store.get_stats())["artifacts"] == 0
+
+    in_app(use)
+
+
+def test_tools_of_a_server():
+    """The tools keep files, and list those of their session."""
+    tools = block("As tools of an MCP server")
+
+    async def use():
+        saved = await tools["save_file"]("YWJj", "sub/a.txt", "chat-1")
+        assert saved["size"] == 3
+        assert await tools["list_files"]("chat-1") == [{**saved, "name": "sub/a.txt"}]
+        assert await tools["list_files"]("chat-1", "other") == await tools["list_files"]("chat-2") == []
+        with pytest.raises(InvalidInputError):
+            await tools["save_file"]("YWJj", "../a", "chat-1")
+        await tools["store"].close()
+
+    asyncio.run(use())

@@ -1,0 +1,495 @@
+"""The catalog in Redis: where things are, how many round trips they take, and how they go."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+
+import pytest
+from servers.redis import RedisServer, wait_until
+
+from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, SessionError
+from chuk_artifacts.catalog.redis import KEPT_SECONDS
+
+DAY = 86400
+
+
+@pytest.fixture
+def server(redis_url, redis_server):
+    """Return a client of an empty server."""
+    with redis_server.client(decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def open_store(redis_url):
+    """Return a function that opens a store whose records are in the server."""
+    stores = []
+
+    def open_one(**options):
+        stores.append(ArtifactStore(**{"session_provider": "redis", "redis_url": redis_url, **options}))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store):
+    """Return such a store, the bytes of which are in memory."""
+    return open_store()
+
+
+def keys(server, pattern="*"):
+    """Return the names of keys."""
+    return list(server.scan_iter(pattern))
+
+
+class Commands:
+    """Knows what clients sent to a server within a ``with`` block."""
+
+    def __init__(self, server) -> None:
+        self._server = server
+        self.sent: list[str] = []
+
+    def __enter__(self):
+        self._monitor = self._server.monitor()
+        self._monitor.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._server.echo("the end")
+        for command in self._monitor.listen():
+            if command["command"] == "ECHO the end":
+                break
+            name = command["command"].split(maxsplit=1)[0]
+            if command["client_type"] != "lua" and name not in {"HELLO", "CLIENT", "SELECT"}:  # of new connections
+                self.sent.append(name)
+        self._monitor.__exit__(None, None, None)
+
+
+# Layout
+
+
+def test_names_of_keys(store, server):
+    """Each key begins with chuk: and a tag from the id of the artifact, one for all keys of a session."""
+    artifact_id = store.store(b"x", session_id="alice", filename="x")
+    store.update_metadata(artifact_id, summary="new")
+    names = keys(server)
+    assert len(names) == 5
+    assert {name[:10] for name in names} == {f"chuk:{{{artifact_id[:2]}}}:"}
+
+
+def test_two_sandboxes_share_no_key(open_store, server):
+    """What one sandbox writes lies under names that no other has, even if they look alike."""
+    names = []
+    for sandbox_id in ("box", "box:x", "{box}", "bo"):
+        server.flushall()
+        open_store(sandbox_id=sandbox_id).store(b"x", session_id="x")
+        names.append({key for key in keys(server) if "record" not in key})
+    assert all(first.isdisjoint(second) for first, second in itertools.combinations(names, 2))
+
+
+def test_everything_is_dropped_in_the_end(store, server):
+    """Each key has a time to live that outlasts the artifact by the time in which a cleanup finds it."""
+    store.store(b"x", session_id="alice", filename="x", ttl=60)
+    lives = [server.pttl(key) / 1000 for key in keys(server)]
+    assert len(lives) == 5
+    assert min(lives) > KEPT_SECONDS
+    assert max(lives) <= DAY + KEPT_SECONDS + DAY
+    (record,) = keys(server, "*record/*")
+    assert server.pttl(record) / 1000 <= 60 + KEPT_SECONDS
+
+
+def test_what_is_for_ever_is_not_dropped(store, server):
+    """A key that something without an end needs has none either, whatever else is written to it."""
+    session_id = store.create_session(ttl_hours=1)
+    store.store(b"x", session_id=session_id, ttl=60)
+    with ArtifactStore(
+        session_provider="redis",
+        redis_url=f"redis://127.0.0.1:{server.connection_pool.connection_kwargs['port']}/0",
+        sandbox_id=store.get_sandbox_info()["sandbox_id"],
+        session_ttl_hours=None,
+    ) as for_ever:
+        kept = for_ever.store(b"x", session_id=session_id)
+        assert for_ever.metadata(kept).ttl == 3600  # that of its session
+        kept = for_ever.store(b"x", session_id="for ever")
+    store.store(b"x", session_id="for ever", ttl=60)
+    root = next(key for key in keys(server, "*record/*") if kept in key).partition("record/")[0]
+    lives = {key: server.pttl(key) for key in keys(server) if key.startswith(root)}
+    for name in ("session/for ever", "index/for ever", f"record/{kept}", "due", "sessions"):
+        assert lives[root + name] == -1
+    assert max(lives.values()) > 0  # that of the artifact with an end
+
+
+def test_longer_life_reaches_the_keys(store, server):
+    """When an artifact is made to live longer, so are the keys that it needs."""
+    artifact_id = store.store(b"x", session_id="alice", ttl=60)
+    store.extend_ttl(artifact_id, 100 * DAY)
+    assert min(server.pttl(key) for key in keys(server)) / 1000 > 100 * DAY + KEPT_SECONDS
+
+
+# Round trips
+
+
+def test_one_round_trip_a_verb(store, server, subtests):
+    """Each verb asks the server once, creating a session included."""
+    store.delete(store.store(b"x", session_id="alice"))  # connected, and the scripts are known
+    store.update_metadata(store.store(b"x", session_id="alice"), summary="x")
+    artifact_id = store.store(b"x", session_id="alice", filename="x")
+    store.list_by_session("alice")
+    store.delete_session(store.create_session())
+    store.update_session_metadata("alice", {"a": 1})
+    verbs = {
+        "store": lambda: store.store(b"x", session_id="alice"),
+        "store in a new session": lambda: store.store(b"x"),
+        "store_batch": lambda: store.store_batch([{"data": b"x"}] * 50, session_id="alice"),
+        "store_batch in sessions": lambda: store.store_batch([{"data": b"x", "session_id": f"{i}"} for i in range(9)]),
+        "retrieve": lambda: store.retrieve(artifact_id),
+        "exists": lambda: store.exists("0" * 32),
+        "retrieve_batch": lambda: store.retrieve_batch([artifact_id] * 2),
+        "list": lambda: store.list_by_session("alice", limit=20),
+        "create_session": store.create_session,
+        "get_session_info": lambda: store.get_session_info("alice"),
+        "update_session_metadata": lambda: store.update_session_metadata("alice", {"a": 2}),
+        "extend_session_ttl": lambda: store.extend_session_ttl("alice", 1),
+        "delete": lambda: store.delete(artifact_id),
+        "delete_batch": lambda: store.delete_batch(["0" * 32] * 20),
+        "delete_session": lambda: store.delete_session("alice"),
+    }
+    for name, verb in verbs.items():
+        with Commands(server) as commands:
+            verb()
+        with subtests.test(name):
+            assert len(commands.sent) == 1
+
+
+def test_read_and_compare_and_set(store, server):
+    """A change of a record is a read and one compare-and-set."""
+    artifact_id = store.store(b"x", session_id="alice")
+    store.update_metadata(artifact_id, summary="x")
+    with Commands(server) as commands:
+        store.update_metadata(artifact_id, summary="y")
+    assert commands.sent == ["GET", "EVALSHA"]
+
+
+def test_session_of_another_instance(open_store, server):
+    """What another instance did to a session costs one round trip more, once, and is honoured."""
+    store, other = (open_store(sandbox_id="box") for _ in range(2))
+    session_id = store.create_session(ttl_hours=1)
+    with Commands(server) as commands:
+        artifact_id = other.store(b"x", session_id=session_id)
+    assert commands.sent == ["EVALSHA", "EVALSHA"]
+    assert other.metadata(artifact_id).ttl == 3600
+    assert store.extend_session_ttl(session_id, 1)
+    assert other.metadata(other.store(b"x", session_id=session_id)).ttl == 7200
+    store.delete_session(session_id)
+    assert other.metadata(other.store(b"x", session_id=session_id)).ttl == DAY
+    with Commands(server) as commands:
+        other.store(b"x", session_id=session_id)
+    assert commands.sent == ["EVALSHA"]
+
+
+def test_scripts_are_sent_again_when_they_are_lost(store, server):
+    """A server that has forgotten the scripts gets them again."""
+    artifact_id = store.store(b"x", session_id="alice")
+    server.script_flush()
+    assert store.retrieve(store.store(b"y", session_id="alice")) == b"y"
+    server.script_flush()
+    assert store.delete(artifact_id)
+
+
+# What Redis drops
+
+
+def drop(server, artifact_id):
+    """Do to a record what Redis does when its time has come."""
+    (key,) = keys(server, f"*record/{artifact_id}")
+    server.delete(key)
+
+
+def test_dropped_records_do_not_eat_the_limit(store, server):
+    """A page is as long as its limit although Redis has dropped records between, of which nothing is left then."""
+    ids = [store.store(b"x", session_id="alice", filename=f"{number:03}") for number in range(100)]
+    for artifact_id in ids[:90:2]:
+        drop(server, artifact_id)
+    assert [item.artifact_id for item in store.list_by_session("alice", limit=45)] == ids[1:90:2]
+    (index,) = keys(server, "*index/*")
+    assert server.zcard(index) == 55
+
+
+def test_dropped_records_are_not_due(store, server, clock):
+    """A cleanup passes over what Redis has dropped, and forgets it."""
+    clock.advance(0)
+    ids = [store.store(b"x", session_id="alice", ttl=0.001) for _ in range(20)]
+    for artifact_id in ids[:19]:
+        drop(server, artifact_id)
+    time.sleep(0.01)
+    assert store.cleanup().artifacts == 1
+    (due,) = keys(server, "*due")
+    assert server.zcard(due) == 1
+
+
+def test_nothing_adds_up_where_nobody_cleans_up(open_store, server, clock):
+    """What is left of dropped records and sessions is forgotten as others are stored."""
+    clock.advance(-2 * KEPT_SECONDS)
+    store = open_store(clock=clock, sandbox_id="box")
+    old = store.store_batch([{"data": b"x", "filename": "x"}] * 100, session_id="alice", ttl=1)
+    for artifact_id in old:
+        drop(server, artifact_id)
+    clock.advance(2 * KEPT_SECONDS)
+    for _ in range(100):
+        store.store(b"x", session_id="alice", filename="y")
+    (due,), (index,) = keys(server, "*due"), server.keys("*index/alice")
+    assert (server.zcard(due), server.zcard(index)) == (100, 100)
+
+
+# Cleanup
+
+
+def test_cleanup_does_not_touch_the_living(open_store, server, clock):
+    """Collecting expired artifacts takes work in proportion to these, not to what lives on."""
+    store = open_store(clock=clock, sandbox_id="box")
+
+    def fill(session_id, count, ttl):
+        store.store_batch([{"data": b"x"}] * count, session_id=session_id, ttl=ttl)
+
+    def collect():
+        server.config_resetstat()
+        assert store.cleanup().artifacts == 10
+        return sum(stats["calls"] for stats in server.info("commandstats").values())
+
+    for number in range(10):
+        fill(f"short {number}", 1, 60)
+    fill("long", 10, None)
+    clock.advance(61)
+    few = collect()
+    for number in range(10):
+        fill(f"short again {number}", 1, 60)
+    fill("long", 5000, None)
+    clock.advance(61)
+    assert collect() < few * 1.1  # a few more or less, by how the sessions share their tags
+
+
+def test_cleanup_of_many(open_store, clock):
+    """More expired artifacts than a page of cleanup are all collected."""
+    store = open_store(clock=clock)
+    for session in range(3):
+        store.store_batch([{"data": b"x", "filename": "x"}] * 400, session_id=f"s{session}", ttl=60)
+    clock.advance(60)
+    assert store.cleanup().artifacts == 1200
+    clock.advance(3600)
+    store.cleanup()
+    assert store.get_stats()["artifacts"] == 0
+
+
+def test_nothing_is_left(open_store, server, clock):
+    """After everything was deleted or collected no key is left."""
+    store = open_store(clock=clock)
+    store.delete(store.store(b"x", session_id="alice"))
+    store.store(b"x", session_id="bob")
+    store.delete_session("alice")
+    store.delete_session("bob")
+    store.store(b"x", session_id="carol")
+    clock.advance(DAY)
+    store.cleanup()
+    clock.advance(3600)
+    store.cleanup()
+    assert keys(server) == []
+
+
+# At once
+
+
+def test_no_update_is_lost(open_store):
+    """200 changes of one artifact from 8 threads, each of the revision that was read, are all made."""
+    stores = [open_store(sandbox_id="box") for _ in range(2)]
+    artifact_id = stores[0].store(b"x", session_id="alice", meta={"count": 0})
+    numbers = iter(range(200))
+
+    def count(store):
+        for _ in numbers:
+            while True:
+                seen = store.metadata(artifact_id)
+                try:
+                    store.update_metadata(
+                        artifact_id, meta={"count": seen.meta["count"] + 1}, if_revision=seen.revision
+                    )
+                except ConflictError:
+                    continue
+                break
+
+    threads = [threading.Thread(target=count, args=(store,)) for store in stores * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    metadata = stores[0].metadata(artifact_id)
+    assert (metadata.meta["count"], metadata.revision) == (200, 201)
+
+
+def test_sessions_changed_at_once(open_store):
+    """Changes of one session from many threads are all made, and none makes another's records inherit wrongly."""
+    stores = [open_store(sandbox_id="box", session_ttl_hours=1) for _ in range(4)]
+    session_id = stores[0].create_session()
+
+    def work(number, store):
+        for step in range(10):
+            store.update_session_metadata(session_id, {f"{number}-{step}": step})
+            store.extend_session_ttl(session_id, 1)
+            store.store(b"x", session_id=session_id)
+
+    threads = [threading.Thread(target=work, args=item) for item in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    info = stores[0]._core.catalog.get_session(session_id, time.time())
+    assert info.ttl == 41 * 3600
+    assert len(info.custom_metadata) == 40
+    records = stores[0].list_by_session(session_id)
+    assert len(records) == 40
+    assert max(record.expires_at for record in records) <= info.expires_at
+
+
+def test_rename_while_listing(open_store):
+    """An artifact that is renamed all the time is in each listing once."""
+    store, other = (open_store(sandbox_id="box") for _ in range(2))
+    ids = {store.store(b"x", session_id="alice", filename=f"{number}") for number in range(20)}
+    moved = min(ids)
+    done = threading.Event()
+
+    def rename():
+        while not done.is_set():
+            other.move_file(moved, new_filename=f"{random.random()}")
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    try:
+        for _ in range(100):
+            listed = [item.artifact_id for item in store.list_by_session("alice")]
+            assert sorted(listed) == sorted(ids)
+    finally:
+        done.set()
+        thread.join()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "http://:hunter2@localhost",
+        "redis://:hun/ter2@localhost",
+        "redis://:hunter2@localhost:port",
+        "redis://:hunter2@localhost?no_such_option=1",
+        "redis+sentinel://:hunter2@localhost:26379",
+        "redis+sentinel:///service",
+        "redis+cluster://:hunter2@",
+        "redis+cluster://:hunter2@localhost/3",
+        "redis+cluster://:hunter2@localhost:x",
+        "redis+other://:hunter2@localhost",
+    ],
+)
+def test_url_that_is_none(url):
+    """A URL that is not understood is refused when the store is built, and no piece of it is shown."""
+    with pytest.raises(InvalidInputError) as caught:
+        ArtifactStore(session_provider="redis", redis_url=url)
+    assert "ter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_url_from_the_environment(monkeypatch, redis_url):
+    """SESSION_REDIS_URL names the server; an argument outranks it, and without both it is the one of this machine."""
+    with ArtifactStore(session_provider="redis") as store:
+        assert "redis_url='redis://localhost:6379/0'" in repr(store._core.settings)
+    monkeypatch.setenv("SESSION_PROVIDER", "redis")
+    monkeypatch.setenv("SESSION_REDIS_URL", redis_url)
+    with ArtifactStore() as store:
+        assert store.retrieve(store.store(b"x")) == b"x"
+    with ArtifactStore(redis_url="redis://127.0.0.1:1") as store, pytest.raises(SessionError, match="redis://127"):
+        store.store(b"x")
+
+
+def test_unix_socket(tmp_path_factory):
+    """A server may be reached over a socket of the file system."""
+    folder = tmp_path_factory.mktemp("s")
+    server = RedisServer(folder, "--unixsocket", str(folder / "s"))
+    server.start()
+    try:
+        with ArtifactStore(session_provider="redis", redis_url=f"unix://{folder}/s?db=1") as store:
+            assert store.retrieve(store.store(b"x")) == b"x"
+        with server.client(db=1) as client:
+            assert client.dbsize() > 0
+    finally:
+        server.stop()
+
+
+def test_database_of_the_url(redis_url, redis_server):
+    """The number in the URL's path is the database."""
+    with ArtifactStore(session_provider="redis", redis_url=redis_url[:-1] + "3") as store:
+        store.store(b"x")
+    with redis_server.client(db=3) as client:
+        assert client.dbsize() > 0
+
+
+def test_closed_store_has_no_connections(open_store, server):
+    """Closing a store closes its connections."""
+    before = server.info("clients")["connected_clients"]
+    store = open_store()
+    store.store(b"x")
+    assert server.info("clients")["connected_clients"] == before + 1
+    store.close()
+    with pytest.raises(ArtifactStoreError, match="closed"):
+        store.store(b"x")
+    wait_until(lambda: server.info("clients")["connected_clients"] == before)
+
+
+# Doctor
+
+
+def test_doctor(store, server):
+    """What a server tells of itself, and what may lose records, is told."""
+    told = store.validate_configuration()["session"]
+    info = server.info()
+    assert told["status"] == "ok"
+    assert info.get("valkey_version", info["redis_version"]) in told["server"]
+    assert (told["mode"], told["persistence"], told["eviction"]) == ("standalone", "off", "noeviction")
+    assert "restart" in told["warning"]
+    server.config_set("maxmemory-policy", "allkeys-lru")
+    server.config_set("appendonly", "yes")
+    told = store.validate_configuration()["session"]
+    server.config_set("maxmemory-policy", "noeviction")
+    server.config_set("appendonly", "no")
+    assert (told["persistence"], told["eviction"]) == ("aof", "allkeys-lru")
+    assert "restart" not in told["warning"]
+    assert "allkeys-lru" in told["warning"]
+    server.config_set("save", "3600 1")
+    told = store.validate_configuration()["session"]
+    server.config_set("save", "")
+    assert told["persistence"] == "rdb"
+    assert "warning" not in told
+
+
+def test_doctor_who_may_not_ask(redis_server, server):
+    """A server that lets a user do what the store needs, and no more, is in order."""
+    port = redis_server.port
+    server.execute_command("ACL SETUSER", "app", "on", ">word", "~chuk:*", "-@all", "+@read", "+@write", "+@scripting")
+    with ArtifactStore(session_provider="redis", redis_url=f"redis://app:word@127.0.0.1:{port}/0") as store:
+        assert store.retrieve(store.store(b"x", session_id="alice")) == b"x"
+        store.cleanup()
+        told = store.validate_configuration()["session"]
+        assert (told["status"], told["server"]) == ("ok", "does not tell")
+    server.execute_command("ACL DELUSER", "app")
+
+
+def test_doctor_of_a_cluster(redis_cluster_url):
+    """What the nodes of a Cluster tell is told once."""
+    with ArtifactStore(session_provider="redis", redis_url=redis_cluster_url) as store:
+        told = store.validate_configuration()["session"]
+    assert (told["mode"], told["persistence"]) == ("cluster", "off")

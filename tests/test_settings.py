@@ -1,0 +1,327 @@
+"""What a store is built from: keyword over environment over default."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import child
+import pytest
+
+from chuk_artifacts import ArtifactStore, ArtifactStoreError, InvalidInputError
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the default root out of the project."""
+    monkeypatch.chdir(tmp_path)
+
+
+def info(**options):
+    """Return what a store tells of its settings."""
+    with ArtifactStore(**options) as store:
+        return store.get_sandbox_info()
+
+
+def providers(**options):
+    """Return the names of the storage and the session provider of a store."""
+    with ArtifactStore(**options) as store:
+        stats = store.get_stats()
+    return stats["storage_provider"], stats["session_provider"]
+
+
+def files(folder):
+    """Return the names of all files under a folder."""
+    return {path.name for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_defaults():
+    """Without any configuration all is in memory, and sessions live for a day."""
+    assert providers() == ("memory", "memory")
+    assert info()["session_ttl_hours"] == 24
+    assert files(".") == set()
+
+
+@pytest.mark.parametrize("name", ["filesystem", "fs"])
+def test_storage_provider_by_keyword(name):
+    """The filesystem provider has two names and one is told; its records persist like its bytes."""
+    assert providers(storage_provider=name) == ("filesystem", "sqlite")
+
+
+def test_storage_provider_by_environment(monkeypatch):
+    """ARTIFACT_PROVIDER chooses the storage, and a keyword outranks it."""
+    monkeypatch.setenv("ARTIFACT_PROVIDER", "fs")
+    assert providers() == ("filesystem", "sqlite")
+    assert providers(storage_provider="memory") == ("memory", "memory")
+
+
+def test_session_provider_by_environment(monkeypatch):
+    """SESSION_PROVIDER chooses the catalog, and a keyword outranks it."""
+    monkeypatch.setenv("SESSION_PROVIDER", "sqlite")
+    assert providers() == ("memory", "sqlite")
+    assert providers(session_provider="memory") == ("memory", "memory")
+    monkeypatch.setenv("SESSION_PROVIDER", "memory")
+    assert providers(storage_provider="filesystem") == ("filesystem", "memory")
+
+
+def test_root_by_environment(monkeypatch, tmp_path):
+    """ARTIFACT_FS_ROOT names the folder of bytes and records, and a keyword outranks it."""
+    monkeypatch.setenv("ARTIFACT_FS_ROOT", "from-environment")
+    with ArtifactStore(storage_provider="fs") as store:
+        artifact_id = store.store(b"x")
+    assert files(tmp_path / "from-environment") >= {artifact_id, "catalog.sqlite3"}
+    with ArtifactStore(storage_provider="fs", fs_root=tmp_path / "from-keyword") as store:
+        artifact_id = store.store(b"x")
+    assert artifact_id in files(tmp_path / "from-keyword")
+
+
+def test_root_by_default(tmp_path):
+    """The folder is ./artifacts unless another is named."""
+    with ArtifactStore(storage_provider="fs") as store:
+        artifact_id = store.store(b"x")
+    assert artifact_id in files(tmp_path / "artifacts")
+
+
+def test_root_in_the_home(tmp_path):
+    """A root that begins with ~ lies in the user's home."""
+    with ArtifactStore(storage_provider="fs", fs_root="~/mine") as store:
+        artifact_id = store.store(b"x")
+    assert artifact_id in files(tmp_path / "mine")
+
+
+def test_root_stays_where_it_was(monkeypatch, tmp_path):
+    """A relative root is resolved once: a later change of the working folder does not move it."""
+    with ArtifactStore(storage_provider="fs", fs_root="here") as store:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        artifact_id = store.store(b"x")
+    assert files(tmp_path / "here") >= {artifact_id, "catalog.sqlite3"}
+    assert files(tmp_path / "elsewhere") == set()
+
+
+@pytest.mark.parametrize("path", ["elsewhere/records.db", "~/elsewhere/records.db"])
+def test_sqlite_path_by_environment(monkeypatch, tmp_path, path):
+    """SESSION_SQLITE_PATH names the database file, away from the bytes."""
+    monkeypatch.setenv("SESSION_SQLITE_PATH", path)
+    with ArtifactStore(storage_provider="fs", fs_root="bytes") as store:
+        artifact_id = store.store(b"x")
+    assert files(tmp_path / "bytes") == {artifact_id}
+    assert "records.db" in files(tmp_path / "elsewhere")
+
+
+def test_sandbox_by_environment(monkeypatch):
+    """ARTIFACT_SANDBOX_ID names the sandbox, and a keyword outranks it."""
+    monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "from-environment")
+    assert info()["sandbox_id"] == "from-environment"
+    assert info()["session_prefix_pattern"] == "grid/from-environment/"
+    assert info(sandbox_id="from-keyword")["sandbox_id"] == "from-keyword"
+
+
+def test_session_ttl_by_environment(monkeypatch, clock):
+    """ARTIFACT_SESSION_TTL_HOURS is how long a session lives, and a keyword outranks it: 24 and None too."""
+    monkeypatch.setenv("ARTIFACT_SESSION_TTL_HOURS", "0.5")
+    assert info()["session_ttl_hours"] == 0.5
+    assert info(session_ttl_hours=24)["session_ttl_hours"] == 24
+    assert info(session_ttl_hours=None)["session_ttl_hours"] is None
+    with ArtifactStore(clock=clock) as store:
+        artifact_id = store.store(b"x")
+        assert store.metadata(artifact_id).ttl == 1800
+        clock.advance(1800)
+        assert not store.exists(artifact_id)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ARTIFACT_PROVIDER",
+        "SESSION_PROVIDER",
+        "ARTIFACT_FS_ROOT",
+        "ARTIFACT_SANDBOX_ID",
+        "ARTIFACT_SESSION_TTL_HOURS",
+        "SESSION_SQLITE_PATH",
+    ],
+)
+def test_empty_variable_is_none(monkeypatch, tmp_path, name):
+    """An empty variable is as good as one that is not set."""
+    expected = info(storage_provider="fs")
+    monkeypatch.setenv(name, "")
+    assert info(storage_provider="fs") == expected
+    with ArtifactStore(storage_provider="fs") as store:
+        artifact_id = store.store(b"x")
+    assert files(tmp_path / "artifacts") >= {artifact_id, "catalog.sqlite3"}
+    assert providers()[0] == "memory"
+
+
+@pytest.mark.parametrize("hours", ["a day", "nan", "inf", "0", "-1", "1e300"])
+def test_bad_session_ttl_in_environment(monkeypatch, hours):
+    """A time to live that is no finite number above 0, or too long for the calendar, is refused."""
+    monkeypatch.setenv("ARTIFACT_SESSION_TTL_HOURS", hours)
+    with pytest.raises(InvalidInputError):
+        ArtifactStore()
+
+
+def test_environment_is_read_when_a_store_is_built(monkeypatch):
+    """A store keeps its settings when the environment changes, and the next one follows it."""
+    with ArtifactStore() as before:
+        monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "later")
+        with ArtifactStore() as after:
+            assert before.get_sandbox_info()["sandbox_id"] != "later"
+            assert after.get_sandbox_info()["sandbox_id"] == "later"
+
+
+def test_environment_is_not_read_at_import():
+    """A variable that could not work does no harm to those who only import the package."""
+    child.run("import chuk_artifacts", env=child.environment(ARTIFACT_PROVIDER="nonsense", SESSION_PROVIDER="nonsense"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "known"), [("storage_provider", ("memory", "filesystem", "fs")), ("session_provider", ("sqlite",))]
+)
+@pytest.mark.parametrize("name", ["nonsense", "Memory", " memory"])
+def test_unknown_provider(argument, known, name):
+    """An unknown provider is named, and the known ones are listed."""
+    with pytest.raises(InvalidInputError, match=f"{argument} {name!r} is not known") as caught:
+        ArtifactStore(**{argument: name})
+    assert all(repr(one) in str(caught.value) for one in known)
+
+
+def test_unknown_provider_in_environment(monkeypatch):
+    """An unknown provider of the environment is refused like one of a keyword."""
+    monkeypatch.setenv("ARTIFACT_PROVIDER", "nonsense")
+    with pytest.raises(InvalidInputError, match="'nonsense' is not known"):
+        ArtifactStore()
+
+
+@pytest.mark.parametrize("argument", ["storage_provider", "session_provider"])
+def test_provider_url_is_not_shown(argument):
+    """Of a URL, which may hold a password, a message shows the scheme alone."""
+    with pytest.raises(InvalidInputError, match="'redis://'") as caught:
+        ArtifactStore(**{argument: f"redis://user:{SECRET}@host/0?password={SECRET}"})
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"storage_provider": 5},
+        {"session_provider": 5},
+        {"storage_provider": "\ud800"},
+        {"fs_root": 5},
+        {"fs_root": b"bytes"},
+        {"fs_root": "nul\0"},
+        {"fs_root": "\ud800"},
+        {"session_ttl_hours": "24"},
+        {"session_ttl_hours": True},
+        {"session_ttl_hours": 0},
+        {"session_ttl_hours": float("nan")},
+        {"session_ttl_hours": 1e300},
+        {"max_retries": -1},
+        {"max_retries": 1.5},
+        {"max_connections": 0},
+        {"max_connections": True},
+        {"storage_options": "fsync"},
+        {"storage_options": {"fsync": True}},
+        {"storage_provider": "fs", "storage_options": {"fsnyc": True}},
+    ],
+    ids=str,
+)
+def test_bad_argument(options):
+    """An argument that can't be right is refused when the store is built, by its name."""
+    with pytest.raises(InvalidInputError, match=list(options)[-1]):
+        ArtifactStore(**options)
+
+
+def test_unknown_option_lists_the_known():
+    """An unknown storage option is named, and the known ones are listed."""
+    with pytest.raises(InvalidInputError, match=r"'filesystem' has no 'fsnyc'; known: 'fsync'"):
+        ArtifactStore(storage_provider="fs", storage_options={"fsnyc": True})
+    with pytest.raises(InvalidInputError, match=r"'memory' has no 'fsync'; known: none"):
+        ArtifactStore(storage_options={"fsync": True})
+
+
+def test_options_are_copied():
+    """A mapping of options may be changed by its owner without changing the store."""
+    options = {"fsync": False}
+    with ArtifactStore(storage_provider="fs", storage_options=options) as store:
+        options["fsync"] = True
+        assert store._core.settings.fsync is False
+
+
+def test_derived_sandbox_is_stable():
+    """The sandbox of a root is the same for every path to it, in every process, and another one for another root."""
+    Path("root").mkdir()
+    Path("link").symlink_to("root")
+    paths = ["root", "./root/", os.path.abspath("root"), "link", "root/../root"]
+    names = {info(storage_provider="fs", fs_root=path)["sandbox_id"] for path in paths}
+    other_process = child.run(
+        """
+        import json, sys
+        from chuk_artifacts import ArtifactStore
+        with ArtifactStore(storage_provider="fs", fs_root=sys.argv[1]) as store:
+            print(json.dumps(store.get_sandbox_info()))
+        """,
+        os.path.abspath("root"),
+        env=child.environment(PYTHONHASHSEED="1"),
+    )
+    assert names == {json.loads(other_process)["sandbox_id"]}
+    assert info(storage_provider="fs", fs_root="other")["sandbox_id"] not in names
+
+
+def test_derived_sandbox_does_not_tell_the_path(tmp_path):
+    """The derived sandbox, which is part of every key, holds no word of the path."""
+    sandbox_id = info(storage_provider="fs", fs_root=tmp_path / "secret")["sandbox_id"]
+    assert "secret" not in sandbox_id
+
+
+def test_sandbox_of_memory_is_random():
+    """Two memory stores have nothing in common, not even their sandbox."""
+    assert info()["sandbox_id"] != info()["sandbox_id"]
+
+
+def test_unused_arguments_are_harmless(monkeypatch):
+    """Arguments and variables of providers that were not chosen change nothing."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION", "IBM_COS_APIKEY", "ARTIFACT_BUCKET", "SESSION_REDIS_URL"):
+        monkeypatch.setenv(name, "unused")
+    assert providers(bucket="b", endpoint_url="https://e", region="r", redis_url="redis://h") == ("memory", "memory")
+
+
+def test_no_secret_in_any_word(monkeypatch):
+    """Neither repr, nor settings, nor an error tells a secret."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "ARTIFACT_SIGNING_KEY", "IBM_COS_APIKEY"):
+        monkeypatch.setenv(name, SECRET)
+    monkeypatch.setenv("SESSION_REDIS_URL", f"redis://:{SECRET}@host")
+    with ArtifactStore(signing_key=SECRET, redis_url=f"redis://:{SECRET}@host") as store:
+        words = [repr(store), repr(store._core.settings), repr(store._core), repr(store.get_stats())]
+        words += [repr(store.validate_configuration()), repr(store.get_sandbox_info())]
+    with pytest.raises(ArtifactStoreError) as caught:
+        store.retrieve("0" * 32)
+    assert SECRET not in " ".join([*words, str(caught.value)])
+
+
+def test_no_option_in_an_error():
+    """An unknown option is named without its value, and repr tells none."""
+    with pytest.raises(InvalidInputError) as caught:
+        ArtifactStore(storage_provider="fs", storage_options={"secret_key": SECRET})
+    assert SECRET not in str(caught.value)
+    with ArtifactStore(storage_provider="fs", storage_options={"fsync": SECRET}) as store:
+        assert SECRET not in repr(store) + repr(store._core.settings)
+
+
+def test_repr(tmp_path):
+    """The repr of a store names its providers and sandbox, that of a view its session, that of a closed one that."""
+    with ArtifactStore(storage_provider="fs", fs_root=tmp_path, sandbox_id="box") as store:
+        assert repr(store) == "<ArtifactStore filesystem+sqlite sandbox='box'>"
+        assert repr(store.session("alice")) == "<ArtifactStore filesystem+sqlite sandbox='box' session='alice'>"
+    assert repr(store) == "<ArtifactStore closed>"
+
+
+def test_closed_store_has_no_special_names():
+    """A closed store can be looked at by what probes for protocols, such as a debugger or a test runner."""
+    store = ArtifactStore()
+    store.close()
+    assert not hasattr(store._core, "__len__")
+    with pytest.raises(ArtifactStoreError, match="store is closed"):
+        store._core.settings  # noqa: B018

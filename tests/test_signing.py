@@ -1,0 +1,121 @@
+"""What a signature holds fast: every byte of a URL, for as long as it lives."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+
+from chuk_artifacts.errors import AccessDeniedError
+from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant, Signer
+
+ARTIFACT = "0123456789abcdef" * 2
+NOW = 1_700_000_000.0
+PRINTABLE = [character for character in string.printable if not character.isspace()]
+
+
+@pytest.fixture
+def signer():
+    """Return a signer of the sandbox ``box``."""
+    return Signer(["a secret"], "box")
+
+
+def split(url):
+    """Return path and query of what was signed."""
+    path, _, query = url.partition("?")
+    return path, query
+
+
+def accepts(signer, method, url):
+    """Say whether a signer accepts a URL."""
+    try:
+        signer.check(method, *split(url), NOW)
+    except AccessDeniedError:
+        return False
+    return True
+
+
+GRANTS = [
+    (DOWNLOAD, Grant(ARTIFACT)),
+    (UPLOAD, Grant(ARTIFACT)),
+    (UPLOAD, Grant(ARTIFACT, mime="image/svg+xml; charset=utf-8")),
+    (UPLOAD, Grant(ARTIFACT, max_bytes=0)),
+    (UPLOAD, Grant(ARTIFACT, mime="image/jpeg", max_bytes=10**9)),
+]
+
+
+@pytest.mark.parametrize(("method", "grant"), GRANTS)
+def test_grant_comes_back(signer, method, grant):
+    """What was signed is what a check returns, up to the last moment."""
+    path, query = split(signer.sign(method, grant, NOW + 60))
+    assert signer.check(method, path, query, NOW + 59.999) == grant
+
+
+@pytest.mark.parametrize(("method", "grant"), GRANTS)
+def test_every_changed_byte_is_refused(signer, method, grant):
+    """No byte of path and query can be another one, be left out, or be preceded by one more."""
+    url = signer.sign(method, grant, NOW + 60)
+    for place in range(len(url)):
+        for other in ["", *(character for character in PRINTABLE if character != url[place]), "ü" + url[place]]:
+            assert not accepts(signer, method, url[:place] + other + url[place + 1 :])
+
+
+@pytest.mark.parametrize("addition", ["&", "=", "&max=9", "&expires=9999999999.000", "\n", " ", "#", "A"])
+def test_additions_are_refused(signer, addition):
+    """Nothing can be put after a signed query, nor before it."""
+    path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60))
+    for altered in (query + addition, addition + query):
+        with pytest.raises(AccessDeniedError):
+            signer.check(DOWNLOAD, path, altered, NOW)
+
+
+def test_url_ends(signer):
+    """A URL is refused from the very moment on that it was signed for, fractions of a second included."""
+    path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 0.25))
+    signer.check(DOWNLOAD, path, query, NOW + 0.249)
+    with pytest.raises(AccessDeniedError):
+        signer.check(DOWNLOAD, path, query, NOW + 0.25)
+
+
+def test_url_is_of_one_method(signer):
+    """A URL to download can't be used to upload, and the other way round."""
+    for method, other in ((DOWNLOAD, UPLOAD), (UPLOAD, DOWNLOAD)):
+        path, query = split(signer.sign(method, Grant(ARTIFACT), NOW + 60))
+        with pytest.raises(AccessDeniedError):
+            signer.check(other, path, query, NOW)
+
+
+def test_url_is_of_one_sandbox(signer):
+    """Two sandboxes with the same key do not accept each other's URLs."""
+    path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60))
+    with pytest.raises(AccessDeniedError):
+        Signer(["a secret"], "other").check(DOWNLOAD, path, query, NOW)
+
+
+def test_keys_are_rotated():
+    """The first key signs; a URL by any of the keys is accepted, and by none other."""
+    old, new, both = Signer(["old"], "box"), Signer(["new"], "box"), Signer(["new", "old"], "box")
+    by_old, by_both = (split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60)) for signer in (old, both))
+    assert both.check(DOWNLOAD, *by_old, NOW) == both.check(DOWNLOAD, *by_both, NOW) == Grant(ARTIFACT)
+    assert new.check(DOWNLOAD, *by_both, NOW) == Grant(ARTIFACT)
+    with pytest.raises(AccessDeniedError):
+        new.check(DOWNLOAD, *by_old, NOW)
+    with pytest.raises(AccessDeniedError):
+        old.check(DOWNLOAD, *by_both, NOW)
+
+
+def test_query_needs_no_encoding(signer):
+    """A URL holds only characters that no client encodes anew, whatever the content type."""
+    url = signer.sign(UPLOAD, Grant(ARTIFACT, mime='text/plain; charset="utf-8"; x=%7e+~', max_bytes=5), NOW + 60)
+    assert set(url) <= set(string.ascii_letters + string.digits + "-._~?&=")
+
+
+def test_refusals_are_alike(signer):
+    """An expired, an altered and a malformed URL are refused with the same words."""
+    path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW))
+    words = set()
+    for given in ((path, query), (path, query[:-1] + "!"), (path[::-1], query), ("", "")):
+        with pytest.raises(AccessDeniedError) as caught:
+            signer.check(DOWNLOAD, *given, NOW)
+        words.add(str(caught.value))
+    assert len(words) == 1

@@ -1,0 +1,181 @@
+"""Where the keys come from that sign URLs, and where they do not go."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import pickle
+import stat
+import subprocess
+import sys
+
+import pytest
+from werkzeug.test import Client
+
+from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
+from chuk_artifacts.gateway import Gateway
+
+BASE = "https://example.org/files"
+STARTS_AND_SIGNS = """
+import sys
+from chuk_artifacts import ArtifactStore
+
+with ArtifactStore(storage_provider="filesystem", gateway_url="https://example.org/files") as store:
+    sys.stdin.readline()
+    print(store.presign(store.store(b"x", session_id="s")))
+"""
+
+
+def on_disk(folder, **options):
+    """Return a store on the disk."""
+    return ArtifactStore(storage_provider="filesystem", fs_root=folder, **{"gateway_url": BASE, **options})
+
+
+def status(store, url):
+    """Return what the gateway of *store* answers to a GET of *url*."""
+    return Client(Gateway(store)).get(url.removeprefix(BASE)).status_code
+
+
+def test_key_of_a_folder(tmp_path):
+    """All stores in one folder sign with one key, which is the owner's alone and survives them."""
+    with on_disk(tmp_path / "root") as first:
+        url = first.presign(first.store(b"x"))
+    place = tmp_path / "root" / "signing.key"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    with on_disk(tmp_path / "root") as second:
+        assert status(second, url) == 200
+    place.write_text("0" * 64)
+    with on_disk(tmp_path / "root") as third:
+        assert status(third, url) == 403
+
+
+def test_key_is_made_once(tmp_path):
+    """Of eight processes that start at the same time, each accepts what any of them signed."""
+    environment = {**os.environ, "ARTIFACT_FS_ROOT": str(tmp_path / "root")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", STARTS_AND_SIGNS],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    urls = [process.communicate()[0].strip() for process in processes]
+    with on_disk(tmp_path / "root") as store:
+        assert [status(store, url) for url in urls] == [200] * 8
+    assert {path.name for path in (tmp_path / "root").iterdir()} >= {"signing.key"}
+    assert not list((tmp_path / "root").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("content", ["", "short", "x" * 65])
+def test_damaged_key(tmp_path, content):
+    """A key file that was cut or altered in length is an error, and not a weak key."""
+    with on_disk(tmp_path) as store:
+        artifact_id = store.store(b"x")
+        (tmp_path / "signing.key").write_text(content)
+        with pytest.raises(ProviderError, match=r"signing\.key"):
+            store.presign(artifact_id)
+
+
+def test_key_that_is_a_link(tmp_path):
+    """A key file that is a symbolic link is not followed."""
+    (tmp_path / "elsewhere").write_text("0" * 64)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "signing.key").symlink_to(tmp_path / "elsewhere")
+    with on_disk(tmp_path / "root") as store, pytest.raises(ProviderError):
+        store.presign(store.store(b"x"))
+
+
+def test_key_of_memory():
+    """Each store in memory has a key of its own."""
+    with ArtifactStore(sandbox_id="box", gateway_url=BASE) as one, ArtifactStore(sandbox_id="box") as other:
+        url = one.presign(one.store(b"x"))
+        assert (status(one, url), status(other, url)) == (200, 403)
+
+
+def test_keys_are_configured(monkeypatch, tmp_path):
+    """Keys come from the argument, else from the environment, and then no key file is made; the first one signs."""
+    monkeypatch.setenv("ARTIFACT_SIGNING_KEY", " new , old ")
+    with (
+        on_disk(tmp_path, signing_key="old") as old,
+        on_disk(tmp_path) as both,
+        on_disk(tmp_path, signing_key="new") as new,
+    ):
+        by_old, by_both = (store.presign(store.store(b"x")) for store in (old, both))
+        assert [status(store, by_old) for store in (old, both, new)] == [200, 200, 403]
+        assert [status(store, by_both) for store in (old, both, new)] == [403, 200, 200]
+    assert not (tmp_path / "signing.key").exists()
+
+
+@pytest.mark.parametrize("key", ["", ",", " , ", 5, b"key", "\ud800"])
+def test_wrong_key(key):
+    """A key that is none is refused, when the store is built."""
+    with pytest.raises(InvalidInputError, match="signing_key"):
+        ArtifactStore(signing_key=key)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "example.org", "/files", "ftp://example.org", "https://u:p@example.org", "https://a/?b", "https://a/#b", 5],
+)
+def test_wrong_gateway_url(url):
+    """A base URL must be one to which a path can be added, and is not repeated in the error."""
+    with pytest.raises(InvalidInputError, match="gateway_url") as caught:
+        ArtifactStore(gateway_url=url)
+    assert "u:p" not in str(caught.value)
+
+
+@pytest.mark.parametrize("base", [BASE, BASE + "/"])
+def test_gateway_url_is_configured(monkeypatch, base):
+    """The base of URLs comes from the argument, else from the environment, with or without a slash at its end."""
+    monkeypatch.setenv("ARTIFACT_GATEWAY_URL", base)
+    with ArtifactStore() as store, ArtifactStore(gateway_url="http://other") as other:
+        assert store.presign(store.store(b"x")).startswith(BASE + "/")
+        assert other.presign(other.store(b"x")).startswith("http://other/")
+
+
+def test_storage_that_others_share_needs_a_key():
+    """Where other processes serve what this one signs, a random key would be known to none of them."""
+    options = {"storage_provider": "ibm_cos_iam", "endpoint_url": "http://127.0.0.1:9", "gateway_url": BASE}
+    with ArtifactStore(**options) as store, pytest.raises(InvalidInputError, match="ARTIFACT_SIGNING_KEY"):
+        store.presign_upload("s")
+    with ArtifactStore(**options, signing_key="a secret") as store:
+        assert store.presign_upload("s")[0].startswith(BASE)
+
+
+def test_key_is_shown_nowhere(tmp_path, caplog):
+    """A key is in no repr, no pickle and no log."""
+    caplog.set_level(logging.DEBUG)
+    with on_disk(tmp_path, signing_key="a secret,another") as store:
+        store.presign(store.store(b"x"))
+        shown = [repr(store), repr(store._core.settings), repr(vars(store._core)), caplog.text]
+        assert not any("secret" in text or "another" in text for text in shown)
+        pickled = pickle.dumps(store)
+        assert b"secret" not in pickled
+        assert b"another" not in pickled
+
+
+def test_key_does_not_travel(monkeypatch, tmp_path):
+    """A pickled store takes the key of the other side's environment, and signs nothing when there is none."""
+    with on_disk(tmp_path, signing_key="a secret") as store:
+        artifact_id = store.store(b"x")
+        pickled = pickle.dumps(store)
+        with pickle.loads(pickled) as lost, pickle.loads(pickle.dumps(lost)) as lost_again:
+            for one in (lost, lost_again):
+                with pytest.raises(InvalidInputError, match="ARTIFACT_SIGNING_KEY"):
+                    one.presign(artifact_id)
+        monkeypatch.setenv("ARTIFACT_SIGNING_KEY", "a secret")
+        with pickle.loads(pickled) as there:
+            assert status(store, there.presign(artifact_id)) == 200
+
+
+def test_key_file_is_read_on_the_other_side(tmp_path):
+    """A pickled store of a folder signs with the key of that folder."""
+    with on_disk(tmp_path) as store, copy.deepcopy(store) as there:
+        assert status(store, there.presign(store.store(b"x"))) == 200

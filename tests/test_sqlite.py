@@ -1,0 +1,395 @@
+"""The SQLite catalog as a file: its schema, its indexes, its locks, and what happens when it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import stat
+import threading
+import time
+from pathlib import Path
+
+import child
+import pytest
+
+from chuk_artifacts import ArtifactStore, SessionError, grid
+from chuk_artifacts.catalog import sqlite
+from chuk_artifacts.catalog.sqlite import SCHEMA_VERSION, SqliteCatalog
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return the path of the database file, which the first call makes."""
+    return tmp_path / "folder" / "catalog.sqlite3"
+
+
+@pytest.fixture
+def _impatient(monkeypatch):
+    """Let a catalog that is made after this give up at once when the file is locked."""
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_SECONDS", 0)
+
+
+@pytest.fixture
+def catalog(path):
+    """Return the catalog of the sandbox ``box``."""
+    catalog = SqliteCatalog(str(path), "box", 86400.0)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def store(path, monkeypatch):
+    """Return a store whose records are in the database file."""
+    monkeypatch.setenv("SESSION_SQLITE_PATH", str(path))
+    with ArtifactStore(session_provider="sqlite", sandbox_id="box") as store:
+        yield store
+
+
+@contextlib.contextmanager
+def database(path):
+    """Open the database file beside the catalog."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def create(path):
+    """Make the database file with its schema."""
+    catalog = SqliteCatalog(str(path), "box", 86400.0)
+    catalog.check()
+    catalog.close()
+
+
+def test_file_is_made_by_the_first_call(catalog, path):
+    """A catalog makes no file before it is used, and then the folder with it, private both."""
+    assert not path.parent.exists()
+    catalog.check()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    catalog.update_session("none", NOW)
+    assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()} == {0o600}
+
+
+def test_schema_version(catalog, path):
+    """The schema's version stands in the file."""
+    catalog.check()
+    with database(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+def test_newer_schema(catalog, path):
+    """A file of a newer version is refused, with both versions named, and not touched."""
+    create(path)
+    with database(path) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(
+        SessionError, match=f"schema version {SCHEMA_VERSION + 1}.*knows {SCHEMA_VERSION}: install a newer"
+    ):
+        catalog.check()
+    with database(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
+
+
+def test_write_ahead_log(catalog, path):
+    """The file is in WAL mode, so that readers and a writer work at once."""
+    catalog.check()
+    with database(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize(("durable", "synchronous"), [(False, 1), (True, 2)])
+def test_durability(path, durable, synchronous):
+    """A durable catalog syncs each write (FULL), another one survives the process only (NORMAL)."""
+    catalog = SqliteCatalog(str(path), "box", None, durable=durable)
+    with catalog._connection() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+    catalog.close()
+
+
+def test_store_with_fsync_is_durable(tmp_path):
+    """The option fsync of the filesystem provider holds for the records, too."""
+    with ArtifactStore(storage_provider="fs", fs_root=tmp_path, storage_options={"fsync": True}) as store:
+        store.store(b"x")
+        with store._core.catalog._connection() as connection:
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+# Indexes
+
+
+def plans(catalog, path, call):
+    """Return how SQLite goes about each statement that *call* executes."""
+    statements = []
+    catalog.check()
+    with catalog._connection() as connection:
+        connection.set_trace_callback(statements.append)
+    call()
+    with catalog._connection() as connection:
+        connection.set_trace_callback(None)
+    told = [one for one in statements if re.match("SELECT|UPDATE|DELETE", one)]
+    assert told
+    with database(path) as connection:
+        return ["; ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")) for one in told]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "constraint"),
+    [
+        ({"prefix": "", "after": None}, "sandbox_id=? AND session_id=? AND filename>?"),
+        ({"prefix": "docs/", "after": None}, "sandbox_id=? AND session_id=? AND filename>? AND filename<?"),
+        ({"prefix": "docs/", "after": ("docs/a", "0")}, "sandbox_id=? AND session_id=? AND (filename,artifact_id)>"),
+    ],
+    ids=["all", "prefix", "next page"],
+)
+def test_listing_uses_its_index(catalog, path, arguments, constraint):
+    """A page of a listing is a range of the index of places: no scan, no sorting."""
+    (plan,) = plans(catalog, path, lambda: catalog.page("alice", limit=10, now=NOW, **arguments))
+    assert "SEARCH artifacts USING INDEX artifacts_by_place" in plan
+    assert constraint in plan
+    assert "SCAN" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_due_uses_its_index(catalog, path):
+    """What is due is found, in order, by its index."""
+    (plan,) = plans(catalog, path, lambda: catalog.due(NOW, 10))
+    assert "SEARCH artifacts USING INDEX artifacts_by_due" in plan
+    assert "due<?" in plan
+    assert "SCAN" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_expired_sessions_use_their_index(catalog, path):
+    """Expired sessions are found without a look at the living ones."""
+    (plan,) = plans(catalog, path, lambda: catalog.expire_sessions(NOW))
+    assert "SEARCH sessions USING" in plan
+    assert "expires_at" in plan
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda catalog: catalog.get(["0" * 32, "1" * 32]),
+        lambda catalog: catalog.remove(["0" * 32]),
+        lambda catalog: catalog.get_session("alice", NOW),
+    ],
+    ids=["get", "remove", "get_session"],
+)
+def test_nothing_is_scanned(catalog, path, call):
+    """A record or session is found by its key."""
+    for plan in plans(catalog, path, lambda: call(catalog)):
+        assert plan.startswith("SEARCH")
+        assert "SCAN" not in plan
+
+
+# Damage
+
+
+def test_file_that_is_no_database(store, path):
+    """A file that is no database is an error of the catalog, which names it, and it stays as it is."""
+    content = b"no database, but long enough to be taken for one" * 99
+    path.parent.mkdir()
+    path.write_bytes(content)
+    for verb in (
+        lambda: store.store(b"x", session_id="alice"),
+        lambda: store.exists("0" * 32),
+        lambda: store.list_by_session("alice"),
+        lambda: store.delete("0" * 32),
+        store.cleanup,
+    ):
+        with pytest.raises(SessionError, match="file is not a database") as caught:
+            verb()
+        assert str(path) in str(caught.value)
+    assert store.validate_configuration()["session"]["status"] == "error"
+    assert path.read_bytes() == content
+
+
+def test_damaged_page(store, path):
+    """A database damaged in its middle is an error of the catalog, not an empty listing."""
+    for number in range(50):
+        store.store(b"x", session_id="alice", filename=f"{number}", summary="s" * 500)
+    store._core.catalog.close()  # the last connection of a file to close writes the log back
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with pytest.raises(SessionError):
+        store.list_by_session("alice")
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "file above"])
+def test_path_that_can_not_be_a_file(store, path, obstacle):
+    """A path where no file can be is an error of the catalog, and the bytes are taken away again."""
+    if obstacle == "folder":
+        path.mkdir(parents=True)
+    else:
+        path.parent.write_bytes(b"")
+    with pytest.raises(SessionError):
+        store.store(b"x", session_id="alice")
+    assert list(store._core.storage.list_objects("grid/box/")) == []
+
+
+# Locks
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_locked_database(store, path):
+    """A database locked too long by another process is an error, leaves no bytes, and can be read meanwhile."""
+    kept = store.store(b"kept", session_id="alice")
+    with database(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for verb in (
+            lambda: store.store(b"x", session_id="alice"),
+            lambda: store.update_metadata(kept, summary="new"),
+            lambda: store.delete(kept),
+            lambda: store.delete_session("alice"),
+        ):
+            with pytest.raises(SessionError, match="locked"):
+                verb()
+        assert store.validate_configuration()["session"]["status"] == "error"
+        assert [item.artifact_id for item in store.list_by_session("alice")] == [kept]
+        assert store.retrieve(kept) == b"kept"
+        other.execute("ROLLBACK")
+    assert len(list(store._core.storage.list_objects("grid/box/"))) == 1
+    store.delete(kept)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE"])
+def test_locked_new_database(catalog, path, lock):
+    """A new file that another process has locked for too long is an error."""
+    path.parent.mkdir()
+    with database(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+        other.execute(f"BEGIN {lock}")
+        with pytest.raises(SessionError, match="locked"):
+            catalog.check()
+
+
+def test_new_database_is_waited_for(catalog, path, monkeypatch):
+    """A new file that another process has locked for a moment is waited for."""
+    path.parent.mkdir()
+    with database(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waits = []
+
+        def let_go(seconds):
+            waits.append(seconds)
+            other.execute("ROLLBACK")
+
+        monkeypatch.setattr(time, "sleep", let_go)
+        catalog.check()
+        assert waits == [0.01]
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_opening_breaks_no_lock(path, catalog, monkeypatch):
+    """A thread that finds the file missing while another makes it does not break the lock of that one.
+
+    A process that closes any descriptor of a file loses all its POSIX locks (https://sqlite.org/howtocorrupt.html 2.2).
+    """
+    path.parent.mkdir()
+    with database(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(os.path, "exists", lambda _: False)
+        with pytest.raises(SessionError, match="locked"):
+            catalog.check()
+        told = child.run(
+            """
+            import sqlite3, sys
+            try:
+                sqlite3.connect(sys.argv[1], timeout=0).execute("CREATE TABLE mine (x)")
+            except sqlite3.OperationalError as error:
+                print(error)
+            """,
+            path,
+        )
+    assert "locked" in told
+
+
+def test_failed_transaction_leaves_nothing(store, monkeypatch):
+    """A batch whose last record can't be written leaves none of the others, no session and no bytes."""
+    monkeypatch.setattr(grid, "new_artifact_id", lambda *_: "a" * 32)
+    with pytest.raises(SessionError, match="UNIQUE"):
+        store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="alice")
+    assert store.list_by_session("alice") == []
+    assert not store.validate_session("alice")
+    assert list(store._core.storage.list_objects("grid/box/")) == []
+
+
+def test_close_while_in_use(catalog):
+    """A connection that is in use when the catalog closes is closed when it comes back."""
+    with catalog._connection() as connection:
+        catalog.close()
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(sqlite3.ProgrammingError):
+        connection.execute("SELECT 1")
+
+
+def test_no_connection_is_open_during_a_fork(catalog):
+    """A fork waits for the connection in use and closes it; who wants one meanwhile waits for the end of the fork."""
+    connections = catalog._connections
+    events = []
+
+    def fork():
+        connections.before_fork()
+        events.append(("fork", len(connections._idle), connections._used))
+        connections.after_fork(child=False)
+
+    def use():
+        with connections.one():
+            events.append("lent")
+
+    with connections.one() as connection:
+        forking = threading.Thread(target=fork)
+        forking.start()
+        while not connections._resting:
+            pass
+        using = threading.Thread(target=use)
+        using.start()
+    forking.join()
+    using.join()
+    assert events == [("fork", 0, 0), "lent"]
+    with pytest.raises(sqlite3.ProgrammingError):
+        connection.execute("SELECT 1")
+
+
+def test_many_processes_make_one_file(path):
+    """Processes that open a new file at the same moment all find its schema, and each other's records."""
+    processes = [
+        child.start(
+            """
+            import os, sys
+            from chuk_artifacts import ArtifactStore
+            from chuk_artifacts.catalog import sqlite
+
+            store = ArtifactStore(session_provider="sqlite", sandbox_id="box", fs_root=sys.argv[1])
+            print("ready", flush=True)
+            sys.stdin.readline()
+            print(store.store(b"x", session_id="alice"), flush=True)
+            sys.stdin.readline()
+            print(len(store.list_by_session("alice")), flush=True)
+            store.close()
+            """,
+            path.parent,
+        )
+        for _ in range(8)
+    ]
+    answers = []
+    for _ in range(3):
+        answers.append([process.stdout.readline().strip() for process in processes])
+        for process in processes:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write("\n")
+                process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    ready, ids, counts = answers
+    assert ready == ["ready"] * 8
+    assert len(set(ids)) == 8
+    assert counts == ["8"] * 8
+    assert Path(path).is_file()
