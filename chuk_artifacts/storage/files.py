@@ -34,8 +34,14 @@ class _MappedReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         with self._errors:
-            self._file.seek(offset, whence)
-            return int(self._file.tell())  # not every driver's seek returns it
+            if whence == io.SEEK_END:
+                self._file.seek(0, io.SEEK_END)
+            position = offset if whence == io.SEEK_SET else self._file.tell() + offset
+        if position < 0:
+            raise ValueError(f"negative seek position {position}")
+        with self._errors:
+            self._file.seek(position)
+        return int(position)
 
     def tell(self) -> int:
         return int(self._file.tell())

@@ -19,7 +19,11 @@ STORES: dict[str, Callable[[pytest.FixtureRequest], dict[str, Any]]] = {
         "storage_provider": "filesystem",
         "fs_root": request.getfixturevalue("tmp_path") / "store",
     },
-    "s3-moto": BUCKETS["s3-moto"],
+    "s3-redis": lambda request: {
+        **BUCKETS["s3-moto"](request),
+        "session_provider": "redis",
+        "redis_url": request.getfixturevalue("redis_url"),
+    },
 }
 
 
