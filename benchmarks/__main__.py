@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import aio, floor, redis_floor
+from benchmarks import aio, filesystem, floor, redis_floor
 from benchmarks.gateway import print_downloads, print_signatures
 from chuk_artifacts import ArtifactStore
 
@@ -30,6 +30,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, verb, bare in _workloads(Path(folder)):
             _compare(name, verb, bare, calls, rounds)
+        print(f"{'artifact:// beside the store':34}{'call µs':>10}{'verb µs':>10}")
+        for name, call, verb in filesystem.workloads(Path(folder)):
+            _compare(name, call, verb, 100 if "MiB" in name else calls // 4, rounds)
+        filesystem.print_listing(Path(folder), 3_000 if quick else 100_000)
+        filesystem.print_scan(Path(folder), (16 if quick else 256) * _MIB, rounds)
         aio.main(Path(folder) / "aio", quick=quick)
     _print_stream(64 * _MIB if quick else 1024 * _MIB)
     with tempfile.TemporaryDirectory() as folder:

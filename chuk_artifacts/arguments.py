@@ -58,7 +58,7 @@ def check_filename(value: Any) -> str | None:
     if value is None:
         return None
     name = check_text("filename", value)
-    if not name or name[-1] in "/\\":
+    if not name or name[-1] in "/\\" or name == "." or name.endswith(("/.", "\\.")):
         raise InvalidInputError(f"filename must end with the name of a file: {name!r}")
     if name[0] in "/\\" or _DRIVE(name):
         raise InvalidInputError(f"filename must not be absolute: {name!r}")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
-from chuk_artifacts.fork import watch
+from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
@@ -42,6 +42,7 @@ class Core:
     Args:
         settings: what to open.
         clock: returns the present in seconds since the epoch.
+        shared: whether :func:`shared_core` hands it out, here and where it is unpickled.
 
     Attributes:
         settings: the same.
@@ -56,12 +57,13 @@ class Core:
     storage: Storage
     catalog: Catalog
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float], *, shared: bool = False) -> None:
         """Open the backends."""
         self.settings = settings
         self.clock = clock
         self.storage = open_storage(settings)
         self.catalog = open_catalog(settings)
+        self._shared = shared
         self._starting = threading.Lock()
         self._pool: futures.ThreadPoolExecutor | None = None
         self._signer: Signer | None = None
@@ -76,8 +78,8 @@ class Core:
         raise ArtifactStoreError("store is closed")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as settings without secrets, and clock."""
-        return Core, (self.settings.without_secrets(), self.clock)
+        """Pickle as settings without secrets, and clock; as shared if it is."""
+        return shared_core if self._shared else Core, (self.settings.without_secrets(), self.clock)
 
     def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
         """Call *function* with each value, side by side where that is worth it.
@@ -152,6 +154,52 @@ class Core:
         if child and "_pool" in self.__dict__:
             self._pool = self._gateway = None
             self._starting = threading.Lock()
+
+
+class _Shared(Lockable):
+    """The cores of this process that whoever has the same settings shares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cores: list[Core] = []
+
+    def core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+        """Return the core of these settings."""
+        known = self._known(settings, clock)
+        if known is not None:
+            return known
+        core = Core(settings, clock, shared=True)  # not under the lock: what it opens waits for forks, and forks for us
+        with self._lock:
+            known = self._known(settings, clock)
+            if known is None:
+                self._cores = [*self._cores, core]
+                return core
+        core.close()
+        return known
+
+    def _known(self, settings: Settings, clock: Callable[[], float]) -> Core | None:
+        for core in self._cores:
+            if core.settings.agrees(settings) and core.clock == clock:
+                return core
+        return None
+
+    def forget(self) -> None:
+        """Hand none of them out again; each closes when nobody uses it any more."""
+        with self._lock:
+            self._cores = []
+
+
+_shared = _Shared()
+
+
+def shared_core(settings: Settings, clock: Callable[[], float]) -> Core:
+    """Return the one core of these settings that this process shares; it is opened when somebody first asks for it."""
+    return _shared.core(settings, clock)
+
+
+def forget_shared_cores() -> None:
+    """Open new cores for whoever asks from now on."""
+    _shared.forget()
 
 
 def _kept_key(storage: Storage) -> str:

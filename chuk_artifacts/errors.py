@@ -70,6 +70,7 @@ class ErrorMap:
         target: what they become.
         subject: what the message begins with, such as ``"the catalog"``.
         passing: subclasses of *drivers* that mean something to the caller and pass unchanged.
+        secrets: texts that no message may hold. A driver's error that holds one is not chained.
 
     """
 
@@ -77,6 +78,7 @@ class ErrorMap:
     target: type[ArtifactStoreError]
     subject: str
     passing: tuple[type[Exception], ...] = ()
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
 
     def __enter__(self) -> None:
         """Do nothing: all is in the exit."""
@@ -90,4 +92,11 @@ class ErrorMap:
         ):
             return
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise self.target(f"{self.subject}: {reason or type(error).__name__}") from error
+        told = self._without_secrets(str(error))
+        cause = error if told == str(error) else None
+        raise self.target(f"{self.subject}: {self._without_secrets(reason) or type(error).__name__}") from cause
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text

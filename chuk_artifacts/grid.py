@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import re
+import secrets
 from typing import Any
 
 from chuk_artifacts.errors import GridError
@@ -122,6 +123,17 @@ def parse(key: str) -> GridKey | None:
         return None
 
 
+@functools.lru_cache(maxsize=4096)
+def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> bool:
+    """Say whether *key* is a grid key of that artifact, in any revision."""
+    parts = parse(key)
+    return parts is not None and (parts.sandbox_id, parts.session_id, parts.artifact_id) == (
+        sandbox_id,
+        session_id,
+        artifact_id,
+    )
+
+
 def is_valid_grid_key(key: str) -> bool:
     """Say whether *key* is a grid key."""
     return parse(key) is not None
@@ -153,6 +165,11 @@ def validate_grid_key(key: str) -> GridKey:
         artifact_id=check_part("artifact_id", last["artifact"]),
         revision=0 if last["upload"] else int(last["revision"] or 1),
     )
+
+
+def random_revision() -> int:
+    """Return a number for a key's revision that nobody else thinks of, with room for others after it."""
+    return 10**17 + secrets.randbelow(8 * 10**17)
 
 
 @functools.lru_cache(maxsize=4096)

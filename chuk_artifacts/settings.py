@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -53,6 +53,17 @@ _S3_URL = "s3://"
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
+_RANDOM_SANDBOX = "memory-"
+_PASSWORD = re.compile(r"(?<=://)([^/:@]*):([^/]*)@")
+_QUERY = re.compile(r"\?(.*?)(?=::|$)")
+_BROKEN_PASSWORD = re.compile(r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@")
+_FILE_URL = re.compile(r"(file|local)://")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)").match
+_PROTOCOL = re.compile(r"[a-z][a-z0-9+._-]*").fullmatch
+_SECRET_NAME = re.compile(
+    r"pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info", re.IGNORECASE
+).search
+_PLAIN = (str, int, float, bool, type(None))
 _DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 _BASE_URL = re.compile(r"https?://[^/?#@\s\\]+(/[^?#\s\\]*)?", re.ASCII | re.IGNORECASE).fullmatch
 _URL_WITH_USER = re.compile(
@@ -92,6 +103,14 @@ class RedisUrl:
         """Keep the URL."""
         self.text = text
 
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are the same URL, passwords and all."""
+        return self.text == other.text if isinstance(other, RedisUrl) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash(self.text)
+
     def __str__(self) -> str:
         """Return the URL without passwords; of one that is not understood, nothing."""
         match = _URL_WITH_USER(self.text)
@@ -121,6 +140,17 @@ def default_provider_of_commands() -> str:
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
 
 
+def public_url(url: str) -> str:
+    """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
+    return _QUERY.sub("", _PASSWORD.sub(r"\1@", url))
+
+
+def complete_url(url: str) -> str:
+    """Return a URL with the secrets that it has in ``ARTIFACT_PROVIDER``, for one that came here without them."""
+    configured = _environment("ARTIFACT_PROVIDER") or ""
+    return configured if public_url(configured) == url else url
+
+
 def default_gateway_of_commands() -> str:
     """Return the URL of the gateway of the command line: where ``chuk-artifacts serve`` is, unless told otherwise."""
     return _environment("ARTIFACT_GATEWAY_URL") or f"http://127.0.0.1:{GATEWAY_PORT}"
@@ -147,6 +177,16 @@ class SigningKeys:
         """Keep the keys."""
         self.secrets = secrets
         self.lost = lost
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are the same keys."""
+        if not isinstance(other, SigningKeys):
+            return NotImplemented
+        return (self.secrets, self.lost) == (other.secrets, other.lost)
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash((self.secrets, self.lost))
 
     def __repr__(self) -> str:
         """Return how many there are."""
@@ -205,6 +245,7 @@ class Settings:
         gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
         signing_keys: what signs the URLs of the gateway.
         storage_options: more, for the backend of the bytes.
+        url: where the bytes are, when that is told by an fsspec URL; None for others.
 
     """
 
@@ -221,11 +262,30 @@ class Settings:
     gateway_url: str | None
     signing_keys: SigningKeys
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
+    url: str | None = attrs.field(default=None, repr=False)
+
+    def agrees(self, other: Settings) -> bool:
+        """Say whether both mean the same store; the random names of two sandboxes in memory do not tell them apart."""
+        if self.sandbox_id.startswith(_RANDOM_SANDBOX) and other.sandbox_id.startswith(_RANDOM_SANDBOX):
+            return self == attrs.evolve(other, sandbox_id=self.sandbox_id)
+        return self == other
 
     def without_secrets(self) -> Settings:
         """Return the settings for another process, which finds keys in its own environment."""
+        if self.url is not None:
+            options = _public_options(self.storage_options)
+            return attrs.evolve(self, url=public_url(self.url), storage_options=options)
         options = {name: value for name, value in self.storage_options.items() if name not in _SECRET_OPTIONS}
         return attrs.evolve(self, storage_options=options)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold of the URL and its options, the longest first."""
+        found = set(_secret_values(self.storage_options))
+        for pattern, group in ((_PASSWORD, 2), (_QUERY, 1)):
+            for match in pattern.finditer(self.url or ""):
+                found |= {match[group], unquote(match[group])}
+        return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     @property
     def fsync(self) -> bool:
@@ -262,13 +322,13 @@ def resolve(
     storage, url = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
     default_sessions = SQLITE if storage == FILESYSTEM else MEMORY
     sessions = _session_provider(session_provider or _environment("SESSION_PROVIDER") or default_sessions)
-    root = _folder(fs_root or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
+    root = _folder(_root_of(storage, url, fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
     place = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
     sandbox = sandbox_id if sandbox_id is not None else _environment("ARTIFACT_SANDBOX_ID")
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_derived_sandbox(storage, root, place) if sandbox is None else check_sandbox_id(sandbox),
+        sandbox_id=_derived_sandbox(storage, root, place, url) if sandbox is None else check_sandbox_id(sandbox),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         bucket=place,
@@ -278,7 +338,8 @@ def resolve(
         max_connections=max_connections,
         gateway_url=_gateway_url(gateway_url),
         signing_keys=_signing_keys(signing_key),
-        storage_options=_options(storage, storage_options),
+        storage_options=_options(storage, url, storage_options),
+        url=url if _is_url(storage) else None,
     )
 
 
@@ -295,7 +356,46 @@ def _storage_provider(name: Any) -> tuple[str, str | None]:
         return provider, None
     if provider.startswith(_S3_URL):
         return S3, provider.removeprefix(_S3_URL)
-    raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES))
+    if _FILE_URL.match(provider) and "::" not in provider:
+        return FILESYSTEM, provider
+    if _URL(provider):
+        return _protocols(provider), provider
+    raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES, "protocol://path"))
+
+
+def _is_url(provider: str) -> bool:
+    return provider.endswith("://")
+
+
+def _protocols(url: str) -> str:
+    """Return what a URL, or a chain of URLs, says of protocols, such as ``dir::sftp://``, if there is a driver of each.
+
+    Raises:
+        InvalidInputError: fsspec knows no such protocol, or its package is missing, or the URL can't be read.
+
+    """
+    from fsspec.registry import get_filesystem_class  # noqa: PLC0415 - only who has a URL needs it
+
+    if _BROKEN_PASSWORD.search(url):
+        raise InvalidInputError("storage_provider: a password with a slash can't be in a URL, but in storage_options")
+    protocols = [link.partition("://")[0] for link in url.split("::")]
+    for protocol in protocols:
+        if not _PROTOCOL(protocol):  # which may hold a password
+            raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
+        try:
+            get_filesystem_class(protocol)
+        except (ImportError, ValueError) as error:  # a missing package, an unknown protocol
+            raise InvalidInputError(f"storage_provider {protocol + '://'!r}: {error}") from error
+    return "::".join(protocols) + "://"
+
+
+def _root_of(provider: str, url: str | None, fs_root: Any) -> Any:
+    """Return the root folder that a file URL or the argument says."""
+    if provider != FILESYSTEM or not url:
+        return fs_root
+    if fs_root is not None:
+        raise InvalidInputError("fs_root and the path of storage_provider say the same thing: give one of them")
+    return re.sub(r"^/(?=[A-Za-z]:)", "", _FILE_URL.sub("", url))  # file:///C:/data is C:/data
 
 
 def _session_provider(name: Any) -> str:
@@ -306,7 +406,7 @@ def _session_provider(name: Any) -> str:
 
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
-    what = "is not there yet" if is_url else "is not known"
+    what = "is not known"
     shown = scheme + is_url  # the rest of a URL may hold a password
     return InvalidInputError(f"{argument} {shown!r} {what}; known are {', '.join(map(repr, known))}")
 
@@ -369,14 +469,16 @@ def _redis_url(given: Any) -> RedisUrl:
     return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
 
 
-def _derived_sandbox(provider: str, root: str, bucket: Bucket | None) -> str:
-    """Return the same name for the same root folder or bucket, and a random one for memory, which nobody shares."""
+def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None) -> str:
+    """Return the same name for the same root, bucket or URL, and a random one for memory, which nobody shares."""
     if bucket is not None:
         place = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
         return f"bucket-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+    if _is_url(provider):
+        return f"url-{hashlib.sha256(public_url(url or '').rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
         return f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-    return f"memory-{os.urandom(8).hex()}"
+    return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
 
 
 def _session_ttl(hours: Any, now: float) -> float | None:
@@ -408,14 +510,47 @@ def _given(argument: str, value: Any, variable: str) -> str | None:
     return check_text_or_none(argument, _environment(variable) if value is None else value)
 
 
-def _options(provider: str, options: Any) -> dict[str, Any]:
+def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
         raise InvalidInputError(f"storage_options must be a mapping, not {type(options).__name__}")
+    if _is_url(provider):
+        return {check_text("a name in storage_options", name): value for name, value in options.items()}
+    if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
+        options = {name: value for name, value in options.items() if name != "auto_mkdir"}
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
         raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
     return dict(options)
+
+
+def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a filesystem without those that are secret by their name, and without objects of any kind."""
+    public: dict[str, Any] = {}
+    for name, value in options.items():
+        if _SECRET_NAME(str(name)):
+            continue
+        if isinstance(value, Mapping):
+            public[name] = _public_options(value)
+        elif isinstance(value, _PLAIN) or (isinstance(value, (list, tuple)) and all(map(_is_plain, value))):
+            public[name] = value
+    return public
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN)
+
+
+def _secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
+    """Iterate over the texts in options of a filesystem that are secret by the name of what holds them."""
+    if isinstance(options, Mapping):
+        for name, value in options.items():
+            yield from _secret_values(value, secret=secret or bool(_SECRET_NAME(str(name))))
+    elif isinstance(options, (list, tuple)):
+        for value in options:
+            yield from _secret_values(value, secret=secret)
+    elif secret and isinstance(options, str):
+        yield options

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, OutcomeUnknownError, new_session, place
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError, new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
-from chuk_artifacts.core import Core, LocalGateway
+from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -40,7 +40,7 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, resolve
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
@@ -72,13 +72,15 @@ class ArtifactStore:
     session and for verbs that concern the whole store, and knows no artifact of another session.
 
     Args:
-        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``), ``s3`` (also
-            ``s3://bucket/prefix``), ``ibm_cos`` or ``ibm_cos_iam``; else ``ARTIFACT_PROVIDER``.
+        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``, also ``file:///path``),
+            ``s3`` (also ``s3://bucket/prefix``), ``ibm_cos``, ``ibm_cos_iam``, or any other fsspec URL (``gs://b/p``,
+            ``sftp://user@host/path``, chains of them), see :class:`~chuk_artifacts.storage.url.UrlStorage`; else
+            ``ARTIFACT_PROVIDER``.
         session_provider: where records and sessions are: ``memory``, ``sqlite`` (default for ``filesystem``) or
             ``redis``; else ``SESSION_PROVIDER``.
         bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
-        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder or the
-            bucket, in memory random.
+        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, the bucket or the
+            URL without its secrets, in memory random.
         fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
         session_ttl_hours: how long a session lives, in hours, and what is stored in it by default; None for ever. Left
             alone: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
@@ -97,7 +99,7 @@ class ArtifactStore:
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
-            pickled.
+            pickled. A URL: arguments of the filesystem; those whose names speak of a secret are not pickled.
         clock: returns the present in seconds since the epoch.
 
     Raises:
@@ -148,8 +150,11 @@ class ArtifactStore:
             storage_options=storage_options,
             now=clock(),
         )
-        self._core = Core(settings, clock)
+        self._core = self._open_core(settings, clock)
         self._bound: str | None = None
+
+    def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+        return Core(settings, clock)
 
     def __enter__(self) -> Self:
         """Return the store, which the end of the ``with`` block closes."""
@@ -194,6 +199,7 @@ class ArtifactStore:
         session_id: str | None = None,
         user_id: str | None = None,
         ttl: float | None = None,
+        exclusive: bool = False,
     ) -> str:
         """Store data as a new artifact.
 
@@ -207,11 +213,14 @@ class ArtifactStore:
             session_id: the session it belongs to; None: a fresh one.
             user_id: whose session it is, if the session has no user yet.
             ttl: seconds to live; None: as long as its session's default.
+            exclusive: whether to raise when the session has an artifact of that filename. Of several at once that want
+                this, one succeeds.
 
         Returns:
             the artifact id.
 
         Raises:
+            ConflictError: *exclusive*, and the filename is taken; nothing is left behind.
             InvalidInputError: an argument is wrong; nothing was written. Whatever reading a stream raises passes
                 through, and leaves nothing behind.
 
@@ -226,7 +235,7 @@ class ArtifactStore:
             user_id=user_id,
             ttl=ttl,
         )
-        return self._store([order])[0]
+        return self._store([order], exclusive=exclusive)[0]
 
     def write_file(
         self,
@@ -319,7 +328,7 @@ class ArtifactStore:
         core = self._core
         return draft(core.settings.sandbox_id, session_id, now=core.clock(), **values)
 
-    def _store(self, drafts: Sequence[Draft]) -> list[str]:
+    def _store(self, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
         """Write the bytes, then the records; leave neither when one of them fails."""
         core = self._core
         try:
@@ -340,6 +349,7 @@ class ArtifactStore:
             now,
             inheriting={order.artifact_id for order in drafts if order.ttl is None},
             user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
+            exclusive=exclusive,
         )
         stored = [record.artifact_id for record in records]
         _log.debug("store %s", stored)
@@ -372,11 +382,15 @@ class ArtifactStore:
         *,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Write the records of bytes that were just written; when that fails, leave neither."""
         catalog = self._core.catalog
         try:
-            catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids)
+            catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids, exclusive=exclusive)
+        except FilenameTakenError:
+            self._discard([record.key for record in records])
+            raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
         except OutcomeUnknownError:  # the records may be there, so the bytes stay: if not, cleanup finds those
             raise
         except SessionError:
@@ -396,11 +410,12 @@ class ArtifactStore:
 
     # Read
 
-    def retrieve(self, artifact_id: str) -> bytes:
+    def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
         """Return the bytes of an artifact, verified against its record.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, or metadata of it that this store gave out: then the catalog is not asked again,
+                and the bytes are those of that revision as long as they are kept.
 
         Returns:
             all its bytes.
@@ -411,14 +426,17 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        _log.debug("retrieve %s", artifact_id)
-        return self._bytes_of(self._live(artifact_id))
+        wanted = _id_of(artifact_id)
+        _log.debug("retrieve %s", wanted)
+        return self._bytes_of(self._readable(artifact_id))
 
-    def read_file(self, artifact_id: str, *, encoding: str = "utf-8", as_text: bool = True) -> str | bytes:
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+    ) -> str | bytes:
         """Return an artifact as text, or as bytes.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
             encoding: how the bytes become a str.
             as_text: False returns the bytes.
 
@@ -441,14 +459,15 @@ class ArtifactStore:
             return data.decode(encoding)
         except UnicodeDecodeError as error:
             raise InvalidInputError(
-                f"artifact {artifact_id} is not text in {encoding}: byte {error.start} is wrong; pass as_text=False"
+                f"artifact {_id_of(artifact_id)} is not text in {encoding}:"
+                f" byte {error.start} is wrong; pass as_text=False"
             ) from None
 
-    def open(self, artifact_id: str) -> BinaryIO:
+    def open(self, artifact_id: str | ArtifactMetadata) -> BinaryIO:
         """Return a seekable binary reader that fetches only what is read.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
 
         Returns:
             a file object, to be closed by the caller. Its length is checked, its content is not.
@@ -459,16 +478,22 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
-        _log.debug("open %s", artifact_id)
-        return self._open(self._live(artifact_id))[1]
+        wanted = _id_of(artifact_id)
+        _log.debug("open %s", wanted)
+        return self._open(self._readable(artifact_id))[1]
 
     def stream(
-        self, artifact_id: str, *, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        chunk_size: int = CHUNK_SIZE,
     ) -> Iterator[bytes]:
         """Return the bytes of an artifact, or a range of them, piece by piece.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
             start: the first byte, from 0.
             end: the byte after the last; None: to the end.
             chunk_size: length of a piece in bytes.
@@ -483,18 +508,25 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
-        _log.debug("stream %s", artifact_id)
+        wanted = _id_of(artifact_id)
+        _log.debug("stream %s", wanted)
         arguments.check_count("start", start, 0)
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
             arguments.check_count("end", end, start)
-        return self._chunks(self._live(artifact_id), start, end, chunk_size)
+        return self._chunks(self._readable(artifact_id), start, end, chunk_size)
 
-    def download(self, artifact_id: str, path: str | os.PathLike[str], *, callback: Callback | None = None) -> Path:
+    def download(
+        self,
+        artifact_id: str | ArtifactMetadata,
+        path: str | os.PathLike[str],
+        *,
+        callback: Callback | None = None,
+    ) -> Path:
         """Write an artifact to a file, which appears whole and verified, or not at all.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the artifact, see :meth:`retrieve`.
             path: the file; a folder takes the last segment of the artifact's filename, or its id.
             callback: an fsspec ``Callback``, told the size and each piece in bytes.
 
@@ -509,8 +541,9 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        _log.debug("download %s", artifact_id)
-        record = self._live(artifact_id)
+        wanted = _id_of(artifact_id)
+        _log.debug("download %s", wanted)
+        record = self._readable(artifact_id)
         target = Path(arguments.check_path("path", path))
         if target.is_dir():
             target /= record.artifact_id if record.filename is None else arguments.last_segment(record.filename)
@@ -583,6 +616,19 @@ class ArtifactStore:
         """
         _log.debug("metadata %s", artifact_id)
         return _public(self._live(artifact_id))
+
+    def _readable(self, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
+        """Return the record to read an artifact by, which may be one that the caller kept.
+
+        That one may be forged. It passes the checks of one that the catalog gave, and its key must be a key of its own
+        artifact, so that it leads nowhere where its session and id do not lead.
+        """
+        if not isinstance(artifact, ArtifactMetadata):
+            return self._live(artifact)
+        core = self._core
+        if not grid.belongs(artifact.key, core.settings.sandbox_id, artifact.session_id, artifact.artifact_id):
+            raise _not_found(artifact.artifact_id)
+        return self._checked(artifact.artifact_id, artifact, core.clock())
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an artifact that can be seen from here and has not expired."""
@@ -941,7 +987,8 @@ class ArtifactStore:
     def _under_free_key(self, record: ArtifactMetadata, write: Callable[[str], T]) -> tuple[str, T]:
         """Return the first free key after the artifact's present one, and what *write*, an exclusive one, returned."""
         parts = record.sandbox_id, record.session_id, record.artifact_id
-        for revision in range(record.revision + 1, record.revision + 1 + _ATTEMPTS):
+        following = record.revision + 1 if self._core.storage.claims else grid.random_revision()
+        for revision in range(following, following + _ATTEMPTS):
             key = grid.artifact_key(*parts, revision)
             try:
                 return key, write(key)
@@ -1058,13 +1105,14 @@ class ArtifactStore:
         return self.list_files(session_id, f"{folder}/" if folder else "", limit)
 
     def iter_session(
-        self, session_id: str | None = None, *, prefix: str = "", page_size: int = _PAGE_SIZE
+        self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = _PAGE_SIZE
     ) -> Iterator[ArtifactMetadata]:
         """Iterate over the artifacts of a session, ordered by filename and id, page by page.
 
         Args:
             session_id: see :meth:`list_by_session`.
             prefix: any beginning of a filename.
+            start: the first filename to be told; what is before it costs nothing.
             page_size: how many are read at a time.
 
         Returns:
@@ -1081,10 +1129,13 @@ class ArtifactStore:
             arguments.check_text("prefix", prefix),
             None,
             arguments.check_count("page_size", page_size, 1),
+            arguments.check_text("start", start),
         )
 
-    def _listing(self, session_id: str, prefix: str, limit: int | None, page_size: int) -> Iterator[ArtifactMetadata]:
-        after: tuple[str, str] | None = None
+    def _listing(
+        self, session_id: str, prefix: str, limit: int | None, page_size: int, start: str = ""
+    ) -> Iterator[ArtifactMetadata]:
+        after = (start, "") if start > prefix else None
         remaining = limit
         while remaining is None or remaining > 0:
             core = self._core
@@ -1742,6 +1793,34 @@ class ArtifactStore:
         return self._core
 
 
+class SharedStore(ArtifactStore):
+    """An :class:`ArtifactStore` on backends that all of the same settings in this process share.
+
+    It is for code that is handed settings again and again and keeps nothing between, such as a filesystem that is made
+    anew for each URL. What is stored in memory by one is there for the next. It pickles as its settings, and finds the
+    shared backends of the other process.
+
+    Two are equal when they share their backends and are bound to the same session. :meth:`close` closes it alone.
+    """
+
+    def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+        return shared_core(settings, clock)
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are the same store."""
+        if not isinstance(other, SharedStore):
+            return NotImplemented
+        return self._core is other._core and self._bound == other._bound
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash((id(self._core), self._bound))
+
+    def close(self) -> None:
+        """Close this one alone; harmless the second time."""
+        self._core = Core.__new__(Core)
+
+
 _STORE_ARGUMENTS = {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"}
 
 
@@ -1799,6 +1878,10 @@ def _check_encoding(encoding: Any) -> None:
         "".encode(encoding)
     except (LookupError, TypeError, ValueError):
         raise InvalidInputError(f"encoding is not known: {encoding!r}") from None
+
+
+def _id_of(artifact: str | ArtifactMetadata) -> str:
+    return artifact.artifact_id if isinstance(artifact, ArtifactMetadata) else artifact
 
 
 def _not_found(artifact_id: object) -> ArtifactNotFoundError:

@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.server import ThreadedMotoServer
-from servers import iam, rgw
+from servers import ftp, iam, rgw, sftp
 from servers.redis import (  # noqa: F401 - fixtures
     redis_cluster,
     redis_cluster_url,
@@ -98,3 +98,17 @@ def ibm_iam() -> Iterator[iam.Iam]:
     """Return a running token endpoint."""
     with iam.running() as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def ftp_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return host and port of a running FTP server."""
+    with ftp.ftp_server(tmp_path_factory.mktemp("ftp")) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def sftp_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return host and port of a running SFTP server."""
+    with sftp.sftp_server(tmp_path_factory.mktemp("sftp")) as host:
+        yield host

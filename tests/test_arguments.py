@@ -80,6 +80,8 @@ FILENAMES = Rule(
     bad=[
         "",
         "docs/",
+        "docs/.",
+        ".",
         "docs\\",
         "/etc/passwd",
         "\\\\server\\share",

@@ -388,7 +388,7 @@ def test_verified_download(on_disk):
         with open(bytes_on_disk(on_disk, artifact_id), "r+b") as file:
             file.write(b"y")
         received = b""
-        with pytest.raises(Exception, match="do not match"):  # noqa: PT012 - it comes at the end of the content
+        with pytest.raises(Exception, match="do not match"):  # it comes at the end of the content
             for chunk in run_wsgi_app(gateway, create_environ(path))[0]:
                 received += chunk
         assert len(received) < len(data)

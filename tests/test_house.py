@@ -22,14 +22,14 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
     {"errors", "fork", "models"},
-    {"arguments", "disposition", "grid", "server", "signing", "source"},
+    {"arguments", "disposition", "grid", "handles", "server", "signing", "source"},
     {"settings"},
     {"catalog", "storage"},
     {"cleanup", "core", "draft"},
     {"store"},
     {""},
     {"aio", "filesystem", "gateway"},
-    {"cli"},
+    {"cli", "path"},
     {"__main__"},
 ]
 """The rooms from the ground up: a room imports only those below it. The empty name is the package itself, which holds

@@ -359,6 +359,8 @@ def test_broken_disk_while_streaming(store, monkeypatch):
         def read(self, *_):
             raise OSError(errno.EIO, "Input/output error")
 
+        readinto = read
+
     artifact_id = store.store(CONTENT)
     monkeypatch.setattr(store._core.storage._fs, "open", lambda *_: Broken(CONTENT))
     with pytest.raises(ProviderError):

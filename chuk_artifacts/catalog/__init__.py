@@ -21,6 +21,10 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 """No users of any session."""
 
 
+class FilenameTakenError(Exception):
+    """The filename is taken in the session, and the add was exclusive."""
+
+
 class OutcomeUnknownError(SessionError):
     """A change may have been made, or may still be: the backend was lost before it could say so."""
 
@@ -47,8 +51,13 @@ class Catalog(Protocol):
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
-        """Add new records, all of them or none, and create or prolong their sessions with them: see :func:`settle`."""
+        """Add new records, all of them or none, and create or prolong their sessions with them: see :func:`settle`.
+
+        An *exclusive* add raises ``FilenameTakenError`` when a record of the session takes the filename of one of them
+        (see :func:`takes_filename`); of several at once that are exclusive, one succeeds. No filename is never taken.
+        """
         ...
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
@@ -68,7 +77,10 @@ class Catalog(Protocol):
     def page(
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
-        """Return at most *limit* unexpired records of a session, by :func:`place`, which is greater than *after*."""
+        """Return at most *limit* unexpired records of a session, by :func:`place`, which is greater than *after*.
+
+        *after* need not be the place of any record: ``(filename, "")`` is the one before all of a filename.
+        """
         ...
 
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
@@ -113,6 +125,11 @@ class Catalog(Protocol):
 def place(record: ArtifactMetadata) -> tuple[str, str]:
     """Return where *record* stands in the listing of its session."""
     return record.filename or "", record.artifact_id
+
+
+def takes_filename(record: ArtifactMetadata, now: float) -> bool:
+    """Say whether *record* takes its filename from others: not when it is expired, nor before its bytes are there."""
+    return record.pending is None and not is_over(record.expires_at, now)
 
 
 def prefix_end(prefix: str) -> str | None:

@@ -8,7 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, Self
 
-from chuk_artifacts.catalog import NOBODY, place, prefix_end, prolonged, settle, updated
+from chuk_artifacts.catalog import (
+    NOBODY,
+    FilenameTakenError,
+    place,
+    prefix_end,
+    prolonged,
+    settle,
+    takes_filename,
+    updated,
+)
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
@@ -69,9 +78,12 @@ class MemoryCatalog(Lockable):
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions."""
         with self._lock:
+            if exclusive and any(self._is_taken(record, now) for record in records):
+                raise FilenameTakenError
             settled, sessions = settle(
                 records,
                 self._sessions.get,
@@ -196,6 +208,13 @@ class MemoryCatalog(Lockable):
     def _sorted_places(self, session_id: str) -> Sequence[tuple[str, str]]:
         places = self._places.get(session_id)
         return () if places is None else places.settle()
+
+    def _is_taken(self, record: ArtifactMetadata, now: float) -> bool:
+        if record.filename is None:
+            return False
+        places = self._sorted_places(record.session_id)
+        start, stop = bisect_left(places, (record.filename, "")), bisect_left(places, (record.filename, "~"))
+        return any(takes_filename(self._records[places[index][1]], now) for index in range(start, stop))
 
     def _insert(self, record: ArtifactMetadata) -> None:
         self._records[record.artifact_id] = record

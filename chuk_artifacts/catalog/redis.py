@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 from chuk_artifacts import grid
-from chuk_artifacts.catalog import NOBODY, OutcomeUnknownError, place, prefix_end, settle, updated
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError, place, prefix_end, settle, updated
 from chuk_artifacts.catalog import redis_scripts as scripts
 from chuk_artifacts.catalog.redis_link import Link, open_link, server_facts
 from chuk_artifacts.errors import SessionError
@@ -94,6 +94,7 @@ class RedisCatalog:
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions. In a Cluster, sessions are written one after the other."""
         added: list[str] = []
@@ -106,8 +107,8 @@ class RedisCatalog:
         for some in self._by_node(records, lambda record: record.artifact_id):
             settled = functools.partial(settle, some, **terms)
             try:
-                self._add({record.session_id for record in some}, settled, now)
-            except SessionError:
+                self._add({record.session_id for record in some}, settled, now, exclusive=exclusive)
+            except (SessionError, FilenameTakenError):
                 self._take_back(added)
                 raise
             added += [record.artifact_id for record in some]
@@ -275,6 +276,8 @@ class RedisCatalog:
         session_ids: Collection[str],
         settled: Callable[[Callable[[str], SessionInfo | None]], tuple[list[ArtifactMetadata], dict[str, SessionInfo]]],
         now: float,
+        *,
+        exclusive: bool = False,
     ) -> None:
         """Write records and sessions, fitted to what is known of these until it is what the server knows."""
         known = {session_id: self._remembered(session_id, now) for session_id in session_ids}
@@ -286,7 +289,7 @@ class RedisCatalog:
         while True:
             records, infos = settled(info_of)
             new = {**known, **{name: _Known.of(info, known[name]) for name, info in infos.items()}}
-            unlike = self._send(known, records, new, now)
+            unlike = self._send(known, records, new, now, exclusive=exclusive)
             if not unlike:
                 break
             known.update((name.decode(), _Known.told(text, expires_at)) for name, text, expires_at, _ in unlike)
@@ -299,6 +302,8 @@ class RedisCatalog:
         records: Sequence[ArtifactMetadata],
         new: Mapping[str, _Known | None],
         now: float,
+        *,
+        exclusive: bool,
     ) -> list[list[bytes]]:
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
         for record in records:
@@ -316,9 +321,12 @@ class RedisCatalog:
             for record in by_session[session_id]:
                 keys.append(f"{root}record/{record.artifact_id}")
                 changes += _record_arguments(record)
-        unlike: list[list[bytes]] = self._link.run(
-            scripts.ADD, keys, timestamp(now), self._forgotten_before(), len(known), *before, *changes
+        word = "exclusive" if exclusive else ""
+        unlike: list[list[bytes]] | int = self._link.run(
+            scripts.ADD, keys, timestamp(now), self._forgotten_before(), word, len(known), *before, *changes
         ).value
+        if isinstance(unlike, int):
+            raise FilenameTakenError
         return unlike
 
     def _forgotten_before(self) -> str:

@@ -139,12 +139,15 @@ def _script(text: str) -> Script:
 
 ADD = _script(r"""
 -- Add records with their sessions if these are what the caller takes them for; else return what they are.
--- ARGV: now; '' or a moment: of what had to go before it, a bit of what Redis dropped is forgotten; how many sessions;
--- for each the root, the session and its info as the caller knows it ('' is no session); then for each again
--- the session's new info, or '' when that stays, its end, end as a number and milliseconds to keep it,
+-- With a word for it, return 1 and change nothing when another record takes one of the filenames: one that has not
+-- ended, and whose bytes are there, as those of revision 0 are not. A record itself is not in its way, so that this can
+-- be repeated.
+-- ARGV: now; '' or a moment: of what had to go before it, a bit of what Redis dropped is forgotten; '' or that word;
+-- how many sessions; for each the root, the session and its info as the caller knows it ('' is no session); then for
+-- each again the session's new info, or '' when that stays, its end, end as a number and milliseconds to keep it,
 -- the number of its records, and for each of these its value, due as a number and milliseconds to keep it.
-local now, before, count = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local at = 4
+local now, before, exclusive, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local at = 5
 local sessions, unlike = {}, {}
 for i = 1, count do
   local root, session, info = unpack(ARGV, at, at + 2)
@@ -154,6 +157,33 @@ for i = 1, count do
   if found[1] ~= info then unlike[#unlike + 1] = {session, unpack(found)} end
 end
 if #unlike > 0 then return unlike end
+
+local function taken(root, record)
+  local filename = string.match(record.place, '^[^%z]*')
+  if filename == '' then return false end
+  local index = root .. 'index/' .. record.session
+  local places = redis.call('ZRANGEBYLEX', index, '[' .. filename .. '\0', '(' .. filename .. '\1')
+  for begin = 1, #places, BATCH do
+    for _, value in ipairs(records(root, index, {unpack(places, begin, math.min(begin + BATCH - 1, #places))})) do
+      local other = value and parsed(value)
+      if other and other.id ~= record.id and other.revision ~= '0'
+        and (other.expires_at == '' or other.expires_at > now) then return true end
+    end
+  end
+  return false
+end
+
+if exclusive ~= '' then
+  local next = at
+  for i = 1, count do
+    local number = tonumber(ARGV[next + 4])
+    next = next + 5
+    for _ = 1, number do
+      if taken(sessions[i][1], parsed(ARGV[next])) then return 1 end
+      next = next + 3
+    end
+  end
+end
 
 -- Where nobody cleans up, what is left of dropped records and sessions would add up.
 local function forget(root)

@@ -14,7 +14,16 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from chuk_artifacts.catalog import NOBODY, place, prefix_end, prolonged, settle, updated
+from chuk_artifacts.catalog import (
+    NOBODY,
+    FilenameTakenError,
+    place,
+    prefix_end,
+    prolonged,
+    settle,
+    takes_filename,
+    updated,
+)
 from chuk_artifacts.catalog.connections import Connections
 from chuk_artifacts.errors import ErrorMap, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
@@ -89,9 +98,12 @@ class SqliteCatalog:
         now: float,
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NOBODY,
+        exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions, in one transaction."""
         with self._transaction() as connection:
+            if exclusive and any(self._is_taken(connection, record, now) for record in records):
+                raise FilenameTakenError
             settled, sessions = settle(
                 records,
                 lambda session_id: self._session(connection, session_id),
@@ -267,6 +279,15 @@ class SqliteCatalog:
         if version < SCHEMA_VERSION:
             _begin_log(connection)
             connection.executescript(_SCHEMA)
+
+    def _is_taken(self, connection: sqlite3.Connection, record: ArtifactMetadata, now: float) -> bool:
+        if record.filename is None:
+            return False
+        rows = connection.execute(
+            "SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?",
+            (self._sandbox_id, record.session_id, record.filename),
+        ).fetchall()
+        return any(takes_filename(found, now) for found in _records(rows))
 
     def _session(self, connection: sqlite3.Connection, session_id: str, now: float | None = None) -> SessionInfo | None:
         """Return a session; an expired one too when there is no *now*."""

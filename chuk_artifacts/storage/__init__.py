@@ -61,6 +61,7 @@ class Storage(Protocol):
         blocks: whether a call may wait for a disk or a network.
         parallel: how many calls are worth running side by side.
         guards: whether an exclusive put costs no more than another, so that it is worth it for a fresh key too.
+        claims: whether of several exclusive puts at once one succeeds. Where that is not so, a key must be fresh.
 
     """
 
@@ -68,6 +69,7 @@ class Storage(Protocol):
     blocks: bool
     parallel: int
     guards: bool
+    claims: bool
 
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
@@ -157,6 +159,10 @@ def open_storage(settings: Settings) -> Storage:
         from chuk_artifacts.storage.bucket import BucketStorage  # noqa: PLC0415
 
         return BucketStorage(settings)
+    if settings.url is not None:
+        from chuk_artifacts.storage.url import UrlStorage  # noqa: PLC0415
+
+        return UrlStorage(settings)
     from chuk_artifacts.storage.local import LocalStorage  # noqa: PLC0415
 
     return LocalStorage(str(settings.fs_root), fsync=settings.fsync)

@@ -210,6 +210,7 @@ class BucketStorage(Lockable):
 
     blocks = True
     guards = True
+    claims = True
 
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""

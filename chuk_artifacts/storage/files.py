@@ -18,7 +18,7 @@ _PARALLEL_FILES = 8
 class _MappedReader(io.RawIOBase):
     """A file open for reading whose errors are those of the storage."""
 
-    def __init__(self, file: BinaryIO, errors: ErrorMap) -> None:
+    def __init__(self, file: Any, errors: ErrorMap) -> None:
         self._file = file
         self._errors = errors
 
@@ -30,15 +30,21 @@ class _MappedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         with self._errors:
-            data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+            return int(self._file.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        with self._errors:
+            if whence == io.SEEK_END:
+                self._file.seek(0, io.SEEK_END)
+            position = offset if whence == io.SEEK_SET else self._file.tell() + offset
+        if position < 0:
+            raise ValueError(f"negative seek position {position}")
+        with self._errors:
+            self._file.seek(position)
+        return int(position)
 
     def tell(self) -> int:
-        return self._file.tell()
+        return int(self._file.tell())
 
     def close(self) -> None:
         self._file.close()
@@ -57,6 +63,7 @@ class FileStorage:
     blocks = True
     parallel = _PARALLEL_FILES
     guards = False
+    claims = True
 
     def __init__(self, fs: Any, provider: str) -> None:
         """See the class."""

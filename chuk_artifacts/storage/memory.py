@@ -25,6 +25,7 @@ class MemoryStorage(Lockable):
     blocks = False
     parallel = 1
     guards = False
+    claims = True
 
     def __init__(self) -> None:
         """Begin empty."""

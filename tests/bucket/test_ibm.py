@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from servers import iam
@@ -77,6 +78,18 @@ def test_iam_is_down(open_store):
     store = open_store(storage_options={"ibm_auth_endpoint": "http://127.0.0.1:1/token"})
     with pytest.raises(ProviderError, match="can't be reached"):
         store.store(b"1", session_id=SESSION)
+
+
+def test_urls_without_keys(store, options):
+    """What the SDK can't sign under IAM is signed by the library, and leads not to the service but to the gateway."""
+    artifact_id = store.store(b"1", session_id=SESSION)
+    urls = [
+        store.presign(artifact_id),
+        store.presign_upload(SESSION)[0],
+        store.presign_upload_and_register(mime="text/plain", summary="")[0],
+    ]
+    assert len({urlsplit(url).netloc for url in urls}) == 1
+    assert not any(url.startswith(options["endpoint_url"]) for url in urls)
 
 
 def test_no_api_key(options, monkeypatch):

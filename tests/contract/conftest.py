@@ -14,6 +14,7 @@ import fakeredis
 import pytest
 from faces import open_async
 from servers.buckets import BUCKETS, open_bucket
+from servers.urls import URLS
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
@@ -24,6 +25,9 @@ from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
 from chuk_artifacts.storage.memory import MemoryStorage
+
+PLACES = {**BUCKETS, **URLS}
+"""The options of stores that need a place prepared."""
 
 STORAGES: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda _: MemoryStorage(),
@@ -52,6 +56,7 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem": {"storage_provider": "filesystem"},
     "memory-sqlite": {"session_provider": "sqlite"},
     "filesystem-memory": {"storage_provider": "filesystem", "session_provider": "memory"},
+    "url-memory": {"session_provider": "sqlite"},
     "s3-moto": {},
     "s3-rgw": {"session_provider": "sqlite"},
     "ibm_cos-rgw": {},
@@ -63,7 +68,7 @@ STORES: dict[str, dict[str, Any]] = {
     "memory-redis-sentinel": {"session_provider": "redis"},
 }
 
-PERSISTENT = {"filesystem", "s3-rgw", "filesystem-redis"}
+PERSISTENT = {"filesystem", "s3-rgw", "filesystem-redis", "url-memory"}
 """The stores that a second instance finds again."""
 
 FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
@@ -74,6 +79,7 @@ RIGS = [
     ("blocking", "s3-rgw"),
     ("aio", "memory-redis"),
     ("blocking", "filesystem-redis"),
+    ("blocking", "url-memory"),
     ("blocking", "memory-redis-cluster"),
     ("aio", "memory-redis-sentinel"),
 ]
@@ -103,11 +109,11 @@ class StoreRig:
             store.close()
 
 
-@pytest.fixture(params=[*STORAGES, *(name for name in BUCKETS if name != "s3-moto-served")])
+@pytest.fixture(params=[*STORAGES, *(name for name in PLACES if name != "s3-moto-served")])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """Return an empty storage."""
     name = request.param
-    storage = open_bucket(BUCKETS[name](request)) if name in BUCKETS else STORAGES[name](tmp_path)
+    storage = open_bucket(PLACES[name](request)) if name in PLACES else STORAGES[name](tmp_path)
     yield storage
     storage.close()
 
@@ -157,8 +163,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], floa
 
 def _servers_of(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the options that lead a store to the servers that a rig names."""
-    if name in BUCKETS:
-        return BUCKETS[name](request)
+    if name in PLACES:
+        return PLACES[name](request)
     _, is_redis, servers = name.partition("redis")
     return {"redis_url": request.getfixturevalue(f"redis{servers.replace('-', '_')}_url")} if is_redis else {}
 

@@ -7,10 +7,10 @@ import threading
 import attrs
 import pytest
 
-from chuk_artifacts.catalog import new_session, place
+from chuk_artifacts.catalog import FilenameTakenError, new_session, place
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import slot_tag
-from chuk_artifacts.models import ArtifactMetadata, Superseded, timestamp
+from chuk_artifacts.models import ArtifactMetadata, Pending, Superseded, timestamp
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -73,6 +73,53 @@ def test_get_keeps_order_and_tells_of_gaps(catalog):
     assert found[-1] is None
     assert ids(found[:-1]) == list(range(1200, 0, -1))
     assert catalog.get([]) == []
+
+
+def test_exclusive_add_takes_a_free_filename(catalog):
+    """An exclusive add succeeds when no unexpired record of its session has the filename; none is no filename."""
+    catalog.add([record(1, filename="a", ttl=60.0), record(2), record(3, filename="a", session_id="bob")], now=NOW)
+    catalog.add([record(4, filename="a"), record(5), record(6, filename="aa")], now=NOW + 60, exclusive=True)
+    assert ids(page(catalog, now=NOW + 60)) == [2, 5, 4, 6]
+
+
+def test_a_pending_record_takes_no_filename(catalog):
+    """The record of an upload that may never come does not take its filename from others."""
+    pending = record(1, filename="a", revision=0, pending=Pending(timestamp(NOW + 60), True, None))
+    catalog.add([pending], now=NOW)
+    catalog.add([record(2, filename="a")], now=NOW, exclusive=True)
+    assert ids(page(catalog)) == [1, 2]
+
+
+def test_exclusive_add_leaves_a_taken_filename(catalog):
+    """An exclusive add raises when one of the filenames is taken, and adds none of the records."""
+    catalog.add([record(1, filename="a"), record(2, filename="a0")], now=NOW)
+    with pytest.raises(FilenameTakenError):
+        catalog.add(
+            [record(3, filename="b"), record(4, filename="a"), record(5, filename="c")], now=NOW, exclusive=True
+        )
+    assert ids(page(catalog)) == [1, 2]
+    with pytest.raises(FilenameTakenError):
+        catalog.add([record(6, filename="a", session_id="bob"), record(6, filename="a")], now=NOW, exclusive=True)
+
+
+def test_one_of_many_exclusive_adds_wins(catalog):
+    """Of exclusive adds of one filename at once, one succeeds."""
+    won = []
+
+    def add(number):
+        try:
+            catalog.add([record(number, filename="a")], now=NOW, exclusive=True)
+        except FilenameTakenError:
+            return
+        won.append(number)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert ids(page(catalog)) == won
 
 
 def test_add_creates_the_session(catalog):
@@ -217,6 +264,16 @@ def test_page_goes_on_behind_what_is_gone(catalog):
     after = place(page(catalog, limit=2)[-1])
     catalog.remove([name(2)])
     assert ids(page(catalog, after=after)) == [3, 4, 5]
+
+
+def test_page_begins_at_a_filename(catalog):
+    """A place without an id stands before every record of its filename, so that a listing can begin at a filename."""
+    names = ["a", "b/1", "b/2", "b/2", "b0", "c"]
+    catalog.add([record(number, filename=name) for number, name in enumerate(names, 1)], now=NOW)
+    assert ids(page(catalog, after=("b/2", ""))) == [3, 4, 5, 6]
+    assert ids(page(catalog, after=("b0", ""), limit=1)) == [5]
+    assert ids(page(catalog, prefix="b/", after=("b/1", ""))) == [2, 3, 4]
+    assert ids(page(catalog, prefix="b/", after=("b0", ""))) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,967 @@
+"""``artifact://{session_id}/{filename}``: a store as an fsspec filesystem, for whatever opens files by URL."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from glob import has_magic
+from hashlib import sha256
+from itertools import chain, groupby, islice, takewhile
+from typing import Any, BinaryIO
+from urllib.parse import quote, unquote
+
+import attrs
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.compression import compr
+from fsspec.core import get_compression
+from fsspec.spec import AbstractFileSystem
+from fsspec.utils import stringify_path, tokenize
+
+from chuk_artifacts.core import forget_shared_cores
+from chuk_artifacts.errors import (
+    AccessDeniedError,
+    ArtifactNotFoundError,
+    ArtifactStoreError,
+    ConflictError,
+    InvalidInputError,
+)
+from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
+from chuk_artifacts.models import ArtifactMetadata, seconds_of
+from chuk_artifacts.settings import public_url
+from chuk_artifacts.store import ArtifactStore, SharedStore
+
+Info = dict[str, Any]
+
+_PROTOCOL = "artifact"
+_PIECE = 1024 * 1024
+_FIRST_PAGE = 256
+_PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
+_MANY = 1000
+_PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
+_UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts of a URL or of a chain of URLs
+_STORE_FIELDS = ("mime", "summary", "meta", "ttl")
+_OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
+_NOT_SECRET = frozenset(
+    {
+        "session_id",
+        "session_provider",
+        "bucket",
+        "sandbox_id",
+        "fs_root",
+        "session_ttl_hours",
+        "max_retries",
+        "max_connections",
+        "region",
+    }
+)
+
+
+_Untyped: Any = AbstractFileSystem  # fsspec's own annotations are too few to be checked against
+
+
+class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
+    """The artifacts of a store as files: ``{session_id}/{filename}``.
+
+    The session is the first segment of a path, percent-encoded where it holds what a URL gives a meaning to. Folders
+    are the beginnings of filenames up to a slash: :meth:`mkdir` remembers nothing, and a folder is gone with its last
+    file. An artifact without a filename appears under its id. A store may hold several artifacts with one filename: the
+    path is the newest of them, ``others`` in its info counts the rest, and :meth:`rm` and :meth:`mv` take them all. A
+    write makes no second one.
+
+    Writing to the path of an artifact makes a new revision of it. A file appears whole when it is closed, or not at
+    all. A whole file is verified when it is read; of a range only the artifact's length is.
+
+    Filesystems of the same settings share one :class:`ArtifactStore` in a process, so that making one is cheap and what
+    is in memory is found again. fsspec's own cache of instances is not used: it would keep one for each thread and
+    session for ever, and would not notice a changed environment. Nor is there a cache of listings. A filesystem pickles
+    as its settings without what is secret, which the other process takes from its own environment.
+
+    What is said of errors in :class:`ArtifactStore` goes for the methods here. ``ArtifactNotFoundError`` is a
+    ``FileNotFoundError``, ``AccessDeniedError`` a ``PermissionError``, and an outage never looks like a missing file.
+
+    Args:
+        store: the store; None: one of *arguments*, or of the environment.
+        session_id: the one session that can be reached; None: all.
+        arguments: those of :class:`ArtifactStore`.
+
+    Attributes:
+        store: the store, bound if *session_id* is given.
+
+    Raises:
+        InvalidInputError: an argument is wrong.
+        AccessDeniedError: *store* is bound to another session than *session_id*.
+
+    Example:
+        >>> fs = ArtifactFileSystem(ArtifactStore())
+        >>> fs.pipe_file("user_alice/notes/a.txt", b"Hello, world!")
+        >>> fs.find("user_alice")
+        ['user_alice/notes/a.txt']
+        >>> with fs.open("user_alice/notes/a.txt", "rt") as file:
+        ...     file.read(5)
+        'Hello'
+
+    """
+
+    protocol = _PROTOCOL
+    cachable = False
+
+    def __init__(self, store: ArtifactStore | None = None, *, session_id: str | None = None, **arguments: Any) -> None:
+        """See the class."""
+        super().__init__()
+        for name in _OF_FSSPEC:
+            arguments.pop(name, None)
+        if store is None:
+            store = SharedStore(**arguments)
+        elif arguments:
+            raise InvalidInputError(f"a store has its settings already: {min(arguments)} can't be given with one")
+        self.store = store if session_id is None else store.session(session_id)
+        self._session_id = _bound_session(self.store)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the store, that is, as its settings without what is secret."""
+        return type(self), (self.store,)
+
+    def __repr__(self) -> str:
+        """Name the store."""
+        return f"<{type(self).__name__} of {self.store!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both are of the same store and session."""
+        return isinstance(other, ArtifactFileSystem) and self.store == other.store
+
+    def __hash__(self) -> int:
+        """Return a number that is the same for equal ones."""
+        return hash(self.store)
+
+    @property
+    def _fs_token(self) -> str:
+        """What dask names the filesystem by: the same in each process."""
+        token: str = tokenize(type(self).__qualname__, repr(self.store))
+        return token
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """The arguments it was made of, without any that may hold a secret."""
+        return self._options
+
+    @storage_options.setter
+    def storage_options(self, options: dict[str, Any]) -> None:
+        self._options = {name: value for name, value in options.items() if name in _NOT_SECRET}
+        if isinstance(provider := options.get("storage_provider"), str):
+            self._options["storage_provider"] = public_url(provider)
+
+    @classmethod
+    def clear_instance_cache(cls) -> None:
+        """Open new stores from now on; those in use go on, and each closes when nobody uses it any more."""
+        forget_shared_cores()
+
+    # Paths
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """Return the path of a URL, in the one form in which the session's segment is written here."""
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        text = str(stringify_path(path))
+        if text.startswith((f"{_PROTOCOL}://", f"{_PROTOCOL}::")):
+            text = text[len(_PROTOCOL) + 1 :].lstrip(":")
+        session, slash, name = text.strip("/").partition("/")
+        return f"{_segment(session)}{slash}{name}"
+
+    def _split(self, path: Any) -> tuple[str, str]:
+        """Return session and filename of a path; of a session's own path the filename is empty."""
+        session, _, name = self._strip_protocol(path).partition("/")
+        return unquote(session, errors="surrogateescape") if "%" in session else session, name
+
+    def _split_file(self, path: Any) -> tuple[str, str]:
+        """Return session and filename of a path that a file can have."""
+        session, name = self._split(path)
+        if not name:
+            raise IsADirectoryError(errno.EISDIR, "a session is a folder", path)
+        return session, name
+
+    # Look
+
+    def _find(self, path: Any) -> list[ArtifactMetadata]:
+        """Return the artifacts of a path, the newest first; none where there is no file."""
+        session, name = self._split(path)
+        if not name:
+            return []
+        try:
+            found = self._named(session, name, 2)
+            if len(found) > 1:
+                found = sorted(self._named(session, name, None), key=_age, reverse=True)
+        except InvalidInputError:  # nothing can be called that
+            return []
+        return found or self._nameless(session, name)
+
+    def _named(self, session: str, name: str, limit: int | None) -> list[ArtifactMetadata]:
+        listing = self.store.iter_session(session, prefix=name, page_size=limit or _MANY)
+        return list(takewhile(lambda found: found.filename == name, islice(listing, limit)))
+
+    def _nameless(self, session: str, name: str) -> list[ArtifactMetadata]:
+        """Return the artifact without a filename whose id is *name*."""
+        try:
+            found = self.store.metadata(name)
+        except ArtifactNotFoundError:
+            return []
+        return [found] if found.filename is None and found.session_id == session else []
+
+    def _file(self, path: Any) -> ArtifactMetadata:
+        """Return the artifact of a path, or raise."""
+        found = self._find(path)
+        if not found:
+            raise self._no_file(path)
+        return found[0]
+
+    def _no_file(self, path: Any) -> OSError:
+        if self._is_folder(path):
+            return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        return _missing(path)
+
+    def _is_folder(self, path: Any) -> bool:
+        session, name = self._split(path)
+        if not session:
+            return True
+        if name:
+            return any(self._listed(session, name, page_size=1))
+        try:
+            return self.store.validate_session(session)
+        except InvalidInputError:  # no session can be called that
+            return False
+
+    def info(self, path: Any, **_: Any) -> Info:
+        """Return what is known of a path.
+
+        Args:
+            path: the path.
+
+        Returns:
+            ``name``, ``type`` (``file`` or ``directory``) and ``size`` in bytes; of a file also ``created`` and
+            ``modified`` (datetimes in UTC), ``mtime`` (seconds since the epoch), ``artifact_id``, ``mime``, ``sha256``,
+            ``revision``, and ``others``: how many older artifacts have the same filename.
+
+        Raises:
+            ArtifactNotFoundError: there is neither a file nor a folder.
+
+        """
+        path = self._strip_protocol(path)
+        found = self._find(path)
+        if found:
+            return _file_info(path, found)
+        if self._is_folder(path):
+            return _folder_info(path)
+        raise _missing(path)
+
+    def exists(self, path: Any, **_: Any) -> bool:
+        """Say whether there is a file or a folder; an outage raises."""
+        return bool(self._find(path)) or self._is_folder(path)
+
+    def isfile(self, path: Any) -> bool:
+        """Say whether there is a file; an outage raises."""
+        return bool(self._find(path))
+
+    def isdir(self, path: Any) -> bool:
+        """Say whether there is a folder and no file; an outage raises."""
+        return not self._find(path) and self._is_folder(path)
+
+    def created(self, path: Any) -> datetime:
+        """Return when the file was first stored, in UTC."""
+        return datetime.fromisoformat(self._file(path).stored_at)
+
+    def modified(self, path: Any) -> datetime:
+        """Return when the file was last changed, in UTC."""
+        return datetime.fromisoformat(self._file(path).updated_at)
+
+    def checksum(self, path: Any) -> int:
+        """Return the SHA-256 of a file's bytes as a number."""
+        return int(self._file(path).sha256, 16)
+
+    def ukey(self, path: Any) -> str:
+        """Return a text that changes when the path is another artifact or its bytes change."""
+        found = self._file(path)
+        return sha256(f"{found.artifact_id} {found.sha256}".encode()).hexdigest()
+
+    def sign(self, path: Any, expiration: float = 100, **_: Any) -> str:
+        """Return a URL to download a file; see :meth:`ArtifactStore.presign`.
+
+        Args:
+            path: the file.
+            expiration: for how many seconds it works.
+
+        Returns:
+            the URL.
+
+        """
+        return self.store.presign(self._file(path).artifact_id, expiration)
+
+    # List
+
+    def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+        """Return what is in a folder: the files and folders directly in it, not those below.
+
+        It costs what is told, and nothing for what is in the folders below.
+
+        Args:
+            path: the folder; of a file, itself is returned.
+            detail: whether infos are wanted (see :meth:`info`) or paths.
+
+        Returns:
+            the infos, or paths, ordered by name.
+
+        Raises:
+            ArtifactNotFoundError: there is neither a folder nor a file.
+            AccessDeniedError: the sessions of a whole store are wanted, which are not listed.
+
+        """
+        path = self._strip_protocol(path)
+        infos = list(self._children(path) if path else self._sessions())
+        if not infos:
+            info = self.info(path)
+            infos = [info] if info["type"] == "file" else []
+        return infos if detail else [info["name"] for info in infos]
+
+    def _sessions(self) -> Iterator[Info]:
+        if self._session_id is None:
+            raise AccessDeniedError(f"the sessions of a store are not listed: name one, {_PROTOCOL}://{{session_id}}")
+        yield _folder_info(_segment(self._session_id))
+
+    def _children(self, path: str) -> Iterator[Info]:
+        root, _, folder = path.partition("/")
+        prefix = f"{folder}/" if folder else ""
+        for name, same in groupby(self._first_of_each(self._split(path)[0], prefix), _shown):
+            inner = _inner_folder(name, prefix)
+            if inner:
+                yield _folder_info(f"{root}/{inner[:-1]}")
+            else:
+                yield _file_info(f"{root}/{name}", sorted(same, key=_age, reverse=True))
+
+    def _first_of_each(self, session: str, prefix: str) -> Iterator[ArtifactMetadata]:
+        """Iterate over the artifacts directly in a folder, and over the first in each folder in it."""
+        start, size = "", _FIRST_PAGE
+        while True:
+            listing = self._listed(session, prefix[:-1], start=start, page_size=size)
+            start = ""
+            while page := list(islice(listing, size)):
+                for found in page:
+                    name = _shown(found)
+                    if name < start:  # still in the folder that was told last
+                        continue
+                    yield found
+                    inner = _inner_folder(name, prefix)
+                    start = f"{inner[:-1]}0" if inner else ""  # "0" is what follows the slash
+                if len(page) < size:
+                    return
+                if start:
+                    break
+            else:
+                return
+            size = _PAGE_BEHIND_A_FOLDER
+
+    def _listed(self, session: str, folder: str, **options: Any) -> Iterator[ArtifactMetadata]:
+        """Iterate over the artifacts below a folder; where nothing can be called that there are none."""
+        try:
+            return self.store.iter_session(session, prefix=f"{folder}/" if folder else "", **options)
+        except InvalidInputError:
+            return iter(())
+
+    def find(
+        self,
+        path: Any,
+        maxdepth: int | None = None,
+        withdirs: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        detail: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        """Return the files below a folder, in any depth, by one pass over the session's listing.
+
+        Args:
+            path: the folder; of a file, itself is returned.
+            maxdepth: how many levels deep; None: all.
+            withdirs: whether folders are told as well.
+            detail: whether infos are wanted or paths.
+            kwargs: nothing more is known.
+
+        Returns:
+            the paths, ordered, or a dict of the infos by path. Empty when there is nothing.
+
+        Raises:
+            AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
+
+        """
+        path = self._strip_protocol(path)
+        if not path:
+            (path,) = (info["name"] for info in self._sessions())
+        if maxdepth is not None:
+            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
+        infos = {info["name"]: info for info in self._below(path)}
+        if withdirs and (infos or self._is_folder(path)):
+            for folder in {folder for name in infos for folder in _folders_between(path, name)}:
+                infos.setdefault(folder, _folder_info(folder))
+            infos.setdefault(path, _folder_info(path))
+        if not infos and (found := self._find(path)):
+            infos[path] = _file_info(path, found)
+        names = sorted(infos)
+        return {name: infos[name] for name in names} if detail else names
+
+    def _below(self, path: str) -> Iterator[Info]:
+        root = path.partition("/")[0]
+        for name, same in groupby(self._listed(*self._split(path)), _shown):
+            yield _file_info(f"{root}/{name}", sorted(same, key=_age, reverse=True))
+
+    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Return the paths that match a pattern.
+
+        Args:
+            path: the pattern, see fsspec; the session is no part of it.
+            maxdepth: how many levels deep ``**`` goes; None: all.
+            kwargs: ``detail=True`` returns a dict of the infos by path.
+
+        Returns:
+            the paths, ordered.
+
+        Raises:
+            AccessDeniedError: the session is a pattern; sessions are not listed.
+
+        """
+        session = str(stringify_path(path)).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
+        if has_magic(session):
+            raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {session!r}")
+        return super().glob(path, maxdepth=maxdepth, **kwargs)
+
+    def du(
+        self,
+        path: Any,
+        total: bool = True,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+        withdirs: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        """Return the length in bytes of the files below a folder, or a dict of the lengths by path."""
+        infos = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
+        sizes = {name: info["size"] for name, info in infos.items()}
+        return sum(sizes.values()) if total else sizes
+
+    def invalidate_cache(self, path: Any = None) -> None:
+        """Do nothing: there is no cache of listings."""
+
+    # Read
+
+    def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """Return the bytes of a file, verified, or a range of them.
+
+        Args:
+            path: the file.
+            start: the first byte; negative: from the end.
+            end: the byte after the last; negative: from the end.
+
+        Returns:
+            the bytes.
+
+        Raises:
+            ArtifactNotFoundError: there is no such file.
+            IsADirectoryError: it is a folder.
+            ArtifactCorruptedError: the stored bytes are not those that were stored.
+
+        """
+        found = self._file(path)
+        if start is None and end is None:
+            return self.store.retrieve(found)
+        begin, stop, _step = slice(start, end).indices(found.bytes)
+        if begin >= stop:
+            return b""
+        return b"".join(self.store.stream(found, start=begin, end=stop, chunk_size=stop - begin))
+
+    def cat_ranges(
+        self,
+        paths: Sequence[Any],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **_: Any,
+    ) -> list[Any]:
+        """Return ranges of bytes of files; each file is looked up and opened once, however many ranges of it.
+
+        Args:
+            paths: the file of each range.
+            starts: the first byte of each, or one for all; None: 0.
+            ends: the byte after the last of each, or one for all; None: the end.
+            max_gap: not supported.
+            on_error: ``return`` puts an exception in the place of the bytes, anything else raises.
+
+        Returns:
+            the bytes of each range.
+
+        Raises:
+            NotImplementedError: *max_gap* is given.
+            TypeError: *paths* is no list.
+            ValueError: there are not as many starts or ends as paths.
+
+        """
+        if max_gap is not None:
+            raise NotImplementedError("max_gap")
+        if not isinstance(paths, list):
+            raise TypeError(f"paths must be a list, not {type(paths).__name__}")
+        starts, ends = (bound if isinstance(bound, list) else [bound] * len(paths) for bound in (starts, ends))
+        if not len(starts) == len(ends) == len(paths):
+            raise ValueError("paths, starts and ends must be of one length")
+        ranges: dict[str, list[int]] = {}
+        for index, path in enumerate(paths):
+            ranges.setdefault(self._strip_protocol(path), []).append(index)
+        out: list[Any] = [None] * len(paths)
+        for path, indices in ranges.items():
+            try:
+                with self._open_to_read(path) as file:
+                    for index in indices:
+                        out[index] = _range_of(file, starts[index], ends[index])
+            except (ArtifactStoreError, OSError) as error:
+                if on_error != "return":
+                    raise
+                for index in indices:
+                    out[index] = error
+        return out
+
+    def get_file(
+        self,
+        rpath: Any,
+        lpath: Any = None,
+        callback: Callback = DEFAULT_CALLBACK,
+        outfile: Any = None,
+        **_: Any,
+    ) -> None:
+        """Copy a file to the local disk, where it appears whole and verified, or not at all.
+
+        Args:
+            rpath: the file; a folder makes a folder.
+            lpath: the local path, whose folders are made, or an open file.
+            callback: an fsspec ``Callback``, told the size and each piece in bytes.
+            outfile: an open file to write to in place of *lpath*.
+
+        """
+        if outfile is None and hasattr(lpath, "write"):
+            outfile = lpath
+        found = self._find(rpath)
+        if not found and outfile is None and self._is_folder(rpath):
+            os.makedirs(lpath, exist_ok=True)
+        elif not found:
+            raise self._no_file(rpath)
+        elif outfile is None:
+            os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
+            self.store.download(found[0], lpath, callback=callback)
+        else:
+            callback.set_size(found[0].bytes)
+            for piece in self.store.stream(found[0]):
+                outfile.write(piece)
+                callback.relative_update(len(piece))
+
+    # Open
+
+    def open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file.
+
+        Args:
+            path: the file.
+            mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append, all of which
+                appears when the file is closed, and is discarded when the ``with`` block raises. Without the ``b`` it
+                is a text file.
+            block_size: ignored, as is *cache_options*: what is read is fetched.
+            cache_options: see *block_size*.
+            compression: the name of a compression of fsspec, or ``infer``.
+            kwargs: ``encoding``, ``errors`` and ``newline`` of a text file; ``mime``, ``summary``, ``meta`` and ``ttl``
+                of a file that is written, see :meth:`ArtifactStore.store`.
+
+        Returns:
+            a file object. One to append to writes behind what is there when it is closed.
+
+        Raises:
+            ArtifactNotFoundError: there is no such file to read.
+            FileExistsError: there is a file, and the mode is ``xb``; it may also be raised when the file is closed.
+            IsADirectoryError: it is a folder.
+            ValueError: there is no such mode.
+
+        """
+        if "r" in mode:
+            return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+        if "b" not in mode:
+            text = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
+            binary = f"{mode.replace('t', '')}b"
+            return TextWriter(self.open(path, binary, block_size, cache_options, compression, **kwargs), **text)
+        codec = get_compression(self._strip_protocol(path), compression)
+        writer = super().open(path, mode, block_size, cache_options, **kwargs)
+        return writer if codec is None else CompressingWriter(compr[codec](writer, mode=mode[0]), writer)
+
+    def _open(self, path: str, mode: str = "rb", *_: Any, autocommit: bool = True, **kwargs: Any) -> Reader | Writer:
+        if mode == "rb":
+            return self._open_to_read(path)
+        fields = _fields(kwargs)
+        session, _name = self._split_file(path)
+        self.store.get_canonical_prefix(session)  # raises for a session that can't be reached from here
+        if mode == "wb":
+            return Writer(path, mode, lambda data: self._write(path, data, fields), autocommit=autocommit)
+        found = self._find(path)
+        if mode == "xb":
+            if found:
+                raise _taken(path)
+            return Writer(path, mode, lambda data: self._create(path, data, fields), autocommit=autocommit)
+        if mode == "ab":
+            offset = found[0].bytes if found else 0
+            return Writer(
+                path, mode, lambda data: self._append(path, data, fields), autocommit=autocommit, offset=offset
+            )
+        raise ValueError(f"mode must be one of rb, wb, xb, ab: {mode!r}")
+
+    def _open_to_read(self, path: Any) -> Reader:
+        path = self._strip_protocol(path)
+        found = self._find(path)
+        if not found:
+            raise self._no_file(path)
+        return Reader(self, _file_info(path, found), self.store.open(found[0]))
+
+    # Write
+
+    def _write(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+        """Make data the next revision of the path's artifact, or a new artifact."""
+        while True:
+            found = self._find(path)
+            try:
+                if found:
+                    self.store.update_file(found[0].artifact_id, data=data, **fields)
+                else:
+                    self._create(path, data, fields)
+            except (ArtifactNotFoundError, FileExistsError):  # deleted since, or created since
+                continue
+            return
+
+    def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+        """Make data a new artifact, unless the path has one."""
+        session, name = self._split_file(path)
+        try:
+            self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
+        except ConflictError:
+            raise _taken(path) from None
+
+    def _append(self, path: Any, data: BinaryIO, fields: dict[str, Any]) -> None:
+        """Make what is there with data behind it the next revision; who appends meanwhile loses nothing."""
+        while True:
+            found = self._find(path)
+            try:
+                if found:
+                    whole = self._followed_by(found[0], data)
+                    self.store.update_file(found[0].artifact_id, data=whole, if_revision=found[0].revision, **fields)
+                else:
+                    self._create(path, data, fields)
+            except (ArtifactNotFoundError, ConflictError, FileExistsError):
+                continue
+            return
+
+    def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> _Again:
+        return _Again(lambda: chain(self.store.stream(artifact), _pieces(data)))
+
+    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Write a whole file.
+
+        Args:
+            path: the file.
+            value: its bytes.
+            mode: ``overwrite``, or ``create`` to write what must not exist.
+            kwargs: ``mime``, ``summary``, ``meta`` and ``ttl``, see :meth:`ArtifactStore.store`.
+
+        Raises:
+            FileExistsError: there is a file, and the mode is ``create``.
+            IsADirectoryError: the path is that of a session.
+
+        """
+        if self._intrans:
+            with self.open(path, "xb" if mode == "create" else "wb", **kwargs) as file:
+                file.write(value)
+            return
+        self._writing(path, mode)(path, value, _fields(kwargs))
+
+    def _writing(self, path: Any, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
+        """Return what writes a whole file in a mode; raise at once when it must not be there, and is."""
+        if mode != "create":
+            return self._write
+        if self._find(path):
+            raise _taken(path)
+        return self._create
+
+    def put_file(
+        self, lpath: Any, rpath: Any, callback: Callback = DEFAULT_CALLBACK, mode: str = "overwrite", **kwargs: Any
+    ) -> None:
+        """Copy a file from the local disk.
+
+        Args:
+            lpath: the local path; a folder does nothing.
+            rpath: the file.
+            callback: an fsspec ``Callback``, told the size and each piece in bytes.
+            mode: see :meth:`pipe_file`.
+            kwargs: see :meth:`pipe_file`.
+
+        """
+        if os.path.isdir(lpath):
+            self.mkdir(rpath)
+        elif self._intrans:
+            super().put_file(lpath, rpath, callback=callback, mode=mode, **kwargs)
+        else:
+            callback.set_size(os.path.getsize(lpath))
+            data = _Again(lambda: _told_pieces(lpath, callback))
+            self._writing(rpath, mode)(rpath, data, _fields(kwargs))
+
+    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+        """Make a file empty, or, with *truncate* False, only modified now; one that is missing is made."""
+        found = [] if truncate else self._find(path)
+        if found:
+            self.store.update_metadata(found[0].artifact_id, mime=found[0].mime)
+        else:
+            self.pipe_file(path, b"", **kwargs)
+
+    def mkdir(self, path: Any, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+        """Do nothing for a session that can be reached: folders are there with the files in them."""
+        session, _name = self._split(path)
+        if session:
+            self.store.get_canonical_prefix(session)
+
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's
+        """Do what :meth:`mkdir` does."""
+        self.mkdir(path)
+
+    def rmdir(self, path: Any) -> None:
+        """Do nothing for an empty folder; raise ``OSError`` for one with something in it."""
+        if any(self._listed(*self._split(path), page_size=1)):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+
+    # Copy, move, delete
+
+    def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
+        """Copy a file within its session; the storage copies the bytes by itself.
+
+        Onto a file they pass through the process, to become that one's next revision.
+
+        Args:
+            path1: the file; a folder does nothing.
+            path2: the path of the copy.
+            kwargs: nothing more is known.
+
+        Raises:
+            AccessDeniedError: the paths are of two sessions.
+            ArtifactNotFoundError: there is nothing at *path1*.
+
+        """
+        session, _name = self._split(path1)
+        target_session, name = self._split(path2)
+        if session != target_session:
+            raise AccessDeniedError(f"a file can't leave its session: {self._strip_protocol(path1)!r}")
+        found = self._find(path1)
+        if found:
+            self._split_file(path2)
+            transfer = self._move if kwargs.get("move") else self._copy
+            transfer(found, self._find(path2), name)
+        elif not self._is_folder(path1):
+            raise _missing(path1)
+
+    def _copy(self, found: list[ArtifactMetadata], replaced: list[ArtifactMetadata], name: str) -> None:
+        latest = found[0]
+        if not replaced:
+            self.store.copy_file(latest.artifact_id, new_filename=name)
+        elif replaced[0].artifact_id != latest.artifact_id:
+            self.store.update_file(
+                replaced[0].artifact_id,
+                data=_Again(lambda: self.store.stream(latest)),
+                mime=latest.mime,
+                summary=latest.summary,
+                meta=latest.meta,
+            )
+
+    def _move(self, found: list[ArtifactMetadata], replaced: list[ArtifactMetadata], name: str) -> None:
+        if replaced and replaced[0].artifact_id == found[0].artifact_id:
+            return
+        for artifact in reversed(found):
+            self.store.move_file(artifact.artifact_id, new_filename=name)
+        self.store.delete_batch(artifact.artifact_id for artifact in replaced)
+
+    def mv(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+        **_: Any,
+    ) -> None:
+        """Rename files within their session: only their records change.
+
+        Args:
+            path1: the file, the folder, a glob pattern, or a list of these.
+            path2: the new path, or, when there is a folder or it ends with a slash, where the new path is in.
+            recursive: whether what is below a folder is renamed as well.
+            maxdepth: how many levels deep.
+
+        Raises:
+            AccessDeniedError: the paths are of two sessions.
+            ArtifactNotFoundError: there is nothing at *path1*.
+            IsADirectoryError: there is a folder, and *recursive* is False.
+
+        """
+        if not recursive and isinstance(path1, (str, os.PathLike)) and not _has_magic(path1):
+            self._file(path1)
+        self.copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise", move=True)
+
+    def rm_file(self, path: Any) -> None:
+        """Delete a file."""
+        self.rm(path)
+
+    def rm(
+        self,
+        path: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+    ) -> None:
+        """Delete files. A session stays when its last file is gone.
+
+        Args:
+            path: the file, the folder, a glob pattern, or a list of these.
+            recursive: whether what is below a folder is deleted.
+            maxdepth: how many levels deep.
+
+        Raises:
+            ArtifactNotFoundError: there is nothing; nothing was deleted then.
+            IsADirectoryError: a folder is to be deleted, and *recursive* is False; nothing was deleted then.
+
+        """
+        if maxdepth is None and not _has_magic(path):
+            paths = [self._strip_protocol(one) for one in (path if isinstance(path, (list, tuple)) else [path])]
+            ids = [artifact_id for one in paths for artifact_id in self._ids(one, below=recursive)]
+        else:
+            paths = self.expand_path(path, recursive=recursive, maxdepth=maxdepth)
+            ids = [artifact_id for one in paths for artifact_id in self._ids(one, below=None if recursive else False)]
+        for begin in range(0, len(ids), _MANY):
+            self.store.delete_batch(ids[begin : begin + _MANY])
+
+    def _ids(self, path: str, *, below: bool | None) -> list[str]:
+        """Return the ids of the artifacts of a path, and of those below; of a folder None is none and False raises."""
+        ids = [found.artifact_id for found in self._find(path)]
+        if below:
+            ids += [found.artifact_id for found in self._listed(*self._split(path))]
+        if not ids and not (below is not False and self._is_folder(path)):
+            raise self._no_file(path)
+        return ids
+
+
+@attrs.frozen
+class _Again:
+    """An iterable that begins anew each time, so that a store can read it again after a lost race."""
+
+    begin: Callable[[], Iterable[bytes]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.begin())
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(_PIECE):
+        yield piece
+
+
+def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        for piece in _pieces(file):
+            yield piece
+            callback.relative_update(len(piece))
+
+
+def _range_of(file: Reader, start: int | None, end: int | None) -> bytes:
+    begin, stop, _ = slice(start, end).indices(file.size)
+    file.seek(begin)
+    return file.read(max(stop - begin, 0))
+
+
+def _bound_session(store: ArtifactStore) -> str | None:
+    """Return the session that a store is bound to."""
+    try:
+        return store.get_canonical_prefix().split("/")[-2]
+    except InvalidInputError:
+        return None
+
+
+def _segment(session: str) -> str:
+    """Return a session id as a path's first segment; one that is encoded already stays as it is."""
+    if _PLAIN_SESSION(session):
+        return session
+    return quote(unquote(session, errors="surrogateescape"), safe=_UNQUOTED, errors="surrogateescape")
+
+
+def _shown(artifact: ArtifactMetadata) -> str:
+    """Return the name by which an artifact appears in its session."""
+    return artifact.filename or artifact.artifact_id
+
+
+def _age(artifact: ArtifactMetadata) -> tuple[str, str]:
+    return artifact.stored_at, artifact.artifact_id
+
+
+def _inner_folder(name: str, prefix: str) -> str:
+    """Return the folder with its slash, directly in that of *prefix*, in which *name* is; empty: it is in none.
+
+    A segment has at least one character, so that in ``a//b`` the file ``/b`` is in the folder ``a``.
+    """
+    return name[: name.find("/", len(prefix) + 1) + 1]
+
+
+def _folders_between(path: str, name: str) -> Iterator[str]:
+    """Iterate over the folders below *path* in which *name* is."""
+    end = name.find("/", len(path) + 2)
+    while end > 0:
+        yield name[:end]
+        end = name.find("/", end + 2)
+
+
+def _folder_info(path: str) -> Info:
+    return {"name": path, "size": 0, "type": "directory"}
+
+
+def _file_info(path: str, found: Sequence[ArtifactMetadata]) -> Info:
+    latest = found[0]
+    modified = seconds_of(latest.updated_at)
+    return {
+        "name": path,
+        "size": latest.bytes,
+        "type": "file",
+        "created": datetime.fromisoformat(latest.stored_at),
+        "modified": datetime.fromisoformat(latest.updated_at),
+        "mtime": modified,
+        "artifact_id": latest.artifact_id,
+        "mime": latest.mime,
+        "sha256": latest.sha256,
+        "revision": latest.revision,
+        "others": len(found) - 1,
+    }
+
+
+def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a call's further arguments a store takes; fsspec's callers give many that concern other things."""
+    return {name: arguments[name] for name in _STORE_FIELDS if arguments.get(name) is not None}
+
+
+def _has_magic(path: Any) -> bool:
+    paths = path if isinstance(path, (list, tuple)) else [path]
+    return any(has_magic(str(stringify_path(one))) for one in paths)
+
+
+def _missing(path: Any) -> ArtifactNotFoundError:
+    return ArtifactNotFoundError(f"no such file: {str(path)!r}")
+
+
+def _taken(path: Any) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))

@@ -1,0 +1,321 @@
+"""The open files of ``artifact://``: a reader of ranges, and writers that commit when they are closed."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, BinaryIO, NoReturn
+
+_SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
+
+
+class Reader(io.BufferedIOBase):
+    """A file open for reading, with what fsspec's users ask of one beside its bytes.
+
+    Args:
+        fs: the filesystem it is of.
+        info: the filesystem's info of it.
+        file: what reads the bytes.
+
+    Attributes:
+        fs: the same.
+        path: its path.
+        size: its length in bytes.
+        details: the info.
+
+    """
+
+    mode = "rb"
+
+    def __init__(self, fs: Any, info: dict[str, Any], file: BinaryIO) -> None:
+        """See the class."""
+        super().__init__()
+        self.fs = fs
+        self.path: str = info["name"]
+        self.size: int = info["size"]
+        self.details = info
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as path and position; the other process opens the path again."""
+        return _reopened, (self.fs, self.path, self.tell())
+
+    def __repr__(self) -> str:
+        """Name the path."""
+        return f"<Reader of {self.path!r}>"
+
+    @property
+    def full_name(self) -> str:
+        """The URL."""
+        url: str = self.fs.unstrip_protocol(self.path)
+        return url
+
+    def info(self) -> dict[str, Any]:
+        """Return the filesystem's info of the file."""
+        return self.details
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most *size* bytes; None or less than 0: all that are left."""
+        return self._file.read(-1 if size is None else size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Read as :meth:`read` does."""
+        return self._file.read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer, and return how many bytes."""
+        file: Any = self._file  # BinaryIO does not promise it
+        return int(file.readinto(buffer))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line."""
+        return self._file.readline(-1 if size is None else size)
+
+    def __next__(self) -> bytes:
+        """Return the next line."""
+        return next(self._file)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a position."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close; harmless the second time."""
+        if not self.closed:
+            self._file.close()
+            super().close()
+
+
+def _reopened(fs: Any, path: str, position: int) -> Any:
+    file = fs.open(path, "rb")
+    file.seek(position)
+    return file
+
+
+class Writer(io.BufferedIOBase):
+    """A file open for writing: what is written is spooled, and becomes the artifact when the file is closed.
+
+    Nothing becomes of it when the ``with`` block raises, nor when the file is never closed.
+
+    Args:
+        path: the path it will have.
+        mode: ``wb``, ``xb`` or ``ab``.
+        commit: is called with the spooled file, at its start, when it is to become the artifact.
+        autocommit: whether :meth:`close` does that; otherwise :meth:`commit`.
+        offset: how many bytes there are before the first one written.
+
+    Attributes:
+        path: the same.
+        mode: the same.
+
+    """
+
+    _spool: Any = None
+
+    def __init__(
+        self, path: str, mode: str, commit: Callable[[BinaryIO], object], *, autocommit: bool, offset: int = 0
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        self.path = path
+        self.mode = mode
+        self._commit = commit
+        self._autocommit = autocommit
+        self._offset = offset
+        self._doomed = False
+        self._handled = sys.exception()  # whoever opens a file while handling an error may well want it written
+        self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: what is spooled is here."""
+        raise TypeError("a file that is being written can't be pickled")
+
+    def __repr__(self) -> str:
+        """Name the path."""
+        return f"<Writer of {self.path!r}>"
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close, after an exception without a commit."""
+        if kind is not None:
+            self.discard()
+        self.close()
+
+    def __del__(self) -> None:
+        """Discard what was never closed: nobody said that it is complete."""
+        if not self.closed:
+            self.discard()
+            warnings.warn(f"{self!r} was never closed: what was written is discarded", ResourceWarning, stacklevel=2)
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say whether the position can be set: yes unless the file is open to append."""
+        return self.mode != "ab"
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes, and return how many."""
+        self._check_open()
+        return int(self._spool.write(data))
+
+    def tell(self) -> int:
+        """Return the position."""
+        self._check_open()
+        return self._offset + int(self._spool.tell())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a position."""
+        self._check_open()
+        if not self.seekable():
+            raise io.UnsupportedOperation("seek in a file that is open to append")
+        self._spool.seek(offset, whence)
+        return int(self._spool.tell())
+
+    def flush(self) -> None:
+        """Do nothing: nothing is seen of the file before it is closed."""
+        self._check_open()
+
+    def close(self) -> None:
+        """Commit, unless a ``with`` block that raised is being left or something else commits; harmless twice."""
+        if self.closed:
+            return
+        self._doomed = self._doomed or _is_unwinding(self._handled)
+        super().close()
+        if self._doomed:
+            self.discard()
+        elif self._autocommit:
+            self.commit()
+
+    def commit(self) -> None:
+        """Let what was written become the artifact, unless it was discarded."""
+        if self._spool is None:
+            return
+        super().close()
+        spool, self._spool = self._spool, None
+        with spool:
+            spool.seek(0)
+            self._commit(spool)
+
+    def discard(self) -> None:
+        """Forget what was written; harmless the second time."""
+        self._doomed = True
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+        super().close()
+
+    def doom(self) -> None:
+        """Have the next :meth:`close` discard."""
+        self._doomed = True
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on a closed file")
+
+
+def _is_unwinding(handled: BaseException | None) -> bool:
+    """Say whether a ``with`` block that raised, with another error than *handled*, is being left.
+
+    ``fsspec.open``, pandas and others open a file in their own context manager, and close it without a word about the
+    error that their ``__exit__`` was told of. A file that is closed while an error is handled otherwise, say in an
+    ``except`` clause, is no half file.
+    """
+    error = sys.exception()
+    if error is None or error is handled:
+        return False
+    return any(frame.f_code.co_name == "__exit__" and _is_told(frame, error) for frame in _callers())
+
+
+def _callers() -> Iterator[FrameType]:
+    frame = inspect.currentframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _is_told(frame: FrameType, error: BaseException) -> bool:
+    """Say whether *error* is among the arguments of a frame's function."""
+    given = inspect.getargvalues(frame)
+    values = [given.locals[name] for name in given.args]
+    rest = given.locals.get(given.varargs, ()) if given.varargs else ()
+    return any(value is error for value in (*values, *rest))
+
+
+class TextWriter(io.TextIOWrapper):
+    """A text layer over a writer, that has it discard when the ``with`` block raises."""
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close, after an exception without a commit."""
+        if kind is not None:
+            writer: Any = self.buffer
+            writer.doom()
+        self.close()
+
+
+class CompressingWriter:
+    """A compressing layer over a writer, that closes both.
+
+    Args:
+        layer: compresses, and writes into *writer*, but need not close it.
+        writer: the file.
+
+    """
+
+    def __init__(self, layer: Any, writer: Writer) -> None:
+        """See the class."""
+        self._layer = layer
+        self._writer = writer
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the compressing layer has."""
+        return getattr(self._layer, name)
+
+    def __enter__(self) -> CompressingWriter:
+        """Return the file, which the end of the ``with`` block closes."""
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Close, after an exception without a commit."""
+        if kind is not None:
+            self.doom()
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._writer.closed
+
+    def doom(self) -> None:
+        """Have :meth:`close` discard."""
+        self._writer.doom()
+
+    def close(self) -> None:
+        """Write what is left, and commit; harmless the second time."""
+        if self._writer.closed:
+            return
+        try:
+            self._layer.close()
+        except BaseException:
+            self._writer.doom()
+            raise
+        finally:
+            self._writer.close()

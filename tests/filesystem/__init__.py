@@ -1,0 +1,1 @@
+"""Tests of the fsspec filesystem, and of storage on fsspec filesystems."""

@@ -1,0 +1,176 @@
+"""How files are read: whole and verified, or by ranges."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import urllib.request
+import zipfile
+
+import fsspec
+import pytest
+
+from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError
+
+PATH = "alice/docs/a.bin"
+DATA = bytes(range(256)) * 40
+
+
+@pytest.fixture(autouse=True)
+def _file(fs):
+    """Store a file."""
+    fs.pipe_file(PATH, DATA)
+
+
+def test_range(fs):
+    """A range is what the slice of the bytes is."""
+    starts = [None, 0, 1, 255, 10239, 10240, 99999, -1, -10240, -99999]
+    ends = [None, 0, 1, 256, 10240, 99999, -1, -10240, -99999]
+    for start, end in itertools.product(starts, ends):
+        assert fs.cat_file(PATH, start, end) == DATA[start:end]
+        assert fs.cat_ranges([PATH], start, end) == [DATA[start:end]]
+
+
+def test_whole_file_is_verified(fs, store):
+    """A whole file whose bytes were altered raises; get_file leaves no local file behind."""
+    key = store.metadata(fs.info(PATH)["artifact_id"]).key
+    store._core.storage.put(key, b"x" * len(DATA))
+    with pytest.raises(ArtifactCorruptedError):
+        fs.cat_file(PATH)
+
+
+def test_cat_ranges(fs):
+    """Ranges of several files come in the order in which they were asked for, errors in their places."""
+    fs.pipe_file("alice/b", b"0123456789")
+    got = fs.cat_ranges([PATH, "alice/b", "alice/none", f"artifact://{PATH}"], [0, 2, 0, -3], [4, -2, 1, None])
+    assert got[:2] == [DATA[:4], b"234567"]
+    assert isinstance(got[2], ArtifactNotFoundError)
+    assert got[3] == DATA[-3:]
+    with pytest.raises(ArtifactNotFoundError):
+        fs.cat_ranges(["alice/none"], 0, 1, on_error="raise")
+    with pytest.raises(NotImplementedError):
+        fs.cat_ranges([PATH], 0, 1, max_gap=5)
+    with pytest.raises(TypeError):
+        fs.cat_ranges(PATH, 0, 1)
+    with pytest.raises(ValueError, match="length"):
+        fs.cat_ranges([PATH], [0, 1], [1, 2])
+
+
+def test_reader(fs):
+    """A file that is read is seekable, and knows what fsspec's users ask of it."""
+    with fs.open(PATH) as file:
+        assert (file.size, file.path, file.mode, file.fs) == (len(DATA), PATH, "rb", fs)
+        assert file.full_name == f"artifact://{PATH}"
+        assert file.info() == file.details == fs.info(PATH)
+        assert file.readable()
+        assert file.seekable()
+        assert not file.writable()
+        assert file.read(3) == DATA[:3]
+        assert file.tell() == 3
+        assert file.seek(-4, os.SEEK_END) == len(DATA) - 4
+        assert file.read() == file.read1() + DATA[-4:]
+        file.seek(10)
+        buffer = bytearray(5)
+        assert file.readinto(buffer) == 5
+        assert bytes(buffer) == DATA[10:15]
+        file.seek(0)
+        assert file.read(None) == DATA
+        assert "a.bin" in repr(file)
+    assert file.closed
+    with pytest.raises(ValueError, match="closed"):
+        file.read()
+    file.close()
+
+
+def test_lines(fs):
+    """A file is read by lines, as bytes and as text."""
+    fs.pipe_file("alice/lines", "ä\nb\nc".encode())
+    with fs.open("alice/lines") as file:
+        assert file.readline() == "ä\n".encode()
+        assert list(file) == [b"b\n", b"c"]
+    with fs.open("alice/lines", "rt") as file:
+        assert list(file) == ["ä\n", "b\n", "c"]
+    assert fs.read_text("alice/lines", encoding="utf-8") == "ä\nb\nc"
+    assert fs.head("alice/lines", 2) == "ä".encode()
+    assert fs.tail("alice/lines", 1) == b"c"
+    assert fs.read_block("alice/lines", 1, 3, delimiter=b"\n") == b"b\n"
+
+
+def test_reader_keeps_its_revision(fs):
+    """Who has opened a file reads it to its end as it was, whatever is written meanwhile."""
+    with fs.open(PATH) as file:
+        begin = file.read(100)
+        fs.pipe_file(PATH, b"other")
+        assert begin + file.read() == DATA
+    assert fs.cat_file(PATH) == b"other"
+
+
+def test_get_file(fs, tmp_path):
+    """A file comes to the local disk whole, with the folders above it, and a callback is told each byte."""
+    callback = fsspec.callbacks.Callback()
+    fs.get_file(PATH, tmp_path / "new" / "a.bin", callback=callback)
+    assert (tmp_path / "new" / "a.bin").read_bytes() == DATA
+    assert callback.size == callback.value == len(DATA)
+    into, callback = io.BytesIO(), fsspec.callbacks.Callback()
+    fs.get_file(PATH, into, callback=callback)
+    fs.get_file(PATH, outfile=into)
+    assert into.getvalue() == DATA * 2
+    assert callback.value == len(DATA)
+    fs.get_file("alice/docs", tmp_path / "folder")
+    assert (tmp_path / "folder").is_dir()
+    with pytest.raises(ArtifactNotFoundError):
+        fs.get_file("alice/none", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(IsADirectoryError):
+        fs.get_file("alice/docs", into)
+
+
+def test_get_stays_in_its_folder(fs, store, tmp_path):
+    """No filename makes a recursive get write outside its target."""
+    store.store(b"x", filename="docs/...", session_id="alice")
+    store.store(b"x", filename="docs/..x/y", session_id="alice")
+    fs.get("alice/docs", str(tmp_path / "in"), recursive=True)
+    inside = tmp_path / "in"
+    written = sorted(path.relative_to(inside).as_posix() for path in inside.rglob("*") if path.is_file())
+    assert written == ["...", "..x/y", "a.bin"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"in", "store"}
+
+
+def test_sign(fs, store):
+    """A signed URL downloads the file, by whatever signs for the store."""
+    url = fs.sign(PATH, expiration=60)
+    if store.get_stats()["storage_provider"] == "s3":
+        assert "X-Amz-Expires=60" in url
+        return
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == DATA
+
+
+def test_mapper(fs):
+    """A folder is a mapping of its files."""
+    mapping = fs.get_mapper("alice/docs")
+    mapping["b/c"] = b"1"
+    assert dict(mapping) == {"a.bin": DATA, "b/c": b"1"}
+    assert mapping.getitems(["b/c", "none"], on_error="omit") == {"b/c": b"1"}
+    assert "none" not in mapping
+    del mapping["b/c"]
+    with pytest.raises(KeyError):
+        mapping["b/c"]
+
+
+def test_local_caches(fs, store, tmp_path):
+    """The local caches of fsspec keep a copy, and fetch again what has changed."""
+    options = {"artifact": {"store": store}, "filecache": {"cache_storage": str(tmp_path), "check_files": True}}
+    for content in (b"1", b"2"):
+        fs.pipe_file("alice/c", content)
+        with fsspec.open("filecache::artifact://alice/c", **options) as file:
+            assert file.read() == content
+
+
+def test_chains(fs, store):
+    """A file inside an archive that is an artifact is opened by one URL."""
+    with fs.open("alice/a.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("inner.txt", "x")
+    with fsspec.open("zip://inner.txt::artifact://alice/a.zip", artifact={"store": store}) as file:
+        assert file.read() == b"x"

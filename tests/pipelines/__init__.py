@@ -1,0 +1,1 @@
+"""Tests with those who open artifacts by URL."""

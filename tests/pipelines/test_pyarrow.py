@@ -1,0 +1,62 @@
+"""pyarrow keeps datasets in a session."""
+
+from __future__ import annotations
+
+import pytest
+
+pa = pytest.importorskip("pyarrow")
+ds = pytest.importorskip("pyarrow.dataset")
+pafs = pytest.importorskip("pyarrow.fs")
+
+TABLE = pa.table({"number": list(range(1000)), "letter": ["x", "y"] * 500})
+
+
+@pytest.fixture
+def arrow(fs):
+    """Return the filesystem in pyarrow's form."""
+    return pafs.PyFileSystem(pafs.FSSpecHandler(fs))
+
+
+def write(arrow, **options):
+    """Write the table as a partitioned dataset."""
+    options = {"partitioning": ["letter"], "partitioning_flavor": "hive", **options}
+    ds.write_dataset(TABLE, "alice/ds", format="parquet", filesystem=arrow, **options)
+
+
+def test_dataset(arrow, fs):
+    """A dataset is written in partitions, found again, and read by columns and filters."""
+    write(arrow)
+    assert fs.find("alice") == ["alice/ds/letter=x/part-0.parquet", "alice/ds/letter=y/part-0.parquet"]
+    dataset = ds.dataset("alice/ds", filesystem=arrow, format="parquet", partitioning="hive")
+    assert dataset.count_rows() == 1000
+    evens = dataset.to_table(columns=["number"], filter=ds.field("letter") == "x")
+    assert sorted(evens["number"].to_pylist()) == list(range(0, 1000, 2))
+    write(arrow, existing_data_behavior="delete_matching")
+    assert dataset.count_rows() == 1000
+    assert len(fs.find("alice")) == 2
+
+
+def test_file_operations(arrow, fs):
+    """What pyarrow asks of a filesystem is answered as it expects."""
+    write(arrow)
+    assert arrow.get_file_info("alice/none").type == pafs.FileType.NotFound
+    assert arrow.get_file_info("alice/ds").type == pafs.FileType.Directory
+    infos = arrow.get_file_info(pafs.FileSelector("alice/ds", recursive=True))
+    assert {(info.path, info.type) for info in infos} == {
+        ("alice/ds/letter=x", pafs.FileType.Directory),
+        ("alice/ds/letter=x/part-0.parquet", pafs.FileType.File),
+        ("alice/ds/letter=y", pafs.FileType.Directory),
+        ("alice/ds/letter=y/part-0.parquet", pafs.FileType.File),
+    }
+    arrow.create_dir("alice/empty")
+    arrow.move("alice/ds", "alice/moved")
+    arrow.copy_file("alice/moved/letter=x/part-0.parquet", "alice/copy.parquet")
+    arrow.delete_dir("alice/moved")
+    assert fs.find("alice") == ["alice/copy.parquet"]
+    arrow.delete_file("alice/copy.parquet")
+    with arrow.open_output_stream("alice/stream") as stream:
+        stream.write(b"one")
+    with arrow.open_append_stream("alice/stream") as stream:
+        stream.write(b"two")
+    with arrow.open_input_stream("alice/stream") as stream:
+        assert stream.read() == b"onetwo"
