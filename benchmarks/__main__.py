@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import aio, filesystem, floor, redis_floor
+from benchmarks import aio, bucket, filesystem, floor, redis_floor
 from benchmarks.gateway import print_downloads, print_signatures
 from chuk_artifacts import ArtifactStore
 
@@ -40,6 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print_downloads(Path(folder), 32 * _MIB if quick else 256 * _MIB, rounds)
     print_signatures(10 * calls)
+    bucket.main(quick=quick)
     _print_import()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -68,11 +67,11 @@ def _bare_client(store: ArtifactStore) -> Any:
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=storage._config())  # noqa: SLF001
 
 
-def _small(store: ArtifactStore, many: Many, how: str, calls: int, rounds: int) -> None:
+def _small(store: ArtifactStore, many: Many, how: str, calls: int, most: int) -> None:
     client = _bare_client(store)
-    for size, name in ((_KIB, "1 KiB"), (256 * _KIB, "256 KiB")):
+    for size, name, rounds in ((_KIB, "1 KiB", most), (256 * _KIB, "256 KiB", most // 3)):
         data = b"x" * size
-        keys = map(str, itertools.count())
+        keys = itertools.cycle(map(str, range(1000)))  # the server keeps all in memory
         count = (calls * (rounds + 1)) if size == _KIB else calls
 
         def put(data: bytes = data, keys: Iterator[str] = keys) -> None:
@@ -105,6 +104,7 @@ def _small(store: ArtifactStore, many: Many, how: str, calls: int, rounds: int) 
                 calls,
                 rounds - 1,
             )
+        store.delete_session(_SESSION)
 
 
 def _each(call: Callable[[str], object], values: Sequence[str]) -> Call:
@@ -204,7 +204,9 @@ def _large_bare(url: str, path: str) -> tuple[Call, Call]:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most memory this program has had; ``getrusage`` would count that of the one that started it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * _KIB
 
 
 def _one_by_one(call: Call, calls: int) -> float:
