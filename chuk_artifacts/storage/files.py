@@ -1,4 +1,4 @@
-"""Storage on an fsspec filesystem, by nothing but fsspec's own verbs."""
+"""Storage on an fsspec filesystem, by little but fsspec's own verbs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class FileStorage:
     """Bytes as files of an fsspec filesystem whose paths are the keys.
 
     Args:
-        fs: the filesystem. Its ``open(path, "wb", autocommit=False)`` must not show a file before ``commit()``.
+        fs: the filesystem. Its ``open(path, "wb", autocommit=False)`` must not show a file before ``commit()``. Beside
+            fsspec's verbs it has ``unfinished(path)``: the infos of the temporary files and folders in a folder.
         provider: the name by which a user chose it.
 
     """
@@ -189,8 +190,21 @@ class FileStorage:
         return entries
 
     def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
-        """Remove nothing: an unfinished write of this filesystem leaves nothing."""
-        return iter(())
+        """Remove temporary files last written before a moment, which a crash left, and tell of each."""
+        folders = [prefix.rstrip("/")]
+        while folders:
+            for info in self._unfinished(folders.pop()):
+                if info["type"] == "directory":
+                    folders.append(info["name"])
+                elif info["mtime"] < before:
+                    self.delete([info["name"]])
+                    yield StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])
+
+    def _unfinished(self, folder: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = []
+        with self._reading, contextlib.suppress(FileNotFoundError):
+            entries = self._fs.unfinished(folder)
+        return entries
 
     def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
         """Return None: nothing serves these files."""

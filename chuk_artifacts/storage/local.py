@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 from fsspec.spec import AbstractFileSystem
 
-from chuk_artifacts.storage import StoredObject
 from chuk_artifacts.storage.files import FileStorage
 
 _TEMPORARY = ".tmp"
@@ -295,24 +294,6 @@ class LocalStorage(FileStorage):
 
     """
 
-    _fs: LocalFolder
-
     def __init__(self, root: str, *, fsync: bool = False) -> None:
         """See the class."""
         super().__init__(LocalFolder(root, fsync=fsync), "filesystem")
-
-    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
-        """Remove temporary files last written before a moment, which a crash left, and tell of each."""
-        folders = [prefix.rstrip("/")]
-        while folders:
-            for info in self._unfinished(folders.pop()):
-                if info["type"] == "directory":
-                    folders.append(info["name"])
-                elif info["mtime"] < before:
-                    self.delete([info["name"]])
-                    yield StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])
-
-    def _unfinished(self, folder: str) -> list[dict[str, Any]]:
-        with self._reading, contextlib.suppress(FileNotFoundError):
-            return self._fs.unfinished(folder)
-        return []

@@ -21,7 +21,6 @@ from fsspec.implementations.memory import MemoryFile
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.settings import Settings, complete_url
-from chuk_artifacts.storage import StoredObject
 from chuk_artifacts.storage.files import FileStorage
 
 T = TypeVar("T")
@@ -84,22 +83,6 @@ class UrlStorage(FileStorage):
             except ProviderError:
                 if self.stat(key) is not None:
                     raise
-
-    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
-        """Remove temporary files last written before a moment, which a crash left, and tell of each."""
-        folders = [prefix.rstrip("/")]
-        while folders:
-            for info in self._unfinished(folders.pop()):
-                if info["type"] == "directory":
-                    folders.append(info["name"])
-                elif info["mtime"] < before:
-                    self.delete([info["name"]])
-                    yield StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])
-
-    def _unfinished(self, folder: str) -> list[dict[str, Any]]:
-        with self._reading, contextlib.suppress(FileNotFoundError):
-            return self._folder.unfinished(folder)
-        return []
 
     def check(self) -> None:
         """Write a file, and remove it."""
