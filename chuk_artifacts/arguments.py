@@ -16,7 +16,8 @@ OCTET_STREAM = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
 MAX_EXPIRES_SECONDS = 7 * 86400
 """How long a signed URL works at most, as AWS Signature Version 4 has it."""
-_LAST_MOMENT = 253402300799  # the end of the year 9999, beyond which ISO 8601 needs an agreement of both sides
+LAST_MOMENT = 253402300799
+"""The end of the year 9999 in seconds since the epoch, beyond which ISO 8601 needs an agreement of both sides."""
 _MAX_FILENAME_BYTES = 1024
 _MAX_META_DEPTH = 64
 _MAX_INTEGER_BITS = 1024
@@ -177,7 +178,7 @@ def check_ttl(name: str, value: Any, now: float) -> float | None:
     if value is None:
         return None
     ttl = check_positive(name, value)
-    check_moment(name, now + min(ttl, _LAST_MOMENT + 1))
+    check_moment(name, now + min(ttl, LAST_MOMENT + 1))
     return ttl
 
 
@@ -188,7 +189,7 @@ def check_hours(name: str, value: Any, now: float) -> float | None:
 
 def check_moment(name: str, moment: float) -> float:
     """Return *moment*, in seconds since the epoch, when a timestamp can say it."""
-    if moment > _LAST_MOMENT:
+    if moment > LAST_MOMENT:
         raise InvalidInputError(f"{name} reaches beyond the year 9999")
     return moment
 

@@ -102,11 +102,11 @@ def draft(
         InvalidInputError: one of them is wrong.
 
     """
-    filename = arguments.check_filename(filename)
-    artifact_id = grid.new_artifact_id(sandbox_id, session_id)
+    filename = None if filename is None else arguments.check_filename(filename)
+    artifact_id, key = grid.new_artifact(sandbox_id, session_id)
     return Draft(
         data=source(data),
-        key=grid.canonical_prefix(sandbox_id, session_id) + artifact_id,
+        key=key,
         artifact_id=artifact_id,
         session_id=session_id,
         sandbox_id=sandbox_id,
@@ -114,8 +114,8 @@ def draft(
         summary=arguments.check_text("summary", summary),
         meta=arguments.check_meta("meta", meta),
         filename=filename,
-        user_id=arguments.check_text_or_none("user_id", user_id),
-        ttl=arguments.check_ttl("ttl", ttl, now),
+        user_id=None if user_id is None else arguments.check_text("user_id", user_id),
+        ttl=None if ttl is None else arguments.check_ttl("ttl", ttl, now),
     )
 
 

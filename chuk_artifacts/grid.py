@@ -173,14 +173,24 @@ def random_revision() -> int:
 
 
 @functools.lru_cache(maxsize=4096)
+def _beginnings(sandbox_id: str, session_id: str) -> tuple[str, str]:
+    return slot_tag(sandbox_id, session_id), canonical_prefix(sandbox_id, session_id)
+
+
+def new_artifact(sandbox_id: str, session_id: str) -> tuple[str, str]:
+    """Return a fresh artifact id, and the key of its first bytes; raises as :func:`canonical_prefix`.
+
+    The id is 8 digits of the session's digest and 24 of the operating system's randomness.
+    """
+    tag, prefix = _beginnings(sandbox_id, session_id)
+    artifact_id = tag + os.urandom(12).hex()
+    return artifact_id, prefix + artifact_id
+
+
+@functools.lru_cache(maxsize=4096)
 def slot_tag(sandbox_id: str, session_id: str) -> str:
     """Return the 8 hexadecimal digits that begin the id of each artifact of a session."""
     return hashlib.sha256(f"{sandbox_id}/{session_id}".encode()).hexdigest()[:8]
-
-
-def new_artifact_id(sandbox_id: str, session_id: str) -> str:
-    """Return a fresh artifact id: 8 digits of the session's digest, 24 of the operating system's randomness."""
-    return slot_tag(sandbox_id, session_id) + os.urandom(12).hex()
 
 
 def new_session_id() -> str:
@@ -189,5 +199,5 @@ def new_session_id() -> str:
 
 
 def is_artifact_id(artifact_id: Any) -> bool:
-    """Say whether *artifact_id* has the form of the ids that :func:`new_artifact_id` makes."""
+    """Say whether *artifact_id* has the form of the ids that :func:`new_artifact` makes."""
     return isinstance(artifact_id, str) and _ARTIFACT_ID(artifact_id) is not None

@@ -426,9 +426,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        wanted = _id_of(artifact_id)
-        _log.debug("retrieve %s", wanted)
-        return self._bytes_of(self._readable(artifact_id))
+        return self._bytes_of(self._readable("retrieve", artifact_id))
 
     def read_file(
         self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
@@ -478,9 +476,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
-        wanted = _id_of(artifact_id)
-        _log.debug("open %s", wanted)
-        return self._open(self._readable(artifact_id))[1]
+        return self._open(self._readable("open", artifact_id))[1]
 
     def stream(
         self,
@@ -508,13 +504,11 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
-        wanted = _id_of(artifact_id)
-        _log.debug("stream %s", wanted)
         arguments.check_count("start", start, 0)
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
             arguments.check_count("end", end, start)
-        return self._chunks(self._readable(artifact_id), start, end, chunk_size)
+        return self._chunks(self._readable("stream", artifact_id), start, end, chunk_size)
 
     def download(
         self,
@@ -541,9 +535,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        wanted = _id_of(artifact_id)
-        _log.debug("download %s", wanted)
-        record = self._readable(artifact_id)
+        record = self._readable("download", artifact_id)
         target = Path(arguments.check_path("path", path))
         if target.is_dir():
             target /= record.artifact_id if record.filename is None else arguments.last_segment(record.filename)
@@ -617,14 +609,16 @@ class ArtifactStore:
         _log.debug("metadata %s", artifact_id)
         return _public(self._live(artifact_id))
 
-    def _readable(self, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
+    def _readable(self, verb: str, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
         """Return the record to read an artifact by, which may be one that the caller kept.
 
         That one may be forged. It passes the checks of one that the catalog gave, and its key must be a key of its own
         artifact, so that it leads nowhere where its session and id do not lead.
         """
-        if not isinstance(artifact, ArtifactMetadata):
+        if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
+            _log.debug("%s %s", verb, artifact)
             return self._live(artifact)
+        _log.debug("%s %s", verb, artifact.artifact_id)
         core = self._core
         if not grid.belongs(artifact.key, core.settings.sandbox_id, artifact.session_id, artifact.artifact_id):
             raise _not_found(artifact.artifact_id)
@@ -658,16 +652,20 @@ class ArtifactStore:
         return record
 
     def _bytes_of(self, record: ArtifactMetadata) -> bytes:
-        storage = self._core.storage
-        record, data = self._with_bytes(record, lambda record: storage.get(record.key))
+        try:
+            data = self._core.storage.get(record.key)
+        except ObjectMissingError:
+            return self._bytes_of(self._latest(record))
         if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
             raise _corrupted(record)
         return data
 
     def _open(self, record: ArtifactMetadata, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
         """Return a reader of the bytes of *record*, and which revision it reads: this, or a later one by then."""
-        storage = self._core.storage
-        record, file = self._with_bytes(record, lambda record: storage.open(record.key, record.bytes, start=start))
+        try:
+            file = self._core.storage.open(record.key, record.bytes, start=start)
+        except ObjectMissingError:
+            return self._open(self._latest(record), start)
         size = file.seek(0, os.SEEK_END)
         file.seek(start)
         if size != record.bytes:
@@ -678,18 +676,12 @@ class ArtifactStore:
     def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
         yield from chunks_of(*self._open(record, start), start, end, chunk_size)
 
-    def _with_bytes(self, record: ArtifactMetadata, use: Callable[[ArtifactMetadata], T]) -> tuple[ArtifactMetadata, T]:
-        """Return what *use* makes of the bytes of *record*, or of its next revision when these are gone by then."""
-        while True:
-            try:
-                return record, use(record)
-            except ObjectMissingError:
-                latest = self._live(record.artifact_id)
-                if latest.key == record.key:
-                    raise ArtifactNotFoundError(
-                        f"artifact {record.artifact_id}: its bytes are gone from the storage"
-                    ) from None
-                record = latest
+    def _latest(self, record: ArtifactMetadata) -> ArtifactMetadata:
+        """Return the next revision of an artifact whose bytes are gone."""
+        latest = self._live(record.artifact_id)
+        if latest.key == record.key:
+            raise ArtifactNotFoundError(f"artifact {record.artifact_id}: its bytes are gone from the storage") from None
+        return latest
 
     # Change
 
@@ -869,11 +861,10 @@ class ArtifactStore:
         record = self._live(artifact_id)
         _check_same_session(record, target_session_id)
         core = self._core
-        copy_id = grid.new_artifact_id(record.sandbox_id, record.session_id)
-        key = grid.artifact_key(record.sandbox_id, record.session_id, copy_id)
+        copy_id, key = grid.new_artifact(record.sandbox_id, record.session_id)
         now = core.clock()
 
-        def copy_of(record: ArtifactMetadata) -> ArtifactMetadata:
+        def copied(record: ArtifactMetadata) -> ArtifactMetadata:
             copy = record.changed(
                 artifact_id=copy_id,
                 key=key,
@@ -884,11 +875,13 @@ class ArtifactStore:
                 superseded=(),
                 **changes,
             )
-            core.storage.copy(record.key, key, record.bytes, about=lambda _: description(copy))
+            try:
+                core.storage.copy(record.key, key, record.bytes, about=lambda _: description(copy))
+            except ObjectMissingError:
+                return copied(self._latest(record))
             return copy
 
-        _, copy = self._with_bytes(record, copy_of)
-        self._add([copy], now)
+        self._add([copied(record)], now)
         return copy_id
 
     def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
@@ -1881,7 +1874,7 @@ def _check_encoding(encoding: Any) -> None:
 
 
 def _id_of(artifact: str | ArtifactMetadata) -> str:
-    return artifact.artifact_id if isinstance(artifact, ArtifactMetadata) else artifact
+    return artifact if isinstance(artifact, str) else artifact.artifact_id
 
 
 def _not_found(artifact_id: object) -> ArtifactNotFoundError:

@@ -160,7 +160,9 @@ def test_error_is_of_bad_input():
 
 def test_artifact_ids():
     """Ids are 32 hexadecimal digits, never twice the same, and begin alike within a session only."""
-    ids = [grid.new_artifact_id("box", "alice") for _ in range(1000)]
+    made = [grid.new_artifact("box", "alice") for _ in range(1000)]
+    ids = [artifact_id for artifact_id, _ in made]
+    assert all(key == grid.artifact_key("box", "alice", artifact_id) for artifact_id, key in made)
     assert len(set(ids)) == 1000
     assert all(grid.is_artifact_id(one) for one in ids)
     assert {one[:8] for one in ids} == {grid.slot_tag("box", "alice")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sqlite3
@@ -104,7 +105,7 @@ def test_write_ahead_log(catalog, path):
 def test_durability(path, durable, synchronous):
     """A durable catalog syncs each write (FULL), another one survives the process only (NORMAL)."""
     catalog = SqliteCatalog(str(path), "box", None, durable=durable)
-    with catalog._connection() as connection:
+    with catalog._connections.one() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
     catalog.close()
 
@@ -113,7 +114,7 @@ def test_store_with_fsync_is_durable(tmp_path):
     """The option fsync of the filesystem provider holds for the records, too."""
     with ArtifactStore(storage_provider="fs", fs_root=tmp_path, storage_options={"fsync": True}) as store:
         store.store(b"x")
-        with store._core.catalog._connection() as connection:
+        with store._core.catalog._connections.one() as connection:
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
@@ -124,10 +125,10 @@ def plans(catalog, path, call):
     """Return how SQLite goes about each statement that *call* executes."""
     statements = []
     catalog.check()
-    with catalog._connection() as connection:
+    with catalog._connections.one() as connection:
         connection.set_trace_callback(statements.append)
     call()
-    with catalog._connection() as connection:
+    with catalog._connections.one() as connection:
         connection.set_trace_callback(None)
     told = [one for one in statements if re.match("SELECT|UPDATE|DELETE", one)]
     assert told
@@ -313,7 +314,8 @@ def test_opening_breaks_no_lock(path, catalog, monkeypatch):
 
 def test_failed_transaction_leaves_nothing(store, monkeypatch):
     """A batch whose last record can't be written leaves none of the others, no session and no bytes."""
-    monkeypatch.setattr(grid, "new_artifact_id", lambda *_: "a" * 32)
+    keys = itertools.count()
+    monkeypatch.setattr(grid, "new_artifact", lambda *_: ("a" * 32, f"grid/box/alice/{next(keys)}"))
     with pytest.raises(SessionError, match="UNIQUE"):
         store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="alice")
     assert store.list_by_session("alice") == []
@@ -323,7 +325,7 @@ def test_failed_transaction_leaves_nothing(store, monkeypatch):
 
 def test_close_while_in_use(catalog):
     """A connection that is in use when the catalog closes is closed when it comes back."""
-    with catalog._connection() as connection:
+    with catalog._connections.one() as connection:
         catalog.close()
         assert connection.execute("SELECT 1").fetchone() == (1,)
     with pytest.raises(sqlite3.ProgrammingError):

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from chuk_artifacts.fork import watch
 
@@ -19,6 +19,24 @@ _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
 
 _opening = threading.Lock()
+
+
+class Lent:
+    """A context manager: a connection of a pool, which the end of the ``with`` block gives back."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Connections) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> sqlite3.Connection:
+        """Lend it."""
+        self._connection = self._pool.take()
+        return self._connection
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Give it back."""
+        self._pool.give(self._connection)
 
 
 class Connections:
@@ -36,44 +54,52 @@ class Connections:
         self._path = path
         self._timeout = timeout
         self._prepare = prepare
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._idle: list[sqlite3.Connection] = []
         self._used = 0
         self._resting = False
         self._closed = False
         watch(self)
 
-    @contextlib.contextmanager
-    def one(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection; opens one when all others are lent."""
-        with self._changed:
+    def one(self) -> Lent:
+        """Lend a connection, as a context manager; opens one when all others are lent."""
+        return Lent(self)
+
+    def take(self) -> sqlite3.Connection:
+        """Lend a connection until it is given back."""
+        with self._lock:
             while self._resting:
                 self._changed.wait()
             self._used += 1
-            connection = self._idle.pop() if self._idle else None
+            if self._idle:
+                return self._idle.pop()
         try:
-            if connection is None:
-                connection = self._open()
-            yield connection
-        finally:
-            with self._changed:
-                self._used -= 1
-                if connection is not None:
-                    self._idle.append(connection)
-                if self._closed:
-                    self._close_idle()
-                if self._resting:
-                    self._changed.notify_all()
+            return self._open()
+        except BaseException:
+            self.give(None)
+            raise
+
+    def give(self, connection: sqlite3.Connection | None) -> None:
+        """Take a connection back, or None from whom none could be opened for."""
+        with self._lock:
+            self._used -= 1
+            if connection is not None:
+                self._idle.append(connection)
+            if self._closed:
+                self._close_idle()
+            if self._resting:
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Close the idle connections, and those in use when they come back; harmless the second time."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._close_idle()
 
     def before_fork(self) -> None:
         """Lend no more, wait for those in use, and close them all."""
-        self._changed.acquire()
+        self._lock.acquire()
         self._resting = True
         while self._used:
             self._changed.wait()
@@ -83,7 +109,7 @@ class Connections:
         """Lend again."""
         self._resting = False
         self._changed.notify_all()
-        self._changed.release()
+        self._lock.release()
 
     def _close_idle(self) -> None:
         while self._idle:

@@ -58,6 +58,12 @@ CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (sandbox_id, expires_a
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+_ADD = "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# One statement for what is stored most of the time: in a session that is there and need not change for it.
+_ADD_TO_SESSION = (
+    "INSERT INTO artifacts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM sessions WHERE sandbox_id = ?2"
+    " AND session_id = ?3 AND (expires_at IS NULL OR expires_at >= ?7) AND (ttl IS ?10 OR NOT ?11)"
+)
 _BUSY_TIMEOUT_SECONDS = 30.0
 _BUSY_PAUSE_SECONDS = 0.01
 _PAGES_OF_LOG = 8000  # 32 MiB; a page written often goes to the database file once a checkpoint
@@ -101,6 +107,8 @@ class SqliteCatalog:
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions, in one transaction."""
+        if len(records) == 1 and not (exclusive or user_ids) and self._add_to_session(records[0], inheriting):
+            return
         with self._transaction() as connection:
             if exclusive and any(self._is_taken(connection, record, now) for record in records):
                 raise FilenameTakenError
@@ -114,11 +122,19 @@ class SqliteCatalog:
             )
             for info in sessions.values():
                 self._write_session(connection, info)
-            connection.executemany("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, settled))
+            connection.executemany(_ADD, map(_row, settled))
+
+    def _add_to_session(self, record: ArtifactMetadata, inheriting: Collection[str]) -> bool:
+        """Add a record if its session, as it is, fits it: see :func:`settle`."""
+        values = (*_row(record), record.ttl, record.artifact_id in inheriting)
+        with self._errors, self._connections.one() as connection, self._writing:
+            return connection.execute(_ADD_TO_SESSION, values).rowcount > 0
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
-        with self._connection() as connection:
+        if len(artifact_ids) == 1:
+            return [self._record(artifact_ids[0])]
+        with self._errors, self._connections.one() as connection:
             rows = [
                 row
                 for some in _batches(artifact_ids)
@@ -129,6 +145,13 @@ class SqliteCatalog:
             ]
         found = {record.artifact_id: record for record in _records(rows)}
         return [found.get(artifact_id) for artifact_id in artifact_ids]
+
+    def _record(self, artifact_id: str) -> ArtifactMetadata | None:
+        with self._errors, self._connections.one() as connection:
+            row = connection.execute(
+                "SELECT record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?", (artifact_id, self._sandbox_id)
+            ).fetchone()
+        return None if row is None else ArtifactMetadata.from_json(row[0])
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
@@ -171,7 +194,7 @@ class SqliteCatalog:
         end = prefix_end(prefix)
         if end is not None:
             condition, values = f"{condition} AND filename < ?", [*values, end]
-        with self._connection() as connection:
+        with self._errors, self._connections.one() as connection:
             rows = connection.execute(
                 f"SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND {condition}"
                 " AND (expires_at IS NULL OR expires_at > ?) ORDER BY filename, artifact_id LIMIT ?",
@@ -181,7 +204,7 @@ class SqliteCatalog:
 
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return records that cleanup has to do with, through their index."""
-        with self._connection() as connection:
+        with self._errors, self._connections.one() as connection:
             rows = connection.execute(
                 "SELECT record FROM artifacts WHERE sandbox_id = ? AND due <= ? ORDER BY due LIMIT ?",
                 (self._sandbox_id, timestamp(now), limit),
@@ -195,7 +218,7 @@ class SqliteCatalog:
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
-        with self._connection() as connection:
+        with self._errors, self._connections.one() as connection:
             return self._session(connection, session_id, now)
 
     def update_session(
@@ -230,7 +253,7 @@ class SqliteCatalog:
     def stats(self, now: float) -> dict[str, int]:
         """Count what is there."""
         where = "WHERE sandbox_id = ? AND (expires_at IS NULL OR expires_at > ?)"
-        with self._connection() as connection:
+        with self._errors, self._connections.one() as connection:
             (sessions,) = connection.execute(
                 f"SELECT count(*) FROM sessions {where}", (self._sandbox_id, timestamp(now))
             ).fetchone()
@@ -241,7 +264,7 @@ class SqliteCatalog:
 
     def check(self) -> dict[str, str]:
         """Begin a write and take it back."""
-        with self._connection() as connection, self._writing:
+        with self._errors, self._connections.one() as connection, self._writing:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
         return {}
@@ -252,7 +275,7 @@ class SqliteCatalog:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._connection() as connection, self._writing:
+        with self._errors, self._connections.one() as connection, self._writing:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -261,11 +284,6 @@ class SqliteCatalog:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._errors, self._connections.one() as connection:
-            yield connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import itertools
 import os
 import re
 import shutil
@@ -41,6 +43,20 @@ def _percent_first(name: str) -> str:
 
 def _percent(match: re.Match[str]) -> str:
     return _percent_first(match[0])
+
+
+def _name(segment: str) -> str:
+    """Return how a segment of a path is called on the disk; no segment leads out of its folder."""
+    if segment in {"", ".", ".."} or "/" in segment or "\\" in segment:
+        raise ValueError(f"not a name of a file: {segment!r}")
+    return windows_name(segment) if _ON_WINDOWS else segment
+
+
+@functools.lru_cache(maxsize=4096)
+def _folders(root: str, path: str) -> tuple[str, ...]:
+    """Return the places of the folders on the way from *root* to *path*, which is one too; none to the root itself."""
+    names = [_name(segment) for segment in path.split("/")] if path else []
+    return tuple(itertools.accumulate(names, lambda place, name: f"{place}{os.sep}{name}", initial=root))[1:]
 
 
 class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -122,7 +138,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def _entries(self, path: str) -> Iterator[tuple[dict[str, Any], bool]]:
         prefix = path.rstrip("/")
-        with os.scandir(self._descend(prefix.split("/"))) as entries:
+        with os.scandir(self._descend(prefix)) as entries:
             for entry in entries:
                 try:
                     status = entry.stat(follow_symlinks=False)
@@ -134,23 +150,16 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def _locate(self, path: str) -> str:
         """Return the place of *path* on the disk."""
-        *folders, name = path.split("/")
-        return self._join(self._descend(folders), name)
+        folder, _, name = path.rpartition("/")
+        return f"{self._descend(folder)}{os.sep}{_name(name)}"
 
-    def _descend(self, folders: list[str]) -> str:
+    def _descend(self, path: str) -> str:
         """Return the place of a folder, and refuse one that is a link or lies under one."""
         place = self.root
-        for folder in folders:
-            place = self._join(place, folder)
+        for place in _folders(self.root, path):
             if stat.S_ISLNK(os.lstat(place).st_mode):
                 raise _link_error(place)
         return place
-
-    @staticmethod
-    def _join(place: str, segment: str) -> str:
-        if segment in {"", ".", ".."} or "/" in segment or "\\" in segment:
-            raise ValueError(f"not a name of a file: {segment!r}")
-        return f"{place}{os.sep}{windows_name(segment) if _ON_WINDOWS else segment}"
 
     def _writer(self, path: str, *, exclusive: bool) -> _Writer:
         """Return a writer of *path*, with the folders above it, which a delete beside us may take away again."""
@@ -164,15 +173,13 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
     def _make_folders(self, path: str) -> None:
         if not os.path.isdir(self.root):
             self._make_root()
-        place = self.root
-        for folder in path.split("/")[:-1]:
-            parent, place = place, self._join(place, folder)
+        for place in _folders(self.root, path.rpartition("/")[0]):
             try:
                 os.mkdir(place, _PRIVATE_FOLDER)
             except FileExistsError:
                 continue
             if self._fsync:
-                _sync_folder(parent)
+                _sync_folder(os.path.dirname(place))
 
     def _make_root(self) -> None:
         try:
