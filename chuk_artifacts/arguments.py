@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import mimetypes
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chuk_artifacts.errors import InvalidInputError
@@ -21,13 +21,12 @@ LAST_MOMENT = 253402300799
 _MAX_FILENAME_BYTES = 1024
 _MAX_META_DEPTH = 64
 _MAX_INTEGER_BITS = 1024
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Patterns are compiled when they are first needed, which is seldom at the import.
+_CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2, no password
-_MIME = re.compile(
-    rf"""{_TOKEN}/{_TOKEN}([ \t]*;[ \t]*{_TOKEN}=({_TOKEN}|"([\t !#-\[\]-~]|\\[\t -~])*"))*[ \t]*"""
-).fullmatch
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]").match
-_SEPARATOR = re.compile(r"[\\/]")
+_MIME = rf"""{_TOKEN}/{_TOKEN}([ \t]*;[ \t]*{_TOKEN}=({_TOKEN}|"([\t !#-\[\]-~]|\\[\t -~])*"))*[ \t]*"""
+_DRIVE = r"[A-Za-z]:[\\/]"
+_SEPARATOR = r"[\\/]"
 _ENCODED_MIMES = {
     "gzip": "application/gzip",
     "bzip2": "application/x-bzip2",
@@ -61,11 +60,11 @@ def check_filename(value: Any) -> str | None:
     name = check_text("filename", value)
     if not name or name[-1] in "/\\" or name == "." or name.endswith(("/.", "\\.")):
         raise InvalidInputError(f"filename must end with the name of a file: {name!r}")
-    if name[0] in "/\\" or _DRIVE(name):
+    if name[0] in "/\\" or re.match(_DRIVE, name):
         raise InvalidInputError(f"filename must not be absolute: {name!r}")
-    if ".." in name and ".." in _SEPARATOR.split(name):
+    if ".." in name and ".." in re.split(_SEPARATOR, name):
         raise InvalidInputError(f"filename must not hold a '..' segment: {name!r}")
-    if _CONTROL.search(name):
+    if re.search(_CONTROL, name):
         raise InvalidInputError(f"filename must not hold a control character: {name!r}")
     if len(name) * 4 > _MAX_FILENAME_BYTES and len(name.encode()) > _MAX_FILENAME_BYTES:
         raise InvalidInputError(f"filename is longer than {_MAX_FILENAME_BYTES} bytes of UTF-8")
@@ -74,22 +73,29 @@ def check_filename(value: Any) -> str | None:
 
 def last_segment(filename: str) -> str:
     """Return a filename without its folders."""
-    return _SEPARATOR.split(filename)[-1]
+    return re.split(_SEPARATOR, filename)[-1]
 
 
 def check_mime(value: Any, filename: str | None, default: str) -> str:
     """Return the media type *value* (RFC 9110 section 8.3.1), or, for None, a guess from *filename*, or *default*."""
     if value is None:
         return _guess(filename) or default
-    if not isinstance(value, str) or not _MIME(value):
+    if not isinstance(value, str) or not re.fullmatch(_MIME, value):
         raise InvalidInputError(f"mime must be a media type such as 'image/png' (RFC 9110): {value!r}")
     return value
+
+
+@functools.cache
+def _known_types() -> Callable[..., tuple[str | None, str | None]]:
+    import mimetypes  # noqa: PLC0415 - which reads the tables of the system, for those who name files
+
+    return mimetypes.guess_type
 
 
 def _guess(filename: str | None) -> str | None:
     if filename is None:
         return None
-    mime, encoding = mimetypes.guess_type("x" + last_segment(filename).lower(), strict=False)
+    mime, encoding = _known_types()("x" + last_segment(filename).lower(), strict=False)
     if encoding is not None:  # what is stored is the compressed form, not what comes out of it
         return _ENCODED_MIMES.get(encoding, OCTET_STREAM)
     return mime

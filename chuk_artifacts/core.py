@@ -7,8 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent import futures
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
@@ -16,6 +15,9 @@ from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,7 +67,7 @@ class Core:
         self.catalog = open_catalog(settings)
         self._shared = shared
         self._starting = threading.Lock()
-        self._pool: futures.ThreadPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
         self._signer: Signer | None = None
         self._gateway: LocalGateway | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
@@ -89,7 +91,8 @@ class Core:
         if len(values) < 2 or self.storage.parallel < 2:  # noqa: PLR2004 - one is not side by side
             return [function(value) for value in values]
         calls = [self._threads().submit(function, value) for value in values]
-        futures.wait(calls)
+        for call in calls:
+            call.exception()  # which waits
         return [call.result() for call in calls]
 
     @property
@@ -140,10 +143,12 @@ class Core:
         if finalizer is not None:
             finalizer()
 
-    def _threads(self) -> futures.ThreadPoolExecutor:
+    def _threads(self) -> ThreadPoolExecutor:
         with self._starting:
             if self._pool is None:
-                self._pool = futures.ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
+                from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - for batches alone
+
+                self._pool = ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
             return self._pool
 
     def before_fork(self) -> None:

@@ -16,8 +16,6 @@ Each class has one layer that raises it::
 
 from __future__ import annotations
 
-import attrs
-
 
 class ArtifactStoreError(Exception):
     """Base of every error this library raises on purpose."""
@@ -59,7 +57,6 @@ class SessionError(ArtifactStoreError):
     """The catalog of records and sessions is unreachable, or refuses."""
 
 
-@attrs.frozen
 class ErrorMap:
     """A context manager that raises a driver's errors as one of ours, chained.
 
@@ -74,29 +71,36 @@ class ErrorMap:
 
     """
 
-    drivers: tuple[type[Exception], ...]
-    target: type[ArtifactStoreError]
-    subject: str
-    passing: tuple[type[Exception], ...] = ()
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    __slots__ = ("_drivers", "_passing", "_secrets", "_subject", "_target")
+
+    def __init__(
+        self,
+        drivers: tuple[type[Exception], ...],
+        target: type[ArtifactStoreError],
+        subject: str,
+        passing: tuple[type[Exception], ...] = (),
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        """Keep what it is told."""
+        self._drivers = drivers
+        self._target = target
+        self._subject = subject
+        self._passing: tuple[type[Exception], ...] = (ArtifactStoreError, *passing)
+        self._secrets = secrets
 
     def __enter__(self) -> None:
         """Do nothing: all is in the exit."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise *target* from a driver's error, let everything else pass."""
-        if (
-            error is None
-            or not isinstance(error, self.drivers)
-            or isinstance(error, (ArtifactStoreError, *self.passing))
-        ):
+        if error is None or not isinstance(error, self._drivers) or isinstance(error, self._passing):
             return
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         told = self._without_secrets(str(error))
         cause = error if told == str(error) else None
-        raise self.target(f"{self.subject}: {self._without_secrets(reason) or type(error).__name__}") from cause
+        raise self._target(f"{self._subject}: {self._without_secrets(reason) or type(error).__name__}") from cause
 
     def _without_secrets(self, text: str) -> str:
-        for secret in self.secrets:
+        for secret in self._secrets:
             text = text.replace(secret, "***")
         return text

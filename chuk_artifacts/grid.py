@@ -10,7 +10,6 @@ import functools
 import hashlib
 import os
 import re
-import secrets
 from typing import Any
 
 from chuk_artifacts.errors import GridError
@@ -18,9 +17,9 @@ from chuk_artifacts.models import GridKey
 
 ROOT = "grid"
 _MAX_ID_BYTES = 255
-_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
+_FORBIDDEN = r"[/\\\x00-\x1f\x7f-\x9f]"
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
-_LAST_PART = re.compile(r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?").fullmatch
+_LAST_PART = r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?"
 
 
 def check_part(kind: str, value: Any) -> str:
@@ -34,7 +33,7 @@ def check_part(kind: str, value: Any) -> str:
 def _checked(kind: str, value: str) -> str:
     if value in {"", ".", ".."}:
         raise GridError(f"{kind} must not be {value!r}")
-    if _FORBIDDEN.search(value):
+    if re.search(_FORBIDDEN, value):
         raise GridError(f"{kind} must not hold '/', a backslash or a control character: {value!r}")
     try:
         size = len(value.encode())
@@ -156,7 +155,7 @@ def validate_grid_key(key: str) -> GridKey:
     if not isinstance(key, str):
         raise GridError(f"a grid key must be a str, not {type(key).__name__}")
     parts = key.split("/")
-    last = _LAST_PART(parts[-1])
+    last = re.fullmatch(_LAST_PART, parts[-1])
     if len(parts) != 4 or parts[0] != ROOT or last is None:  # noqa: PLR2004 - the four levels of the layout
         raise GridError(f"not of the form grid/{{sandbox}}/{{session}}/{{artifact}}: {key!r}")
     return GridKey(
@@ -169,7 +168,7 @@ def validate_grid_key(key: str) -> GridKey:
 
 def random_revision() -> int:
     """Return a number for a key's revision that nobody else thinks of, with room for others after it."""
-    return 10**17 + secrets.randbelow(8 * 10**17)
+    return 10**17 + int.from_bytes(os.urandom(16)) % (8 * 10**17)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -50,25 +49,22 @@ _STORAGE_OPTIONS = {
 _DEFAULT_BUCKET = "artifacts"
 _S3_URL = "s3://"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the older, wider rules of others
-_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}").fullmatch
+_BUCKET_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}"
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
-_PASSWORD = re.compile(r"(?<=://)([^/:@]*):([^/]*)@")
-_QUERY = re.compile(r"\?(.*?)(?=::|$)")
-_BROKEN_PASSWORD = re.compile(r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@")
-_FILE_URL = re.compile(r"(file|local)://")
-_URL = re.compile(r"[a-z][a-z0-9+.-]*(://|::)").match
-_PROTOCOL = re.compile(r"[a-z][a-z0-9+._-]*").fullmatch
-_SECRET_NAME = re.compile(
-    r"pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info", re.IGNORECASE
-).search
+# Patterns are compiled when they are first needed, which in most stores is never.
+_PASSWORD = r"(?<=://)([^/:@]*):([^/]*)@"  # noqa: S105 - where one is
+_QUERY = r"\?(.*?)(?=::|$)"
+_BROKEN_PASSWORD = r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@"  # noqa: S105
+_FILE_URL = r"(file|local)://"
+_URL = r"[a-z][a-z0-9+.-]*(://|::)"
+_PROTOCOL = r"[a-z][a-z0-9+._-]*"
+_SECRET_NAME = r"(?i)pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info"  # noqa: S105
 _PLAIN = (str, int, float, bool, type(None))
 _DEFAULT_REDIS_URL = "redis://localhost:6379/0"
-_BASE_URL = re.compile(r"https?://[^/?#@\s\\]+(/[^?#\s\\]*)?", re.ASCII | re.IGNORECASE).fullmatch
-_URL_WITH_USER = re.compile(
-    r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
-).fullmatch
+_BASE_URL = r"(?ai)https?://[^/?#@\s\\]+(/[^?#\s\\]*)?"
+_URL_WITH_USER = r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
 
 
 GATEWAY_PORT = 8765
@@ -113,7 +109,7 @@ class RedisUrl:
 
     def __str__(self) -> str:
         """Return the URL without passwords; of one that is not understood, nothing."""
-        match = _URL_WITH_USER(self.text)
+        match = re.fullmatch(_URL_WITH_USER, self.text)
         if match is None:
             return "redis"
         user = f"{match['user']}@" if match["user"] else ""
@@ -142,7 +138,7 @@ def default_provider_of_commands() -> str:
 
 def public_url(url: str) -> str:
     """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
-    return _QUERY.sub("", _PASSWORD.sub(r"\1@", url))
+    return re.sub(_QUERY, "", re.sub(_PASSWORD, r"\1@", url))
 
 
 def complete_url(url: str) -> str:
@@ -281,9 +277,11 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold of the URL and its options, the longest first."""
+        from urllib.parse import unquote  # noqa: PLC0415 - only who has a URL needs it
+
         found = set(_secret_values(self.storage_options))
         for pattern, group in ((_PASSWORD, 2), (_QUERY, 1)):
-            for match in pattern.finditer(self.url or ""):
+            for match in re.finditer(pattern, self.url or ""):
                 found |= {match[group], unquote(match[group])}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
@@ -356,9 +354,9 @@ def _storage_provider(name: Any) -> tuple[str, str | None]:
         return provider, None
     if provider.startswith(_S3_URL):
         return S3, provider.removeprefix(_S3_URL)
-    if _FILE_URL.match(provider) and "::" not in provider:
+    if re.match(_FILE_URL, provider) and "::" not in provider:
         return FILESYSTEM, provider
-    if _URL(provider):
+    if re.match(_URL, provider):
         return _protocols(provider), provider
     raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES, "protocol://path"))
 
@@ -376,11 +374,11 @@ def _protocols(url: str) -> str:
     """
     from fsspec.registry import get_filesystem_class  # noqa: PLC0415 - only who has a URL needs it
 
-    if _BROKEN_PASSWORD.search(url):
+    if re.search(_BROKEN_PASSWORD, url):
         raise InvalidInputError("storage_provider: a password with a slash can't be in a URL, but in storage_options")
     protocols = [link.partition("://")[0] for link in url.split("::")]
     for protocol in protocols:
-        if not _PROTOCOL(protocol):  # which may hold a password
+        if not re.fullmatch(_PROTOCOL, protocol):  # which may hold a password
             raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
         try:
             get_filesystem_class(protocol)
@@ -395,7 +393,7 @@ def _root_of(provider: str, url: str | None, fs_root: Any) -> Any:
         return fs_root
     if fs_root is not None:
         raise InvalidInputError("fs_root and the path of storage_provider say the same thing: give one of them")
-    return re.sub(r"^/(?=[A-Za-z]:)", "", _FILE_URL.sub("", url))  # file:///C:/data is C:/data
+    return re.sub(r"^/(?=[A-Za-z]:)", "", re.sub(_FILE_URL, "", url))  # file:///C:/data is C:/data
 
 
 def _session_provider(name: Any) -> str:
@@ -437,7 +435,7 @@ def _bucket(provider: str, url: str | None, bucket: Any, endpoint_url: Any, regi
 
 
 def _bucket_name(name: str) -> str:
-    if not _BUCKET_NAME(name):
+    if not re.fullmatch(_BUCKET_NAME, name):
         raise InvalidInputError("bucket must be 3 to 255 letters, digits and any of '.', '-', '_'")
     return name
 
@@ -456,6 +454,8 @@ def _endpoint(provider: str, given: Any) -> str | None:
     url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
     if url is None:
         return None
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only who has a service of their own needs it
+
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -493,7 +493,7 @@ def _session_ttl(hours: Any, now: float) -> float | None:
 
 def _gateway_url(given: Any) -> str | None:
     url = _given("gateway_url", given, "ARTIFACT_GATEWAY_URL")
-    if url is not None and not _BASE_URL(url):
+    if url is not None and not re.fullmatch(_BASE_URL, url):
         raise InvalidInputError("gateway_url must be an http or https URL without user, query and fragment")
     return None if url is None else url.rstrip("/")
 
@@ -531,7 +531,7 @@ def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of a filesystem without those that are secret by their name, and without objects of any kind."""
     public: dict[str, Any] = {}
     for name, value in options.items():
-        if _SECRET_NAME(str(name)):
+        if re.search(_SECRET_NAME, str(name)):
             continue
         if isinstance(value, Mapping):
             public[name] = _public_options(value)
@@ -548,7 +548,7 @@ def _secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
     """Iterate over the texts in options of a filesystem that are secret by the name of what holds them."""
     if isinstance(options, Mapping):
         for name, value in options.items():
-            yield from _secret_values(value, secret=secret or bool(_SECRET_NAME(str(name))))
+            yield from _secret_values(value, secret=secret or bool(re.search(_SECRET_NAME, str(name))))
     elif isinstance(options, (list, tuple)):
         for value in options:
             yield from _secret_values(value, secret=secret)

@@ -21,12 +21,11 @@ from chuk_artifacts.errors import AccessDeniedError
 DOWNLOAD, UPLOAD = "GET", "PUT"
 
 _SCHEME = "chuk-artifacts-1"
-_ARTIFACT = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
-_QUERY = re.compile(
+_ARTIFACT = r"[0-9a-f]{32}"
+_QUERY = (
     r"(?P<signed>expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})(&type=(?P<type>[A-Za-z0-9_-]+))?(&max=(?P<max>[0-9]+))?)"
-    r"&signature=(?P<signature>[A-Za-z0-9_-]{43})",
-    re.ASCII,
-).fullmatch
+    r"&signature=(?P<signature>[A-Za-z0-9_-]{43})"
+)
 
 
 class Grant(NamedTuple):
@@ -96,8 +95,8 @@ class Signer:
             AccessDeniedError: it was not signed so by one of the keys, or has expired; which of them is not told.
 
         """
-        parts = _QUERY(query)
-        if parts is None or _ARTIFACT(path) is None or not self._is_signed(method, path, parts):
+        parts = re.fullmatch(_QUERY, query)
+        if parts is None or re.fullmatch(_ARTIFACT, path) is None or not self._is_signed(method, path, parts):
             raise _refused()
         if float(parts["expires"]) <= now:
             raise _refused()

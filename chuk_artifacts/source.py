@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import TextIOBase
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import attrs
@@ -75,7 +74,7 @@ def source(data: Any) -> bytes | Stream:
     if isinstance(data, str):
         raise InvalidInputError("data is a str: use write_file to store text, or a pathlib.Path to store a file")
     if isinstance(data, os.PathLike):
-        return _from_path(Path(data))
+        return _from_path(data)
     if hasattr(data, "read"):
         return _from_file(data)
     try:
@@ -89,7 +88,10 @@ def source(data: Any) -> bytes | Stream:
     )
 
 
-def _from_path(path: Path) -> Stream:
+def _from_path(data: os.PathLike[str]) -> Stream:
+    from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
+
+    path = Path(data)
     if not path.is_file():
         problem = "is not a file" if path.exists() else "does not exist"
         raise InvalidInputError(f"data: {str(path)!r} {problem}")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import random
 import time
 import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from chuk_artifacts import arguments, grid
@@ -46,6 +44,8 @@ from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fsspec.callbacks import Callback
 
     from chuk_artifacts.aio import ArtifactStore as AsyncStore
@@ -535,6 +535,8 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
+        from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
+
         record = self._readable("download", artifact_id)
         target = Path(arguments.check_path("path", path))
         if target.is_dir():
@@ -1910,6 +1912,8 @@ def chunks_of(
 
 def _pause(attempt: int) -> None:
     """Give way to the others before the next attempt, a little longer each time."""
+    import random  # noqa: PLC0415 - for those who met another alone
+
     time.sleep(random.uniform(0, min(0.0005 * (attempt + 1), _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - no secret
 
 
