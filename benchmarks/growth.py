@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sqlite3
 import statistics
@@ -26,10 +27,10 @@ from benchmarks import machine
 from benchmarks.effort import KIB
 from benchmarks.records import fill
 from benchmarks.servers import MissingError, Servers
-from benchmarks.timing import Threads
+from benchmarks.timing import Lap, Threads
 from benchmarks.verbs import Verbs
 from benchmarks.workloads import WORKLOADS, Work
-from chuk_artifacts import ArtifactStore
+from chuk_artifacts import ArtifactStore, ArtifactStoreError
 
 CATALOGS = ("sqlite", "redis")
 _COUNTS = (100, 10_000, 1_000_000)
@@ -37,7 +38,8 @@ _QUICK_COUNTS = (100, 10_000)
 _VERBS = ("store", "retrieve", "metadata", "copy", "update", "delete", "list20", "list100", "store_batch", "presign")
 _LARGE_SESSION = "large"
 _IN_SMALL = 100
-_LAPS = 7
+_WARM_LAPS, _LAPS = 2, 9
+_MOST_SECONDS = 3.0
 _LAP_SECONDS = 0.05
 _MOST_CALLS = 2000
 
@@ -51,7 +53,7 @@ class Step:
         records: how many there were.
         fill_seconds: how long it took to add those that the step before did not have.
         bytes_a_record: of the database file, or of the server's memory.
-        verb_us: what each verb cost in µs, the median of the laps.
+        verb_us: what each verb cost in µs, the median of the laps; None when the store gave it up.
 
     """
 
@@ -59,7 +61,7 @@ class Step:
     records: int
     fill_seconds: float
     bytes_a_record: float
-    verb_us: dict[str, float]
+    verb_us: dict[str, float | None]
 
 
 @attrs.frozen
@@ -79,12 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", metavar="FILE", help="write every figure there")
     options = parser.parse_args(arguments)
     counts = _QUICK_COUNTS if options.quick else _COUNTS
-    steps = [step for name in options.only for step in _steps(name, counts)]
+    report: dict[str, Any] = {**machine.describe(), "steps": []}
     for name in options.only:
-        print(table([step for step in steps if step.catalog == name]))
-    if options.json:
-        report = {**machine.describe(), "steps": [attrs.asdict(step) for step in steps]}
-        Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        steps = list(_steps(name, counts))
+        print(table(steps), flush=True)
+        report["steps"] += map(attrs.asdict, steps)
+        if options.json:  # with what there is so far
+            Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 def table(steps: Sequence[Step]) -> str:
@@ -94,8 +97,9 @@ def table(steps: Sequence[Step]) -> str:
     lines = [f"\n{steps[0].catalog:18}" + "".join(f"{f'{step.records:,}':>14}" for step in steps) + f"{'growth':>10}"]
     for verb in steps[0].verb_us:
         costs = [step.verb_us[verb] for step in steps]
-        row = "".join(f"{cost:14,.1f}" for cost in costs)
-        lines.append(f"{f'{verb} µs':18}{row}{costs[-1] / costs[0]:10.2f}")
+        row = "".join(f"{'given up':>14}" if cost is None else f"{cost:14,.1f}" for cost in costs)
+        known = [cost for cost in costs if cost is not None]
+        lines.append(f"{f'{verb} µs':18}{row}{known[-1] / known[0] if len(known) == len(costs) else math.nan:10.2f}")
     lines.append(f"{'bytes a record':18}" + "".join(f"{step.bytes_a_record:14,.0f}" for step in steps))
     lines.append(f"{'filled in s':18}" + "".join(f"{step.fill_seconds:14,.1f}" for step in steps))
     return "\n".join(lines)
@@ -155,9 +159,9 @@ def _database_bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-def _measure(store: ArtifactStore, folder: Path) -> dict[str, float]:
+def _measure(store: ArtifactStore, folder: Path) -> dict[str, float | None]:
     """Return what each verb costs in µs."""
-    costs = {}
+    costs: dict[str, float | None] = {}
     for name in _VERBS:
         verbs = Verbs(store, store, size=KIB, folder=folder, listed=lambda: _LARGE_SESSION)
         costs[name] = _cost(WORKLOADS[name](verbs))
@@ -166,20 +170,26 @@ def _measure(store: ArtifactStore, folder: Path) -> dict[str, float]:
     costs["list_files"] = _cost(Work(lambda: store.list_files(_LARGE_SESSION, prefix, limit=100)))
     costs["session_info"] = _cost(Work(lambda: store.get_session_info(_LARGE_SESSION)))
     costs["cleanup"] = _cost(Work(store.cleanup))
-    costs["stats"] = _cost(Work(store.get_stats))
+    costs["stats"] = _cost(Work(store.get_stats))  # the last: it counts all, and may keep a server busy
     return costs
 
 
-def _cost(work: Work) -> float:
-    """Return the median of the laps' means, in µs, after a lap that only tells how many calls fill one."""
+def _cost(work: Work) -> float | None:
+    """Return the median of the laps' means, in µs, or None when the store gives up.
+
+    The first laps tell only how many calls fill one, unless they last too long to be repeated often.
+    """
     driver, calls = Threads(1), 1
-    laps = []
-    for _ in range(_LAPS + 2):
-        work.ready(calls)
-        lap = driver.run(work.call, calls)
-        laps.append(lap.each * 1e6)
-        calls = max(1, min(_MOST_CALLS, round(_LAP_SECONDS / lap.each)))
-    return statistics.median(laps[2:])
+    laps: list[Lap] = []
+    while len(laps) < _LAPS and sum(lap.seconds for lap in laps) < _MOST_SECONDS:
+        try:
+            work.ready(calls)
+            laps.append(driver.run(work.call, calls))
+        except ArtifactStoreError as error:
+            print(f"given up: {error}", file=sys.stderr, flush=True)
+            return None
+        calls = max(1, min(_MOST_CALLS, round(_LAP_SECONDS / laps[-1].each)))
+    return statistics.median(lap.each * 1e6 for lap in laps[_WARM_LAPS:] or laps)
 
 
 if __name__ == "__main__":

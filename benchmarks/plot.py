@@ -65,7 +65,6 @@ def _panel(axis: Any, backend: str, points: Collection[Result]) -> None:
     axis.set_title(backend)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter("{x:,.0f}")
+    axis.xaxis.set_major_formatter("{x:.0f}")
     axis.set_xlabel("threads or tasks at once")
     axis.grid(visible=True, which="both", alpha=0.3)

@@ -69,9 +69,13 @@ def test_list():
 
 def test_only_means_whole_parts():
     """A pattern picks rows by whole parts of their names, wherever these stand beside each other."""
-    listed = run("benchmarks", "--list", "--only", "memory/store/1KiB", "*redis/list*").stdout.splitlines()
+    listed = run(
+        "benchmarks", "--list", "--only", "memory/store/1KiB", "*redis/list*", "metadata/aio1"
+    ).stdout.splitlines()
     assert "memory/store/1KiB/aio128" in listed
     assert "memory+redis/list100/blocking1" in listed
+    assert "memory/metadata/aio1" in listed
+    assert "memory/metadata/aio128" not in listed
     assert not any(name.startswith(("memory+redis/store/", "memory/store_batch", "memory/list")) for name in listed)
 
 
