@@ -1,1 +1,1 @@
-"""Benchmarks: ratios to the bare calls underneath, taken in one run."""
+"""Verbs of the store beside the bare calls under them, in one run; see ``benchmarks/README.md``."""

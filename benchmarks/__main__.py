@@ -1,107 +1,121 @@
-"""``python -m benchmarks [--quick]``: each verb beside its floor, in interleaved rounds."""
+"""``python -m benchmarks``: each verb beside its floor; ``benchmarks/README.md`` tells what it means."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import statistics
-import subprocess
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks import aio, bucket, filesystem, floor, redis_floor
-from benchmarks.gateway import print_downloads, print_signatures
-from chuk_artifacts import ArtifactStore
+from benchmarks import artifact, gateway, grid, link, machine, plot, signing, start, stream, table
+from benchmarks.effort import FULL, QUICK, Effort
+from benchmarks.result import Result, Rows
+from benchmarks.selection import NothingMatchesError, chosen
+from benchmarks.targets import judge
 
-_KIB = 1024
-_MIB = 1024 * _KIB
-
-
-def main() -> None:
-    """Run everything and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Verbs beside the bare calls under them.")
-    parser.add_argument("--quick", action="store_true", help="fewer calls, smaller streams")
-    quick = parser.parse_args().quick
-    calls, rounds = (200, 5) if quick else (2000, 11)
-    print(f"{'workload':34}{'verb µs':>10}{'floor µs':>10}{'ratio':>8}{'spread':>16}")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, verb, bare in _workloads(Path(folder)):
-            _compare(name, verb, bare, calls, rounds)
-        print(f"{'artifact:// beside the store':34}{'call µs':>10}{'verb µs':>10}")
-        for name, call, verb in filesystem.workloads(Path(folder)):
-            _compare(name, call, verb, 100 if "MiB" in name else calls // 4, rounds)
-        filesystem.print_listing(Path(folder), 3_000 if quick else 100_000)
-        filesystem.print_scan(Path(folder), (16 if quick else 256) * _MIB, rounds)
-        aio.main(Path(folder) / "aio", quick=quick)
-    _print_stream(64 * _MIB if quick else 1024 * _MIB)
-    with tempfile.TemporaryDirectory() as folder:
-        print_downloads(Path(folder), 32 * _MIB if quick else 256 * _MIB, rounds)
-    print_signatures(10 * calls)
-    bucket.main(quick=quick)
-    _print_import()
+SCHEMA = 1
+_OTHERS = (artifact, gateway, signing, link, stream, start)
 
 
-def _workloads(folder: Path) -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
-    data = b"x" * _KIB
-    with ArtifactStore() as store:
-        yield "memory store 1 KiB", lambda: store.store(data, session_id="bench"), floor.memory_store(data)
-        ids = itertools.cycle([store.store(data, session_id="bench") for _ in range(1000)])
-        yield "memory retrieve 1 KiB", lambda: store.retrieve(next(ids)), floor.memory_retrieve(data)
-    with ArtifactStore(storage_provider="filesystem", fs_root=folder / "store") as store:
-        bare_folder = folder / "bare"
-        bare_folder.mkdir()
-        bare = floor.file_store(data, bare_folder)
-        yield "filesystem+sqlite store 1 KiB", lambda: store.store(data, session_id="bench"), bare
-        ids = itertools.cycle([store.store(data, session_id="bench") for _ in range(1000)])
-        bare_folder = folder / "bare2"
-        bare_folder.mkdir()
-        bare = floor.file_retrieve(data, bare_folder)
-        yield "filesystem+sqlite retrieve 1 KiB", lambda: store.retrieve(next(ids)), bare
-    yield from redis_floor.workloads()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a table.
+
+    Args:
+        arguments: of the command line; None: those of the process.
+
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    effort = QUICK if options.quick else FULL
+    others = {name: measure for module in _OTHERS for name, measure in module.rows(effort).items()}
+    try:
+        wanted = chosen([*grid.names(effort), *others], options.only)
+        if options.plot:
+            plot.drawer()
+    except (NothingMatchesError, plot.NoMatplotlibError) as error:
+        parser.error(str(error))
+    if options.list:
+        print("\n".join(wanted))
+        return
+    _run(wanted, others, effort, options)
 
 
-def _compare(name: str, verb: Callable[[], object], bare: Callable[[], object], calls: int, rounds: int) -> None:
-    _seconds(verb, calls // 10)
-    _seconds(bare, calls // 10)
-    pairs = [(_seconds(verb, calls), _seconds(bare, calls)) for _ in range(rounds)]
-    ratios = sorted(bare_time / verb_time for verb_time, bare_time in pairs)
-    verb_median, bare_median = (statistics.median(times) * 1e6 for times in zip(*pairs, strict=True))
-    spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    print(f"{name:34}{verb_median:10.1f}{bare_median:10.1f}{statistics.median(ratios):8.2f}{spread:>16}")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Verbs of the store beside the bare calls under them."
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rows, fewer and shorter rounds")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATTERN",
+        help="only rows whose names have these parts: memory/store/1KiB, aio32, '*redis/list*'",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write every figure there")
+    parser.add_argument("--plot", metavar="FILE", help="draw throughput over concurrency there (png, svg, pdf)")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows, and measure nothing")
+    return parser
 
 
-def _seconds(call: Callable[[], object], calls: int) -> float:
-    begin = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return (time.perf_counter() - begin) / calls
+def _run(wanted: Sequence[str], others: Rows, effort: Effort, options: argparse.Namespace) -> None:
+    """Measure rows; what is finished is kept when the run is broken off."""
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "quick": options.quick,
+        "only": options.only,
+        **machine.describe(),
+    }
+    results: dict[str, Result] = {}
+    print(table.head())
+    try:
+        for result in _told(_measured(wanted, others, effort), wanted):
+            results[result.name] = result
+            print(table.line(result), flush=True)
+    finally:
+        _write(report, results, complete=len(results) == len(wanted), path=options.json)
+    print("\n" + table.targets(judge(results)))
+    if options.plot:
+        plot.draw(results.values(), options.plot)
 
 
-def _print_stream(size: int) -> None:
-    """Store and stream a large file in a process of its own, and print by how much that grew."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.stream", folder, str(size)]
-        growth = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    print(f"{size // _MIB} MiB stored and streamed from disk: the process grew by {growth / _MIB:.1f} MiB")
+def _measured(wanted: Collection[str], others: Rows, effort: Effort) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory(prefix="chuk-bench-") as folder:
+        yield from grid.run(wanted, effort, Path(folder))
+    for name in wanted:
+        if name in others:
+            with tempfile.TemporaryDirectory(prefix="chuk-bench-") as folder:
+                yield others[name](Path(folder))
 
 
-def _print_import() -> None:
-    """Print what importing the package adds to the start of an interpreter."""
-    with_import, without = [], []
-    for _ in range(15):
-        without.append(_start("pass"))
-        with_import.append(_start("import chuk_artifacts"))
-    added = statistics.median(with_import) - statistics.median(without)
-    print(f"import chuk_artifacts adds {added * 1e3:.0f} ms to {statistics.median(without) * 1e3:.0f} ms")
+def _told(results: Iterator[Result], wanted: Sequence[str]) -> Iterator[Result]:
+    """Tell on stderr how far it is: on a terminal in one line, which the table writes over."""
+    begin = time.monotonic()
+    before, after = ("\r\x1b[K", "") if sys.stderr.isatty() else ("", "\n")
+    for number, result in enumerate(results, 1):
+        sys.stderr.write(before)
+        yield result
+        sys.stderr.write(f"[{number}/{len(wanted)}, {time.monotonic() - begin:.0f} s] {result.name}{after}")
+        sys.stderr.flush()
+    sys.stderr.write(before)
 
 
-def _start(code: str) -> float:
-    begin = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - begin
+def _write(report: dict[str, Any], results: dict[str, Result], *, complete: bool, path: str | None) -> None:
+    if path is None:
+        return
+    report |= {
+        "complete": complete,
+        "rows": [result.to_dict() for result in results.values()],
+        "targets": [verdict.to_dict() for verdict in judge(results)],
+    }
+    Path(path).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

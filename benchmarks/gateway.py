@@ -1,38 +1,66 @@
-"""What the gateway costs: a download beside Python's own file server, and signatures by the second."""
+"""A download from the gateway beside one from Python's own file server, both by a client in another process."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import statistics
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, cast
 
+from benchmarks.compare import compare, one_by_one
+from benchmarks.effort import Effort, size_word
+from benchmarks.result import Result, Rows
+from benchmarks.workloads import Work
 from chuk_artifacts import ArtifactStore
-from chuk_artifacts.signing import DOWNLOAD, Grant, Signer
 
-_MIB = 1024 * 1024
-_DOWNLOAD = """
-import socket, sys, time
+_CLIENT = """
+import socket, sys
 from urllib.parse import urlsplit
 
 buffer = bytearray(256 * 1024)
 for line in sys.stdin:
-    begin = time.perf_counter()
     url = urlsplit(line.strip())
     with socket.create_connection((url.hostname, url.port)) as connection:
         connection.sendall(f"GET {url.path}?{url.query} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n".encode())
         received = 0
         while count := connection.recv_into(buffer):
             received += count
-    print(time.perf_counter() - begin, received, flush=True)
+    print(received, flush=True)
 """
+
+
+def rows(effort: Effort) -> Rows:
+    """Return what measures the row."""
+    name = f"gateway/download/{size_word(effort.large_bytes)}"
+    return {name: partial(_row, name, effort)}
+
+
+def _row(name: str, effort: Effort, folder: Path) -> Result:
+    size = effort.large_bytes
+    served = folder / "served"
+    served.mkdir()
+    (served / "file").write_bytes(os.urandom(size))
+    with (
+        ArtifactStore(storage_provider="filesystem", fs_root=folder / "store") as store,
+        _file_server(served) as bare,
+        _client(size) as download,
+    ):
+        url = store.presign(store.store(served / "file"))
+        return compare(
+            name,
+            one_by_one(Work(lambda: download(url))),
+            one_by_one(Work(lambda: download(bare))),
+            seconds=effort.lap_seconds,
+            rounds=effort.long_rounds,
+            size=size,
+            parameters={"size_bytes": size},
+        )
 
 
 class _FileServer(SimpleHTTPRequestHandler):
@@ -42,59 +70,30 @@ class _FileServer(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def print_downloads(folder: Path, size: int, rounds: int) -> None:
-    """Download one file through the gateway and through ``http.server``, in turns, and print the ratio."""
-    served = folder / "served"
-    served.mkdir()
-    (served / "file").write_bytes(os.urandom(size))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_FileServer, directory=str(served)))
+@contextlib.contextmanager
+def _file_server(folder: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_FileServer, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    client = subprocess.Popen(
-        [sys.executable, "-c", _DOWNLOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with ArtifactStore(storage_provider="filesystem", fs_root=folder / "store") as store, client:
-        url = store.presign(store.store(served / "file"))
-        bare = f"http://127.0.0.1:{server.server_port}/file"
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/file"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def _client(size: int) -> Iterator[Any]:
+    """Start a process that downloads, and return what lets it download a URL of so many bytes."""
+    command = [sys.executable, "-c", _CLIENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
         order, answers = cast("IO[str]", client.stdin), cast("IO[str]", client.stdout)
-        seconds = partial(_seconds_of_download, order, answers, size)
-        for warm_up in (url, bare):
-            seconds(warm_up)
-        pairs = [(seconds(url), seconds(bare)) for _ in range(rounds)]
+
+        def download(url: str) -> None:
+            order.write(url + "\n")
+            order.flush()
+            received = int(answers.readline())
+            if received < size:
+                raise SystemExit(f"{received} bytes came instead of {size}")
+
+        yield download
         order.close()
-    server.shutdown()
-    server.server_close()
-    ratios = sorted(bare_time / time_taken for time_taken, bare_time in pairs)
-    ours, theirs = (size / _MIB / statistics.median(times) for times in zip(*pairs, strict=True))
-    print(
-        f"download of {size // _MIB} MiB: gateway {ours:.0f} MiB/s, http.server {theirs:.0f} MiB/s, "
-        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    )
-
-
-def _seconds_of_download(order: IO[str], answers: IO[str], size: int, url: str) -> float:
-    order.write(url + "\n")
-    order.flush()
-    seconds, received = answers.readline().split()
-    if int(received) < size:
-        raise SystemExit(f"{received} bytes came instead of {size}")
-    return float(seconds)
-
-
-def print_signatures(calls: int) -> None:
-    """Print how many URLs are signed and checked in a second, bare and by the store in memory."""
-    signer = Signer(["k" * 64], "sandbox")
-    now = time.time()
-    grant = Grant("0" * 32)
-    path, _, query = signer.sign(DOWNLOAD, grant, now + 60).partition("?")
-    print(f"signed: {_a_second(lambda: signer.sign(DOWNLOAD, grant, now + 60), calls):,.0f} URLs a second", end=", ")
-    print(f"checked: {_a_second(lambda: signer.check(DOWNLOAD, path, query, now), calls):,.0f}", end=", ")
-    with ArtifactStore(gateway_url="http://localhost") as store:
-        artifact_id = store.store(b"x")
-        print(f"presign in memory: {_a_second(lambda: store.presign(artifact_id), calls):,.0f}")
-
-
-def _a_second(call: Callable[[], object], calls: int) -> float:
-    begin = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return calls / (time.perf_counter() - begin)

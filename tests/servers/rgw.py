@@ -80,8 +80,8 @@ def missing_programs() -> list[str]:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Rgw]:
-    """Start the server with its files in *folder*, and stop it at the end."""
+def running(folder: Path, *settings: str) -> Iterator[Rgw]:
+    """Start the server with its files in *folder* and more lines of configuration, and stop it at the end."""
     port, monitor_port = _free_ports()
     (folder / "mon").mkdir(parents=True)
     (folder / "osd").mkdir()
@@ -89,7 +89,7 @@ def running(folder: Path) -> Iterator[Rgw]:
     configuration = _CONFIGURATION.format(
         fsid=fsid, port=port, monitor_port=monitor_port, folder=folder, pool_bytes=_POOL_BYTES
     )
-    (folder / "ceph.conf").write_text(configuration)
+    (folder / "ceph.conf").write_text("\n".join((configuration, *settings, "")))
     with contextlib.ExitStack() as servers:
         node = _Node(folder, servers)
         node.make_keys()

@@ -1,0 +1,109 @@
+"""What the rows are meant to reach, as data, and whether they did."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from benchmarks.result import Result
+from benchmarks.start import ADDED_MS
+
+_FIGURES = {
+    "ratio": "of the floor",
+    "to_blocking": "of blocking",
+    ADDED_MS: "ms more than python -c pass",
+}
+_HOLDS = {"at least": operator.ge, "at most": operator.le}
+
+
+@attrs.frozen
+class Target:
+    """What a row is meant to reach.
+
+    Attributes:
+        row: its name.
+        figure: which figure of it.
+        how: ``at least`` or ``at most``.
+        bound: what it should be.
+        server: the service of buckets with which it counts, or None.
+
+    """
+
+    row: str
+    figure: str
+    how: str
+    bound: float
+    server: str | None = None
+
+
+def _ratio(row: str, bound: float, server: str | None = None) -> Target:
+    return Target(row, "ratio", "at least", bound, server)
+
+
+TARGETS = (
+    _ratio("memory/store/1KiB/blocking1", 0.45),
+    _ratio("memory/retrieve/1KiB/blocking1", 0.60),
+    _ratio("filesystem+sqlite/store/1KiB/blocking1", 0.60),
+    _ratio("filesystem+sqlite/retrieve/1KiB/blocking1", 0.60),
+    _ratio("memory+redis/metadata/blocking1", 0.80),
+    _ratio("memory+redis/store/1KiB/blocking1", 0.80),
+    _ratio("s3+redis/store/1KiB/blocking1", 0.95, "rgw"),
+    _ratio("s3+redis/retrieve/1KiB/blocking1", 0.95, "rgw"),
+    _ratio("link20ms/store/1KiB", 1.6, "rgw"),
+    _ratio("filesystem+sqlite/upload/256MiB/blocking1", 0.90),
+    _ratio("filesystem+sqlite/download/256MiB/blocking1", 0.90),
+    _ratio("s3+redis/upload/256MiB/blocking1", 0.90, "rgw"),
+    _ratio("s3+redis/download/256MiB/blocking1", 0.90, "rgw"),
+    _ratio("slow20ms/store_batch/1KiB/blocking1", 0.85),
+    _ratio("slow20ms/retrieve_batch/1KiB/blocking1", 0.85),
+    Target("memory/store/1KiB/aio1", "to_blocking", "at least", 0.70),
+    Target("memory/retrieve/1KiB/aio1", "to_blocking", "at least", 0.70),
+    Target("memory/metadata/aio1", "to_blocking", "at least", 0.70),
+    _ratio("slow20ms/store/1KiB/aio32", 0.90),
+    _ratio("slow20ms/retrieve/1KiB/aio32", 0.90),
+    _ratio("filesystem+sqlite/list100/blocking1", 1 / 3),  # it takes less than three times the bare SQL
+    Target("start/import", ADDED_MS, "at most", 60),
+    Target("start/help", ADDED_MS, "at most", 150),
+)
+
+
+@attrs.frozen
+class Verdict:
+    """What became of a target.
+
+    Attributes:
+        target: which.
+        seen: the figure, or None where it was not measured.
+
+    """
+
+    target: Target
+    seen: float | None
+
+    @property
+    def word(self) -> str:
+        """``met``, ``missed`` or ``not measured``."""
+        if self.seen is None:
+            return "not measured"
+        return "met" if _HOLDS[self.target.how](self.seen, self.target.bound) else "missed"
+
+    @property
+    def wanted(self) -> str:
+        """What was wanted, in words."""
+        return f"{self.target.how} {self.target.bound:.4g} {_FIGURES[self.target.figure]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {**attrs.asdict(self.target), "seen": self.seen, "verdict": self.word}
+
+
+def judge(results: Mapping[str, Result]) -> Iterator[Verdict]:
+    """Iterate over the targets, each with what was seen of it in the results, which go by name."""
+    for target in TARGETS:
+        result = results.get(target.row)
+        server = result and result.parameters.get("server")
+        counts = result is not None and (target.server is None or server == target.server)
+        yield Verdict(target, result.figure(target.figure) if result is not None and counts else None)
