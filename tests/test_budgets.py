@@ -46,7 +46,7 @@ PEAKS = {
 }
 """How many bytes a call on 1 KiB, or where it is large 8 MiB, allocates at a time: no copy of what is stored."""
 
-RECORD = 1.6 * KIB
+RECORD = 1.5 * KIB
 """How many bytes a store in memory keeps for an artifact, beside its content."""
 
 SYSTEM_CALLS = {
