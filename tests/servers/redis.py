@@ -217,7 +217,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+def redis_cluster(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """Return a Cluster that all tests share: each empties it first."""
     cluster = RedisCluster(tmp_path_factory.mktemp("redis-cluster"))
     cluster.start()
@@ -226,7 +226,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 
 @pytest.fixture(scope="session")
-def redis_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
+def redis_sentinel(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
     """Return servers under Sentinel that all tests share: each empties them first."""
     sentinel = RedisSentinel(tmp_path_factory.mktemp("redis-sentinel"))
     sentinel.start()
