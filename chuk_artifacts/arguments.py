@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from chuk_artifacts.errors import InvalidInputError
@@ -74,6 +75,12 @@ def check_filename(value: Any) -> str | None:
 def last_segment(filename: str) -> str:
     """Return a filename without its folders."""
     return _SEPARATOR.split(filename)[-1]
+
+
+def name_in_folder(filename: str) -> str:
+    """Return a filename without its folders, as a name that stays in its folder: on Windows ``D:x`` is on a drive."""
+    name = last_segment(filename)
+    return name if PurePath(name).name == name else name.replace(":", "_")
 
 
 def check_mime(value: Any, filename: str | None, default: str) -> str:

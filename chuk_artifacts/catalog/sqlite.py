@@ -15,8 +15,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from chuk_artifacts.catalog import (
+    DAMAGE,
     NOBODY,
     FilenameTakenError,
+    damaged,
     place,
     prefix_end,
     prolonged,
@@ -305,7 +307,7 @@ class SqliteCatalog:
             user_id=user_id,
             created_at=created_at,
             expires_at=expires_at,
-            custom_metadata={} if custom_metadata == _NOTHING else json.loads(custom_metadata),
+            custom_metadata={} if custom_metadata == _NOTHING else _decoded(custom_metadata),
             ttl=ttl,
         )
 
@@ -355,7 +357,17 @@ def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
 
 
 def _records(rows: Sequence[tuple[str]]) -> list[ArtifactMetadata]:
-    return [ArtifactMetadata.from_json(record) for (record,) in rows]
+    try:
+        return [ArtifactMetadata.from_json(record) for (record,) in rows]
+    except DAMAGE as error:
+        raise damaged(error) from error
+
+
+def _decoded(custom_metadata: str) -> Any:
+    try:
+        return json.loads(custom_metadata)
+    except DAMAGE as error:
+        raise damaged(error) from error
 
 
 def _marks(values: Sequence[object]) -> str:
