@@ -22,11 +22,10 @@ def fill(store: ArtifactStore, session_id: str, count: int, *, first: int = 0) -
     catalog = store._core.catalog  # noqa: SLF001 - to store 1,000,000 files takes too long
     model = store.metadata(store.store(b"x" * 1024, filename="file-0.bin", session_id=session_id))
     store.delete(model.artifact_id)
-    prefix = store.get_canonical_prefix(session_id)
     for start in range(first, first + count, _AT_ONCE):
         records = []
         for number in range(start, min(start + _AT_ONCE, first + count)):
-            artifact_id = grid.new_artifact_id(model.sandbox_id, session_id)
-            names = {"artifact_id": artifact_id, "key": prefix + artifact_id, "filename": f"file-{number:07}.bin"}
+            artifact_id, key = grid.new_artifact(model.sandbox_id, session_id)
+            names = {"artifact_id": artifact_id, "key": key, "filename": f"file-{number:07}.bin"}
             records.append(model.changed(**names))
         catalog.add(records, now=time.time())

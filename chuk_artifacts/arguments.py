@@ -76,6 +76,13 @@ def last_segment(filename: str) -> str:
     return re.split(_SEPARATOR, filename)[-1]
 
 
+def name_in_folder(filename: str) -> str:
+    """Return a filename without its folders, as a name that stays in its folder: on Windows ``D:x`` is on a drive."""
+    name = last_segment(filename)
+    drive, _ = os.path.splitdrive(name)
+    return name.replace(":", "_") if drive else name
+
+
 def check_mime(value: Any, filename: str | None, default: str) -> str:
     """Return the media type *value* (RFC 9110 section 8.3.1), or, for None, a guess from *filename*, or *default*."""
     if value is None:

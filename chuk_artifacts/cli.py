@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,8 @@ from chuk_artifacts.settings import (
     resolve,
 )
 from chuk_artifacts.storage import open_storage
+
+_OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]").sub
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -205,7 +208,7 @@ def _data(name: str) -> dict[str, Any]:
 
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(line)
+        click.echo(_shown(line))
 
 
 def _print_mapping(mapping: Mapping[str, Any], *, as_json: bool) -> None:
@@ -216,6 +219,11 @@ def _print_mapping(mapping: Mapping[str, Any], *, as_json: bool) -> None:
     _print_lines(f"{name:{width}}  {value}" for name, value in mapping.items())
 
 
+def _shown(text: str) -> str:
+    """Return a text with escapes for what a terminal would obey: control characters, and changes of direction."""
+    return _OBEYED(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _fail(message: str) -> NoReturn:
-    click.echo(f"chuk-artifacts: {' '.join(message.split())}", err=True)
+    click.echo(f"chuk-artifacts: {_shown(' '.join(message.split()))}", err=True)
     sys.exit(1)

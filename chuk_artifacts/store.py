@@ -540,7 +540,7 @@ class ArtifactStore:
         record = self._readable("download", artifact_id)
         target = Path(arguments.check_path("path", path))
         if target.is_dir():
-            target /= record.artifact_id if record.filename is None else arguments.last_segment(record.filename)
+            target /= record.artifact_id if record.filename is None else arguments.name_in_folder(record.filename)
         if not target.parent.is_dir():
             raise InvalidInputError(f"path: the folder {str(target.parent)!r} does not exist")
         if callback is not None:

@@ -23,6 +23,10 @@ from servers.redis import (  # noqa: F401 - fixtures
     redis_url,
 )
 
+from chuk_artifacts import server
+
+server._POLL_SECONDS = 0.005  # how long the end of a store with a gateway takes
+
 CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
 
 
@@ -39,6 +43,23 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an option for the second and third interpreter."""
+    parser.addoption(
+        "--fewer-servers",
+        action="store_true",
+        help="skip what runs on Ceph, Redis Cluster, Redis Sentinel, FTP, SFTP or in a browser: it tries drivers and"
+        " protocols, of which a run of all tests on another interpreter tells as much",
+    )
+
+
+@pytest.fixture(scope="session")
+def every_server(request: pytest.FixtureRequest) -> None:
+    """Skip where fewer servers are wanted."""
+    if request.config.getoption("fewer_servers"):
+        pytest.skip("left to a run without --fewer-servers")
 
 
 @pytest.fixture
@@ -58,7 +79,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def rgw_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rgw.Rgw]:
+def rgw_server(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[rgw.Rgw]:
     """Return a running Ceph RGW."""
     missing = rgw.missing_programs()
     if missing:
@@ -101,14 +122,14 @@ def ibm_iam() -> Iterator[iam.Iam]:
 
 
 @pytest.fixture(scope="session")
-def ftp_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def ftp_host(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return host and port of a running FTP server."""
     with ftp.ftp_server(tmp_path_factory.mktemp("ftp")) as host:
         yield host
 
 
 @pytest.fixture(scope="session")
-def sftp_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def sftp_host(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return host and port of a running SFTP server."""
     with sftp.sftp_server(tmp_path_factory.mktemp("sftp")) as host:
         yield host

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import ntpath
 import os
+import posixpath
+from pathlib import PureWindowsPath
 
 import attrs
 import child
 import pytest
 
-from chuk_artifacts import ArtifactStore, GridError, InvalidInputError
+from chuk_artifacts import ArtifactStore, GridError, InvalidInputError, arguments
 
 YEAR = 365.25 * 86400.0
 
@@ -409,3 +412,22 @@ def test_unreadable_file(tmp_path):
         tmp_path,
     )
     assert told == "data: 'file' is not readable\n"
+
+
+@pytest.mark.parametrize("filename", ["D:x", "docs/D:x", "d:", "docs\\C:", "D:..", "D:x:y"])
+def test_name_of_a_drive(store, tmp_path, monkeypatch, filename):
+    """Where a name can be one of a drive, as on Windows, a download stays in its folder all the same."""
+    monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)
+    path = store.download(store.store(b"abc", filename=filename), tmp_path)
+    folder = PureWindowsPath("C:/folder")
+    assert (folder / path.name).parent == folder
+    assert path.parent == tmp_path
+    assert path.read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("system", [posixpath, ntpath])
+@pytest.mark.parametrize("filename", ["x", "docs/ab:x", "a b.tar.gz", "x.", "-rf"])
+def test_name_is_kept(monkeypatch, system, filename):
+    """A name that is none of a drive stays as it is."""
+    monkeypatch.setattr(os.path, "splitdrive", system.splitdrive)
+    assert arguments.name_in_folder(filename) == filename.rpartition("/")[2]

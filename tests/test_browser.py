@@ -21,7 +21,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 SECONDS = 60
 FILENAMES = ["Grüße aus Köln.txt", "日本語.txt", 'quote " and % 41.txt', "page.html"]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here"),
+    pytest.mark.usefixtures("every_server"),
+]
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">

@@ -381,6 +381,21 @@ def test_info(file):
     assert told["filename"] == "hello.txt"
 
 
+def test_terminal_obeys_nothing(file):
+    """What a stored text would make a terminal do is shown and not done; --json says it exactly."""
+    summary = "\x1b]0;title\x07\x1b[2J\x9b31m\r\nfile \u202etxt.exe\u2028 Grüße 日本語 👩‍🚀"
+    (artifact_id,) = put(file, "--summary", summary)
+    (line,) = [line for line in run("info", artifact_id).split("\n") if line.startswith("summary")]
+    told = line.removeprefix("summary").strip()
+    assert told == r"\x1b]0;title\x07\x1b[2J\x9b31m\r\nfile \u202etxt.exe\u2028 Grüße 日本語 👩‍🚀"
+    assert json.loads(run("info", artifact_id, "--json"))["summary"] == summary
+
+
+def test_complaint_obeys_nothing():
+    """An error that repeats what was given shows it likewise."""
+    assert complaint("rm", "\x1b[2J\x9b") == r"not found: \x1b[2J\x9b"
+
+
 def test_rm(file):
     """Remove takes several ids, removes what is there, and complains of the others."""
     first, second = put(file, file)

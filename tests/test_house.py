@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import json
 import logging
@@ -97,6 +98,7 @@ def imported(name):
     return name
 
 
+@functools.cache
 def edges():
     """Return who imports whom."""
     return [(name, other, lazy) for name, tree in MODULES.items() for other, lazy in imports(tree)]

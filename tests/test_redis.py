@@ -493,3 +493,34 @@ def test_doctor_of_a_cluster(redis_cluster_url):
     with ArtifactStore(session_provider="redis", redis_url=redis_cluster_url) as store:
         told = store.validate_configuration()["session"]
     assert (told["mode"], told["persistence"]) == ("cluster", "off")
+
+
+# Damage
+
+
+@pytest.mark.parametrize("record", [b"garbage", b"1\n{", b"1\n[]", b"1\n{}", b"1\nnull", b"1\n\xff"])
+def test_damaged_record(store, server, record):
+    """A record that somebody has damaged is an error of the catalog for who asks for it, and for nobody else."""
+    kept = store.store(b"kept", session_id="bob")
+    artifact_id = store.store(b"x", session_id="alice")
+    (key,) = keys(server, f"*record/{artifact_id}")
+    server.set(key, record)
+    for verb in (
+        lambda: store.metadata(artifact_id),
+        lambda: store.retrieve_batch([kept, artifact_id]),
+        lambda: store.list_by_session("alice"),
+    ):
+        with pytest.raises(SessionError):
+            verb()
+    assert store.retrieve(kept) == b"kept"
+
+
+def test_damaged_session(store, open_store, server):
+    """A session that somebody has damaged is an error of the catalog."""
+    session_id = store.create_session()
+    (key,) = keys(server, "*session/*")
+    server.hset(key, "info", "garbage")
+    with pytest.raises(SessionError, match="damaged"):
+        store.get_session_info(session_id)
+    with pytest.raises(SessionError, match="damaged"):
+        store.store(b"x", session_id=session_id)

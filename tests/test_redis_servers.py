@@ -283,7 +283,7 @@ def test_sentinel_that_is_not_there(tmp_path):
         assert "no Sentinel names a master" in store.validate_configuration()["session"]["message"]
 
 
-def test_master_dies(tmp_path):
+def test_master_dies(every_server, tmp_path):
     """When the master dies amid 200 stores, each id that was returned is retrievable, or the call raised."""
     servers = RedisSentinel(tmp_path / "servers", patience=2)
     servers.start()

@@ -1,14 +1,35 @@
-"""What a verb costs in steady state: one call of the catalog, and at most one request to the storage."""
+"""What a verb costs in steady state: one call of the catalog, and at most one request to the storage.
+
+Both are counted twice: where the store calls its backends, and on the way from there to a bucket, Redis or SQLite.
+"""
 
 from __future__ import annotations
 
+import ast
+import functools
+import sqlite3
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import redis.connection
+from botocore.hooks import HierarchicalEmitter
+from servers.buckets import s3_on_moto
 
 from chuk_artifacts import ArtifactStore
+from chuk_artifacts.catalog import redis_scripts
 
-STORES = {"memory": {}, "filesystem": {"storage_provider": "filesystem"}}
+UNSENT = {"sign_get", "sign_put"}
+"""Calls of a storage for which nothing is sent."""
+
+WIDE = {"stats": 256, "check": 5}
+"""Calls of a catalog that ask of all it holds, or of all it is, and in how many parts they may do it."""
+
+TWICE = {"add": 2}
+"""Calls of the catalog on disk that are one statement mostly, and otherwise have to look at the session as well."""
+
+UNCOUNTED = {"close"}
+"""The verbs that need not be counted."""
 
 
 class Counting:
@@ -32,30 +53,126 @@ class Counting:
         return counted
 
 
+class Sent:
+    """What left the backends, where that can be seen.
+
+    Attributes:
+        storage: the operations of a bucket that were sent, or None.
+        catalog: the commands or transactions that a catalog was sent, or None.
+
+    """
+
+    def __init__(self):
+        self.storage: list[str] | None = None
+        self.catalog: list[str] | None = None
+
+
+def in_memory(request, sent):
+    """Return the options of a store of which nothing leaves."""
+    return {}
+
+
+def on_disk(request, sent):
+    """Return the options of a store whose transactions are seen; what is read or written outside of one is one."""
+    sent.catalog = []
+    connect, inside = sqlite3.connect, set()
+
+    def note(connection, statement):
+        word = statement.split(maxsplit=1)[0].upper()
+        if connection not in inside:
+            sent.catalog.append(word)
+        if word == "BEGIN":
+            inside.add(connection)
+        elif word in {"COMMIT", "ROLLBACK"}:
+            inside.discard(connection)
+
+    def watched(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(functools.partial(note, id(connection)))
+        return connection
+
+    request.getfixturevalue("monkeypatch").setattr(sqlite3, "connect", watched)
+    return {"storage_provider": "filesystem"}
+
+
+def in_bucket(request, sent):
+    """Return the options of a store whose requests to a bucket are seen, repeated ones too."""
+    options = s3_on_moto(request)
+    sent.storage = []
+    emit = HierarchicalEmitter.emit
+
+    def watched(self, event_name, **details):
+        if event_name.startswith("request-created.s3."):
+            sent.storage.append(event_name.rpartition(".")[2])
+        return emit(self, event_name, **details)
+
+    request.getfixturevalue("monkeypatch").setattr(HierarchicalEmitter, "emit", watched)
+    return options
+
+
+def in_redis(request, sent):
+    """Return the options of a store whose commands to Redis are seen; the server knows the scripts."""
+    url = request.getfixturevalue("redis_url")
+    with request.getfixturevalue("redis_server").client() as client:
+        for script in vars(redis_scripts).values():
+            if isinstance(script, redis_scripts.Script):
+                client.script_load(script.text)
+    sent.catalog = []
+    send = redis.connection.AbstractConnection.send_command
+
+    def watched(self, *command, **options):
+        sent.catalog.append(command[0])
+        return send(self, *command, **options)
+
+    request.getfixturevalue("monkeypatch").setattr(redis.connection.AbstractConnection, "send_command", watched)
+    return {"session_provider": "redis", "redis_url": url}
+
+
+STORES = {"memory": in_memory, "filesystem": on_disk, "s3": in_bucket, "redis": in_redis}
+
+
 class Costs:
     """A store, and what its verbs have asked of the storage and the catalog."""
 
-    def __init__(self, store):
+    def __init__(self, store, sent):
         self.store = store
         self.storage: Counter[str] = Counter()
         self.catalog: Counter[str] = Counter()
+        self.sent = sent
         core = store._core
         core.storage = Counting(core.storage, self.storage)
         core.catalog = Counting(core.catalog, self.catalog)
 
-    def of(self, verb):
-        """Return the calls of storage and catalog that a verb makes."""
+    def of(self, verb, *, more=0):
+        """Return the calls of storage and catalog that a verb makes, none of which may send more than one thing.
+
+        *more* requests than calls may reach the storage.
+        """
         self.storage.clear()
         self.catalog.clear()
+        sent = self.sent
+        for way in (sent.storage, sent.catalog):
+            if way is not None:
+                way.clear()
         verb()
+        if sent.storage is not None:
+            asked = sum(count for name, count in self.storage.items() if name not in UNSENT)
+            assert len(sent.storage) <= asked + more, sent.storage
+        if sent.catalog is not None:
+            wide = WIDE | TWICE if self.store._core.catalog.provider == "sqlite" else WIDE
+            most = sum(count * wide.get(name, 1) for name, count in self.catalog.items())
+            assert sum(self.catalog.values()) <= len(sent.catalog) <= most, sent.catalog
         return dict(self.storage), dict(self.catalog)
 
 
 @pytest.fixture(params=STORES)
 def costs(request, tmp_path):
-    """Return a store whose calls are counted."""
-    with ArtifactStore(**STORES[request.param], fs_root=tmp_path) as store:
-        yield Costs(store)
+    """Return a store whose calls are counted, warm: connections are open."""
+    sent = Sent()
+    options = STORES[request.param](request, sent)
+    with ArtifactStore(**options, fs_root=tmp_path) as store:
+        store.retrieve(store.store(b"warm", session_id="warm"))
+        yield Costs(store, sent)
 
 
 @pytest.fixture
@@ -215,3 +332,85 @@ def test_long_list(costs):
 def test_sessions(costs, artifact_id, verb, catalog):
     """What concerns sessions is one call of the catalog, and nothing of the storage."""
     assert costs.of(lambda: verb(costs.store)) == ({}, catalog)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda store, one: store.presign(one),
+        lambda store, one: store.presign_short(one),
+        lambda store, one: store.presign_medium(one),
+        lambda store, one: store.presign_long(one),
+    ],
+    ids=["presign", "short", "medium", "long"],
+)
+def test_presign(costs, artifact_id, verb):
+    """A link is one look into the catalog, and nothing is sent to the storage."""
+    verb(costs.store, artifact_id)  # starts a gateway where one is needed, and finds the key
+    assert costs.of(lambda: verb(costs.store, artifact_id)) == ({"sign_get": 1}, {"get": 1})
+
+
+def test_presign_upload(costs):
+    """A link for an upload is one record, and nothing is sent to the storage."""
+
+    def presign():
+        costs.store.presign_upload("alice")
+
+    presign()
+    assert costs.of(presign) == ({"sign_put": 1}, {"add": 1})
+
+
+def test_presign_upload_and_register(costs):
+    """A link for an artifact is a look at its session, for what that lets it inherit, and one record."""
+
+    def presign():
+        costs.store.presign_upload_and_register(mime="text/plain", summary="", session_id="alice")
+
+    presign()
+    assert costs.of(presign) == ({"sign_put": 1}, {"get_session": 1, "add": 1})
+
+
+def test_register(costs):
+    """Registering looks, copies to a claimed key, hashes, unless a bucket does, and removes the upload; once only."""
+    store = costs.store
+    _, artifact_id = store.presign_upload("alice")
+    store._core.storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"1")
+
+    def register():
+        store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
+
+    hashing = {"stat": 1, "open": 1} if costs.sent.storage is None else {"stat": 2}
+    assert costs.of(register, more=1) == (
+        {**hashing, "copy": 1, "delete": 1},
+        {"get": 1, "get_session": 1, "replace": 1},
+    )
+    assert costs.of(register) == ({}, {"get": 1})
+
+
+@pytest.mark.parametrize(
+    ("verb", "storage", "catalog"),
+    [
+        (lambda store: store.cleanup(), {}, {"expire_sessions": 1, "due": 1}),
+        (lambda store: store.cleanup_expired_sessions(), {}, {"expire_sessions": 1, "due": 1}),
+        (lambda store: store.cleanup(orphans=True), {"list_objects": 1, "sweep": 1}, {"expire_sessions": 1, "due": 1}),
+        (lambda store: store.validate_configuration(), {"check": 1}, {"check": 1}),
+        (lambda store: store.generate_artifact_key("alice", "0" * 32), {}, {}),
+        (lambda store: store.parse_grid_key("grid/box/alice/a"), {}, {}),
+        (lambda store: store.get_session_prefix_pattern(), {}, {}),
+    ],
+    ids=["cleanup", "cleanup sessions", "orphans", "validate", "key", "parse", "pattern"],
+)
+def test_whole(costs, artifact_id, verb, storage, catalog):
+    """What concerns the whole store asks each side once, however much it holds, when there is nothing to do."""
+    assert costs.of(lambda: verb(costs.store)) == (storage, catalog)
+
+
+def test_every_verb_is_counted():
+    """No verb is missing above."""
+    called = {
+        node.func.attr
+        for node in ast.walk(ast.parse(Path(__file__).read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if ast.unparse(node.func.value) in {"store", "costs.store"}
+    }
+    assert {name for name in dir(ArtifactStore) if not name.startswith("_")} - called == UNCOUNTED

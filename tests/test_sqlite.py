@@ -395,3 +395,52 @@ def test_many_processes_make_one_file(path):
     assert len(set(ids)) == 8
     assert counts == ["8"] * 8
     assert Path(path).is_file()
+
+
+# Damage
+
+
+DAMAGED = ["garbage", "", "{", "[]", "{}", "1", "null", '"text"', b"\xff"]
+
+
+@pytest.mark.parametrize("record", DAMAGED)
+def test_damaged_record(store, path, record):
+    """A record that somebody has damaged is an error of the catalog for who asks for it, and for nobody else."""
+    kept = store.store(b"kept", session_id="bob")
+    artifact_id = store.store(b"x", session_id="alice")
+    with database(path) as connection:
+        connection.execute("UPDATE artifacts SET record = ? WHERE artifact_id = ?", (record, artifact_id))
+    for verb in (
+        lambda: store.metadata(artifact_id),
+        lambda: store.retrieve_batch([kept, artifact_id]),
+        lambda: store.list_by_session("alice"),
+        lambda: store.delete(artifact_id),
+    ):
+        with pytest.raises(SessionError, match="damaged"):
+            verb()
+    assert store.retrieve(kept) == b"kept"
+
+
+def test_damaged_session(store, path):
+    """A session that somebody has damaged is an error of the catalog."""
+    session_id = store.create_session(custom_metadata={"a": 1})
+    with database(path) as connection:
+        connection.execute("UPDATE sessions SET custom_metadata = ?", ("garbage",))
+    for verb in (lambda: store.get_session_info(session_id), lambda: store.store(b"x", session_id=session_id)):
+        with pytest.raises(SessionError, match="damaged"):
+            verb()
+
+
+def test_one_statement_for_a_session_that_is_there(path, clock, monkeypatch):
+    """A record of a session that need not change is one statement; a first one, or one that prolongs it, is more."""
+    monkeypatch.setenv("SESSION_SQLITE_PATH", str(path))
+    statements = []
+    with ArtifactStore(session_provider="sqlite", clock=clock) as store:
+        with store._core.catalog._connections.one() as connection:
+            connection.set_trace_callback(statements.append)
+        for seconds, more in ((0, True), (0, False), (1, True), (1, False), (1000, True), (1, False)):
+            clock.now += seconds
+            statements.clear()
+            store.store(b"x", session_id="alice")
+            assert ("COMMIT" in statements) is more, statements
+        assert len(store.list_by_session("alice")) == 6

@@ -22,6 +22,15 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 """No users of any session."""
 
 
+DAMAGE = (ValueError, TypeError, KeyError)
+"""What reading a record or a session raises when what is stored was not written here."""
+
+
+def damaged(error: Exception) -> SessionError:
+    """Return the error for *error*, one of these."""
+    return SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}")
+
+
 class FilenameTakenError(Exception):
     """The filename is taken in the session, and the add was exclusive."""
 

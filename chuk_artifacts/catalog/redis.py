@@ -17,7 +17,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 from chuk_artifacts import grid
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError, place, prefix_end, settle, updated
+from chuk_artifacts.catalog import (
+    DAMAGE,
+    NOBODY,
+    FilenameTakenError,
+    OutcomeUnknownError,
+    damaged,
+    place,
+    prefix_end,
+    settle,
+    updated,
+)
 from chuk_artifacts.catalog import redis_scripts as scripts
 from chuk_artifacts.catalog.redis_link import Link, open_link, server_facts
 from chuk_artifacts.errors import SessionError
@@ -62,7 +72,10 @@ class _Known(NamedTuple):
         """Return what a script told, or None when there is no session."""
         if not text:
             return None
-        info = SessionInfo.from_json(text.decode())
+        try:
+            info = SessionInfo.from_json(text.decode())
+        except DAMAGE as error:
+            raise damaged(error) from error
         return cls(info.changed(expires_at=expires_at.decode() or None), text.decode())
 
 
@@ -397,7 +410,10 @@ def _joined(place: tuple[str, str]) -> str:
 
 
 def _record(value: bytes) -> ArtifactMetadata:
-    return ArtifactMetadata.from_json(value[value.index(b"\n") + 1 :].decode())
+    try:
+        return ArtifactMetadata.from_json(value[value.index(b"\n") + 1 :].decode())
+    except DAMAGE as error:
+        raise damaged(error) from error
 
 
 def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:

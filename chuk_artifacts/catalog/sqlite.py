@@ -11,12 +11,14 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from chuk_artifacts.catalog import (
+    DAMAGE,
     NOBODY,
     FilenameTakenError,
+    damaged,
     place,
     prefix_end,
     prolonged,
@@ -27,6 +29,9 @@ from chuk_artifacts.catalog import (
 from chuk_artifacts.catalog.connections import Connections
 from chuk_artifacts.errors import ErrorMap, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 SCHEMA_VERSION = 1
 _SCHEMA = f"""
@@ -151,7 +156,7 @@ class SqliteCatalog:
             row = connection.execute(
                 "SELECT record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?", (artifact_id, self._sandbox_id)
             ).fetchone()
-        return None if row is None else ArtifactMetadata.from_json(row[0])
+        return None if row is None else _decoded(row[0], ArtifactMetadata.from_json)
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
@@ -323,7 +328,7 @@ class SqliteCatalog:
             user_id=user_id,
             created_at=created_at,
             expires_at=expires_at,
-            custom_metadata={} if custom_metadata == _NOTHING else json.loads(custom_metadata),
+            custom_metadata={} if custom_metadata == _NOTHING else _decoded(custom_metadata, json.loads),
             ttl=ttl,
         )
 
@@ -373,7 +378,14 @@ def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
 
 
 def _records(rows: Sequence[tuple[str]]) -> list[ArtifactMetadata]:
-    return [ArtifactMetadata.from_json(record) for (record,) in rows]
+    return _decoded(rows, lambda rows: [ArtifactMetadata.from_json(record) for (record,) in rows])
+
+
+def _decoded(stored: T, decode: Callable[[T], R]) -> R:
+    try:
+        return decode(stored)
+    except DAMAGE as error:
+        raise damaged(error) from error
 
 
 def _marks(values: Sequence[object]) -> str:

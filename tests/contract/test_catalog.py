@@ -176,6 +176,19 @@ def test_record_inherits_the_ttl_of_its_session(catalog):
     assert second.ttl == DAY
 
 
+def test_one_record_fits_its_session(catalog):
+    """A single record, too, gets the time to live of its session, which is over, shorter than others, or has no end."""
+    catalog.create_session(new_session("hour", "box", now=NOW, ttl=3600.0))
+    catalog.create_session(new_session("ever", "box", now=NOW, ttl=None))
+    for session_id, expires_at in (("hour", timestamp(NOW + 3600)), ("ever", None), ("none", timestamp(NOW + DAY))):
+        one = record(1, session_id=session_id)
+        catalog.add([one], now=NOW, inheriting={one.artifact_id})
+        assert catalog.get([one.artifact_id])[0].expires_at == expires_at
+        assert catalog.get_session(session_id, NOW).expires_at == expires_at
+    catalog.add([record(2, session_id="hour", now=NOW + DAY, ttl=60.0)], now=NOW + DAY)
+    assert catalog.get_session("hour", NOW + DAY).created_at == timestamp(NOW + DAY)
+
+
 def test_sessions_for_ever(open_catalog):
     """Without a default time to live neither sessions nor records expire."""
     catalog = open_catalog(ttl=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 
-_LOWEST, _HIGHEST = 20_000, 54_000  # Redis Cluster needs the port 10,000 above too, and the system takes high ones
+_LOWEST, _HIGHEST = 12_000, 22_000  # Redis Cluster needs the port 10,000 above too; the system takes those from 32,768
 _BUS = 10_000
 
 

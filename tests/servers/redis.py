@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import shutil
@@ -76,6 +77,11 @@ class RedisServer:
             except redis.AuthenticationError:
                 return True
 
+    @functools.cached_property
+    def kept_client(self) -> redis.Redis:
+        """A client that is kept, for what each test does first: to connect takes longer."""
+        return redis.Redis(host="127.0.0.1", port=self.port, decode_responses=True)
+
     def client(self, **options: object) -> redis.Redis:
         """Return a client of it."""
         retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
@@ -93,6 +99,8 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if kept := vars(self).pop("kept_client", None):
+            kept.close()
 
 
 class RedisCluster:
@@ -122,8 +130,7 @@ class RedisCluster:
     def flush(self) -> None:
         """Empty it."""
         for node in self.nodes:
-            with node.client() as client:
-                client.flushall()
+            node.kept_client.flushall()
 
     def stop(self) -> None:
         """Kill the servers."""
@@ -161,8 +168,7 @@ class RedisSentinel:
     @property
     def master(self) -> RedisServer:
         """The present master."""
-        with self.sentinel.client() as client:
-            _, port = client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", SERVICE)
+        _, port = self.sentinel.kept_client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
     def start(self) -> None:
@@ -182,8 +188,7 @@ class RedisSentinel:
 
     def flush(self) -> None:
         """Empty it."""
-        with self.master.client() as client:
-            client.flushall()
+        self.master.kept_client.flushall()
 
     def stop(self) -> None:
         """Kill all."""
@@ -217,7 +222,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+def redis_cluster(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """Return a Cluster that all tests share: each empties it first."""
     cluster = RedisCluster(tmp_path_factory.mktemp("redis-cluster"))
     cluster.start()
@@ -226,7 +231,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 
 @pytest.fixture(scope="session")
-def redis_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
+def redis_sentinel(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
     """Return servers under Sentinel that all tests share: each empties them first."""
     sentinel = RedisSentinel(tmp_path_factory.mktemp("redis-sentinel"))
     sentinel.start()
@@ -237,8 +242,7 @@ def redis_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSe
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """Return the URL of an empty server."""
-    with redis_server.client() as client:
-        client.flushall()
+    redis_server.kept_client.flushall()
     return redis_server.url
 
 

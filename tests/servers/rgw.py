@@ -18,6 +18,8 @@ from pathlib import Path
 
 import attrs
 
+from .ports import free_port
+
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool")
 _PATIENCE_SECONDS = 60
@@ -82,7 +84,7 @@ def missing_programs() -> list[str]:
 @contextlib.contextmanager
 def running(folder: Path, *settings: str) -> Iterator[Rgw]:
     """Start the server with its files in *folder* and more lines of configuration, and stop it at the end."""
-    port, monitor_port = _free_ports()
+    port, monitor_port = free_port(), free_port()
     (folder / "mon").mkdir(parents=True)
     (folder / "osd").mkdir()
     fsid = str(uuid.uuid4())
@@ -145,13 +147,6 @@ class _Node:
     @property
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "CEPH_CONF": str(self.folder / "ceph.conf"), "HOME": str(self.folder)}
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
