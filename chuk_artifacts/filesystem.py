@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from glob import has_magic
 from hashlib import sha256
-from itertools import chain, groupby, islice, takewhile
+from itertools import chain, groupby, islice
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,7 @@ from chuk_artifacts.errors import (
     ConflictError,
     InvalidInputError,
 )
+from chuk_artifacts.grid import is_artifact_id
 from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.settings import public_url
@@ -36,6 +38,7 @@ from chuk_artifacts.store import ArtifactStore, SharedStore
 Info = dict[str, Any]
 
 _PROTOCOL = "artifact"
+_BEGINNINGS = (f"{_PROTOCOL}://", f"{_PROTOCOL}::")
 _PIECE = 1024 * 1024
 _FIRST_PAGE = 256
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
@@ -165,16 +168,12 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         """Return the path of a URL, in the one form in which the session's segment is written here."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
-        text = str(stringify_path(path))
-        if text.startswith((f"{_PROTOCOL}://", f"{_PROTOCOL}::")):
-            text = text[len(_PROTOCOL) + 1 :].lstrip(":")
-        session, slash, name = text.strip("/").partition("/")
-        return f"{_segment(session)}{slash}{name}"
+        return _parsed(path if isinstance(path, str) else str(stringify_path(path)))[0]
 
-    def _split(self, path: Any) -> tuple[str, str]:
+    @staticmethod
+    def _split(path: Any) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
-        session, _, name = self._strip_protocol(path).partition("/")
-        return unquote(session, errors="surrogateescape") if "%" in session else session, name
+        return _parsed(path if isinstance(path, str) else str(stringify_path(path)))[1]
 
     def _split_file(self, path: Any) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
@@ -188,19 +187,17 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
     def _find(self, path: Any) -> list[ArtifactMetadata]:
         """Return the artifacts of a path, the newest first; none where there is no file."""
         session, name = self._split(path)
-        if not name:
-            return []
+        return self._named(session, name) if name else []
+
+    def _named(self, session: str, name: str) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session that a path with that name leads to, the newest first."""
         try:
-            found = self._named(session, name, 2)
-            if len(found) > 1:
-                found = sorted(self._named(session, name, None), key=_age, reverse=True)
+            found = self.store._named(session, name)
         except InvalidInputError:  # nothing can be called that
             return []
-        return found or self._nameless(session, name)
-
-    def _named(self, session: str, name: str, limit: int | None) -> list[ArtifactMetadata]:
-        listing = self.store.iter_session(session, prefix=name, page_size=limit or _MANY)
-        return list(takewhile(lambda found: found.filename == name, islice(listing, limit)))
+        if len(found) > 1:
+            found.sort(key=_age, reverse=True)
+        return found or (self._nameless(session, name) if is_artifact_id(name) else [])
 
     def _nameless(self, session: str, name: str) -> list[ArtifactMetadata]:
         """Return the artifact without a filename whose id is *name*."""
@@ -327,7 +324,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
     def _sessions(self) -> Iterator[Info]:
         if self._session_id is None:
             raise AccessDeniedError(f"the sessions of a store are not listed: name one, {_PROTOCOL}://{{session_id}}")
-        yield _folder_info(_segment(self._session_id))
+        yield _folder_info(_session(self._session_id)[0])
 
     def _children(self, path: str) -> Iterator[Info]:
         root, _, folder = path.partition("/")
@@ -467,13 +464,15 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        found = self._file(path)
+        found = self._find(path)
+        if not found:
+            raise self._no_file(path)
         if start is None and end is None:
-            return self.store.retrieve(found)
-        begin, stop, _step = slice(start, end).indices(found.bytes)
+            return self.store._bytes_of(found[0])
+        begin, stop, _step = slice(start, end).indices(found[0].bytes)
         if begin >= stop:
             return b""
-        return b"".join(self.store.stream(found, start=begin, end=stop, chunk_size=stop - begin))
+        return b"".join(self.store.stream(found[0], start=begin, end=stop, chunk_size=stop - begin))
 
     def cat_ranges(
         self,
@@ -633,15 +632,20 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
 
     def _write(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
         """Make data the next revision of the path's artifact, or a new artifact."""
+        session, name = self._split_file(path)
         while True:
-            found = self._find(path)
+            found = self._named(session, name)
             try:
                 if found:
                     self.store.update_file(found[0].artifact_id, data=data, **fields)
                 else:
-                    self._create(path, data, fields)
-            except (ArtifactNotFoundError, FileExistsError):  # deleted since, or created since
+                    self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
+            except ArtifactNotFoundError:  # deleted since
                 continue
+            except ConflictError:
+                if found:
+                    raise
+                continue  # created since
             return
 
     def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
@@ -687,7 +691,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
             with self.open(path, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
-        self._writing(path, mode)(path, value, _fields(kwargs))
+        self._writing(path, mode)(path, value, _fields(kwargs) if kwargs else kwargs)
 
     def _writing(self, path: Any, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
         """Return what writes a whole file in a mode; raise at once when it must not be there, and is."""
@@ -895,11 +899,23 @@ def _bound_session(store: ArtifactStore) -> str | None:
         return None
 
 
-def _segment(session: str) -> str:
-    """Return a session id as a path's first segment; one that is encoded already stays as it is."""
-    if _PLAIN_SESSION(session):
-        return session
-    return quote(unquote(session, errors="surrogateescape"), safe=_UNQUOTED, errors="surrogateescape")
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[str, tuple[str, str]]:
+    """Return the path of a path or URL in its one form, and session and filename."""
+    if text.startswith(_BEGINNINGS):
+        text = text[len(_PROTOCOL) + 1 :].lstrip(":")
+    first, slash, name = text.strip("/").partition("/")
+    segment, session = _session(first)
+    return f"{segment}{slash}{name}", (session, name)
+
+
+@lru_cache(maxsize=1024)
+def _session(text: str) -> tuple[str, str]:
+    """Return a session as a path's first segment, one that is encoded already as it is, and its id."""
+    if _PLAIN_SESSION(text):
+        return text, text
+    session = unquote(text, errors="surrogateescape")
+    return quote(session, safe=_UNQUOTED, errors="surrogateescape"), session
 
 
 def _shown(artifact: ArtifactMetadata) -> str:

@@ -256,7 +256,8 @@ def test_an_outage_is_no_missing_file(fs, store, monkeypatch):
     def fail(*_args, **_options):
         raise ProviderError("down")
 
-    monkeypatch.setattr(store, "iter_session", fail)
+    for verb in ("named", "page", "get"):
+        monkeypatch.setattr(store._core.catalog, verb, fail)
     for ask in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.ls, fs.find, fs.cat_file):
         with pytest.raises(ProviderError):
             ask("alice/a")
