@@ -573,8 +573,8 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         Args:
             path: the file.
             mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append, all of which
-                appears when the file is closed, and is discarded when the ``with`` block raises. Without the ``b`` it
-                is a text file.
+                appears when the file is closed, and is discarded when the ``with`` block raises, see
+                :class:`~chuk_artifacts.handles.Writer`. Without the ``b`` it is a text file.
             block_size: ignored, as is *cache_options*: what is read is fetched.
             cache_options: see *block_size*.
             compression: the name of a compression of fsspec, or ``infer``.
