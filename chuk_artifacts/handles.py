@@ -269,17 +269,21 @@ def _unwinding() -> BaseException | None:
     Who drives a task, or a generator that the error did not come through, may be leaving a block of its own, which has
     nothing to do with what these do.
     """
+    handled = sys.exception()
     generators: list[FrameType] = []
     frame, calls_exit = inspect.currentframe(), False
     while frame is not None:
-        is_exit = frame.f_code.co_name in _EXITS
-        error = _told(frame) if is_exit else None if calls_exit else _leaving_by(frame)
+        code, caller, error = frame.f_code, frame.f_back, None
+        is_exit = code.co_name in _EXITS
+        if is_exit:
+            error = _told(frame)
+        elif handled is not None and not calls_exit and code.co_code[frame.f_lasti] == _LEAVE_BY_ERROR:
+            error = _passing(handled, frame)
         if error is not None:
             return error if all(_passed(error, generator) for generator in generators) else None
-        caller = frame.f_back
-        if _is(frame, inspect.CO_GENERATOR):
+        if code.co_flags & inspect.CO_GENERATOR:
             generators.append(frame)
-        elif _is(frame, _ASYNCHRONOUS) and caller is not None and not _is(caller, _ASYNCHRONOUS):
+        elif code.co_flags & _ASYNCHRONOUS and caller is not None and not caller.f_code.co_flags & _ASYNCHRONOUS:
             return None
         frame, calls_exit = caller, is_exit
     return None
@@ -293,12 +297,9 @@ def _told(frame: FrameType) -> BaseException | None:
     return next((value for value in values if isinstance(value, BaseException)), None)
 
 
-def _leaving_by(frame: FrameType) -> BaseException | None:
-    """Return the error by which a frame leaves a ``with`` block at this moment, or None."""
-    error = sys.exception()
-    if error is None or frame.f_code.co_code[frame.f_lasti] != _LEAVE_BY_ERROR:
-        return None
-    while error is not None and not _passed(error, frame):  # it came up in the exit of a block that another one left
+def _passing(error: BaseException | None, frame: FrameType) -> BaseException | None:
+    """Return which came through a frame: *error*, or one during the handling of which it came up."""
+    while error is not None and not _passed(error, frame):
         error = error.__context__
     return error
 
@@ -307,16 +308,13 @@ def _passed(error: BaseException, frame: FrameType) -> bool:
     return any(passed is frame for passed, _ in walk_tb(error.__traceback__))
 
 
-def _is(frame: FrameType, kinds: int) -> bool:
-    return bool(frame.f_code.co_flags & kinds)
-
-
 class TextWriter(io.TextIOWrapper):
     """A text layer over a writer, that has it discard when the ``with`` block raises."""
 
     def __enter__(self) -> Self:
         """Return the file, which the end of the ``with`` block closes."""
-        self.buffer.__enter__()
+        writer: Any = self.buffer
+        writer.__enter__()
         return super().__enter__()
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:

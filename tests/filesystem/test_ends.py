@@ -498,14 +498,19 @@ def test_closed_file_lets_go_of_errors(fs):
     files, kept = [], []
 
     def report(_):
-        here = Kept()
-        kept.append(weakref.ref(here))
         for mode in ("wb", "w"):
             files.append(fs.open(f"{PATH}{mode}", mode))
             files[-1].close()
+        files.append(fs.open("alice/discarded", "wb"))
+        files[-1].discard()
+
+    def fail():
+        here = Kept()
+        kept.append(weakref.ref(here))
+        raise BodyError
 
     with Reporter(report):
-        raise BodyError
+        fail()
     gc.collect()
     assert kept[0]() is None
     assert all(file.closed for file in files)
