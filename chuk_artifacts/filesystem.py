@@ -45,6 +45,7 @@ _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
 _PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
 _UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts of a URL or of a chain of URLs
+_FAILURES = (ArtifactStoreError, OSError)
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
 _NOT_SECRET = frozenset(
@@ -483,14 +484,16 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Return ranges of bytes of files; each file is looked up and opened once, however many ranges of it.
+        """Return ranges of bytes of files, read side by side where the storage gains by that.
+
+        Each file is looked up once, however many ranges of it are wanted.
 
         Args:
             paths: the file of each range.
             starts: the first byte of each, or one for all; None: 0.
             ends: the byte after the last of each, or one for all; None: the end.
             max_gap: not supported.
-            on_error: ``return`` puts an exception in the place of the bytes, anything else raises.
+            on_error: ``return`` puts an exception in the place of the bytes, anything else raises the first.
 
         Returns:
             the bytes of each range.
@@ -508,21 +511,43 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         starts, ends = (bound if isinstance(bound, list) else [bound] * len(paths) for bound in (starts, ends))
         if not len(starts) == len(ends) == len(paths):
             raise ValueError("paths, starts and ends must be of one length")
-        ranges: dict[str, list[int]] = {}
+        parts: dict[str, list[_Part]] = {}
         for index, path in enumerate(paths):
-            ranges.setdefault(self._strip_protocol(path), []).append(index)
-        out: list[Any] = [None] * len(paths)
-        for path, indices in ranges.items():
-            try:
-                with self._open_to_read(path) as file:
-                    for index in indices:
-                        out[index] = _range_of(file, starts[index], ends[index])
-            except (ArtifactStoreError, OSError) as error:
-                if on_error != "return":
-                    raise
-                for index in indices:
-                    out[index] = error
+            parts.setdefault(self._strip_protocol(path), []).append(_Part(index, starts[index], ends[index]))
+        out = self._read_parts(parts)
+        if on_error != "return":
+            _raise_first(out)
         return out
+
+    def _read_parts(self, parts: dict[str, list[_Part]]) -> list[bytes | Exception]:
+        """Return the bytes of parts of files, or why there are none, in the order of their indices."""
+        core = self.store._core
+        count = sum(map(len, parts.values()))
+        share = -(-count // core.storage.parallel)
+        told: dict[int, bytes | Exception] = {}
+        portions: list[_Portion] = []
+        for found, some in zip(core.each(self._file_or_error, list(parts)), parts.values(), strict=True):
+            if isinstance(found, Exception):
+                told.update((part.index, found) for part in some)
+            else:
+                portions += _portions(found, some, share)
+        for portion in core.each(self._read_portion, portions):
+            told.update(portion)
+        return [told[index] for index in range(count)]
+
+    def _file_or_error(self, path: str) -> ArtifactMetadata | Exception:
+        try:
+            return self._file(path)
+        except _FAILURES as error:
+            return error
+
+    def _read_portion(self, portion: _Portion) -> dict[int, bytes | Exception]:
+        try:
+            found, file = self.store._open(portion.found, portion.parts[0].within(portion.found.bytes)[0])
+        except _FAILURES as error:
+            return {part.index: error for part in portion.parts}
+        with file:
+            return {part.index: _part_of(file, *part.within(found.bytes)) for part in portion.parts}
 
     def get_file(
         self,
@@ -885,10 +910,48 @@ def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
             callback.relative_update(len(piece))
 
 
-def _range_of(file: Reader, start: int | None, end: int | None) -> bytes:
-    begin, stop, _ = slice(start, end).indices(file.size)
-    file.seek(begin)
-    return file.read(max(stop - begin, 0))
+@attrs.frozen
+class _Part:
+    """A range of a file's bytes that is wanted, as a slice tells it, and which one of all it is."""
+
+    index: int
+    start: int | None
+    end: int | None
+
+    def within(self, size: int) -> tuple[int, int]:
+        """Return where it begins and how long it is in a file of so many bytes."""
+        begin, stop, _ = slice(self.start, self.end).indices(size)
+        return begin, max(stop - begin, 0)
+
+
+@attrs.frozen
+class _Portion:
+    """What is read of a file in one go: parts of it, in their order."""
+
+    found: ArtifactMetadata
+    parts: list[_Part]
+
+
+def _portions(found: ArtifactMetadata, parts: list[_Part], share: int) -> Iterator[_Portion]:
+    """Yield the parts of a file in portions of so many."""
+    ordered = sorted(parts, key=lambda part: part.within(found.bytes))
+    for begin in range(0, len(ordered), share):
+        yield _Portion(found, ordered[begin : begin + share])
+
+
+def _part_of(file: BinaryIO, begin: int, length: int) -> bytes | Exception:
+    """Return a part of a file, or why it can't be read."""
+    try:
+        file.seek(begin)
+        return file.read(length)
+    except _FAILURES as error:
+        return error
+
+
+def _raise_first(outcomes: Iterable[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 def _bound_session(store: ArtifactStore) -> str | None:
