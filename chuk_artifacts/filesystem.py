@@ -11,7 +11,7 @@ from functools import lru_cache
 from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote
 
 import attrs
@@ -34,6 +34,9 @@ from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.settings import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Info = dict[str, Any]
 
@@ -484,7 +487,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Return ranges of bytes of files, read side by side where the storage gains by that.
+        """Return ranges of bytes of files, read side by side where the storage is far away.
 
         Each file is looked up once, however many ranges of it are wanted.
 
@@ -523,15 +526,16 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         """Return the bytes of parts of files, or why there are none, in the order of their indices."""
         core = self.store._core
         count = sum(map(len, parts.values()))
-        share = -(-count // core.storage.parallel)
+        each, at_once = (core.each, core.storage.parallel) if core.storage.distant else (_one_by_one, 1)
+        share = -(-count // at_once)
         told: dict[int, bytes | Exception] = {}
         portions: list[_Portion] = []
-        for found, some in zip(core.each(self._file_or_error, list(parts)), parts.values(), strict=True):
+        for found, some in zip(each(self._file_or_error, list(parts)), parts.values(), strict=True):
             if isinstance(found, Exception):
                 told.update((part.index, found) for part in some)
             else:
                 portions += _portions(found, some, share)
-        for portion in core.each(self._read_portion, portions):
+        for portion in each(self._read_portion, portions):
             told.update(portion)
         return [told[index] for index in range(count)]
 
@@ -937,6 +941,11 @@ def _portions(found: ArtifactMetadata, parts: list[_Part], share: int) -> Iterat
     ordered = sorted(parts, key=lambda part: part.within(found.bytes))
     for begin in range(0, len(ordered), share):
         yield _Portion(found, ordered[begin : begin + share])
+
+
+def _one_by_one(function: Callable[[T], R], values: Sequence[T]) -> list[R]:
+    """Call *function* with each value, as a core's ``each`` does side by side."""
+    return list(map(function, values))
 
 
 def _part_of(file: BinaryIO, begin: int, length: int) -> bytes | Exception:

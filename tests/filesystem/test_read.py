@@ -68,19 +68,20 @@ def test_cat_ranges_of_one_file(fs):
 
 @pytest.mark.parametrize("of_one_file", [True, False])
 def test_cat_ranges_side_by_side(fs, store, monkeypatch, of_one_file):
-    """Where a storage works side by side, as many ranges as it likes are read at once, of one file and of several."""
+    """Where a storage is far away ranges are read at once, of one file and of several; where it is near one by one."""
     storage = store._core.storage
-    count = min(storage.parallel, 4)
-    paths = [PATH if of_one_file else f"alice/{number}" for number in range(count)]
-    fs.pipe(dict.fromkeys(paths, DATA))
-    meeting, open_one = threading.Barrier(count), storage.open
+    meeting, open_one, threads = threading.Barrier(4 if storage.distant else 1), storage.open, set()
 
     def open_together(*args, **options):
         meeting.wait(timeout=5)
+        threads.add(threading.current_thread())
         return open_one(*args, **options)
 
     monkeypatch.setattr(storage, "open", open_together)
-    assert fs.cat_ranges(paths, 1, 3) == [DATA[1:3]] * count
+    paths = [PATH if of_one_file else f"alice/{number}" for number in range(4)]
+    fs.pipe(dict.fromkeys(paths, DATA))
+    assert fs.cat_ranges(paths, 1, 3) == [DATA[1:3]] * 4
+    assert storage.distant or threads == {threading.current_thread()}
 
 
 def test_cat_ranges_when_some_fail(fs, store):
