@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
@@ -24,6 +25,8 @@ R = TypeVar("R")
 
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32
+_PAUSES = 50
+_PAUSE_SECONDS = 0.01
 
 
 class LocalGateway(Protocol):
@@ -208,13 +211,23 @@ def forget_shared_cores() -> None:
 
 
 def _kept_key(storage: Storage) -> str:
-    """Return the signing key that lies beside the bytes, made by whoever comes first."""
+    """Return the signing key that lies beside the bytes, made by whoever comes first.
+
+    The storage has to tell who that is. By reading and writing alone two that start at once can't agree, in whatever
+    order they do it: either may have read for the last time before the other writes.
+    """
+    if not storage.claims:
+        raise InvalidInputError("this storage can't tell whose signing_key came first: set ARTIFACT_SIGNING_KEY")
     try:
         key = storage.get(_KEY_FILE)
     except ObjectMissingError:
         with contextlib.suppress(ObjectExistsError):
             storage.put(_KEY_FILE, _new_key().encode(), exclusive=True)
         key = storage.get(_KEY_FILE)
+    pauses = _PAUSES
+    while not key and pauses:  # where there are no hard links, the name is taken a moment before the key is there
+        time.sleep(_PAUSE_SECONDS)
+        key, pauses = storage.get(_KEY_FILE), pauses - 1
     if len(key) != 2 * _KEY_BYTES:
         raise ProviderError(f"the key in {_KEY_FILE} of the storage's root is damaged: remove it, and all URLs with it")
     return key.decode("ascii")

@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from glob import has_magic
 from hashlib import sha256
-from itertools import chain, groupby, islice, takewhile
-from typing import Any, BinaryIO
+from itertools import chain, groupby, islice
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote
 
 import attrs
@@ -28,20 +29,26 @@ from chuk_artifacts.errors import (
     ConflictError,
     InvalidInputError,
 )
+from chuk_artifacts.grid import is_artifact_id
 from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.settings import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 Info = dict[str, Any]
 
 _PROTOCOL = "artifact"
+_BEGINNINGS = (f"{_PROTOCOL}://", f"{_PROTOCOL}::")
 _PIECE = 1024 * 1024
 _FIRST_PAGE = 256
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
 _PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
 _UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts of a URL or of a chain of URLs
+_FAILURES = (ArtifactStoreError, OSError)
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
 _NOT_SECRET = frozenset(
@@ -165,16 +172,12 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         """Return the path of a URL, in the one form in which the session's segment is written here."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
-        text = str(stringify_path(path))
-        if text.startswith((f"{_PROTOCOL}://", f"{_PROTOCOL}::")):
-            text = text[len(_PROTOCOL) + 1 :].lstrip(":")
-        session, slash, name = text.strip("/").partition("/")
-        return f"{_segment(session)}{slash}{name}"
+        return _parsed(path if isinstance(path, str) else str(stringify_path(path)))[0]
 
-    def _split(self, path: Any) -> tuple[str, str]:
+    @staticmethod
+    def _split(path: Any) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
-        session, _, name = self._strip_protocol(path).partition("/")
-        return unquote(session, errors="surrogateescape") if "%" in session else session, name
+        return _parsed(path if isinstance(path, str) else str(stringify_path(path)))[1]
 
     def _split_file(self, path: Any) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
@@ -188,19 +191,17 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
     def _find(self, path: Any) -> list[ArtifactMetadata]:
         """Return the artifacts of a path, the newest first; none where there is no file."""
         session, name = self._split(path)
-        if not name:
-            return []
+        return self._named(session, name) if name else []
+
+    def _named(self, session: str, name: str) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session that a path with that name leads to, the newest first."""
         try:
-            found = self._named(session, name, 2)
-            if len(found) > 1:
-                found = sorted(self._named(session, name, None), key=_age, reverse=True)
+            found = self.store._named(session, name)
         except InvalidInputError:  # nothing can be called that
             return []
-        return found or self._nameless(session, name)
-
-    def _named(self, session: str, name: str, limit: int | None) -> list[ArtifactMetadata]:
-        listing = self.store.iter_session(session, prefix=name, page_size=limit or _MANY)
-        return list(takewhile(lambda found: found.filename == name, islice(listing, limit)))
+        if len(found) > 1:
+            found.sort(key=_age, reverse=True)
+        return found or (self._nameless(session, name) if is_artifact_id(name) else [])
 
     def _nameless(self, session: str, name: str) -> list[ArtifactMetadata]:
         """Return the artifact without a filename whose id is *name*."""
@@ -327,7 +328,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
     def _sessions(self) -> Iterator[Info]:
         if self._session_id is None:
             raise AccessDeniedError(f"the sessions of a store are not listed: name one, {_PROTOCOL}://{{session_id}}")
-        yield _folder_info(_segment(self._session_id))
+        yield _folder_info(_session(self._session_id)[0])
 
     def _children(self, path: str) -> Iterator[Info]:
         root, _, folder = path.partition("/")
@@ -467,13 +468,15 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        found = self._file(path)
+        found = self._find(path)
+        if not found:
+            raise self._no_file(path)
         if start is None and end is None:
-            return self.store.retrieve(found)
-        begin, stop, _step = slice(start, end).indices(found.bytes)
+            return self.store._bytes_of(found[0])
+        begin, stop, _step = slice(start, end).indices(found[0].bytes)
         if begin >= stop:
             return b""
-        return b"".join(self.store.stream(found, start=begin, end=stop, chunk_size=stop - begin))
+        return b"".join(self.store.stream(found[0], start=begin, end=stop, chunk_size=stop - begin))
 
     def cat_ranges(
         self,
@@ -484,14 +487,16 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Return ranges of bytes of files; each file is looked up and opened once, however many ranges of it.
+        """Return ranges of bytes of files, read side by side where the storage is far away.
+
+        Each file is looked up once, however many ranges of it are wanted.
 
         Args:
             paths: the file of each range.
             starts: the first byte of each, or one for all; None: 0.
             ends: the byte after the last of each, or one for all; None: the end.
             max_gap: not supported.
-            on_error: ``return`` puts an exception in the place of the bytes, anything else raises.
+            on_error: ``return`` puts an exception in the place of the bytes, anything else raises the first.
 
         Returns:
             the bytes of each range.
@@ -509,21 +514,44 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         starts, ends = (bound if isinstance(bound, list) else [bound] * len(paths) for bound in (starts, ends))
         if not len(starts) == len(ends) == len(paths):
             raise ValueError("paths, starts and ends must be of one length")
-        ranges: dict[str, list[int]] = {}
+        parts: dict[str, list[_Part]] = {}
         for index, path in enumerate(paths):
-            ranges.setdefault(self._strip_protocol(path), []).append(index)
-        out: list[Any] = [None] * len(paths)
-        for path, indices in ranges.items():
-            try:
-                with self._open_to_read(path) as file:
-                    for index in indices:
-                        out[index] = _range_of(file, starts[index], ends[index])
-            except (ArtifactStoreError, OSError) as error:
-                if on_error != "return":
-                    raise
-                for index in indices:
-                    out[index] = error
+            parts.setdefault(self._strip_protocol(path), []).append(_Part(index, starts[index], ends[index]))
+        out = self._read_parts(parts)
+        if on_error != "return":
+            _raise_first(out)
         return out
+
+    def _read_parts(self, parts: dict[str, list[_Part]]) -> list[bytes | Exception]:
+        """Return the bytes of parts of files, or why there are none, in the order of their indices."""
+        core = self.store._core
+        count = sum(map(len, parts.values()))
+        each, at_once = (core.each, core.storage.parallel) if core.storage.distant else (_one_by_one, 1)
+        share = -(-count // at_once)
+        told: dict[int, bytes | Exception] = {}
+        portions: list[_Portion] = []
+        for found, some in zip(each(self._file_or_error, list(parts)), parts.values(), strict=True):
+            if isinstance(found, Exception):
+                told.update((part.index, found) for part in some)
+            else:
+                portions += _portions(found, some, share)
+        for portion in each(self._read_portion, portions):
+            told.update(portion)
+        return [told[index] for index in range(count)]
+
+    def _file_or_error(self, path: str) -> ArtifactMetadata | Exception:
+        try:
+            return self._file(path)
+        except _FAILURES as error:
+            return error
+
+    def _read_portion(self, portion: _Portion) -> dict[int, bytes | Exception]:
+        try:
+            found, file = self.store._open(portion.found, portion.parts[0].within(portion.found.bytes)[0])
+        except _FAILURES as error:
+            return {part.index: error for part in portion.parts}
+        with file:
+            return {part.index: _part_of(file, *part.within(found.bytes)) for part in portion.parts}
 
     def get_file(
         self,
@@ -574,8 +602,8 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         Args:
             path: the file.
             mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append, all of which
-                appears when the file is closed, and is discarded when the ``with`` block raises. Without the ``b`` it
-                is a text file.
+                appears when the file is closed, and is discarded when the ``with`` block raises, see
+                :class:`~chuk_artifacts.handles.Writer`. Without the ``b`` it is a text file.
             block_size: ignored, as is *cache_options*: what is read is fetched.
             cache_options: see *block_size*.
             compression: the name of a compression of fsspec, or ``infer``.
@@ -633,15 +661,20 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
 
     def _write(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
         """Make data the next revision of the path's artifact, or a new artifact."""
+        session, name = self._split_file(path)
         while True:
-            found = self._find(path)
+            found = self._named(session, name)
             try:
                 if found:
                     self.store.update_file(found[0].artifact_id, data=data, **fields)
                 else:
-                    self._create(path, data, fields)
-            except (ArtifactNotFoundError, FileExistsError):  # deleted since, or created since
+                    self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
+            except ArtifactNotFoundError:  # deleted since
                 continue
+            except ConflictError:
+                if found:
+                    raise
+                continue  # created since
             return
 
     def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
@@ -687,7 +720,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
             with self.open(path, "xb" if mode == "create" else "wb", **kwargs) as file:
                 file.write(value)
             return
-        self._writing(path, mode)(path, value, _fields(kwargs))
+        self._writing(path, mode)(path, value, _fields(kwargs) if kwargs else kwargs)
 
     def _writing(self, path: Any, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
         """Return what writes a whole file in a mode; raise at once when it must not be there, and is."""
@@ -881,10 +914,53 @@ def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
             callback.relative_update(len(piece))
 
 
-def _range_of(file: Reader, start: int | None, end: int | None) -> bytes:
-    begin, stop, _ = slice(start, end).indices(file.size)
-    file.seek(begin)
-    return file.read(max(stop - begin, 0))
+@attrs.frozen
+class _Part:
+    """A range of a file's bytes that is wanted, as a slice tells it, and which one of all it is."""
+
+    index: int
+    start: int | None
+    end: int | None
+
+    def within(self, size: int) -> tuple[int, int]:
+        """Return where it begins and how long it is in a file of so many bytes."""
+        begin, stop, _ = slice(self.start, self.end).indices(size)
+        return begin, max(stop - begin, 0)
+
+
+@attrs.frozen
+class _Portion:
+    """What is read of a file in one go: parts of it, in their order."""
+
+    found: ArtifactMetadata
+    parts: list[_Part]
+
+
+def _portions(found: ArtifactMetadata, parts: list[_Part], share: int) -> Iterator[_Portion]:
+    """Yield the parts of a file in portions of so many."""
+    ordered = sorted(parts, key=lambda part: part.within(found.bytes))
+    for begin in range(0, len(ordered), share):
+        yield _Portion(found, ordered[begin : begin + share])
+
+
+def _one_by_one(function: Callable[[T], R], values: Sequence[T]) -> list[R]:
+    """Call *function* with each value, as a core's ``each`` does side by side."""
+    return list(map(function, values))
+
+
+def _part_of(file: BinaryIO, begin: int, length: int) -> bytes | Exception:
+    """Return a part of a file, or why it can't be read."""
+    try:
+        file.seek(begin)
+        return file.read(length)
+    except _FAILURES as error:
+        return error
+
+
+def _raise_first(outcomes: Iterable[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 def _bound_session(store: ArtifactStore) -> str | None:
@@ -895,11 +971,23 @@ def _bound_session(store: ArtifactStore) -> str | None:
         return None
 
 
-def _segment(session: str) -> str:
-    """Return a session id as a path's first segment; one that is encoded already stays as it is."""
-    if _PLAIN_SESSION(session):
-        return session
-    return quote(unquote(session, errors="surrogateescape"), safe=_UNQUOTED, errors="surrogateescape")
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> tuple[str, tuple[str, str]]:
+    """Return the path of a path or URL in its one form, and session and filename."""
+    if text.startswith(_BEGINNINGS):
+        text = text[len(_PROTOCOL) + 1 :].lstrip(":")
+    first, slash, name = text.strip("/").partition("/")
+    segment, session = _session(first)
+    return f"{segment}{slash}{name}", (session, name)
+
+
+@lru_cache(maxsize=1024)
+def _session(text: str) -> tuple[str, str]:
+    """Return a session as a path's first segment, one that is encoded already as it is, and its id."""
+    if _PLAIN_SESSION(text):
+        return text, text
+    session = unquote(text, errors="surrogateescape")
+    return quote(session, safe=_UNQUOTED, errors="surrogateescape"), session
 
 
 def _shown(artifact: ArtifactMetadata) -> str:

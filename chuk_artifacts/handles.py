@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import io
 import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from traceback import walk_tb
 from types import FrameType
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, Self
 
+_ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_EXITS = {"__exit__", "__aexit__"}
+_LEAVE_BY_ERROR = dis.opmap.get("WITH_EXCEPT_START", -1)  # what calls the exit method when a with block raised
 _SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
 
 
@@ -113,7 +118,10 @@ def _reopened(fs: Any, path: str, position: int) -> Any:
 class Writer(io.BufferedIOBase):
     """A file open for writing: what is written is spooled, and becomes the artifact when the file is closed.
 
-    Nothing becomes of it when the ``with`` block raises, nor when the file is never closed.
+    Nothing becomes of it when the ``with`` block raises, when a write fails, or when the file is never closed. It is
+    also discarded by a bare :meth:`close` on the way out of a ``with`` block that raised, unless it was opened there:
+    fsspec and others close so what they opened. :meth:`commit` in place of it says that all is written. Anywhere else,
+    an ``except`` or ``finally`` clause too, a :meth:`close` commits.
 
     Args:
         path: the path it will have.
@@ -141,7 +149,7 @@ class Writer(io.BufferedIOBase):
         self._autocommit = autocommit
         self._offset = offset
         self._doomed = False
-        self._handled = sys.exception()  # whoever opens a file while handling an error may well want it written
+        self._told = _unwinding()  # what is opened to tell of an error is to be written
         self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
 
     def __reduce__(self) -> NoReturn:
@@ -151,6 +159,11 @@ class Writer(io.BufferedIOBase):
     def __repr__(self) -> str:
         """Name the path."""
         return f"<Writer of {self.path!r}>"
+
+    def __enter__(self) -> Self:
+        """Return the file, which the end of the ``with`` block closes."""
+        self._told = _unwinding()
+        return super().__enter__()
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Close, after an exception without a commit."""
@@ -175,7 +188,13 @@ class Writer(io.BufferedIOBase):
     def write(self, data: Any, /) -> int:
         """Write bytes, and return how many."""
         self._check_open()
-        return int(self._spool.write(data))
+        try:
+            return int(self._spool.write(data))
+        except TypeError:  # nothing of it was to be written
+            raise
+        except BaseException:
+            self._doomed = True  # a part is missing
+            raise
 
     def tell(self) -> int:
         """Return the position."""
@@ -198,7 +217,8 @@ class Writer(io.BufferedIOBase):
         """Commit, unless a ``with`` block that raised is being left or something else commits; harmless twice."""
         if self.closed:
             return
-        self._doomed = self._doomed or _is_unwinding(self._handled)
+        error = _unwinding()
+        self._doomed = self._doomed or (error is not None and error is not self._told)
         super().close()
         if self._doomed:
             self.discard()
@@ -210,6 +230,7 @@ class Writer(io.BufferedIOBase):
         if self._spool is None:
             return
         super().close()
+        self._told = None  # it refers to frames, and these to this file
         spool, self._spool = self._spool, None
         with spool:
             spool.seek(0)
@@ -218,6 +239,7 @@ class Writer(io.BufferedIOBase):
     def discard(self) -> None:
         """Forget what was written; harmless the second time."""
         self._doomed = True
+        self._told = None
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.close()
@@ -227,41 +249,73 @@ class Writer(io.BufferedIOBase):
         """Have the next :meth:`close` discard."""
         self._doomed = True
 
+    def _dealloc_warn(self, layer: object) -> None:
+        """Have the next :meth:`close` discard: a layer of the package ``io`` above was never closed, and goes."""
+        self._doomed = True
+        warnings.warn(f"{self!r} was never closed: what was written is discarded", ResourceWarning, stacklevel=3)
+
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
 
 
-def _is_unwinding(handled: BaseException | None) -> bool:
-    """Say whether a ``with`` block that raised, with another error than *handled*, is being left.
+def _unwinding() -> BaseException | None:
+    """Return the error by which a ``with`` block is being left on the way to here, the nearest one, or None.
 
-    ``fsspec.open``, pandas and others open a file in their own context manager, and close it without a word about the
-    error that their ``__exit__`` was told of. A file that is closed while an error is handled otherwise, say in an
-    ``except`` clause, is no half file.
+    ``fsspec.open``, pandas and others open a file in a context manager of their own, and close it without a word of the
+    error that their ``__exit__`` was told of. Hence the callers are searched for one that is such a method, or that is
+    at the end of a ``with`` block, where the method is not written in Python.
+
+    Who drives a task, or a generator that the error did not come through, may be leaving a block of its own, which has
+    nothing to do with what these do.
     """
-    error = sys.exception()
-    if error is None or error is handled:
-        return False
-    return any(frame.f_code.co_name == "__exit__" and _is_told(frame, error) for frame in _callers())
-
-
-def _callers() -> Iterator[FrameType]:
-    frame = inspect.currentframe()
+    handled = sys.exception()
+    generators: list[FrameType] = []
+    frame, calls_exit = inspect.currentframe(), False
     while frame is not None:
-        yield frame
-        frame = frame.f_back
+        code, caller, error = frame.f_code, frame.f_back, None
+        is_exit = code.co_name in _EXITS
+        if is_exit:
+            error = _told(frame)
+        elif handled is not None and not calls_exit and code.co_code[frame.f_lasti] == _LEAVE_BY_ERROR:
+            error = _passing(handled, frame)
+        if error is not None:
+            return error if all(_passed(error, generator) for generator in generators) else None
+        if code.co_flags & inspect.CO_GENERATOR:
+            generators.append(frame)
+        elif code.co_flags & _ASYNCHRONOUS and caller is not None and not caller.f_code.co_flags & _ASYNCHRONOUS:
+            return None
+        frame, calls_exit = caller, is_exit
+    return None
 
 
-def _is_told(frame: FrameType, error: BaseException) -> bool:
-    """Say whether *error* is among the arguments of a frame's function."""
+def _told(frame: FrameType) -> BaseException | None:
+    """Return the error that the method of a frame was given."""
     given = inspect.getargvalues(frame)
-    values = [given.locals[name] for name in given.args]
     rest = given.locals.get(given.varargs, ()) if given.varargs else ()
-    return any(value is error for value in (*values, *rest))
+    values = (*(given.locals.get(name) for name in given.args[1:]), *rest)
+    return next((value for value in values if isinstance(value, BaseException)), None)
+
+
+def _passing(error: BaseException | None, frame: FrameType) -> BaseException | None:
+    """Return which came through a frame: *error*, or one during the handling of which it came up."""
+    while error is not None and not _passed(error, frame):
+        error = error.__context__
+    return error
+
+
+def _passed(error: BaseException, frame: FrameType) -> bool:
+    return any(passed is frame for passed, _ in walk_tb(error.__traceback__))
 
 
 class TextWriter(io.TextIOWrapper):
     """A text layer over a writer, that has it discard when the ``with`` block raises."""
+
+    def __enter__(self) -> Self:
+        """Return the file, which the end of the ``with`` block closes."""
+        writer: Any = self.buffer
+        writer.__enter__()
+        return super().__enter__()
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Close, after an exception without a commit."""
@@ -289,8 +343,9 @@ class CompressingWriter:
         """Return what the compressing layer has."""
         return getattr(self._layer, name)
 
-    def __enter__(self) -> CompressingWriter:
+    def __enter__(self) -> Self:
         """Return the file, which the end of the ``with`` block closes."""
+        self._writer.__enter__()
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
@@ -307,6 +362,10 @@ class CompressingWriter:
     def doom(self) -> None:
         """Have :meth:`close` discard."""
         self._writer.doom()
+
+    def _dealloc_warn(self, layer: object) -> None:
+        """Have :meth:`close` discard: a text layer above was never closed, and goes."""
+        self._writer._dealloc_warn(layer)  # noqa: SLF001 - the name is that of the package io
 
     def close(self) -> None:
         """Write what is left, and commit; harmless the second time."""

@@ -1145,6 +1145,14 @@ class ArtifactStore:
             after = place(page[-1])
             remaining = None if remaining is None else remaining - len(seen)
 
+    def _named(self, session_id: str, filename: str) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session with a filename, by their ids. The filesystem calls this."""
+        _log.debug("named %s", session_id)
+        core = self._core
+        scope = self._scope(session_id)
+        found = core.catalog.named(scope, arguments.check_text("filename", filename), core.clock())
+        return [record for record in map(self._if_complete, found) if record is not None] if found else found
+
     # Share
 
     def presign(self, artifact_id: str, expires: float = 3600) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 import os
 import pickle
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from werkzeug.test import Client
 
-from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
+from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError, core
 from chuk_artifacts.gateway import Gateway
+from chuk_artifacts.signing import UPLOAD
 
 BASE = "https://example.org/files"
 STARTS_AND_SIGNS = """
@@ -71,6 +74,94 @@ def test_key_is_made_once(tmp_path):
         assert [status(store, url) for url in urls] == [200] * 8
     assert {path.name for path in (tmp_path / "root").iterdir()} >= {"signing.key"}
     assert not list((tmp_path / "root").glob("*.tmp"))
+
+
+def test_key_is_made_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    """Who comes while another one has taken the name of the key file, and not yet filled it, waits for the key."""
+    replace, met_empty, urls = os.replace, threading.Event(), []
+
+    def refuse(*_args, **_options):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    def replace_later(source, target):
+        if target.endswith("signing.key"):
+            second.start()
+            assert met_empty.wait(30)
+        replace(source, target)
+
+    with on_disk(tmp_path) as first, on_disk(tmp_path) as other:
+        get = other._core.storage.get
+
+        def get_and_tell(key):
+            data = get(key)
+            if not data:
+                met_empty.set()
+            return data
+
+        artifact_id = first.store(b"x")
+        monkeypatch.setattr(other._core.storage, "get", get_and_tell)
+        monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(os, "replace", replace_later)
+        second = threading.Thread(target=lambda: urls.append(other.presign(artifact_id)))
+        urls.append(first.presign(artifact_id))
+        second.join()
+        assert [status(store, url) for url in urls for store in (first, other)] == [200] * 4
+
+
+def together(start):
+    """Call a function in eight threads that meet at a barrier."""
+    barrier = threading.Barrier(8)
+    threads = [threading.Thread(target=start, args=(barrier,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def at_a_url(**options):
+    """Return a store at a URL, where no write can be made to be the first."""
+    return ArtifactStore(storage_provider="memory://keys", session_provider="memory", **options)
+
+
+def test_no_key_is_kept_where_nobody_is_first():
+    """Of any that start at once on a storage that can't tell who wrote first none keeps a key of its own."""
+    refused = []
+
+    def start(barrier):
+        with at_a_url() as store:
+            barrier.wait()
+            try:
+                core._kept_key(store._core.storage)
+            except InvalidInputError as error:
+                refused.append(str(error))
+            assert list(store._core.storage.list_objects("")) == []
+
+    together(start)
+    assert len(refused) == 8
+    assert all("ARTIFACT_SIGNING_KEY" in text for text in refused)
+
+
+def test_stores_that_start_at_once_at_a_url_accept_each_other():
+    """Stores at one URL sign with the configured key, or refuse to where others are to serve what they signed."""
+    urls, refused = [], []
+
+    def start(barrier):
+        with (
+            at_a_url(gateway_url=BASE, signing_key="a secret", sandbox_id="box") as store,
+            at_a_url(gateway_url=BASE) as keyless,
+        ):
+            barrier.wait()
+            urls.append(store.presign_upload("s")[0])
+            with pytest.raises(InvalidInputError, match="ARTIFACT_SIGNING_KEY"):
+                keyless.presign_upload("s")
+            refused.append(True)
+
+    together(start)
+    with at_a_url(gateway_url=BASE, signing_key="a secret", sandbox_id="box") as store:
+        for url in urls:
+            path, _, query = url.removeprefix(f"{BASE}/").partition("?")
+            store._core.signer.check(UPLOAD, path, query, 0.0)
+    assert len(urls) == len(refused) == 8
 
 
 @pytest.mark.parametrize("content", ["", "short", "x" * 65])

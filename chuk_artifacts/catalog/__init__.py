@@ -93,6 +93,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
+        """Return the unexpired records of a session with a filename, which is not empty, by their ids."""
+        ...
+
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return at most *limit* records that are expired or hold superseded bytes whose time is over."""
         ...

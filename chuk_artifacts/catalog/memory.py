@@ -69,6 +69,7 @@ class MemoryCatalog(Lockable):
         self._records: dict[str, ArtifactMetadata] = {}
         self._sessions: dict[str, SessionInfo] = {}
         self._places: defaultdict[str, _Sorted] = defaultdict(_Sorted)  # by session
+        self._ids: dict[tuple[str, str], list[str]] = {}  # by session and filename
         self._due = _Sorted()
 
     def add(
@@ -144,6 +145,12 @@ class MemoryCatalog(Lockable):
             records = (self._records[places[index][1]] for index in range(start, stop))
             return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
 
+    def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
+        """Return the records with a filename."""
+        with self._lock:
+            ids = self._ids.get((session_id, filename), ())
+            return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
+
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return records that cleanup has to do with."""
         with self._lock:
@@ -212,13 +219,14 @@ class MemoryCatalog(Lockable):
     def _is_taken(self, record: ArtifactMetadata, now: float) -> bool:
         if record.filename is None:
             return False
-        places = self._sorted_places(record.session_id)
-        start, stop = bisect_left(places, (record.filename, "")), bisect_left(places, (record.filename, "~"))
-        return any(takes_filename(self._records[places[index][1]], now) for index in range(start, stop))
+        others = self._ids.get((record.session_id, record.filename), ())
+        return any(takes_filename(self._records[artifact_id], now) for artifact_id in others)
 
     def _insert(self, record: ArtifactMetadata) -> None:
         self._records[record.artifact_id] = record
         self._places[record.session_id].add(place(record))
+        if record.filename is not None:
+            insort(self._ids.setdefault((record.session_id, record.filename), []), record.artifact_id)
         due = record.due
         if due is not None:
             self._due.add((due, record.artifact_id))
@@ -232,6 +240,11 @@ class MemoryCatalog(Lockable):
         places.discard(place(record))
         if not places:
             del self._places[record.session_id]
+        if record.filename is not None:
+            ids = self._ids[record.session_id, record.filename]
+            del ids[bisect_left(ids, record.artifact_id)]
+            if not ids:
+                del self._ids[record.session_id, record.filename]
         due = record.due
         if due is not None:
             self._due.discard((due, record.artifact_id))

@@ -174,11 +174,18 @@ class RedisCatalog:
         """Return a page of a session's listing."""
         end = prefix_end(prefix)
         last = "+" if end is None else f"({end}"
-        first = f"[{prefix}" if after is None else f"({_joined(after)}"
+        return self._between(session_id, f"[{prefix}" if after is None else f"({_joined(after)}", last, limit, now)
+
+    def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
+        """Return the records with a filename: all that stand behind it and a NUL."""
+        return self._between(session_id, f"[{filename}\0", f"({filename}\1", None, now)
+
+    def _between(self, session_id: str, first: str, last: str, limit: int | None, now: float) -> list[ArtifactMetadata]:
+        """Return the unexpired records whose places lie between two bounds of ZRANGEBYLEX; no *limit*: all."""
         root = self._session_root(session_id)
         found: list[ArtifactMetadata] = []
-        while len(found) < limit:
-            wanted = min(limit - len(found), _BATCH)
+        while limit is None or len(found) < limit:
+            wanted = _BATCH if limit is None else min(limit - len(found), _BATCH)
             answer = self._link.run(scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted)
             records = [_record(value) for value in answer.value]
             found += [record for record in records if not is_over(record.expires_at, now)]

@@ -207,6 +207,16 @@ class SqliteCatalog:
             ).fetchall()
         return _records(rows)
 
+    def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
+        """Return the records with a filename, through the index of places."""
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
+                " AND (expires_at IS NULL OR expires_at > ?) ORDER BY artifact_id",
+                (self._sandbox_id, session_id, filename, timestamp(now)),
+            ).fetchall()
+        return _records(rows)
+
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return records that cleanup has to do with, through their index."""
         with self._errors, self._connections.one() as connection:

@@ -60,6 +60,7 @@ class Storage(Protocol):
         provider: the name by which a user chooses this backend.
         blocks: whether a call may wait for a disk or a network.
         parallel: how many calls are worth running side by side.
+        distant: whether a read waits for a network, so that short ones too are worth running side by side.
         guards: whether an exclusive put costs no more than another, so that it is worth it for a fresh key too.
         claims: whether of several exclusive puts at once one succeeds. Where that is not so, a key must be fresh.
 
@@ -68,6 +69,7 @@ class Storage(Protocol):
     provider: str
     blocks: bool
     parallel: int
+    distant: bool
     guards: bool
     claims: bool
 

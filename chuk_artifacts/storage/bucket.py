@@ -209,6 +209,7 @@ class BucketStorage(Lockable):
     """
 
     blocks = True
+    distant = True
     guards = True
     claims = True
 

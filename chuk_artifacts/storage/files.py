@@ -63,6 +63,7 @@ class FileStorage:
 
     blocks = True
     parallel = _PARALLEL_FILES
+    distant = True
     guards = False
     claims = True
 

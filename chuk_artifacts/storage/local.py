@@ -301,6 +301,8 @@ class LocalStorage(FileStorage):
 
     """
 
+    distant = False
+
     def __init__(self, root: str, *, fsync: bool = False) -> None:
         """See the class."""
         super().__init__(LocalFolder(root, fsync=fsync), "filesystem")

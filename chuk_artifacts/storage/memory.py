@@ -24,6 +24,7 @@ class MemoryStorage(Lockable):
     provider = "memory"
     blocks = False
     parallel = 1
+    distant = False
     guards = False
     claims = True
 

@@ -122,6 +122,45 @@ def test_one_of_many_exclusive_adds_wins(catalog):
     assert ids(page(catalog)) == won
 
 
+def test_named_finds_every_record_of_a_filename(catalog):
+    """The records with a filename are found by it whole, in the order of ids, and no others are."""
+    names = {1: "a", 2: "a", 3: "aa", 4: "a/b", 5: None, 7: "ä"}
+    catalog.add([record(number, filename=filename) for number, filename in names.items()], now=NOW)
+    catalog.add([record(6, filename="a", session_id="bob")], now=NOW)
+    assert ids(catalog.named("alice", "a", NOW)) == [1, 2]
+    assert catalog.named("alice", "ä", NOW) == [record(7, filename="ä")]
+    assert ids(catalog.named("bob", "a", NOW)) == [6]
+    assert catalog.named("alice", "b", NOW) == catalog.named("carol", "a", NOW) == []
+
+
+def test_named_tells_what_is_there_now(catalog):
+    """A record is found under the filename that it has now, and not when it is expired or removed."""
+    catalog.add([record(1, filename="a", ttl=60.0), record(2, filename="a"), record(3, filename="a")], now=NOW)
+    catalog.add([record(4, filename="a", revision=0, pending=Pending(timestamp(NOW + 60), True, None))], now=NOW)
+    assert catalog.replace(record(2, filename="b", revision=2), expected_revision=1)
+    assert ids(catalog.named("alice", "a", NOW)) == [1, 3, 4]
+    assert ids(catalog.named("alice", "b", NOW)) == [2]
+    assert ids(catalog.named("alice", "a", NOW + 60)) == [3, 4]
+    catalog.remove([name(3), name(4)])
+    assert catalog.named("alice", "a", NOW + 60) == []
+    catalog.remove_session("alice", NOW)
+    assert catalog.named("alice", "a", NOW) == catalog.named("alice", "b", NOW) == []
+
+
+def test_named_finds_any_number(catalog):
+    """However many records share a filename, all of them are found, and go one by one."""
+    catalog.add([record(number, filename="a") for number in range(1, 2101)], now=NOW)
+    assert ids(catalog.named("alice", "a", NOW)) == [*range(1, 2101)]
+    catalog.remove([name(number) for number in range(1, 2100)])
+    assert ids(catalog.named("alice", "a", NOW)) == [2100]
+
+
+def test_named_keeps_to_its_sandbox(open_catalog):
+    """A filename of another sandbox is not found."""
+    open_catalog("other").add([record(filename="a", sandbox_id="other")], now=NOW)
+    assert open_catalog("box").named("alice", "a", NOW) == []
+
+
 def test_add_creates_the_session(catalog):
     """The first record makes its session, which lives for the default time."""
     catalog.add([record(ttl=60.0)], now=NOW, user_ids={"alice": "u1"})

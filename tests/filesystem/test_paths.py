@@ -129,6 +129,18 @@ def test_nameless_artifact_appears_under_its_id(fs, store):
     assert not fs.exists(path)
 
 
+def test_upload_that_registers_itself_appears(fs, store):
+    """What is uploaded for a filename is at its path as soon as the bytes are there, and not before."""
+    url, artifact_id = store.presign_upload_and_register(
+        mime="text/plain", summary="", filename="a", session_id="alice"
+    )
+    assert not fs.exists("alice/a")
+    assert url
+    store._core.storage.put(store._core.catalog.get([artifact_id])[0].key, b"uploaded")
+    assert fs.cat_file("alice/a") == b"uploaded"
+    assert fs.info("alice/a")["artifact_id"] == artifact_id
+
+
 def test_newest_of_several_is_the_path(fs, store, clock):
     """Of several artifacts with one filename the newest is the path, listings tell it once, and rm takes all."""
     for content in (b"1", b"2", b"3"):
@@ -256,7 +268,8 @@ def test_an_outage_is_no_missing_file(fs, store, monkeypatch):
     def fail(*_args, **_options):
         raise ProviderError("down")
 
-    monkeypatch.setattr(store, "iter_session", fail)
+    for verb in ("named", "page", "get"):
+        monkeypatch.setattr(store._core.catalog, verb, fail)
     for ask in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.ls, fs.find, fs.cat_file):
         with pytest.raises(ProviderError):
             ask("alice/a")

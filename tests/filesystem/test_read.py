@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import threading
 import urllib.request
 import zipfile
 
@@ -55,6 +56,47 @@ def test_cat_ranges(fs):
         fs.cat_ranges(PATH, 0, 1)
     with pytest.raises(ValueError, match="length"):
         fs.cat_ranges([PATH], [0, 1], [1, 2])
+
+
+def test_cat_ranges_of_one_file(fs):
+    """Any number of ranges of a file, in any order and twice too, are what the slices are."""
+    bounds = [(begin * 37 % len(DATA), begin * 101 % len(DATA)) for begin in range(200)] * 2
+    starts, ends = ([*bound] for bound in zip(*bounds, strict=True))
+    assert fs.cat_ranges([PATH] * len(bounds), starts, ends) == [DATA[start:end] for start, end in bounds]
+    assert fs.cat_ranges([], [], []) == []
+
+
+@pytest.mark.parametrize("of_one_file", [True, False])
+def test_cat_ranges_side_by_side(fs, store, monkeypatch, of_one_file):
+    """Where a storage is far away ranges are read at once, of one file and of several; where it is near one by one."""
+    storage = store._core.storage
+    meeting, open_one, threads = threading.Barrier(4 if storage.distant else 1), storage.open, set()
+
+    def open_together(*args, **options):
+        meeting.wait(timeout=5)
+        threads.add(threading.current_thread())
+        return open_one(*args, **options)
+
+    monkeypatch.setattr(storage, "open", open_together)
+    paths = [PATH if of_one_file else f"alice/{number}" for number in range(4)]
+    fs.pipe(dict.fromkeys(paths, DATA))
+    assert fs.cat_ranges(paths, 1, 3) == [DATA[1:3]] * 4
+    assert storage.distant or threads == {threading.current_thread()}
+
+
+def test_cat_ranges_when_some_fail(fs, store):
+    """An error is in the place of each range that it concerns, or the first is raised; the others come all the same."""
+    fs.pipe("alice/b", b"0123456789")
+    store._core.storage.put(store.metadata(fs.info(PATH)["artifact_id"]).key, b"other")
+    paths = ["alice/b", PATH, "alice/none", "alice/docs", PATH, "alice/b"]
+    got = fs.cat_ranges(paths, [0, 0, 0, 0, 5, 8], 10)
+    kinds = [ArtifactCorruptedError, ArtifactNotFoundError, IsADirectoryError, ArtifactCorruptedError]
+    assert [type(error) for error in got[1:-1]] == kinds
+    assert (got[0], got[-1]) == (b"0123456789", b"89")
+    with pytest.raises(ArtifactCorruptedError):
+        fs.cat_ranges(paths, 0, 1, on_error="raise")
+    with pytest.raises(ArtifactNotFoundError):
+        fs.cat_ranges(paths[2:], 0, 1, on_error="raise")
 
 
 def test_reader(fs):

@@ -145,44 +145,6 @@ def test_compression_is_inferred(fs):
         assert file.read() == "x"
 
 
-def test_written_while_an_error_is_handled(fs):
-    """A file that is written, or closed, in an except clause is no half file."""
-    file = fs.open("alice/before", "wb")
-    file.write(b"x")
-    try:
-        {}["missing"]
-    except KeyError:
-        file.close()
-        with fsspec.open("artifact://alice/within", "wb", store=fs.store) as file:
-            file.write(b"x")
-    assert fs.find("alice") == ["alice/before", "alice/within"]
-
-
-def test_written_in_the_exit_of_a_context_manager(fs):
-    """A context manager that writes a report of the error it was told of writes it."""
-
-    class Reporter:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, kind, error, traceback):
-            with fsspec.open("artifact://alice/report", "w", store=fs.store) as file:
-                file.write(kind.__name__)
-
-    with pytest.raises(BodyError), Reporter():
-        raise BodyError
-    assert fs.cat_file("alice/report") == b"BodyError"
-
-
-def test_never_closed_is_discarded(fs):
-    """What nobody closed is discarded, and a warning says so."""
-    file = fs.open(PATH, "wb")
-    file.write(b"half")
-    with pytest.warns(ResourceWarning, match="never closed"):
-        del file
-    assert not fs.exists(PATH)
-
-
 def test_failed_commit(fs, monkeypatch):
     """When the store fails the close raises, and the file is closed all the same."""
     file = fs.open(PATH, "wb")

@@ -40,17 +40,18 @@ def test_parquet(options, frame):
     pd.testing.assert_frame_equal(column, frame[["number"]])
 
 
-def test_failed_write_leaves_the_file_before(options, fs, frame):
-    """When a table can't be written to its end, the file before stays as it is."""
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.csv.zip"])
+def test_failed_write_leaves_the_file_before(options, fs, frame, name):
+    """When a table can't be written to its end, the file before stays as it is, whatever compresses it."""
 
     class Broken:
         def __str__(self):
             raise ZeroDivisionError
 
-    url = "artifact://alice/t.csv"
+    url = f"artifact://alice/{name}"
     frame.to_csv(url, index=False, storage_options=options)
     broken = pd.DataFrame({"number": [*range(10_000), Broken()]}, dtype=object)
     with pytest.raises(ZeroDivisionError):
         broken.to_csv(url, index=False, storage_options=options, chunksize=100)
     pd.testing.assert_frame_equal(pd.read_csv(url, storage_options=options), frame)
-    assert fs.info("alice/t.csv")["revision"] == 1
+    assert fs.info(f"alice/{name}")["revision"] == 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 pa = pytest.importorskip("pyarrow")
 ds = pytest.importorskip("pyarrow.dataset")
 pafs = pytest.importorskip("pyarrow.fs")
+pq = pytest.importorskip("pyarrow.parquet")
 
 TABLE = pa.table({"number": list(range(1000)), "letter": ["x", "y"] * 500})
 
@@ -60,3 +63,40 @@ def test_file_operations(arrow, fs):
         stream.write(b"two")
     with arrow.open_input_stream("alice/stream") as stream:
         assert stream.read() == b"onetwo"
+
+
+def half_a_stream(arrow, schema):
+    """Write to a stream that a block of pyarrow's own closes, and raise."""
+    with arrow.open_output_stream("alice/half/0") as stream:
+        stream.write(b"half")
+        raise ZeroDivisionError
+
+
+def half_a_file(arrow, schema):
+    """Write a file with a writer that closes its stream by itself, and raise."""
+    with pq.ParquetWriter("alice/half/0", schema, filesystem=arrow) as writer:
+        writer.write_batch(pa.record_batch({"number": [1]}))
+        raise ZeroDivisionError
+
+
+def half_a_dataset(arrow, schema):
+    """Write batches that raise before the last one, in threads of pyarrow's own."""
+
+    def batches():
+        yield pa.record_batch({"number": range(100_000)})
+        raise ZeroDivisionError
+
+    ds.write_dataset(batches(), "alice/half", schema=schema, format="parquet", filesystem=arrow)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # what pyarrow gives up it does not close
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("fail", [half_a_stream, half_a_file, half_a_dataset])
+def test_half_a_file_is_discarded(arrow, fs, fail):
+    """What pyarrow does not write to its end leaves no file behind; what it does, does."""
+    with arrow.open_output_stream("alice/whole") as stream:
+        stream.write(b"whole")
+    with pytest.raises(ZeroDivisionError):
+        fail(arrow, pa.schema([("number", pa.int64())]))
+    gc.collect()
+    assert fs.find("alice") == ["alice/whole"]
