@@ -209,7 +209,7 @@ class SqliteCatalog:
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename, through the index of places."""
-        with self._connection() as connection:
+        with self._errors, self._connections.one() as connection:
             rows = connection.execute(
                 "SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
                 " AND (expires_at IS NULL OR expires_at > ?) ORDER BY artifact_id",
