@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -24,14 +26,19 @@ def rows(effort: Effort) -> Rows:
     return {name: partial(_row, name, effort) for name in _COMMANDS}
 
 
-def _row(name: str, effort: Effort, _: Path) -> Result:
-    """Start interpreters beside such as do nothing; what is added is the median of the rounds' differences."""
-    verb, floor = _start(*_COMMANDS[name]), _start("-c", "pass")
+def _row(name: str, effort: Effort, folder: Path) -> Result:
+    """Start interpreters beside such as do nothing; what is added is the median of the rounds' differences.
+
+    Their bytecode is kept in *folder*, as that of an installed package is beside it.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    verb, floor = _start(environment, *_COMMANDS[name]), _start(environment, "-c", "pass")
     result = compare(name, one_by_one(verb), one_by_one(floor), seconds=0, rounds=effort.starts)
     added = statistics.median(verb - floor for verb, floor in zip(result.verb_us, result.floor_us, strict=True))
     return attrs.evolve(result, figures={ADDED_MS: added / 1e3}, processor_us=None, growth_bytes=None)
 
 
-def _start(*arguments: str) -> Work:
+def _start(environment: Mapping[str, str], *arguments: str) -> Work:
     command = [sys.executable, *arguments]
-    return Work(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+    return Work(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment))
