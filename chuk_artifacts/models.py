@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
@@ -64,12 +64,12 @@ def _number(kind: type[Any]) -> int:
     return len(attrs.fields(kind))
 
 
-def _decode(text: str) -> dict[str, Any]:
-    """Return the JSON object that *text* is, as this library wrote it: without spaces around."""
-    fields, end = _decode_first(text)
-    if end != len(text) or not isinstance(fields, dict):
-        raise ValueError("not one JSON object")
-    return fields
+def _decode(text: str) -> Any:
+    """Return what *text* is, as this library wrote it: JSON without spaces around."""
+    value, end = _decode_first(text)
+    if end != len(text):
+        raise ValueError("more than one JSON value")
+    return value
 
 
 class Fields(Mapping[str, Any]):
@@ -107,6 +107,8 @@ class Fields(Mapping[str, Any]):
     @classmethod
     def _of(cls, fields: dict[str, Any]) -> Self:
         """Return a value with *fields*, and defaults for what an earlier version did not know."""
+        if not isinstance(fields, dict):
+            raise TypeError("no JSON object")
         value = object.__new__(cls)
         if len(fields) < _number(cls):
             fields = _defaults(cls) | fields
@@ -187,7 +189,18 @@ class ArtifactMetadata(Fields):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return the record whose :meth:`to_json` is *text*."""
-        fields = _decode(text)
+        return cls._restored(_decode(text))
+
+    @classmethod
+    def from_jsons(cls, texts: Sequence[str]) -> list[Self]:
+        """Return the record of each text, as :meth:`from_json` does; many are read as one, which is quicker."""
+        found = _decode(f"[{','.join(texts)}]")
+        if len(found) != len(texts):
+            raise ValueError("not one JSON object each")
+        return [cls._restored(fields) for fields in found]
+
+    @classmethod
+    def _restored(cls, fields: dict[str, Any]) -> Self:
         earlier = fields["superseded"]
         fields["superseded"] = tuple(Superseded(*item) for item in earlier) if earlier else ()
         if fields.get("pending"):

@@ -609,7 +609,7 @@ class ArtifactStore:
 
         """
         _log.debug("metadata %s", artifact_id)
-        return _public(self._live(artifact_id))
+        return self._public(self._live(artifact_id))
 
     def _readable(self, verb: str, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
         """Return the record to read an artifact by, which may be one that the caller kept.
@@ -934,13 +934,17 @@ class ArtifactStore:
             self._checked(artifact_id, record, now)
             fields = change(record, now)
             if not fields:
-                return _public(record)
+                return self._public(record)
             changed = record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
             if core.catalog.replace(changed, expected_revision=record.revision):
-                return _public(changed)
+                return self._public(changed)
             record = None
             _pause(attempt)
         raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
+
+    def _public(self, record: ArtifactMetadata) -> ArtifactMetadata:
+        """Return what a caller may change without changing the store."""
+        return record.changed(meta=arguments.copy_json(record.meta)) if self._core.catalog.keeps else record
 
     def _change_content(
         self,
@@ -1139,7 +1143,7 @@ class ArtifactStore:
             seen = page
             if any(record.pending for record in page):
                 seen = [record for record in core.each(self._if_complete, page) if record is not None]
-            yield from map(_public, seen)
+            yield from map(self._public, seen)
             if len(page) < wanted:
                 return
             after = place(page[-1])
@@ -1857,11 +1861,6 @@ def _check_expected(record: ArtifactMetadata, revision: int | None) -> None:
 def _check_same_session(record: ArtifactMetadata, session_id: str | None) -> None:
     if session_id is not None and grid.check_session_id(session_id) != record.session_id:
         raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
-
-
-def _public(record: ArtifactMetadata) -> ArtifactMetadata:
-    """Return a copy that a caller may change without changing the store."""
-    return record.changed(meta=arguments.copy_json(record.meta))
 
 
 def _encoded(content: Any, encoding: Any) -> Any:

@@ -246,3 +246,14 @@ def test_due():
     assert metadata(superseded=(second,)).due == timestamp(NOW + 60)
     assert metadata(superseded=(second,), expires_at=None).due == timestamp(NOW + 90)
     assert metadata(superseded=(first,)).all_bytes == {metadata().key: 5, "k": 1}
+
+
+def test_many_records_at_once():
+    """Many records are read as each is by itself; what is not one record each is an error."""
+    records = [metadata(artifact_id=f"{number:032x}", summary="[{,ü") for number in range(3)]
+    assert ArtifactMetadata.from_jsons([record.to_json() for record in records]) == records
+    assert ArtifactMetadata.from_jsons([]) == []
+    text = records[0].to_json()
+    for damaged in (f"{text},{text}", "1", "", "null", f"{text} "):
+        with pytest.raises((ValueError, TypeError)):
+            ArtifactMetadata.from_jsons([text, damaged])

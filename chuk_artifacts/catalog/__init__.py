@@ -48,11 +48,13 @@ class Catalog(Protocol):
     Attributes:
         provider: the name by which a user chooses this backend.
         blocks: whether a call may wait for a disk or a network.
+        keeps: whether what it returns is what it holds, so that a copy is what may be given away.
 
     """
 
     provider: str
     blocks: bool
+    keeps: bool
 
     def add(
         self,

@@ -61,6 +61,7 @@ class MemoryCatalog(Lockable):
 
     provider = "memory"
     blocks = False
+    keeps = True
 
     def __init__(self, session_ttl: float | None) -> None:
         """Begin empty."""

@@ -91,6 +91,7 @@ class RedisCatalog:
 
     provider = "redis"
     blocks = True
+    keeps = False
 
     def __init__(self, link: Link, sandbox_id: str, session_ttl: float | None) -> None:
         """Connect to nothing yet."""

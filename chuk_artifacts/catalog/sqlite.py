@@ -91,6 +91,7 @@ class SqliteCatalog:
 
     provider = "sqlite"
     blocks = True
+    keeps = False
 
     def __init__(self, path: str, sandbox_id: str, session_ttl: float | None, *, durable: bool = False) -> None:
         """Open nothing yet."""
@@ -388,7 +389,7 @@ def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
 
 
 def _records(rows: Sequence[tuple[str]]) -> list[ArtifactMetadata]:
-    return _decoded(rows, lambda rows: [ArtifactMetadata.from_json(record) for (record,) in rows])
+    return _decoded([record for (record,) in rows], ArtifactMetadata.from_jsons)
 
 
 def _decoded(stored: T, decode: Callable[[T], R]) -> R:
