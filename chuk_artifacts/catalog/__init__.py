@@ -14,7 +14,7 @@ from chuk_artifacts.errors import SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
-_MORE_OF_TTL = 0.001
+_LEAST_OF_TTL = 0.001
 _LAST_CODE_POINT = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
@@ -226,13 +226,13 @@ def new_session(
 def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
     """Return *info*, made to live until *expires_at* at least.
 
-    It gets a thousandth of its time to live more than that, so that a session to which much is stored is written now
-    and then and not with each of its records.
+    It is prolonged by a thousandth of its time to live at least, so that a session to which much is stored is written
+    now and then and not with each of its records.
     """
     if info.expires_at is None or (expires_at is not None and expires_at <= info.expires_at):
         return info
     if expires_at is not None and info.ttl is not None:
-        moment = seconds_of(expires_at) + info.ttl * _MORE_OF_TTL
+        moment = seconds_of(info.expires_at) + info.ttl * _LEAST_OF_TTL
         expires_at = max(expires_at, timestamp(min(moment, LAST_MOMENT)))
     return info.changed(expires_at=expires_at)
 
