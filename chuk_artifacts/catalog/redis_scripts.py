@@ -242,8 +242,8 @@ return {}
 """)
 
 REPLACE = _script(r"""
--- Replace records that have their revisions, each by itself, and prolong their sessions. Return for each 1, or 0 when it
--- has another revision or is not there.
+-- Replace records that have their revisions, each by itself, and prolong their sessions. Return for each 1, or 0 when
+-- it has another revision or is not there.
 -- ARGV: for each the root; the revision; the record's value, due as a number, and milliseconds to keep it;
 -- its end, its end as a number, and milliseconds to keep the session
 local function replace(root, revision, value, due, milliseconds, ...)
