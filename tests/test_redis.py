@@ -237,6 +237,34 @@ def test_dropped_records_are_not_due(store, server, clock):
     assert server.zcard(due) == 1
 
 
+def test_many_dropped_records_keep_no_server_busy(store, server):
+    """What is left of many dropped records is removed by no more than 1,000 a script, in a listing as in a cleanup."""
+    kept = []
+    for session_id in ("alice", "bob", "carol"):
+        for _ in range(5):
+            store.store_batch([{"data": b"x", "filename": "x", "ttl": 0.001}] * 500, session_id=session_id)
+        kept += store.store_batch([{"data": b"x", "filename": "y"}] * 2, session_id=session_id)
+    server.delete(*[key for key in keys(server, "*record/*") if not key.endswith(tuple(kept))])
+    store.list_by_session("nobody")
+    for session_id, limit in {"bob": None, "carol": 600}.items():
+        with Commands(server) as commands:
+            assert len(store.list_by_session(session_id, limit=limit)) == 2
+        assert max(map(number_of_removed, commands.inside)) <= 1000
+        assert sum(map(number_of_removed, commands.inside)) == 2500
+    with Commands(server) as commands:
+        assert store.cleanup() == {"sessions": 0, "artifacts": 0, "orphans": 0, "bytes": 0}
+    looked = [sum(len(words) - 2 for words in done if words[0] == "MGET") for done in commands.inside]
+    assert max(looked) <= 1000
+    assert sum(looked) == 7500
+    for due in keys(server, "*due"):
+        assert server.zcard(due) == 2
+
+
+def number_of_removed(done):
+    """Return how many entries a script has removed from sorted sets."""
+    return sum(len(words) - 2 for words in done if words[0] == "ZREM")
+
+
 def test_nothing_adds_up_where_nobody_cleans_up(open_store, server, clock):
     """What is left of dropped records and sessions is forgotten as others are stored."""
     clock.advance(-2 * KEPT_SECONDS)
@@ -423,6 +451,22 @@ def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_on
 
     monkeypatch.setattr(store._core.catalog._link, "look", look_and_sort)
     assert store.get_stats()["sessions"] - len(moved) == 45  # those that moved are seen twice
+
+
+def test_expired_sessions_keep_no_server_busy(open_store, server, clock, few_at_once):
+    """A cleanup looks at no more than so many sessions a script, also at those that live longer since."""
+    store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
+    clock.now = clock.now // DAY * DAY
+    for number, session_id in enumerate([store.create_session() for _ in range(50)]):
+        if number < 30:
+            store.extend_session_ttl(session_id, 1)
+    store.cleanup()
+    clock.advance(3600)
+    with Commands(server) as commands:
+        assert store.cleanup().sessions == 20
+    looked = [len([1 for words in done if words[0] == "HMGET"]) for done in commands.inside]
+    assert max(looked) <= 10
+    assert sum(looked) == 50
 
 
 # At once

@@ -165,22 +165,27 @@ class RedisCatalog:
         found: list[ArtifactMetadata] = []
         while len(found) < limit:
             wanted = min(limit - len(found), _BATCH)
-            values = self._link.look(scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted)
+            values, rest = self._link.look(
+                scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted
+            )
             records = [_record(value) for value in values]
             found += [record for record in records if not is_over(record.expires_at, now)]
-            if len(records) < wanted:
+            if not rest and len(records) < wanted:
                 break
-            first = f"({_joined(place(records[-1]))}"
+            first = rest.decode() or f"({_joined(place(records[-1]))}"
         return found
 
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return records that cleanup has to do with."""
+        moment = _number(timestamp(now))
         due: list[ArtifactMetadata] = []
         for roots in self._all_roots():
-            if len(due) < limit:
-                keys = [f"{root}due" for root in roots]
-                values = self._link.look(scripts.DUE, keys, _number(timestamp(now)), limit - len(due), *roots)
+            left, skip = roots, 0
+            while left and len(due) < limit:
+                keys = [f"{root}due" for root in left]
+                values, done, skip = self._link.look(scripts.DUE, keys, moment, limit - len(due), skip, *left)
                 due += map(_record, values)
+                left = left[done:]
         return due
 
     def create_session(self, info: SessionInfo) -> None:
@@ -242,7 +247,9 @@ class RedisCatalog:
         count = 0
         for roots in self._all_roots():
             keys = [f"{root}sessions" for root in roots]
-            while expired := self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value:
+            left = 0
+            while not left:
+                expired, left = self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value
                 count += expired
         return count
 

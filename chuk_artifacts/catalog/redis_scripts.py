@@ -129,23 +129,6 @@ local function rank_behind(key, score, entry)
   end
   return first
 end
-
--- Return sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
-local function ended(root, now, number, limit)
-  local found, sessions = {}, {}
-  repeat
-    sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', 0, limit)
-    for _, session in ipairs(sessions) do
-      local ends = redis.call('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
-      if ends[1] and (ends[1] == '' or ends[1] > now) then
-        redis.call('ZADD', root .. 'sessions', ends[2], session)
-      else
-        found[#found + 1] = session
-      end
-    end
-  until #found > 0 or #sessions == 0
-  return found
-end
 """
 
 
@@ -285,46 +268,52 @@ return removed
 """)
 
 PAGE = _script(r"""
--- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX.
--- ARGV: the root, the session, the bounds, how many at most
+-- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX; and the
+-- first bound of the rest when too much was met that Redis has dropped, else ''.
+-- ARGV: the root, the session, the bounds, how many at most, which is a BATCH or less
 local root, session, first, last, limit = unpack(ARGV, 1, 5)
 local index = root .. 'index/' .. session
+local left = BATCH
 local found, dropped = {}, {}
 repeat
   dropped = {}
-  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, limit - #found)
+  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, math.min(limit - #found, left))
   if #places == 0 then break end
   for i, value in ipairs(records(root, index, places)) do
     if value then found[#found + 1] = value else dropped[#dropped + 1] = places[i] end
   end
   if #dropped > 0 then redis.call('ZREM', index, unpack(dropped)) end
   first = '(' .. places[#places]
-until #dropped == 0
-return found
+  left = left - #places
+until #dropped == 0 or left == 0
+return {found, #dropped > 0 and first or ''}
 """)
 
 DUE = _script(r"""
--- Return records that are due.
--- ARGV: the moment as a number, how many at most, then roots
-local moment, limit = ARGV[1], tonumber(ARGV[2])
+-- Return records that are due; how many of the roots are done with, and how many to skip under the next one, when so
+-- many were looked at that others have waited enough.
+-- ARGV: the moment as a number, how many at most, how many to skip under the first root, then roots
+local moment, limit, skip = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local left = BATCH
 local found = {}
-for at = 3, #ARGV do
+for at = 4, #ARGV do
   local root = ARGV[at]
   local due = root .. 'due'
-  local kept, dropped = 0, {}
   repeat
-    dropped = {}
-    local lines = redis.call('ZRANGEBYSCORE', due, '-inf', moment, 'LIMIT', kept, math.min(limit - #found, BATCH))
+    local dropped = {}
+    local lines = redis.call('ZRANGEBYSCORE', due, '-inf', moment, 'LIMIT', skip, math.min(limit - #found, left))
     if #lines == 0 then break end
     for i, value in ipairs(records(root, due, lines)) do
       if value then found[#found + 1] = value else dropped[#dropped + 1] = lines[i] end
     end
-    kept = kept + #lines - #dropped
+    skip = skip + #lines - #dropped
     for _, line in ipairs(dropped) do take(root, parsed(line)) end
-  until #found >= limit
-  if #found >= limit then break end
+    left = left - #lines
+    if left == 0 or #found == limit then return {found, at - 4, skip} end
+  until false
+  skip = 0
 end
-return found
+return {found, #ARGV - 3, 0}
 """)
 
 UPDATE_SESSION = _script(r"""
@@ -365,18 +354,27 @@ return removed
 """)
 
 EXPIRE_SESSIONS = _script(r"""
--- Remove sessions that have ended, and return how many there were.
--- ARGV: the moment, the same as a number, how many at most under each root, then roots
+-- Remove sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
+-- Return how many were removed, and how many more might have been looked at: where none, there may be others.
+-- ARGV: the moment, the same as a number, how many may be looked at, then roots
+local now, number, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count = 0
 for at = 4, #ARGV do
   local root = ARGV[at]
-  for _, session in ipairs(ended(root, unpack(ARGV, 1, 3))) do
-    redis.call('DEL', root .. 'session/' .. session)
-    redis.call('ZREM', root .. 'sessions', session)
-    count = count + 1
+  local sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', 0, left)
+  for _, session in ipairs(sessions) do
+    local ends = redis.call('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
+    if ends[1] and (ends[1] == '' or ends[1] > now) then
+      redis.call('ZADD', root .. 'sessions', ends[2], session)
+    else
+      redis.call('DEL', root .. 'session/' .. session)
+      redis.call('ZREM', root .. 'sessions', session)
+      count = count + 1
+    end
   end
+  left = left - #sessions
 end
-return count
+return {count, left}
 """)
 
 STATS = _script(r"""
