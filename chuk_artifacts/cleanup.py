@@ -81,36 +81,31 @@ def _release(
     storage: Storage, catalog: Catalog, due: Sequence[ArtifactMetadata], now: float
 ) -> Iterator[tuple[bool, int]]:
     """Remove bytes of which the time is over; tell of each artifact whether it is expired, and their length."""
+    changes = [(record, lesser) for record in due if (lesser := _lesser(record, now)) is not None]
+    replaced = catalog.replace_each([(lesser, record.revision) for record, lesser in changes]) if changes else []
     gone: list[str] = []
-    for record in due:
-        if record.pending is not None and not record.released:
-            if _give_up(catalog, record):
-                gone.append(record.key)
-                yield False, 0
-            continue
-        expired = is_over(record.expires_at, now)
-        kept, over = split_superseded(record, now)
-        if record.released or not (expired or over):
-            continue
-        if expired:  # the next revision: who is just changing this one must not bring it back without its bytes
-            lesser = record.changed(released=True, superseded=(), revision=record.revision + 1)
-        else:  # no change to its user: the revision stays
-            lesser = record.changed(superseded=kept)
-        if catalog.replace(lesser, expected_revision=record.revision):
-            freed = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
-            gone += freed
-            yield expired, sum(freed.values())
+    for record, lesser in itertools.compress(changes, replaced):
+        freed = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
+        gone += freed
+        yield record.pending is None and lesser.released, sum(freed.values())
     storage.delete(gone)
+
+
+def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
+    """Return *record* without the bytes of which the time is over, or None when it has none such."""
+    if record.released:
+        return None
+    # The next revision: who is just changing or registering this one must not bring it back without its bytes.
+    if record.pending is not None:
+        return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
+    if is_over(record.expires_at, now):
+        return record.changed(released=True, superseded=(), revision=record.revision + 1)
+    kept, over = split_superseded(record, now)
+    return record.changed(superseded=kept) if over else None  # no change to its user: the revision stays
 
 
 def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
     return record.pending is not None and record.pending.registered and not record.released
-
-
-def _give_up(catalog: Catalog, record: ArtifactMetadata) -> bool:
-    """Take back a pending record whose time is over, and say so; not one that is registered at this moment."""
-    lesser = record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
-    return catalog.replace(lesser, expected_revision=record.revision)
 
 
 def _remove_orphans(storage: Storage, catalog: Catalog, sandbox_id: str, before: float) -> tuple[int, int]:

@@ -192,7 +192,7 @@ def test_cleaning_what_is_being_changed(store, artifact_id, clock, monkeypatch):
     store.update_file(artifact_id, data=b"second")
     clock.advance(HOUR)
     with monkeypatch.context() as patch:
-        patch.setattr(store._core.catalog, "replace", lambda *_, **__: False)
+        patch.setattr(store._core.catalog, "replace_each", lambda changes: [False] * len(changes))
         assert store.cleanup().bytes == 0
     assert len(keys(store)) == 2
     assert store.cleanup().bytes == 5
@@ -210,7 +210,7 @@ def test_extended_while_it_is_cleaned(store, artifact_id, clock, monkeypatch):
         clock.advance(1)
 
     clock.advance(1)
-    before(monkeypatch, store._core.catalog, "replace", extend)
+    before(monkeypatch, store._core.catalog, "replace_each", extend)
     assert store.cleanup().artifacts == 0
     assert store.retrieve(artifact_id) == b"first"
 

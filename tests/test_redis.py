@@ -10,7 +10,7 @@ import time
 import pytest
 from servers.redis import RedisServer, wait_until
 
-from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, SessionError
+from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, SessionError, grid
 from chuk_artifacts.catalog.redis import KEPT_SECONDS
 
 DAY = 86400
@@ -54,6 +54,7 @@ class Commands:
     def __init__(self, server) -> None:
         self._server = server
         self.sent: list[str] = []
+        self.inside: list[list[list[str]]] = []  # what each of the scripts did, word by word
 
     def __enter__(self):
         self._monitor = self._server.monitor()
@@ -65,9 +66,12 @@ class Commands:
         for command in self._monitor.listen():
             if command["command"] == "ECHO the end":
                 break
-            name = command["command"].split(maxsplit=1)[0]
-            if command["client_type"] != "lua" and name not in {"HELLO", "CLIENT", "SELECT"}:  # of new connections
-                self.sent.append(name)
+            words = command["command"].split(" ")
+            if command["client_type"] == "lua":
+                self.inside[-1].append(words)
+            elif words[0] not in {"HELLO", "CLIENT", "SELECT"}:  # of new connections
+                self.sent.append(words[0])
+                self.inside.append([])
         self._monitor.__exit__(None, None, None)
 
 
@@ -233,6 +237,34 @@ def test_dropped_records_are_not_due(store, server, clock):
     assert server.zcard(due) == 1
 
 
+def test_many_dropped_records_keep_no_server_busy(store, server):
+    """What is left of many dropped records is removed by no more than 1,000 a script, in a listing as in a cleanup."""
+    kept = []
+    for session_id in ("alice", "bob", "carol"):
+        for _ in range(5):
+            store.store_batch([{"data": b"x", "filename": "x", "ttl": 0.001}] * 500, session_id=session_id)
+        kept += store.store_batch([{"data": b"x", "filename": "y"}] * 2, session_id=session_id)
+    server.delete(*[key for key in keys(server, "*record/*") if not key.endswith(tuple(kept))])
+    store.list_by_session("nobody")
+    for session_id, limit in {"bob": None, "carol": 600}.items():
+        with Commands(server) as commands:
+            assert len(store.list_by_session(session_id, limit=limit)) == 2
+        assert max(map(number_of_removed, commands.inside)) <= 1000
+        assert sum(map(number_of_removed, commands.inside)) == 2500
+    with Commands(server) as commands:
+        assert store.cleanup() == {"sessions": 0, "artifacts": 0, "orphans": 0, "bytes": 0}
+    looked = [sum(len(words) - 2 for words in done if words[0] == "MGET") for done in commands.inside]
+    assert max(looked) <= 1000
+    assert sum(looked) == 7500
+    for due in keys(server, "*due"):
+        assert server.zcard(due) == 2
+
+
+def number_of_removed(done):
+    """Return how many entries a script has removed from sorted sets."""
+    return sum(len(words) - 2 for words in done if words[0] == "ZREM")
+
+
 def test_nothing_adds_up_where_nobody_cleans_up(open_store, server, clock):
     """What is left of dropped records and sessions is forgotten as others are stored."""
     clock.advance(-2 * KEPT_SECONDS)
@@ -299,6 +331,142 @@ def test_nothing_is_left(open_store, server, clock):
     clock.advance(3600)
     store.cleanup()
     assert keys(server) == []
+
+
+def test_cleanup_takes_few_round_trips(open_store, server, clock):
+    """Expired artifacts are released a hundred at a time, and not each by a call of its own."""
+    store = open_store(clock=clock)
+    for session in range(10):
+        store.store_batch([{"data": b"x"}] * 100, session_id=f"s{session}", ttl=60)
+    store.cleanup()
+    clock.advance(60)
+    with Commands(server) as commands:
+        assert store.cleanup().artifacts == 1000
+    replaced = [len([1 for words in done if words[0] == "GET"]) for done in commands.inside]
+    assert [number for number in replaced if number] == [100] * 10
+    assert len(commands.sent) <= 10 + 6  # and three looks for what is due, one for sessions, two scripts to be sent
+
+
+# Stats
+
+
+@pytest.fixture
+def few_at_once(monkeypatch):
+    """Have a script look at no more than 10 entries."""
+    monkeypatch.setattr("chuk_artifacts.catalog.redis._BATCH", 10)
+
+
+def test_stats_is_one_round_trip(store, server):
+    """A few artifacts are counted at once, wherever they are."""
+    store.store_batch([{"data": b"x", "session_id": f"s{number}"} for number in range(100)])
+    store.get_stats()
+    with Commands(server) as commands:
+        assert store.get_stats()["artifacts"] == 100
+    assert commands.sent == ["EVALSHA"]
+
+
+def test_stats_keeps_no_server_busy(store, server):
+    """No script looks at more than 1,000 entries to count what is there, and none is looked at twice."""
+    for _ in range(3):
+        store.store_batch([{"data": b""}] * 500, session_id="alice")
+    store.store_batch([{"data": b"", "session_id": f"s{number % 20}"} for number in range(1000)])
+    store.get_stats()
+    with Commands(server) as commands:
+        assert store.get_stats()["artifacts"] == 2500
+    looked = [sum(map(number_of_entries, done)) for done in commands.inside]
+    assert max(looked) <= 1000
+    assert sum(looked) == 2500
+    used = {words[0] for done in commands.inside for words in done}
+    assert used == {"ZRANGE", "ZCARD", "ZCOUNT", "ZRANK", "ZSCORE"}
+
+
+def number_of_entries(words):
+    """Return how many entries a command that reads a sorted set asks for."""
+    return int(words[3]) - int(words[2]) + 1 if words[0] == "ZRANGE" else 0
+
+
+def test_stats_of_what_is_removed_meanwhile(open_store, server, clock, few_at_once, monkeypatch):
+    """While it is counted what was counted already may go: each of the others is counted once."""
+    store = open_store(clock=clock)
+    names = [f"{number % 7}{'äzÄé'[number % 4]}" for number in range(95)]
+    store.store_batch([{"data": b"xy", "filename": name} for name in names], session_id="alice", ttl=60)
+    (due,) = keys(server, "*due")
+    lines = server.zrange(due, 0, -1)
+    assert len(set(server.zmscore(due, lines))) == 1  # all of one moment, so that it is their names that order them
+    counted = iter(range(0, 95, 10))
+    look = store._core.catalog._link.look
+
+    def look_and_remove(*arguments):
+        answer = look(*arguments)
+        start = next(counted)
+        store.delete_batch([line.rpartition("\0")[2] for line in lines[start + 5 : start + 10]])
+        return answer
+
+    monkeypatch.setattr(store._core.catalog._link, "look", look_and_remove)
+    stats = store.get_stats()
+    assert (stats["artifacts"], stats["bytes"]) == (95, 190)
+    assert server.zcard(due) == 50
+
+
+def of_one_part(count):
+    """Return names of sessions that Redis keeps together."""
+    names = (f"s{number}" for number in itertools.count())
+    return itertools.islice((name for name in names if grid.slot_tag("box", name)[:2] == "00"), count)
+
+
+def test_stats_of_sessions(open_store, server, clock, few_at_once):
+    """Sessions are counted that live longer than when they were last sorted, and those that ended are not."""
+    store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
+    clock.now = clock.now // DAY * DAY  # within a day an end is written, and not sorted anew
+    for number, session_id in enumerate(of_one_part(45)):
+        store.store(b"", session_id=session_id)
+        if number % 3 == 0:
+            store.extend_session_ttl(session_id, 1)
+    (sessions,) = keys(server, "*sessions")
+    clock.advance(3600)
+    assert server.zcount(sessions, "-inf", clock.now) == 45
+    assert store.get_stats()["sessions"] == 15
+    store.cleanup()
+    assert server.zcount(sessions, clock.now, "+inf") == store.get_stats()["sessions"] == 15
+
+
+def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_once, monkeypatch):
+    """Where the session at which counting is to go on is sorted elsewhere meanwhile, none of the others is missed."""
+    store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
+    clock.now = clock.now // DAY * DAY
+    for session_id in of_one_part(45):
+        store.store(b"", session_id=session_id)
+        store.extend_session_ttl(session_id, 1)
+    (sessions,) = keys(server, "*sessions")
+    clock.advance(3600)
+    look = store._core.catalog._link.look
+    moved = []
+
+    def look_and_sort(*arguments):
+        answer = look(*arguments)
+        if answer[-1]:
+            moved.append(answer[-1].decode())
+            server.zadd(sessions, {moved[-1]: clock.now + 3600})
+        return answer
+
+    monkeypatch.setattr(store._core.catalog._link, "look", look_and_sort)
+    assert store.get_stats()["sessions"] - len(moved) == 45  # those that moved are seen twice
+
+
+def test_expired_sessions_keep_no_server_busy(open_store, server, clock, few_at_once):
+    """A cleanup looks at no more than so many sessions a script, also at those that live longer since."""
+    store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
+    clock.now = clock.now // DAY * DAY
+    for number, session_id in enumerate([store.create_session() for _ in range(50)]):
+        if number < 30:
+            store.extend_session_ttl(session_id, 1)
+    store.cleanup()
+    clock.advance(3600)
+    with Commands(server) as commands:
+        assert store.cleanup().sessions == 20
+    looked = [len([1 for words in done if words[0] == "HMGET"]) for done in commands.inside]
+    assert max(looked) <= 10
+    assert sum(looked) == 50
 
 
 # At once

@@ -13,6 +13,7 @@ from servers.proxy import Proxy
 from servers.redis import RedisServer
 
 from chuk_artifacts import ArtifactStore, ConflictError, SessionError
+from chuk_artifacts.catalog import OutcomeUnknownError
 from chuk_artifacts.catalog.redis import RedisCatalog
 
 
@@ -159,6 +160,7 @@ def test_refused_for_memory(server, store, tmp_path):
         store.store(b"x", session_id="new")
     assert stored_objects(tmp_path) == before
     assert store.retrieve(artifact_id) == b"before"
+    assert store.get_stats()["artifacts"] == 1
     assert store.delete(artifact_id)
 
 
@@ -243,6 +245,46 @@ def test_lost_answer_of_delete(proxy, far_store):
     with pytest.raises(SessionError, match="may have been"):
         far_store.delete_session("alice")
     assert not far_store.validate_session("alice")
+
+
+def test_lost_answer_of_cleanup(proxy, open_store, clock, tmp_path, monkeypatch):
+    """When the answer to a cleanup's changes is lost they are made once, and what they free is removed."""
+    store = open_store(f"redis://127.0.0.1:{proxy.port}/0", clock=clock)
+    for _ in range(2):
+        store.store_batch([{"data": b"x"}] * 20, session_id="alice", ttl=60)
+        clock.advance(60)
+        report = store.cleanup()  # the first one lets the server see the scripts
+        assert (report.artifacts, report.bytes) == (20, 20)
+        assert stored_objects(tmp_path) == set()
+        replace_each = RedisCatalog.replace_each
+
+        def replace_and_lose(*arguments, call=replace_each):
+            lose_next_answer(proxy)
+            return call(*arguments)
+
+        monkeypatch.setattr(RedisCatalog, "replace_each", replace_and_lose)
+
+
+def test_lost_answer_of_a_look(proxy, open_store, subtests):
+    """When no answer comes to what changes nothing, it is not said that something may have changed."""
+    store = open_store(f"redis://127.0.0.1:{proxy.port}/0", max_retries=0)
+    artifact_id = store.store(b"x", session_id="alice")
+    looks = {
+        "get_stats": store.get_stats,
+        "list": lambda: store.list_by_session("alice"),
+        "retrieve": lambda: store.retrieve(artifact_id),
+        "get_session_info": lambda: store.get_session_info("alice"),
+    }
+    for name, look in looks.items():
+        look()
+        lose_next_answer(proxy)
+        with subtests.test(name), pytest.raises(SessionError) as caught:
+            look()
+        assert type(caught.value) is SessionError
+    store.store(b"y", session_id="alice")  # connected again
+    lose_next_answer(proxy)
+    with pytest.raises(OutcomeUnknownError):
+        store.store(b"y", session_id="alice")
 
 
 def test_lost_answer_of_session(proxy, far_store):

@@ -289,6 +289,19 @@ def test_delete_session(costs, artifact_id):
     assert storage == {"delete": 1}
 
 
+def test_cleanup(tmp_path, clock):
+    """A cleanup releases expired artifacts together, removes their bytes together, and looks whether there are more."""
+    with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path, clock=clock) as store:
+        costs = Costs(store, Sent())
+        store.store_batch([{"data": b"x"}] * 90, ttl=60)
+        clock.advance(60)
+        storage, catalog = costs.of(store.cleanup)
+        assert (storage, catalog) == ({"delete": 1}, {"due": 2, "replace_each": 1, "expire_sessions": 1})
+        clock.advance(3600)
+        storage, catalog = costs.of(store.cleanup)
+        assert (storage, catalog) == ({}, {"due": 2, "remove": 1, "expire_sessions": 1})
+
+
 @pytest.mark.parametrize(
     "verb",
     [

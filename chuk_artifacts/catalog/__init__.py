@@ -80,6 +80,13 @@ class Catalog(Protocol):
         """Put *record* in the place of the one with its id if that has the revision, and prolong its session."""
         ...
 
+    def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+        """Do as :meth:`replace` does with many records, each with its expected revision; tell which were replaced.
+
+        Each is replaced or not by itself. When this raises, some of them may have been.
+        """
+        ...
+
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
@@ -126,7 +133,10 @@ class Catalog(Protocol):
         ...
 
     def stats(self, now: float) -> dict[str, int]:
-        """Return the number of unexpired ``sessions`` and ``artifacts``, and the artifacts' length in ``bytes``."""
+        """Return the number of unexpired ``sessions`` and ``artifacts``, and the artifacts' length in ``bytes``.
+
+        A pending record is no artifact. What is changed while it is being counted may be missing, or be there twice.
+        """
         ...
 
     def check(self) -> dict[str, str]:

@@ -115,6 +115,10 @@ class MemoryCatalog(Lockable):
                 self._sessions[record.session_id] = prolonged(info, record.expires_at)
             return True
 
+    def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+        """Replace records, one after the other."""
+        return [self.replace(record, expected_revision=revision) for record, revision in changes]
+
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
@@ -202,7 +206,11 @@ class MemoryCatalog(Lockable):
     def stats(self, now: float) -> dict[str, int]:
         """Count what is there."""
         with self._lock:
-            records = [record for record in self._records.values() if not is_over(record.expires_at, now)]
+            records = [
+                record
+                for record in self._records.values()
+                if record.pending is None and not is_over(record.expires_at, now)
+            ]
             sessions = sum(not is_over(info.expires_at, now) for info in self._sessions.values())
         return {"sessions": sessions, "artifacts": len(records), "bytes": sum(record.bytes for record in records)}
 

@@ -49,7 +49,8 @@ Sessions of one tag share an index of what is due, so that a cleanup looks into 
 """
 
 _ADDS_FOR_FORGETTING = 16
-_BATCH = 1000  # keys of one command
+_BATCH = 1000  # keys of one command, or entries that it looks at
+_REPLACED_AT_ONCE = 100  # of which a server takes some 3 ms
 _REMEMBERED = 10_000  # sessions
 _NEVER = "+inf"
 
@@ -140,18 +141,16 @@ class RedisCatalog:
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
-        root = self._root(record.artifact_id)
-        answer = self._link.run(
-            scripts.REPLACE,
-            [*_session_keys(root, record.session_id), f"{root}record/{record.artifact_id}"],
-            root,
-            expected_revision,
-            *_record_arguments(record, mark=os.urandom(8).hex()),
-            *_end_arguments(record.expires_at),
-        )
-        if answer.repeated and not answer.value:
-            raise self._link.unknown()  # whose change was in the way?
-        return bool(answer.value)
+        return self.replace_each([(record, expected_revision)])[0]
+
+    def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+        """Replace records, many with one script; in a Cluster one session after the other."""
+        replaced: dict[int, bool] = {}
+        for portion in self._by_node(range(len(changes)), lambda number: changes[number][0].artifact_id):
+            for numbers in _batches(portion, _REPLACED_AT_ONCE):
+                answers = self._replace([changes[number] for number in numbers])
+                replaced.update(zip(numbers, answers, strict=True))
+        return [replaced[number] for number in range(len(changes))]
 
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
@@ -187,23 +186,27 @@ class RedisCatalog:
         found: list[ArtifactMetadata] = []
         while limit is None or len(found) < limit:
             wanted = _BATCH if limit is None else min(limit - len(found), _BATCH)
-            answer = self._link.run(scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted)
-            records = [_record(value) for value in answer.value]
+            values, rest = self._link.look(
+                scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted
+            )
+            records = [_record(value) for value in values]
             found += [record for record in records if not is_over(record.expires_at, now)]
-            if len(records) < wanted:
+            if not rest and len(records) < wanted:
                 break
-            first = f"({_joined(place(records[-1]))}"
+            first = rest.decode() or f"({_joined(place(records[-1]))}"
         return found
 
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return records that cleanup has to do with."""
+        moment = _number(timestamp(now))
         due: list[ArtifactMetadata] = []
         for roots in self._all_roots():
-            if len(due) < limit:
-                keys = [f"{root}due" for root in roots]
-                due += map(
-                    _record, self._link.run(scripts.DUE, keys, _number(timestamp(now)), limit - len(due), *roots).value
-                )
+            left, skip = roots, 0
+            while left and len(due) < limit:
+                keys = [f"{root}due" for root in left]
+                values, done, skip = self._link.look(scripts.DUE, keys, moment, limit - len(due), skip, *left)
+                due += map(_record, values)
+                left = left[done:]
         return due
 
     def create_session(self, info: SessionInfo) -> None:
@@ -265,18 +268,24 @@ class RedisCatalog:
         count = 0
         for roots in self._all_roots():
             keys = [f"{root}sessions" for root in roots]
-            while expired := self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value:
+            left = 0
+            while not left:
+                expired, left = self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value
                 count += expired
         return count
 
     def stats(self, now: float) -> dict[str, int]:
-        """Count what is there, a part at a time, so that others do not wait for all of it."""
+        """Count what is there, so many entries at a time, so that others do not wait for all of it."""
         moments = timestamp(now), _number(timestamp(now))
-        roots = itertools.chain.from_iterable(self._all_roots())
-        counts = [
-            self._link.run(scripts.STATS, [f"{root}due", f"{root}sessions"], *moments, root).value for root in roots
-        ]
-        return dict(zip(("sessions", "artifacts", "bytes"), map(sum, zip(*counts, strict=True)), strict=True))
+        found = [0, 0, 0]
+        for roots in self._all_roots():
+            keys = [f"{root}{name}" for root in roots for name in ("due", "sessions")]
+            behind: Sequence[Any] = ("", "")
+            while keys:
+                *some, done, score, entry = self._link.look(scripts.STATS, keys, *moments, _BATCH, *behind)
+                found = list(map(sum, zip(found, some, strict=True)))
+                keys, behind = keys[done:], (score, entry)
+        return dict(zip(("sessions", "artifacts", "bytes"), found, strict=True))
 
     def check(self) -> dict[str, str]:
         """Write something, and tell what the servers tell of themselves."""
@@ -316,6 +325,19 @@ class RedisCatalog:
             known.update((name.decode(), _Known.told(text, expires_at)) for name, text, expires_at, _ in unlike)
         for session_id, session in new.items():
             self._remember(session_id, session)
+
+    def _replace(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+        keys: dict[str, None] = {}
+        values: list[Any] = []
+        for record, revision in changes:
+            root = self._root(record.artifact_id)
+            mark = os.urandom(8).hex()
+            keys.update(dict.fromkeys([*_session_keys(root, record.session_id), f"{root}record/{record.artifact_id}"]))
+            values += root, revision, *_record_arguments(record, mark), *_end_arguments(record.expires_at)
+        answer = self._link.run(scripts.REPLACE, [*keys], *values)
+        if answer.repeated and 0 in answer.value:
+            raise self._link.unknown()  # whose change was in the way?
+        return list(map(bool, answer.value))
 
     def _send(
         self,
@@ -410,6 +432,11 @@ def open_redis(settings: Settings) -> RedisCatalog:
     url = settings.redis_url or RedisUrl("")
     link = open_link(url.text, str(url), max_connections=settings.max_connections, max_retries=settings.max_retries)
     return RedisCatalog(link, settings.sandbox_id, settings.session_ttl)
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _joined(place: tuple[str, str]) -> str:

@@ -149,10 +149,20 @@ class Link(Lockable):
 
         """
         with self._errors:
-            return self._call(command).value
+            return self._call(command, unanswered=SessionError).value
+
+    def look(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
+        """Return the answer to a script that changes nothing that anybody can see.
+
+        Raises:
+            SessionError: the server can't be reached, or refuses.
+
+        """
+        with self._errors:
+            return self._call(_evaluated(script, keys, arguments), script, unanswered=SessionError).value
 
     def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Answer:
-        """Return the answer to a script that tells a repetition from a first call, or changes nothing.
+        """Return the answer to a script that tells a repetition from a first call, or does no harm the second time.
 
         Raises:
             OutcomeUnknownError: the server can't be reached, and may have carried it out before that.
@@ -160,7 +170,7 @@ class Link(Lockable):
 
         """
         with self._errors:
-            return self._call(("EVALSHA", script.sha, len(keys), *keys, *arguments), script)
+            return self._call(_evaluated(script, keys, arguments), script)
 
     def ask_servers(self, ask: Callable[[redis.Redis], T]) -> list[T]:
         """Return what *ask* returns for each server that takes writes.
@@ -174,7 +184,7 @@ class Link(Lockable):
                 return [ask(server) for server in self._opened().servers()]
             except NotSentError as error:
                 reason = error.__cause__ or error
-                raise self._given_up(reason, sent=False) from _shown(reason)
+                raise self._given_up(reason) from _shown(reason)
 
     def unknown(self) -> OutcomeUnknownError:
         """Return the error for an answer that does not tell a repetition's effect from somebody else's."""
@@ -206,7 +216,14 @@ class Link(Lockable):
                     raise NotSentError(str(error)) from error
         return client
 
-    def _call(self, command: Sequence[Any], script: Script | None = None) -> Answer:
+    def _call(
+        self,
+        command: Sequence[Any],
+        script: Script | None = None,
+        *,
+        unanswered: type[SessionError] = OutcomeUnknownError,
+    ) -> Answer:
+        """Return the answer to a command; raise *unanswered* when it was sent and no answer came."""
         sent = False
         failures = 0
         give_up = time.monotonic() + _PATIENCE_SECONDS
@@ -226,7 +243,7 @@ class Link(Lockable):
                 reason, sent = error, True
             failures += 1
             if failures > self._max_retries or isinstance(reason, _FUTILE) or time.monotonic() > give_up:
-                raise self._given_up(reason, sent=sent) from _shown(reason)
+                raise self._given_up(reason, unanswered if sent else SessionError) from _shown(reason)
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _execute(self, command: Sequence[Any]) -> Any:
@@ -238,9 +255,12 @@ class Link(Lockable):
         finally:
             free.release()
 
-    def _given_up(self, reason: BaseException, *, sent: bool) -> SessionError:
-        kind = OutcomeUnknownError if sent else SessionError
+    def _given_up(self, reason: BaseException, kind: type[SessionError] = SessionError) -> SessionError:
         return kind(f"{self._name}: {_shown(reason) or 'no Sentinel names a master'}")
+
+
+def _evaluated(script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
+    return "EVALSHA", script.sha, len(keys), *keys, *arguments
 
 
 def _shown(reason: BaseException) -> BaseException | None:

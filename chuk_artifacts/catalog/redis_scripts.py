@@ -105,21 +105,29 @@ local function prolong(root, session, known, expires_at, expires, milliseconds, 
   end
 end
 
--- Return sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
-local function ended(root, now, number, limit)
-  local found, sessions = {}, {}
-  repeat
-    sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', 0, limit)
-    for _, session in ipairs(sessions) do
-      local ends = redis.call('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
-      if ends[1] and (ends[1] == '' or ends[1] > now) then
-        redis.call('ZADD', root .. 'sessions', ends[2], session)
-      else
-        found[#found + 1] = session
-      end
+-- Say whether a text is before another in the order of bytes. That of `<` is the one of the server's language.
+local function is_before(text, other)
+  for i = 1, math.min(#text, #other) do
+    local byte, another = string.byte(text, i), string.byte(other, i)
+    if byte ~= another then return byte < another end
+  end
+  return #text < #other
+end
+
+-- Return the rank of the first entry of a sorted set behind a place, whether or not the entry of that is there still.
+local function rank_behind(key, score, entry)
+  local rank = redis.call('ZRANK', key, entry)
+  if rank and tonumber(redis.call('ZSCORE', key, entry)) == tonumber(score) then return rank + 1 end
+  local first, stop = redis.call('ZCOUNT', key, '-inf', '(' .. score), redis.call('ZCOUNT', key, '-inf', score)
+  while first < stop do
+    local middle = math.floor((first + stop) / 2)
+    if is_before(entry, redis.call('ZRANGE', key, middle, middle)[1]) then
+      stop = middle
+    else
+      first = middle + 1
     end
-  until #found > 0 or #sessions == 0
-  return found
+  end
+  return first
 end
 """
 
@@ -217,22 +225,28 @@ return {}
 """)
 
 REPLACE = _script(r"""
--- Replace a record if it has the revision, and prolong its session. Return 1, or 0 when it has another or is not there.
--- ARGV: the root; the revision; the record's value, due as a number, and milliseconds to keep it;
+-- Replace records that have their revisions, each by itself, and prolong their sessions. Return for each 1, or 0 when
+-- it has another revision or is not there.
+-- ARGV: for each the root; the revision; the record's value, due as a number, and milliseconds to keep it;
 -- its end, its end as a number, and milliseconds to keep the session
-local root = ARGV[1]
-local new = parsed(ARGV[3])
-local value = redis.call('GET', root .. 'record/' .. new.id)
-if not value then return 0 end
-local old = parsed(value)
-if old.mark == new.mark then return 1 end -- this is a repetition, and the call before it came through
-if old.revision ~= ARGV[2] then return 0 end
-put(root, unpack(ARGV, 3, 5)) -- before anything is removed, because a key that moves can't be made anew
-if old.place ~= new.place then redis.call('ZREM', root .. 'index/' .. old.session, old.place) end
-redis.call('ZREM', root .. 'due', old.line)
-local known = redis.call('HGET', root .. 'session/' .. new.session, 'expires_at')
-if known then prolong(root, new.session, known, unpack(ARGV, 6, 8)) end
-return 1
+local function replace(root, revision, value, due, milliseconds, ...)
+  local new = parsed(value)
+  local there = redis.call('GET', root .. 'record/' .. new.id)
+  if not there then return 0 end
+  local old = parsed(there)
+  if old.mark == new.mark then return 1 end -- this is a repetition, and the call before it came through
+  if old.revision ~= revision then return 0 end
+  put(root, value, due, milliseconds) -- before anything is removed, because a key that moves can't be made anew
+  if old.place ~= new.place then redis.call('ZREM', root .. 'index/' .. old.session, old.place) end
+  redis.call('ZREM', root .. 'due', old.line)
+  local known = redis.call('HGET', root .. 'session/' .. new.session, 'expires_at')
+  if known then prolong(root, new.session, known, ...) end
+  return 1
+end
+
+local replaced = {}
+for at = 1, #ARGV, 8 do replaced[#replaced + 1] = replace(unpack(ARGV, at, at + 7)) end
+return replaced
 """)
 
 REMOVE = _script(r"""
@@ -254,46 +268,52 @@ return removed
 """)
 
 PAGE = _script(r"""
--- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX.
--- ARGV: the root, the session, the bounds, how many at most
+-- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX; and the
+-- first bound of the rest when too much was met that Redis has dropped, else ''.
+-- ARGV: the root, the session, the bounds, how many at most, which is a BATCH or less
 local root, session, first, last, limit = unpack(ARGV, 1, 5)
 local index = root .. 'index/' .. session
+local left = BATCH
 local found, dropped = {}, {}
 repeat
   dropped = {}
-  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, limit - #found)
+  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, math.min(limit - #found, left))
   if #places == 0 then break end
   for i, value in ipairs(records(root, index, places)) do
     if value then found[#found + 1] = value else dropped[#dropped + 1] = places[i] end
   end
   if #dropped > 0 then redis.call('ZREM', index, unpack(dropped)) end
   first = '(' .. places[#places]
-until #dropped == 0
-return found
+  left = left - #places
+until #dropped == 0 or left == 0
+return {found, #dropped > 0 and first or ''}
 """)
 
 DUE = _script(r"""
--- Return records that are due.
--- ARGV: the moment as a number, how many at most, then roots
-local moment, limit = ARGV[1], tonumber(ARGV[2])
+-- Return records that are due; how many of the roots are done with, and how many to skip under the next one, when so
+-- many were looked at that others have waited enough.
+-- ARGV: the moment as a number, how many at most, how many to skip under the first root, then roots
+local moment, limit, skip = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local left = BATCH
 local found = {}
-for at = 3, #ARGV do
+for at = 4, #ARGV do
   local root = ARGV[at]
   local due = root .. 'due'
-  local kept, dropped = 0, {}
   repeat
-    dropped = {}
-    local lines = redis.call('ZRANGEBYSCORE', due, '-inf', moment, 'LIMIT', kept, math.min(limit - #found, BATCH))
+    local dropped = {}
+    local lines = redis.call('ZRANGEBYSCORE', due, '-inf', moment, 'LIMIT', skip, math.min(limit - #found, left))
     if #lines == 0 then break end
     for i, value in ipairs(records(root, due, lines)) do
       if value then found[#found + 1] = value else dropped[#dropped + 1] = lines[i] end
     end
-    kept = kept + #lines - #dropped
+    skip = skip + #lines - #dropped
     for _, line in ipairs(dropped) do take(root, parsed(line)) end
-  until #found >= limit
-  if #found >= limit then break end
+    left = left - #lines
+    if left == 0 or #found == limit then return {found, at - 4, skip} end
+  until false
+  skip = 0
 end
-return found
+return {found, #ARGV - 3, 0}
 """)
 
 UPDATE_SESSION = _script(r"""
@@ -334,34 +354,73 @@ return removed
 """)
 
 EXPIRE_SESSIONS = _script(r"""
--- Remove sessions that have ended, and return how many there were.
--- ARGV: the moment, the same as a number, how many at most under each root, then roots
+-- Remove sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
+-- Return how many were removed, and how many more might have been looked at: where none, there may be others.
+-- ARGV: the moment, the same as a number, how many may be looked at, then roots
+local now, number, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count = 0
 for at = 4, #ARGV do
   local root = ARGV[at]
-  for _, session in ipairs(ended(root, unpack(ARGV, 1, 3))) do
-    redis.call('DEL', root .. 'session/' .. session)
-    redis.call('ZREM', root .. 'sessions', session)
-    count = count + 1
+  local sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', 0, left)
+  for _, session in ipairs(sessions) do
+    local ends = redis.call('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
+    if ends[1] and (ends[1] == '' or ends[1] > now) then
+      redis.call('ZADD', root .. 'sessions', ends[2], session)
+    else
+      redis.call('DEL', root .. 'session/' .. session)
+      redis.call('ZREM', root .. 'sessions', session)
+      count = count + 1
+    end
   end
+  left = left - #sessions
 end
-return count
+return {count, left}
 """)
 
 STATS = _script(r"""
--- Return how many sessions and records have not ended, and the length of these records' bytes.
--- ARGV: the moment, the same as a number, the root
-local now, number, root = unpack(ARGV, 1, 3)
-local count, bytes = 0, 0
-for _, line in ipairs(redis.call('ZRANGE', root .. 'due', 0, -1)) do
-  local record = parsed(line)
-  if record.expires_at == '' or record.expires_at > now then
+-- Count the sessions and records that have not ended, and the length of these records' bytes, and change nothing.
+-- No more entries than are allowed are looked at: return the sessions, records and bytes among these, how many of the
+-- keys are done with, and score and entry in the next one behind which to go on.
+-- KEYS: the sets "due" and "sessions" of roots. ARGV: the moment, the same as a number, how many entries may be looked
+-- at, and score and entry behind which to begin in the first key ('' is its beginning)
+local now, number, left, score, entry = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local sessions, count, bytes = 0, 0, 0
+
+local function count_record(line)
+  local revision, length, expires_at = string.match(line, '^([^%z]*)%z[^%z]*%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
+  if revision ~= '0' and (expires_at == '' or expires_at > now) then -- 0 is an upload that is awaited
     count = count + 1
-    bytes = bytes + tonumber(record.bytes)
+    bytes = bytes + tonumber(length)
   end
 end
-ended(root, now, number, -1)
-return {redis.call('ZCOUNT', root .. 'sessions', '(' .. number, '+inf'), count, bytes}
+
+-- One that was sorted by an end that it had before, and may live longer.
+local function count_session(root, session)
+  local ends = redis.call('HGET', root .. 'session/' .. session, 'expires_at')
+  if ends and (ends == '' or ends > now) then sessions = sessions + 1 end
+end
+
+for at, key in ipairs(KEYS) do
+  local root = string.match(key, '^(.*/)sessions$')
+  local first = entry == '' and 0 or rank_behind(key, score, entry)
+  local stop = root and redis.call('ZCOUNT', key, '-inf', number) or redis.call('ZCARD', key)
+  local last = math.min(first + left, stop) - 1
+  local entries = first <= last and redis.call('ZRANGE', key, first, last) or {}
+  for _, each in ipairs(entries) do
+    if root then count_session(root, each) else count_record(each) end
+  end
+  left = left - #entries
+  if last + 1 < stop then
+    if #entries > 0 then
+      entry = entries[#entries]
+      score = redis.call('ZSCORE', key, entry)
+    end
+    return {sessions, count, bytes, at - 1, score, entry}
+  end
+  if root then sessions = sessions + redis.call('ZCOUNT', key, '(' .. number, '+inf') end
+  score, entry = '', ''
+end
+return {sessions, count, bytes, #KEYS, '', ''}
 """)
 
 CHECK = _script(r"""

@@ -161,16 +161,12 @@ class SqliteCatalog:
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
+        return self.replace_each([(record, expected_revision)])[0]
+
+    def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+        """Replace records in one transaction."""
         with self._transaction() as connection:
-            changed = connection.execute(
-                "UPDATE artifacts SET filename = ?, bytes = ?, revision = ?, expires_at = ?, due = ?, record = ?"
-                " WHERE artifact_id = ? AND sandbox_id = ? AND revision = ?",
-                (*_row(record)[3:], record.artifact_id, self._sandbox_id, expected_revision),
-            ).rowcount
-            info = self._session(connection, record.session_id) if changed else None
-            if info is not None and (longer := prolonged(info, record.expires_at)) is not info:
-                self._write_session(connection, longer)
-        return changed > 0
+            return [self._replace(connection, record, revision) for record, revision in changes]
 
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
@@ -274,7 +270,8 @@ class SqliteCatalog:
                 f"SELECT count(*) FROM sessions {where}", (self._sandbox_id, timestamp(now))
             ).fetchone()
             artifacts, size = connection.execute(
-                f"SELECT count(*), coalesce(sum(bytes), 0) FROM artifacts {where}", (self._sandbox_id, timestamp(now))
+                f"SELECT count(*), coalesce(sum(bytes), 0) FROM artifacts {where} AND revision > 0",
+                (self._sandbox_id, timestamp(now)),
             ).fetchone()
         return {"sessions": sessions, "artifacts": artifacts, "bytes": size}
 
@@ -313,6 +310,17 @@ class SqliteCatalog:
         if version < SCHEMA_VERSION:
             _begin_log(connection)
             connection.executescript(_SCHEMA)
+
+    def _replace(self, connection: sqlite3.Connection, record: ArtifactMetadata, expected_revision: int) -> bool:
+        changed = connection.execute(
+            "UPDATE artifacts SET filename = ?, bytes = ?, revision = ?, expires_at = ?, due = ?, record = ?"
+            " WHERE artifact_id = ? AND sandbox_id = ? AND revision = ?",
+            (*_row(record)[3:], record.artifact_id, self._sandbox_id, expected_revision),
+        ).rowcount
+        info = self._session(connection, record.session_id) if changed else None
+        if info is not None and (longer := prolonged(info, record.expires_at)) is not info:
+            self._write_session(connection, longer)
+        return changed > 0
 
     def _is_taken(self, connection: sqlite3.Connection, record: ArtifactMetadata, now: float) -> bool:
         if record.filename is None:

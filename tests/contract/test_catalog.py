@@ -288,6 +288,31 @@ def test_one_of_many_replacements_wins(catalog):
     assert sorted(results) == [False] * 7 + [True]
 
 
+def test_replace_each_by_itself(catalog):
+    """Of many records each is replaced that has the revision expected of it, whatever becomes of the others."""
+    catalog.add([record(number, filename="a") for number in range(250)], now=NOW)
+    catalog.add([record(number, session_id="bob") for number in range(250, 300)], now=NOW)
+    changes = [
+        (record(number, filename="b", revision=2, session_id="alice" if number < 250 else "bob"), number % 3 or 1)
+        for number in (*range(300), 7000)
+    ]
+    assert catalog.replace_each(changes) == [number % 3 != 2 for number in range(300)] + [False]
+    assert ids(page(catalog, prefix="a")) == list(range(2, 250, 3))
+    assert ids(page(catalog, prefix="b", limit=300)) == [number for number in range(250) if number % 3 != 2]
+    assert [one.revision for one in catalog.get([name(0), name(2), name(252, "bob")])] == [2, 1, 2]
+    assert catalog.replace_each(changes) == [False] * 301
+    assert catalog.replace_each([]) == []
+
+
+def test_replace_each_prolongs_sessions(catalog):
+    """Records that are made to live longer take their sessions with them, also one that is replaced twice."""
+    catalog.add([record(1), record(2)], now=NOW)
+    changes = [(record(1, ttl=5 * DAY, revision=2), 1), (record(2, revision=2), 1), (record(2, revision=3), 2)]
+    assert catalog.replace_each(changes) == [True, True, True]
+    assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + 5 * DAY)
+    assert catalog.get([name(2)])[0].revision == 3
+
+
 def test_remove(catalog):
     """Remove returns the records that were there, and takes them out of every listing."""
     catalog.add([record(number) for number in range(1, 1001)], now=NOW)
@@ -453,6 +478,16 @@ def test_stats(catalog):
     assert catalog.stats(NOW + 60) == {"sessions": 2, "artifacts": 2, "bytes": 10}
 
 
+def test_stats_without_what_is_pending(catalog):
+    """An upload that is awaited is no artifact yet, and is counted once it is one."""
+    until = timestamp(NOW + 60)
+    awaited = [record(number, revision=0, bytes=0, pending=Pending(until, bool(number), 9)) for number in (0, 1)]
+    catalog.add([*awaited, record(2)], now=NOW)
+    assert catalog.stats(NOW) == {"sessions": 1, "artifacts": 1, "bytes": 5}
+    assert catalog.replace(record(1), expected_revision=0)
+    assert catalog.stats(NOW) == {"sessions": 1, "artifacts": 2, "bytes": 10}
+
+
 def test_sandboxes_do_not_see_each_other(open_catalog):
     """Nothing of another sandbox is shown or changed, even with the id in hand."""
     catalog, other = open_catalog("box"), open_catalog("other")
@@ -462,6 +497,7 @@ def test_sandboxes_do_not_see_each_other(open_catalog):
     assert page(other) == []
     assert other.get_session("alice", NOW) is None
     assert not other.replace(record(1, revision=2, sandbox_id="other"), expected_revision=1)
+    assert other.replace_each([(record(1, revision=2, sandbox_id="other"), 1)]) == [False]
     assert other.remove([artifact_id]) == []
     assert other.due(NOW + DAY, 10) == []
     assert not other.update_session("alice", NOW, extend=1.0)
