@@ -66,8 +66,8 @@ COMMIT;
 _ADD = "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # One statement for what is stored most of the time: in a session that is there and need not change for it.
 _ADD_TO_SESSION = (
-    "INSERT INTO artifacts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM sessions WHERE sandbox_id = ?2"
-    " AND session_id = ?3 AND (expires_at IS NULL OR expires_at >= ?7) AND (ttl IS ?10 OR NOT ?11)"
+    "INSERT INTO artifacts SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM sessions WHERE sandbox_id = ? AND session_id = ?"
+    " AND (expires_at IS NULL OR expires_at >= ?) AND (ttl IS ? OR NOT ?)"
 )
 _BUSY_TIMEOUT_SECONDS = 30.0
 _BUSY_PAUSE_SECONDS = 0.01
@@ -132,9 +132,10 @@ class SqliteCatalog:
 
     def _add_to_session(self, record: ArtifactMetadata, inheriting: Collection[str]) -> bool:
         """Add a record if its session, as it is, fits it: see :func:`settle`."""
-        values = (*_row(record), record.ttl, record.artifact_id in inheriting)
+        inherits = record.artifact_id in inheriting
+        wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
         with self._errors, self._connections.one() as connection, self._writing:
-            return connection.execute(_ADD_TO_SESSION, values).rowcount > 0
+            return connection.execute(_ADD_TO_SESSION, (*_row(record), *wanted)).rowcount > 0
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
