@@ -1,7 +1,7 @@
 """The life of an upload: awaited under a signed URL, received, and made an artifact, which no URL can write to.
 
-Until then its record is *pending*. That may tell all of the artifact it is to be, registered as they say here; then
-whoever comes upon it makes the artifact, as soon as the bytes are there. Otherwise somebody has to register it.
+Until then its record is *pending*. One that tells all of the artifact is called registered: whoever comes upon it makes
+the artifact, once the bytes are there. The others wait for somebody who tells the rest.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def expect(
     """Sign a URL to upload to, and remember what it is for.
 
     Args:
-        core: where to.
-        order: what is known of the artifact; its bytes are not.
+        core: where it goes.
+        order: what is known of the artifact, all but its bytes.
         expires: how long the URL works, in seconds.
         max_bytes: how long the upload may be; None: any length.
-        registered: whether that is all there is to know.
+        registered: whether *order* tells all of the artifact.
         start: see :mod:`~chuk_artifacts.links`.
 
     Returns:

@@ -118,8 +118,8 @@ def discard(core: Core, keys: Sequence[str]) -> None:
         _log.debug("left for cleanup: %s: %s", keys, error)
 
 
-def under_free_key(core: Core, record: ArtifactMetadata, write: Callable[[str], T]) -> tuple[str, T]:
-    """Return the first free key after the artifact's present one, and what *write*, an exclusive one, returned.
+def under_free_key(core: Core, record: ArtifactMetadata, put: Callable[[str], T]) -> tuple[str, T]:
+    """Return the first free key after the artifact's present one, and what *put*, an exclusive one, returned.
 
     Raises:
         ConflictError: one key after the other was taken by somebody else.
@@ -130,7 +130,7 @@ def under_free_key(core: Core, record: ArtifactMetadata, write: Callable[[str], 
     for revision in range(following, following + ATTEMPTS):
         key = grid.artifact_key(*parts, revision)
         try:
-            return key, write(key)
+            return key, put(key)
         except ObjectExistsError:
             continue
     raise ConflictError(f"artifact {record.artifact_id} is being changed by {ATTEMPTS} others")
