@@ -57,6 +57,11 @@ class SessionError(ArtifactStoreError):
     """The catalog of records and sessions is unreachable, or refuses."""
 
 
+def no_artifact(artifact_id: object) -> ArtifactNotFoundError:
+    """Return the error that says that there is no such artifact; its id may be anything, and of any length."""
+    return ArtifactNotFoundError(f"no artifact {artifact_id!r:.80}")
+
+
 class ErrorMap:
     """A context manager that raises a driver's errors as one of ours, chained.
 

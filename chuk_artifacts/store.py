@@ -7,11 +7,11 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
-from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError, new_session, place
+from chuk_artifacts import arguments, grid, links, uploads
+from chuk_artifacts.catalog import new_session, place
 from chuk_artifacts.cleanup import clean, split_superseded
 from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.draft import Draft, description, draft
@@ -23,15 +23,13 @@ from chuk_artifacts.errors import (
     ArtifactStoreError,
     ConflictError,
     InvalidInputError,
-    ProviderError,
-    SessionError,
+    no_artifact,
 )
 from chuk_artifacts.models import (
     GRACE_SECONDS,
     ArtifactMetadata,
     CleanupReport,
     GridKey,
-    Pending,
     SessionInfo,
     Superseded,
     is_over,
@@ -39,9 +37,9 @@ from chuk_artifacts.models import (
     timestamp,
 )
 from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
-from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
-from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
+from chuk_artifacts.storage import ObjectMissingError
+from chuk_artifacts.writing import ATTEMPTS, add, discard, under_free_key, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +51,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PAGE_SIZE = 1000
-_ATTEMPTS = 128
 _LONGEST_PAUSE_SECONDS = 0.05
 
 _log = logging.getLogger("chuk_artifacts")
@@ -235,7 +232,7 @@ class ArtifactStore:
             user_id=user_id,
             ttl=ttl,
         )
-        return self._store([order], exclusive=exclusive)[0]
+        return write(self._core, [order], exclusive=exclusive)[0]
 
     def write_file(
         self,
@@ -283,7 +280,7 @@ class ArtifactStore:
             ttl=ttl,
             default_mime=arguments.PLAIN_TEXT,
         )
-        return self._store([order])[0]
+        return write(self._core, [order])[0]
 
     def store_batch(
         self, items: Iterable[Mapping[str, Any]], session_id: str | None = None, ttl: float | None = None
@@ -311,7 +308,7 @@ class ArtifactStore:
                 orders.append(self._draft_of_item(item, scope, ttl))
             except InvalidInputError as error:
                 raise type(error)(f"items[{index}]: {error}") from error
-        return self._store(orders) if orders else []
+        return write(self._core, orders) if orders else []
 
     def _draft_of_item(self, item: Mapping[str, Any], session_id: str, ttl: float | None) -> Draft:
         values = dict(item)
@@ -327,86 +324,6 @@ class ArtifactStore:
     def _draft(self, session_id: str, **values: Any) -> Draft:
         core = self._core
         return draft(core.settings.sandbox_id, session_id, now=core.clock(), **values)
-
-    def _store(self, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
-        """Write the bytes, then the records; leave neither when one of them fails."""
-        core = self._core
-        try:
-            written = core.each(self._put, drafts)
-        except ObjectExistsError as error:
-            (taken,) = error.args
-            self._discard([order.key for order in drafts if order.key != taken])
-            raise ConflictError(f"a fresh key is in use already: {taken}") from None
-        except BaseException:
-            self._discard([order.key for order in drafts])
-            raise
-        now = core.clock()
-        records = [
-            self._record(order, size, sha256, now) for order, (size, sha256) in zip(drafts, written, strict=True)
-        ]
-        self._add(
-            records,
-            now,
-            inheriting={order.artifact_id for order in drafts if order.ttl is None},
-            user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
-            exclusive=exclusive,
-        )
-        stored = [record.artifact_id for record in records]
-        _log.debug("store %s", stored)
-        return stored
-
-    def _put(self, order: Draft) -> tuple[int, str]:
-        storage, now = self._core.storage, self._core.clock()
-        return storage.put(
-            order.key,
-            order.data,
-            exclusive=storage.guards,
-            about=lambda sha256: description(self._record(order, 0, sha256, now)),
-        )
-
-    def _record(self, order: Draft, size: int, sha256: str, now: float) -> ArtifactMetadata:
-        core = self._core
-        return order.record(
-            size,
-            sha256,
-            now=now,
-            session_ttl=core.settings.session_ttl,
-            storage_provider=core.storage.provider,
-            session_provider=core.catalog.provider,
-        )
-
-    def _add(
-        self,
-        records: Sequence[ArtifactMetadata],
-        now: float,
-        *,
-        inheriting: Collection[str] = (),
-        user_ids: Mapping[str, str] = NOBODY,
-        exclusive: bool = False,
-    ) -> None:
-        """Write the records of bytes that were just written; when that fails, leave neither."""
-        catalog = self._core.catalog
-        try:
-            catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids, exclusive=exclusive)
-        except FilenameTakenError:
-            self._discard([record.key for record in records])
-            raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
-        except OutcomeUnknownError:  # the records may be there, so the bytes stay: if not, cleanup finds those
-            raise
-        except SessionError:
-            self._discard([record.key for record in records])
-            raise
-        except BaseException:  # interrupted, perhaps after the records were written
-            catalog.remove([record.artifact_id for record in records])
-            self._discard([record.key for record in records])
-            raise
-
-    def _discard(self, keys: Sequence[str]) -> None:
-        """Remove bytes that nothing points to; what fails here is left to cleanup."""
-        try:
-            self._core.storage.delete(keys)
-        except ProviderError as error:
-            _log.debug("left for cleanup: %s: %s", keys, error)
 
     # Read
 
@@ -623,14 +540,14 @@ class ArtifactStore:
         _log.debug("%s %s", verb, artifact.artifact_id)
         core = self._core
         if not grid.belongs(artifact.key, core.settings.sandbox_id, artifact.session_id, artifact.artifact_id):
-            raise _not_found(artifact.artifact_id)
+            raise no_artifact(artifact.artifact_id)
         return self._checked(artifact.artifact_id, artifact, core.clock())
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an artifact that can be seen from here and has not expired."""
         core = self._core
         if not grid.is_artifact_id(artifact_id):
-            raise _not_found(artifact_id)
+            raise no_artifact(artifact_id)
         (record,) = core.catalog.get((artifact_id,))
         return self._checked(artifact_id, record, core.clock())
 
@@ -638,7 +555,7 @@ class ArtifactStore:
         core = self._core
         for artifact_id in artifact_ids:
             if not grid.is_artifact_id(artifact_id):
-                raise _not_found(artifact_id)
+                raise no_artifact(artifact_id)
         records = core.catalog.get(artifact_ids)
         now = core.clock()
         return [self._checked(*found, now) for found in zip(artifact_ids, records, strict=True)]
@@ -646,9 +563,9 @@ class ArtifactStore:
     def _checked(self, artifact_id: str, record: ArtifactMetadata | None, now: float) -> ArtifactMetadata:
         """Return the record that a catalog answered with, if it can be seen from here and has not expired."""
         if record is None or (self._bound is not None and self._bound != record.session_id):
-            raise _not_found(artifact_id)
+            raise no_artifact(artifact_id)
         if record.pending is not None:
-            return self._completed(record)
+            return uploads.completed(self._core, record)
         if is_over(record.expires_at, now):
             raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
         return record
@@ -883,7 +800,7 @@ class ArtifactStore:
                 return copied(self._latest(record))
             return copy
 
-        self._add([copied(record)], now)
+        add(core, [copied(record)], now)
         return copy_id
 
     def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
@@ -926,7 +843,7 @@ class ArtifactStore:
         Who has the latest record already hands it in.
         """
         core = self._core
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             if record is None:
                 record = self._live(artifact_id)
             _check_expected(record, if_revision)
@@ -940,7 +857,7 @@ class ArtifactStore:
                 return self._public(changed)
             record = None
             _pause(attempt)
-        raise ConflictError(f"artifact {artifact_id} was changed by others {_ATTEMPTS} times in a row")
+        raise ConflictError(f"artifact {artifact_id} was changed by others {ATTEMPTS} times in a row")
 
     def _public(self, record: ArtifactMetadata) -> ArtifactMetadata:
         """Return what a caller may change without changing the store."""
@@ -966,7 +883,7 @@ class ArtifactStore:
                 about=lambda sha256: description(record.changed(**{**change(record, now), "sha256": sha256})),
             )
 
-        key, (size, sha256) = self._under_free_key(record, put)
+        key, (size, sha256) = under_free_key(self._core, record, put)
         over: tuple[Superseded, ...] = ()
 
         def change_with_bytes(record: ArtifactMetadata, now: float) -> dict[str, Any]:
@@ -978,22 +895,10 @@ class ArtifactStore:
         try:
             changed = self._change(artifact_id, change_with_bytes, if_revision, record)
         except (ArtifactNotFoundError, ConflictError):  # after any other error the record may point to the bytes
-            self._discard([key])
+            discard(self._core, [key])
             raise
-        self._discard([earlier.key for earlier in over])
+        discard(self._core, [earlier.key for earlier in over])
         return changed
-
-    def _under_free_key(self, record: ArtifactMetadata, write: Callable[[str], T]) -> tuple[str, T]:
-        """Return the first free key after the artifact's present one, and what *write*, an exclusive one, returned."""
-        parts = record.sandbox_id, record.session_id, record.artifact_id
-        following = record.revision + 1 if self._core.storage.claims else grid.random_revision()
-        for revision in range(following, following + _ATTEMPTS):
-            key = grid.artifact_key(*parts, revision)
-            try:
-                return key, write(key)
-            except ObjectExistsError:
-                continue
-        raise ConflictError(f"artifact {record.artifact_id} is being changed by {_ATTEMPTS} others")
 
     # Delete
 
@@ -1140,9 +1045,7 @@ class ArtifactStore:
             core = self._core
             wanted = page_size if remaining is None else min(remaining, page_size)
             page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
-            seen = page
-            if any(record.pending for record in page):
-                seen = [record for record in core.each(self._if_complete, page) if record is not None]
+            seen = uploads.settled(core, page)
             yield from map(self._public, seen)
             if len(page) < wanted:
                 return
@@ -1155,7 +1058,7 @@ class ArtifactStore:
         core = self._core
         scope = self._scope(session_id)
         found = core.catalog.named(scope, arguments.check_text("filename", filename), core.clock())
-        return [record for record in map(self._if_complete, found) if record is not None] if found else found
+        return uploads.settled(core, found)
 
     # Share
 
@@ -1182,10 +1085,7 @@ class ArtifactStore:
         """
         _log.debug("presign %s", artifact_id)
         seconds = arguments.check_expires(expires)
-        record = self._live(artifact_id)
-        filename = None if record.filename is None else arguments.last_segment(record.filename)
-        url = self._core.storage.sign_get(record.key, expires=seconds, filename=filename, mime=record.mime)
-        return self._signed_get(record, seconds) if url is None else url
+        return links.to_download(self._core, self._live(artifact_id), seconds, self._start_gateway)
 
     def presign_short(self, artifact_id: str) -> str:
         """Return a URL that works for 15 minutes; see :meth:`presign`."""
@@ -1229,7 +1129,7 @@ class ArtifactStore:
         """
         _log.debug("presign_upload")
         order = self._draft(self._new_scope(session_id), data=b"", mime=mime_type, filename=filename)
-        return self._await_upload(order, expires, max_bytes, registered=False)
+        return uploads.expect(self._core, order, expires, max_bytes, registered=False, start=self._start_gateway)
 
     def register_uploaded_artifact(
         self,
@@ -1274,11 +1174,9 @@ class ArtifactStore:
         ttl = arguments.check_ttl("ttl", ttl, core.clock())
         if session_id is not None:
             self._scope(session_id)
-        record = self._pending(artifact_id)
+        record = uploads.find(core, self._bound, artifact_id)
         _check_same_session(record, session_id)
-        if record.pending is not None:
-            fields["ttl"] = self._ttl_in(record.session_id) if ttl is None else ttl
-            self._adopt(record, fields)
+        uploads.register(core, record, fields, ttl)
         return True
 
     def presign_upload_and_register(
@@ -1319,48 +1217,11 @@ class ArtifactStore:
         order = self._draft(
             self._new_scope(session_id), data=b"", mime=mime, summary=summary, meta=meta, filename=filename, ttl=ttl
         )
-        return self._await_upload(order, expires, max_bytes, registered=True)
+        return uploads.expect(self._core, order, expires, max_bytes, registered=True, start=self._start_gateway)
 
-    def _await_upload(
-        self, order: Draft, expires: float, max_bytes: int | None, *, registered: bool
-    ) -> tuple[str, str]:
-        """Sign a URL to upload to, and remember what it is for."""
-        core = self._core
-        seconds = arguments.check_expires(expires)
-        if max_bytes is not None:
-            arguments.check_count("max_bytes", max_bytes, 0)
-        now = core.clock()
-        until = timestamp(now + seconds + GRACE_SECONDS)
-        expires_at: str | None = until
-        if registered:
-            order.ttl = self._ttl_in(order.session_id) if order.ttl is None else order.ttl
-            expires_at = _later(until, order.ttl)
-        record = self._record(order, 0, "", now).changed(
-            key=grid.upload_key(order.sandbox_id, order.session_id, order.artifact_id),
-            revision=0,
-            pending=Pending(until, registered, max_bytes),
-            expires_at=expires_at,
-        )
-        mime = None if order.mime == arguments.OCTET_STREAM else order.mime
-        url = core.storage.sign_put(record.key, expires=seconds, mime=mime)
-        if url is None:
-            url = self._signed_put(record, seconds, mime)
-        core.catalog.add([record], now=now)
-        return url, order.artifact_id
-
-    def _signed_get(self, record: ArtifactMetadata, expires: int) -> str:
-        """Return a URL of our own that downloads an artifact for *expires* seconds."""
-        return self._signed(DOWNLOAD, Grant(record.artifact_id), expires)
-
-    def _signed_put(self, record: ArtifactMetadata, expires: int, mime: str | None) -> str:
-        """Return a URL of our own that takes an upload for *expires* seconds, of the type *mime* if that is given."""
-        limit = None if record.pending is None else record.pending.max_bytes
-        return self._signed(UPLOAD, Grant(record.artifact_id, mime, limit), expires)
-
-    def _signed(self, method: str, grant: Grant, expires: int) -> str:
-        core = self._core
-        signed = core.signer.sign(method, grant, core.clock() + expires)
-        return f"{core.gateway_url(self._start_gateway)}/{signed}"
+    def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
+        """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
+        return uploads.receive(self._core, self._bound, artifact_id, data)
 
     def _start_gateway(self) -> LocalGateway:
         """Serve the URLs of this store from this process, until it is closed or nobody refers to it any more."""
@@ -1369,125 +1230,6 @@ class ArtifactStore:
         store = object.__new__(type(self))
         store.__dict__.update(_core=weakref.proxy(self._core), _bound=None)
         return start(store)
-
-    def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
-        """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
-        key = self._awaited(artifact_id).key
-        _, sha256 = self._core.storage.put(key, source(data))
-        try:
-            self._awaited(artifact_id)
-        except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
-            self._discard([key])
-            raise
-        return sha256
-
-    def _awaited(self, artifact_id: str) -> ArtifactMetadata:
-        record = self._pending(artifact_id)
-        if record.pending is None:
-            raise _not_found(artifact_id)
-        return record
-
-    def _pending(self, artifact_id: str) -> ArtifactMetadata:
-        """Return the record of an upload that is awaited or registered, and can be seen from here."""
-        core = self._core
-        (record,) = core.catalog.get((artifact_id,)) if grid.is_artifact_id(artifact_id) else (None,)
-        if record is None or self._bound not in {None, record.session_id}:
-            raise _not_found(artifact_id)
-        if is_over(record.expires_at, core.clock()):
-            raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
-        return record
-
-    def _completed(self, record: ArtifactMetadata) -> ArtifactMetadata:
-        """Return the artifact that a pending record tells all of, if its bytes are there."""
-        if record.pending is None or not record.pending.registered:
-            raise _not_found(record.artifact_id)
-        if is_over(record.expires_at, self._core.clock()):
-            raise ArtifactExpiredError(f"artifact {record.artifact_id} has expired")
-        try:
-            return self._adopt(record, {"ttl": record.ttl})
-        except InvalidInputError:
-            raise _not_found(record.artifact_id) from None
-
-    def _if_complete(self, record: ArtifactMetadata) -> ArtifactMetadata | None:
-        if record.pending is None:
-            return record
-        try:
-            return self._completed(record)
-        except ArtifactNotFoundError:
-            return None
-
-    def _adopt(self, pending: ArtifactMetadata, fields: dict[str, Any]) -> ArtifactMetadata:
-        """Make an artifact of what was uploaded for a pending record, under a key that no URL can write to."""
-        core = self._core
-        now = core.clock()
-        ttl = fields["ttl"]
-        record = pending.changed(
-            revision=1,
-            pending=None,
-            stored_at=timestamp(now),
-            updated_at=timestamp(now),
-            expires_at=None if ttl is None else timestamp(now + ttl),
-            **fields,
-        )
-        uploaded = core.storage.stat(pending.key)
-        if uploaded is None:
-            return self._registered_by_other(pending)
-        self._check_upload(pending, uploaded.bytes)
-        try:
-            key, sha256 = self._under_free_key(
-                pending,
-                lambda key: core.storage.copy(
-                    pending.key, key, uploaded.bytes, exclusive=True, hashed=True, about=lambda _: description(record)
-                ),
-            )
-            size, sha256 = self._measured(key, uploaded.bytes, sha256)
-        except ObjectMissingError:
-            return self._registered_by_other(pending)
-        try:
-            self._check_upload(pending, size)  # another upload may have come in between
-        except InvalidInputError:
-            self._discard([key])
-            raise
-        record = record.changed(key=key, bytes=size, sha256=sha256)
-        if not core.catalog.replace(record, expected_revision=pending.revision):
-            self._discard([key])
-            return self._registered_by_other(pending)
-        self._discard([pending.key])
-        return record
-
-    def _registered_by_other(self, pending: ArtifactMetadata) -> ArtifactMetadata:
-        """Return the artifact that somebody else has just made of the upload, if that is why it is gone."""
-        (record,) = self._core.catalog.get((pending.artifact_id,))
-        if record is None or record.pending is not None:
-            raise ArtifactNotFoundError(f"artifact {pending.artifact_id}: nothing has been uploaded")
-        return record
-
-    def _check_upload(self, pending: ArtifactMetadata, size: int) -> None:
-        """Refuse and remove an upload that is too long."""
-        limit = None if pending.pending is None else pending.pending.max_bytes
-        if limit is not None and size > limit:
-            self._discard([pending.key])
-            raise InvalidInputError(f"artifact {pending.artifact_id}: {size} bytes were uploaded, more than {limit}")
-
-    def _measured(self, key: str, size: int, sha256: str | None) -> tuple[int, str]:
-        """Return length and SHA-256 of what is stored under *key*; *sha256* is what the storage told of it."""
-        storage = self._core.storage
-        if sha256 is not None:
-            stored = storage.stat(key)
-            if stored is None:
-                raise ObjectMissingError(key)
-            return stored.bytes, sha256
-        with storage.open(key, size) as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(CHUNK_SIZE):
-                digest.update(chunk)
-            return file.tell(), digest.hexdigest()
-
-    def _ttl_in(self, session_id: str) -> float | None:
-        """Return how long what is stored in a session lives by default, in seconds."""
-        core = self._core
-        info = core.catalog.get_session(session_id, core.clock())
-        return core.settings.session_ttl if info is None else info.ttl
 
     # Sessions
 
@@ -1677,7 +1419,7 @@ class ArtifactStore:
             core.catalog,
             core.settings.sandbox_id,
             core.clock(),
-            complete=lambda record: self._if_complete(record) is not None,
+            complete=lambda record: uploads.if_complete(core, record) is not None,
             orphans=orphans,
         )
 
@@ -1843,11 +1585,6 @@ def _changes(*, summary: Any = None, filename: Any = None, mime: Any = None) -> 
     return changes
 
 
-def _later(moment: str, ttl: float | None) -> str | None:
-    """Return *moment* and *ttl* seconds."""
-    return None if ttl is None else timestamp(arguments.check_moment("ttl", seconds_of(moment) + ttl))
-
-
 def _check_revision(if_revision: Any) -> None:
     if if_revision is not None:
         arguments.check_count("if_revision", if_revision, 1)
@@ -1884,10 +1621,6 @@ def _check_encoding(encoding: Any) -> None:
 
 def _id_of(artifact: str | ArtifactMetadata) -> str:
     return artifact if isinstance(artifact, str) else artifact.artifact_id
-
-
-def _not_found(artifact_id: object) -> ArtifactNotFoundError:
-    return ArtifactNotFoundError(f"no artifact {artifact_id!r:.80}")
 
 
 def _corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:

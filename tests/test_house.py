@@ -27,6 +27,8 @@ LAYERS = [
     {"settings"},
     {"catalog", "storage"},
     {"cleanup", "core", "draft"},
+    {"links", "writing"},
+    {"uploads"},
     {"store"},
     {""},
     {"aio", "filesystem", "gateway"},
