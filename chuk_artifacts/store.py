@@ -1485,7 +1485,10 @@ class ArtifactStore:
         return {"storage": _tried(core.storage), "session": _tried(core.catalog)}
 
     def get_stats(self) -> dict[str, Any]:
-        """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds.
+
+        Uploads that are awaited do not count.
+        """
         _log.debug("get_stats")
         core = self._whole("get_stats")
         return {
