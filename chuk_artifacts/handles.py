@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import inspect
 import io
@@ -338,6 +339,13 @@ class CompressingWriter:
         """See the class."""
         self._layer = layer
         self._writer = writer
+
+    def __del__(self) -> None:
+        """Let the layer end while the writer, which discards what was never closed, still takes what it writes."""
+        if not self._writer.closed:
+            self._writer.doom()
+            with contextlib.suppress(OSError, ValueError):
+                self._layer.close()
 
     def __getattr__(self, name: str) -> Any:
         """Return what the compressing layer has."""
