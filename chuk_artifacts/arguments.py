@@ -53,10 +53,8 @@ def check_text_or_none(name: str, value: Any) -> str | None:
     return None if value is None else check_text(name, value)
 
 
-def check_filename(value: Any) -> str | None:
-    """Return *value* when it can name a file, folders and all, on any system; None is no name."""
-    if value is None:
-        return None
+def check_filename(value: Any) -> str:
+    """Return *value* when it can name a file, folders and all, on any system."""
     name = check_text("filename", value)
     if not name or name[-1] in "/\\" or name == "." or name.endswith(("/.", "\\.")):
         raise InvalidInputError(f"filename must end with the name of a file: {name!r}")

@@ -257,3 +257,18 @@ def test_many_records_at_once():
     for damaged in (f"{text},{text}", "1", "", "null"):
         with pytest.raises((ValueError, TypeError)):
             ArtifactMetadata.from_jsons([text, damaged])
+
+
+def test_record_of_an_earlier_version():
+    """What an earlier version did not know of has its default."""
+    fields = json.loads(metadata().to_json())
+    del fields["released"], fields["pending"]
+    assert ArtifactMetadata.from_json(json.dumps(fields)) == metadata()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", "null", '"x"', "{}{}", "{} "])
+def test_no_json_object(text):
+    """What is no JSON object, or more than one, is neither a record nor a session."""
+    for kind in (ArtifactMetadata, SessionInfo):
+        with pytest.raises((ValueError, TypeError)):
+            kind.from_json(text)
