@@ -25,6 +25,7 @@ class SlowStorage(MemoryStorage):
     """
 
     blocks = True
+    distant = True
 
     def __init__(self, parallel: int) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32
+_WORTH_A_THREAD = 1024 * 1024  # bytes; a file of 64 KiB is read three times while a thread takes it up
 _PAUSES = 50
 _PAUSE_SECONDS = 0.01
 
@@ -86,12 +87,21 @@ class Core:
         """Pickle as settings without secrets, and clock; as shared if it is."""
         return shared_core if self._shared else Core, (self.settings.without_secrets(), self.clock)
 
-    def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
+    def each(self, function: Callable[[T], R], values: Sequence[T], size: int = _WORTH_A_THREAD) -> list[R]:
         """Call *function* with each value, side by side where that is worth it.
 
         All calls end before this does. Then the first error, in the order of the values, is raised.
+
+        Args:
+            function: what is called.
+            values: with what.
+            size: how many bytes the largest call moves. A few of them are there before a thread would be, unless the
+                storage is far or waits for the disk.
+
         """
-        if len(values) < 2 or self.storage.parallel < 2:  # noqa: PLR2004 - one is not side by side
+        storage = self.storage
+        is_quick = size < _WORTH_A_THREAD and not (storage.distant or self.settings.fsync)
+        if len(values) < 2 or storage.parallel < 2 or is_quick:  # noqa: PLR2004 - one is not side by side
             return [function(value) for value in values]
         calls = [self._threads().submit(function, value) for value in values]
         for call in calls:

@@ -13,6 +13,7 @@ from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, description
 from chuk_artifacts.errors import ConflictError, ProviderError, SessionError
 from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> li
 
     """
     try:
-        written = core.each(partial(_put, core), drafts)
+        written = core.each(partial(_put, core), drafts, max(map(_size, drafts)))
     except ObjectExistsError as error:
         (taken,) = error.args
         discard(core, [order.key for order in drafts if order.key != taken])
@@ -62,6 +63,11 @@ def _put(core: Core, order: Draft) -> tuple[int, str]:
         exclusive=storage.guards,
         about=lambda sha256: description(record_of(core, order, 0, sha256, now)),
     )
+
+
+def _size(order: Draft) -> int:
+    """Return how many bytes there are to write; of a stream, which tells only at its end, so many as are a piece."""
+    return len(order.data) if isinstance(order.data, bytes) else CHUNK_SIZE
 
 
 def record_of(core: Core, order: Draft, size: int, sha256: str, now: float) -> ArtifactMetadata:

@@ -747,3 +747,12 @@ def test_names_on_windows(root, monkeypatch):
     assert [storage.get(key) for key in keys] == [key.encode() for key in keys]
     storage.delete(keys)
     assert files(root) == []
+
+
+@pytest.mark.parametrize(("size", "options", "threads"), [(1024, {}, 0), (2**20, {}, 1), (1024, {"fsync": True}, 1)])
+def test_batch_of_small_files_needs_no_threads(root, size, options, threads):
+    """Small files are written and read one by one, which is quicker; large ones, and such as wait for the disk, not."""
+    with ArtifactStore(storage_provider="fs", fs_root=root, storage_options=options) as store:
+        ids = store.store_batch([{"data": bytes([number]) * size} for number in range(3)])
+        assert [data[:1] for data in store.retrieve_batch(ids)] == [b"\0", b"\1", b"\2"]
+        assert (store._core._pool is not None) == threads

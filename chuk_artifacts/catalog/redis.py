@@ -189,7 +189,7 @@ class RedisCatalog:
             values, rest = self._link.look(
                 scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted
             )
-            records = [_record(value) for value in values]
+            records = _records(values)
             found += [record for record in records if not is_over(record.expires_at, now)]
             if not rest and len(records) < wanted:
                 break
@@ -205,7 +205,7 @@ class RedisCatalog:
             while left and len(due) < limit:
                 keys = [f"{root}due" for root in left]
                 values, done, skip = self._link.look(scripts.DUE, keys, moment, limit - len(due), skip, *left)
-                due += map(_record, values)
+                due += _records(values)
                 left = left[done:]
         return due
 
@@ -445,8 +445,12 @@ def _joined(place: tuple[str, str]) -> str:
 
 
 def _record(value: bytes) -> ArtifactMetadata:
+    return _records([value])[0]
+
+
+def _records(values: Sequence[bytes]) -> list[ArtifactMetadata]:
     try:
-        return ArtifactMetadata.from_json(value[value.index(b"\n") + 1 :].decode())
+        return ArtifactMetadata.from_jsons([value[value.index(b"\n") + 1 :].decode() for value in values])
     except DAMAGE as error:
         raise damaged(error) from error
 
