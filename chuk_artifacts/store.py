@@ -1055,11 +1055,11 @@ class ArtifactStore:
 
     def _named(self, session_id: str, filename: str) -> list[ArtifactMetadata]:
         """Return the artifacts of a session with a filename, by their ids. The filesystem calls this."""
-        _log.debug("named %s", session_id)
         core = self._core
         scope = self._scope(session_id)
-        found = core.catalog.named(scope, arguments.check_text("filename", filename), core.clock())
-        return uploads.settled(core, found)
+        if not filename.isascii():
+            arguments.check_text("filename", filename)
+        return uploads.settled(core, core.catalog.named(scope, filename, core.clock()))
 
     # Share
 

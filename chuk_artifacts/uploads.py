@@ -123,9 +123,10 @@ def register(core: Core, record: ArtifactMetadata, fields: Mapping[str, Any], tt
 
 def settled(core: Core, records: list[ArtifactMetadata]) -> list[ArtifactMetadata]:
     """Return the artifacts among *records*, and those that pending ones turn into by this."""
-    if not any(record.pending for record in records):
-        return records
-    return [record for record in core.each(partial(if_complete, core), records) if record is not None]
+    for record in records:
+        if record.pending is not None:
+            return [found for found in core.each(partial(if_complete, core), records) if found is not None]
+    return records
 
 
 def if_complete(core: Core, record: ArtifactMetadata) -> ArtifactMetadata | None:

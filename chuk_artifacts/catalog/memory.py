@@ -153,7 +153,9 @@ class MemoryCatalog(Lockable):
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
         with self._lock:
-            ids = self._ids.get((session_id, filename), ())
+            ids = self._ids.get((session_id, filename))
+            if ids is None:
+                return []
             return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
 
     def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
