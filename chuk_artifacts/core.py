@@ -87,7 +87,9 @@ class Core:
         """Pickle as settings without secrets, and clock; as shared if it is."""
         return shared_core if self._shared else Core, (self.settings.without_secrets(), self.clock)
 
-    def each(self, function: Callable[[T], R], values: Sequence[T], size: int = _WORTH_A_THREAD) -> list[R]:
+    def each(
+        self, function: Callable[[T], R], values: Sequence[T], size_of: Callable[[T], int] | None = None
+    ) -> list[R]:
         """Call *function* with each value, side by side where that is worth it.
 
         All calls end before this does. Then the first error, in the order of the values, is raised.
@@ -95,18 +97,26 @@ class Core:
         Args:
             function: what is called.
             values: with what.
-            size: how many bytes the largest call moves. A few of them are there before a thread would be, unless the
-                storage is far or waits for the disk.
+            size_of: tells how many bytes the call with a value moves; None: so many that it is worth it.
 
         """
-        storage = self.storage
-        is_quick = size < _WORTH_A_THREAD and not (storage.distant or self.settings.fsync)
-        if len(values) < 2 or storage.parallel < 2 or is_quick:  # noqa: PLR2004 - one is not side by side
+        if (
+            len(values) < 2  # noqa: PLR2004 - one is not side by side
+            or self.at_once(_WORTH_A_THREAD if size_of is None else max(map(size_of, values))) == 1
+        ):
             return [function(value) for value in values]
         calls = [self._threads().submit(function, value) for value in values]
         for call in calls:
             call.exception()  # which waits
         return [call.result() for call in calls]
+
+    def at_once(self, size: int) -> int:
+        """Return how many calls that move *size* bytes are worth running side by side.
+
+        Few bytes of a near storage are there before a thread would be.
+        """
+        storage = self.storage
+        return storage.parallel if storage.distant or size >= _WORTH_A_THREAD else 1
 
     @property
     def signer(self) -> Signer:

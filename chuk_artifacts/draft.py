@@ -114,8 +114,8 @@ def draft(
         summary=arguments.check_text("summary", summary),
         meta=arguments.check_meta("meta", meta),
         filename=filename,
-        user_id=None if user_id is None else arguments.check_text("user_id", user_id),
-        ttl=None if ttl is None else arguments.check_ttl("ttl", ttl, now),
+        user_id=arguments.check_text_or_none("user_id", user_id),
+        ttl=arguments.check_ttl("ttl", ttl, now),
     )
 
 

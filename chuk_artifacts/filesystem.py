@@ -11,7 +11,7 @@ from functools import lru_cache
 from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 import attrs
@@ -34,9 +34,6 @@ from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.settings import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 Info = dict[str, Any]
 
@@ -526,16 +523,15 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         """Return the bytes of parts of files, or why there are none, in the order of their indices."""
         core = self.store._core
         count = sum(map(len, parts.values()))
-        each, at_once = (core.each, core.storage.parallel) if core.storage.distant else (_one_by_one, 1)
-        share = -(-count // at_once)
+        share = -(-count // core.at_once(0))  # ranges are short, mostly
         told: dict[int, bytes | Exception] = {}
         portions: list[_Portion] = []
-        for found, some in zip(each(self._file_or_error, list(parts)), parts.values(), strict=True):
+        for found, some in zip(core.each(self._file_or_error, list(parts), lambda _: 0), parts.values(), strict=True):
             if isinstance(found, Exception):
                 told.update((part.index, found) for part in some)
             else:
                 portions += _portions(found, some, share)
-        for portion in each(self._read_portion, portions):
+        for portion in core.each(self._read_portion, portions, lambda _: 0):
             told.update(portion)
         return [told[index] for index in range(count)]
 
@@ -941,11 +937,6 @@ def _portions(found: ArtifactMetadata, parts: list[_Part], share: int) -> Iterat
     ordered = sorted(parts, key=lambda part: part.within(found.bytes))
     for begin in range(0, len(ordered), share):
         yield _Portion(found, ordered[begin : begin + share])
-
-
-def _one_by_one(function: Callable[[T], R], values: Sequence[T]) -> list[R]:
-    """Call *function* with each value, as a core's ``each`` does side by side."""
-    return list(map(function, values))
 
 
 def _part_of(file: BinaryIO, begin: int, length: int) -> bytes | Exception:

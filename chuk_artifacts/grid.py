@@ -46,7 +46,7 @@ def _checked(kind: str, value: str) -> str:
 
 def check_session_id(session_id: Any) -> str:
     """Return *session_id*, or raise :class:`GridError` when no session can be called that."""
-    return _checked("session_id", session_id) if isinstance(session_id, str) else check_part("session_id", session_id)
+    return check_part("session_id", session_id)
 
 
 def check_sandbox_id(sandbox_id: Any) -> str:

@@ -492,8 +492,7 @@ class ArtifactStore:
         """
         ids = arguments.check_items("artifact_ids", artifact_ids)
         _log.debug("retrieve_batch %s", ids)
-        records = self._all_live(ids)
-        return self._core.each(self._bytes_of, records, max((record.bytes for record in records), default=0))
+        return self._core.each(self._bytes_of, self._all_live(ids), lambda record: record.bytes)
 
     def exists(self, artifact_id: str) -> bool:
         """Say whether there is such an artifact, and it has not expired.

@@ -32,7 +32,7 @@ def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> li
 
     """
     try:
-        written = core.each(partial(_put, core), drafts, max(map(_size, drafts)))
+        written = core.each(partial(_put, core), drafts, None if core.settings.fsync else _size)
     except ObjectExistsError as error:
         (taken,) = error.args
         discard(core, [order.key for order in drafts if order.key != taken])

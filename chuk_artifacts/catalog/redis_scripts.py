@@ -91,8 +91,8 @@ local function living(root, session, now)
   return {'', '0', ''}
 end
 
--- Write something of a session, and let it live until a moment at least. That is the rule of `prolonged` in Python,
--- which knows the end that the session had a while ago; here is the one that it has.
+-- Write something of a session, and let it live until a moment at least. Who adds a record takes that from `prolonged`
+-- in Python, which knows the end that the session had a while ago; here is the one that it has.
 local function prolong(root, session, known, expires_at, expires, milliseconds, ...)
   local key = root .. 'session/' .. session
   if known == '' or (expires_at ~= '' and expires_at <= known) then
