@@ -5,14 +5,17 @@ A catalog is bound to one sandbox: it neither shows nor changes what another hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from chuk_artifacts.arguments import LAST_MOMENT, check_moment
 from chuk_artifacts.errors import SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _LEAST_OF_TTL = 0.001
 _LAST_CODE_POINT = 0x10FFFF
@@ -20,15 +23,6 @@ _SURROGATES = range(0xD800, 0xE000)
 
 NOBODY: Mapping[str, str] = MappingProxyType({})
 """No users of any session."""
-
-
-DAMAGE = (ValueError, TypeError, KeyError)
-"""What reading a record or a session raises when what is stored was not written here."""
-
-
-def damaged(error: Exception) -> SessionError:
-    """Return the error for *error*, one of these."""
-    return SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}")
 
 
 class FilenameTakenError(Exception):
@@ -146,6 +140,20 @@ class Catalog(Protocol):
     def close(self) -> None:
         """Give back what is held; harmless the second time."""
         ...
+
+
+def decoded(stored: T, decode: Callable[[T], R]) -> R:
+    """Return what *decode* makes of what is stored; raise ``SessionError`` when that was not written here."""
+    try:
+        return decode(stored)
+    except (ValueError, TypeError, KeyError) as error:
+        raise SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}") from error
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield *items* in portions of so many, in their order."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def place(record: ArtifactMetadata) -> tuple[str, str]:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import (
-    DAMAGE,
     NOBODY,
     FilenameTakenError,
     OutcomeUnknownError,
-    damaged,
+    batches,
+    decoded,
     place,
     prefix_end,
     settle,
@@ -73,10 +73,7 @@ class _Known(NamedTuple):
         """Return what a script told, or None when there is no session."""
         if not text:
             return None
-        try:
-            info = SessionInfo.from_json(text.decode())
-        except DAMAGE as error:
-            raise damaged(error) from error
+        info = decoded(text, lambda text: SessionInfo.from_json(text.decode()))
         return cls(info.changed(expires_at=expires_at.decode() or None), text.decode())
 
 
@@ -147,7 +144,7 @@ class RedisCatalog:
         """Replace records, many with one script; in a Cluster one session after the other."""
         replaced: dict[int, bool] = {}
         for portion in self._by_node(range(len(changes)), lambda number: changes[number][0].artifact_id):
-            for numbers in _batches(portion, _REPLACED_AT_ONCE):
+            for numbers in batches(portion, _REPLACED_AT_ONCE):
                 answers = self._replace([changes[number] for number in numbers])
                 replaced.update(zip(numbers, answers, strict=True))
         return [replaced[number] for number in range(len(changes))]
@@ -434,11 +431,6 @@ def open_redis(settings: Settings) -> RedisCatalog:
     return RedisCatalog(link, settings.sandbox_id, settings.session_ttl)
 
 
-def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
 def _joined(place: tuple[str, str]) -> str:
     """Return a place as it stands in the index."""
     return "\0".join(place)
@@ -449,10 +441,11 @@ def _record(value: bytes) -> ArtifactMetadata:
 
 
 def _records(values: Sequence[bytes]) -> list[ArtifactMetadata]:
-    try:
-        return ArtifactMetadata.from_jsons([value[value.index(b"\n") + 1 :].decode() for value in values])
-    except DAMAGE as error:
-        raise damaged(error) from error
+    return decoded(values, _decode)
+
+
+def _decode(values: Sequence[bytes]) -> list[ArtifactMetadata]:
+    return ArtifactMetadata.from_jsons([value[value.index(b"\n") + 1 :].decode() for value in values])
 
 
 def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:

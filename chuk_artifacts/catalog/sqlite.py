@@ -11,14 +11,14 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from chuk_artifacts.catalog import (
-    DAMAGE,
     NOBODY,
     FilenameTakenError,
-    damaged,
+    batches,
+    decoded,
     place,
     prefix_end,
     prolonged,
@@ -29,9 +29,6 @@ from chuk_artifacts.catalog import (
 from chuk_artifacts.catalog.connections import Connections
 from chuk_artifacts.errors import ErrorMap, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 SCHEMA_VERSION = 1
 _SCHEMA = f"""
@@ -144,7 +141,7 @@ class SqliteCatalog:
         with self._errors, self._connections.one() as connection:
             rows = [
                 row
-                for some in _batches(artifact_ids)
+                for some in batches(artifact_ids, _VARIABLES)
                 for row in connection.execute(
                     f"SELECT record FROM artifacts WHERE artifact_id IN ({_marks(some)}) AND sandbox_id = ?",
                     (*some, self._sandbox_id),
@@ -158,7 +155,7 @@ class SqliteCatalog:
             row = connection.execute(
                 "SELECT record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?", (artifact_id, self._sandbox_id)
             ).fetchone()
-        return None if row is None else _decoded(row[0], ArtifactMetadata.from_json)
+        return None if row is None else decoded(row[0], ArtifactMetadata.from_json)
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
@@ -180,7 +177,7 @@ class SqliteCatalog:
             condition, values = f"{condition} AND expires_at <= ?", [*values, timestamp(expired_at)]
         removed = []
         with self._transaction() as connection:
-            for some in _batches(artifact_ids):
+            for some in batches(artifact_ids, _VARIABLES):
                 removed += connection.execute(
                     f"DELETE FROM artifacts WHERE {condition} AND artifact_id IN ({_marks(some)}) RETURNING record",
                     (*values, *some),
@@ -348,7 +345,7 @@ class SqliteCatalog:
             user_id=user_id,
             created_at=created_at,
             expires_at=expires_at,
-            custom_metadata={} if custom_metadata == _NOTHING else _decoded(custom_metadata, json.loads),
+            custom_metadata={} if custom_metadata == _NOTHING else decoded(custom_metadata, json.loads),
             ttl=ttl,
         )
 
@@ -398,20 +395,8 @@ def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
 
 
 def _records(rows: Sequence[tuple[str]]) -> list[ArtifactMetadata]:
-    return _decoded([record for (record,) in rows], ArtifactMetadata.from_jsons)
-
-
-def _decoded(stored: T, decode: Callable[[T], R]) -> R:
-    try:
-        return decode(stored)
-    except DAMAGE as error:
-        raise damaged(error) from error
+    return decoded([record for (record,) in rows], ArtifactMetadata.from_jsons)
 
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _VARIABLES):
-        yield values[start : start + _VARIABLES]
