@@ -16,6 +16,7 @@ from chuk_artifacts.errors import (
     ConflictError,
     GridError,
     InvalidInputError,
+    OutcomeUnknownError,
     ProviderError,
     SessionError,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "GridError",
     "GridKey",
     "InvalidInputError",
+    "OutcomeUnknownError",
     "ProviderError",
     "SessionError",
     "SessionInfo",

@@ -12,6 +12,7 @@ Each class has one layer that raises it::
     ├── ConflictError
     ├── ProviderError
     └── SessionError
+        └── OutcomeUnknownError
 """
 
 from __future__ import annotations
@@ -55,6 +56,13 @@ class ProviderError(ArtifactStoreError):
 
 class SessionError(ArtifactStoreError):
     """The catalog of records and sessions is unreachable, or refuses."""
+
+
+class OutcomeUnknownError(SessionError):
+    """A change may have been made, or may still be: the catalog was lost before it could say so.
+
+    Read before you repeat it. Nothing that the change may need was removed.
+    """
 
 
 def no_artifact(artifact_id: object) -> ArtifactNotFoundError:

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TypeVar
 
 from chuk_artifacts import grid
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError, OutcomeUnknownError
+from chuk_artifacts.catalog import NOBODY, FilenameTakenError
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, description
-from chuk_artifacts.errors import ConflictError, ProviderError, SessionError
+from chuk_artifacts.errors import ConflictError, OutcomeUnknownError, ProviderError, SessionError
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError

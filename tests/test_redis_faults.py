@@ -12,8 +12,7 @@ import redis
 from servers.proxy import Proxy
 from servers.redis import RedisServer
 
-from chuk_artifacts import ArtifactStore, ConflictError, SessionError
-from chuk_artifacts.catalog import OutcomeUnknownError
+from chuk_artifacts import ArtifactStore, ConflictError, OutcomeUnknownError, SessionError
 from chuk_artifacts.catalog.redis import RedisCatalog
 
 

@@ -5,18 +5,26 @@ A catalog is bound to one sandbox: it neither shows nor changes what another hol
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from chuk_artifacts.arguments import LAST_MOMENT, check_moment
-from chuk_artifacts.errors import SessionError
+import attrs
+
+from chuk_artifacts import grid
+from chuk_artifacts.arguments import LAST_MOMENT, OCTET_STREAM, check_moment
+from chuk_artifacts.errors import ConflictError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What decoding a record may raise that was not written here, or was damaged since."""
+
+_log = logging.getLogger("chuk_artifacts")
 _LEAST_OF_TTL = 0.001
 _LAST_CODE_POINT = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
@@ -25,12 +33,24 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 """No users of any session."""
 
 
-class FilenameTakenError(Exception):
-    """The filename is taken in the session, and the add was exclusive."""
+class FilenameTakenError(ConflictError):
+    """The filename is taken in the session, and the add was exclusive. Internal: callers get a ``ConflictError``."""
 
 
-class OutcomeUnknownError(SessionError):
-    """A change may have been made, or may still be: the backend was lost before it could say so."""
+@attrs.frozen
+class Due:
+    """One page of the records that cleanup has to do with.
+
+    Attributes:
+        records: the records, those first that have been due longest.
+        damaged: the ids of the records on this page that can't be decoded.
+        after: where the next page begins, for :meth:`Catalog.due`; None: this was the last page.
+
+    """
+
+    records: list[ArtifactMetadata]
+    damaged: list[str]
+    after: Any
 
 
 class Catalog(Protocol):
@@ -43,12 +63,14 @@ class Catalog(Protocol):
         provider: the name by which a user chooses this backend.
         blocks: whether a call may wait for a disk or a network.
         keeps: whether what it returns is what it holds, so that a copy is what may be given away.
+        persistent: whether the records outlive the catalog object.
 
     """
 
     provider: str
     blocks: bool
     keeps: bool
+    persistent: bool
 
     def add(
         self,
@@ -84,7 +106,10 @@ class Catalog(Protocol):
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
-        """Remove records, and return those that were there; with conditions, only such as meet them."""
+        """Remove records, and return those that were there; with conditions, only such as meet them.
+
+        A record that can't be decoded is removed too, and returned as :func:`salvaged` makes it.
+        """
         ...
 
     def page(
@@ -92,7 +117,8 @@ class Catalog(Protocol):
     ) -> list[ArtifactMetadata]:
         """Return at most *limit* unexpired records of a session, by :func:`place`, which is greater than *after*.
 
-        *after* need not be the place of any record: ``(filename, "")`` is the one before all of a filename.
+        *after* need not be the place of any record: ``(filename, "")`` is the one before all of a filename. A record
+        that can't be decoded is skipped with a logged warning; fewer than *limit* records are the end of the listing.
         """
         ...
 
@@ -100,8 +126,12 @@ class Catalog(Protocol):
         """Return the unexpired records of a session with a filename, which is not empty, by their ids."""
         ...
 
-    def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
-        """Return at most *limit* records that are expired or hold superseded bytes whose time is over."""
+    def due(self, now: float, limit: int, after: Any = None) -> Due:
+        """Return a page of at most *limit* records that are expired or hold superseded bytes whose time is over.
+
+        *after* is that of the page before, or None for the first. What is changed between two pages may be on both or
+        on none of them; a record that becomes due later than before, but still by *now*, is met again.
+        """
         ...
 
     def create_session(self, info: SessionInfo) -> None:
@@ -118,8 +148,12 @@ class Catalog(Protocol):
         """Merge metadata into a session, or let it live *extend* seconds longer; False when there is none."""
         ...
 
-    def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
-        """Remove a session with its records, and return those; None when there is none."""
+    def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
+        """Remove at most *limit* records of a session and return them; with the last of them the session goes too.
+
+        Return None when there is no such session. So the caller repeats this until it returns None, and after a crash
+        in the middle a second caller finishes. Records that can't be decoded are returned as with :meth:`remove`.
+        """
         ...
 
     def expire_sessions(self, now: float) -> int:
@@ -133,8 +167,28 @@ class Catalog(Protocol):
         """
         ...
 
+    def identity(self, create: str | None = None) -> str | None:
+        """Return the identity of this catalog in its sandbox; where it has none, make *create* its identity first.
+
+        None: it has none, and *create* is None. Of several callers at once, all get the same. A catalog that is not
+        persistent has none, ever.
+        """
+        ...
+
+    def sample(self, now: float, limit: int) -> list[ArtifactMetadata]:
+        """Return at most *limit* unexpired records that are not pending, of any sessions, in any order."""
+        ...
+
+    def verify(self) -> int:
+        """Return how many records can't be decoded or are not filed under what they say of themselves.
+
+        It reads all records of the sandbox. Raise ``SessionError`` when the catalog as a whole is damaged, so that its
+        answers can't be trusted.
+        """
+        ...
+
     def check(self) -> dict[str, str]:
-        """Return what a backend that works tells of itself, and in ``warning`` what may lose data."""
+        """Write a few KiB and remove them again; return facts about it, and in ``warning`` what may lose data."""
         ...
 
     def close(self) -> None:
@@ -142,12 +196,69 @@ class Catalog(Protocol):
         ...
 
 
+def salvaged(
+    sandbox_id: str,
+    session_id: str,
+    artifact_id: str,
+    *,
+    provider: str,
+    filename: str | None = None,
+    bytes: int = 0,
+    revision: int = 1,
+    expires_at: str | None = None,
+) -> ArtifactMetadata:
+    """Return what can be said of a record that can't be decoded, by what it was filed under.
+
+    Its key is that of the first content. Where later contents are is not known: an orphan sweep finds them.
+    """
+    return ArtifactMetadata(
+        artifact_id=artifact_id,
+        session_id=session_id,
+        sandbox_id=sandbox_id,
+        key=grid.artifact_key(sandbox_id, session_id, artifact_id),
+        mime=OCTET_STREAM,
+        summary="",
+        meta={},
+        filename=filename,
+        bytes=bytes,
+        sha256="",
+        stored_at=timestamp(0),
+        updated_at=timestamp(0),
+        expires_at=expires_at,
+        ttl=None,
+        revision=revision,
+        storage_provider="",
+        session_provider=provider,
+    )
+
+
 def decoded(stored: T, decode: Callable[[T], R]) -> R:
     """Return what *decode* makes of what is stored; raise ``SessionError`` when that was not written here."""
     try:
         return decode(stored)
-    except (ValueError, TypeError, KeyError) as error:
+    except DAMAGE as error:
         raise SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}") from error
+
+
+def decode_sound(
+    stored: Sequence[T], decode: Callable[[Sequence[T]], list[R]], name: Callable[[T], str]
+) -> tuple[list[R], list[T]]:
+    """Return what *decode* makes of many stored records, and those that it can't decode, with a logged warning.
+
+    *name* returns the id of a stored record, for the warning.
+    """
+    try:
+        return decode(stored), []
+    except DAMAGE:
+        pass
+    sound, damaged = [], []
+    for one in stored:
+        try:
+            sound += decode([one])
+        except DAMAGE:
+            damaged.append(one)
+    _log.warning("damaged records were skipped: %s", ", ".join(map(name, damaged)))
+    return sound, damaged
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -20,7 +20,6 @@ from chuk_artifacts import grid
 from chuk_artifacts.catalog import (
     NOBODY,
     FilenameTakenError,
-    OutcomeUnknownError,
     batches,
     decoded,
     place,
@@ -30,7 +29,7 @@ from chuk_artifacts.catalog import (
 )
 from chuk_artifacts.catalog import redis_scripts as scripts
 from chuk_artifacts.catalog.redis_link import Link, open_link, server_facts
-from chuk_artifacts.errors import SessionError
+from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings
 

@@ -41,9 +41,8 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from chuk_artifacts.catalog import OutcomeUnknownError
 from chuk_artifacts.catalog.redis_scripts import Script
-from chuk_artifacts.errors import ErrorMap, InvalidInputError, SessionError
+from chuk_artifacts.errors import ErrorMap, InvalidInputError, OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
 
 T = TypeVar("T")

@@ -7,16 +7,35 @@ from typing import BinaryIO, Protocol
 
 import attrs
 
+from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.source import Stream
 
 
-class ObjectMissingError(Exception):
-    """There are no bytes under the key."""
+class ObjectMissingError(ProviderError):
+    """There are no bytes under the key. Internal: callers of the library get an error that says what that means."""
+
+    def __init__(self, key: str) -> None:
+        """Keep the key, and say what it lacks."""
+        super().__init__(f"there are no bytes under the key {key!r}")
+        self.key = key
+
+    def __reduce__(self) -> tuple[type[ObjectMissingError], tuple[str]]:
+        """Pickle as the key."""
+        return type(self), (self.key,)
 
 
-class ObjectExistsError(Exception):
-    """There are bytes under the key already, and the put was exclusive."""
+class ObjectExistsError(ProviderError):
+    """There are bytes under the key already, and the put was exclusive. Internal, as above."""
+
+    def __init__(self, key: str) -> None:
+        """Keep the key, and say what is in the way."""
+        super().__init__(f"there are bytes under the key {key!r} already")
+        self.key = key
+
+    def __reduce__(self) -> tuple[type[ObjectExistsError], tuple[str]]:
+        """Pickle as the key."""
+        return type(self), (self.key,)
 
 
 @attrs.frozen
@@ -62,7 +81,7 @@ class Storage(Protocol):
         parallel: how many calls are worth running side by side.
         distant: whether a read waits for a network, so that short ones too are worth running side by side.
         guards: whether an exclusive put costs no more than another, so that it is worth it for a fresh key too.
-        claims: whether of several exclusive puts at once one succeeds. Where that is not so, a key must be fresh.
+        persistent: whether the bytes outlive the storage object, so that another store may find them.
 
     """
 
@@ -71,15 +90,16 @@ class Storage(Protocol):
     parallel: int
     distant: bool
     guards: bool
-    claims: bool
+    persistent: bool
 
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
     ) -> tuple[int, str]:
         """Write *data*, whole or not at all, and return its length and SHA-256.
 
-        What the stream raises passes through. An *exclusive* put raises ``ObjectExistsError`` instead of replacing.
-        A backend whose objects describe themselves calls *about*.
+        What the stream raises passes through. An *exclusive* put raises ``ObjectExistsError`` instead of replacing,
+        where the backend can do so atomically; elsewhere it replaces. It is a second line of defence only: each write
+        goes to a key that no other writer can have. A backend whose objects describe themselves calls *about*.
         """
         ...
 
@@ -104,14 +124,13 @@ class Storage(Protocol):
         target: str,
         size: int,
         *,
-        exclusive: bool = False,
         hashed: bool = False,
         about: About | None = None,
     ) -> str | None:
         """Copy *size* bytes inside the backend, or raise ``ObjectMissingError``.
 
-        *exclusive* and *about* are as with ``put``. Return the SHA-256 of the copy, if it is asked for (*hashed*) and
-        the backend tells it.
+        *about* is as with ``put``. Return the SHA-256 of the copy, if it is asked for (*hashed*) and the backend knows
+        it without reading the bytes. A *size* that is not the true length is a ``ProviderError``, and leaves no copy.
         """
         ...
 
@@ -134,12 +153,23 @@ class Storage(Protocol):
         """Iterate over all finished objects whose keys begin with *prefix*, which ends with a slash."""
         ...
 
-    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
-        """Remove what unfinished writes under *prefix* left before a moment, and tell of each."""
+    def now(self) -> float:
+        """Return the present by the clock that ``StoredObject.modified`` is measured with, in seconds since the epoch.
+
+        That is the clock of the service or of the file system, which may differ from the one of this machine.
+        """
         ...
 
-    def check(self) -> None:
-        """Return when the backend can be reached and used."""
+    def sweep(self, prefix: str, before: float, *, dry_run: bool = False) -> Iterator[StoredObject]:
+        """Remove what unfinished writes under *prefix* left before a moment, and yield each; *dry_run* only yields."""
+        ...
+
+    def check(self, *, thorough: bool = False) -> dict[str, str]:
+        """Return facts about a backend that can be reached and used, and in ``warning`` what may lose data.
+
+        A *thorough* check finds out more by writing a few KiB, which it removes again: whether there is room, and
+        whether the service keeps what this library relies on.
+        """
         ...
 
     def create(self) -> None:
