@@ -1,19 +1,32 @@
-"""Taking away what nobody can reach any more: expired artifacts, superseded bytes, sessions, orphans."""
+"""Removing what is over: expired artifacts and sessions, superseded bytes, deleted sessions, orphans."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from chuk_artifacts import grid
-from chuk_artifacts.catalog import Catalog
-from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, CleanupReport, Superseded, is_over
-from chuk_artifacts.storage import Storage, StoredObject
+import attrs
+
+from chuk_artifacts import grid, identity
+from chuk_artifacts.catalog import batches
+from chuk_artifacts.core import Core
+from chuk_artifacts.errors import SessionError
+from chuk_artifacts.models import (
+    GRACE_SECONDS,
+    ORPHAN_GRACE_SECONDS,
+    ArtifactMetadata,
+    CleanupReport,
+    Superseded,
+    is_over,
+)
+from chuk_artifacts.storage import StoredObject
 
 MAX_SUPERSEDED = 16
 """How many superseded revisions of one artifact are kept at most."""
 
 _PAGE = 500
+_SHOWN_KEYS = 10
+_FEW = 20  # so many orphans may be removed though they are more than half of all objects
 
 
 def split_superseded(record: ArtifactMetadata, now: float) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
@@ -24,27 +37,16 @@ def split_superseded(record: ArtifactMetadata, now: float) -> tuple[tuple[Supers
     return tuple(kept[surplus:]), (*over, *kept[:surplus])
 
 
-def clean(
-    storage: Storage,
-    catalog: Catalog,
-    sandbox_id: str,
-    now: float,
-    *,
-    complete: Callable[[ArtifactMetadata], bool],
-    orphans: bool,
-) -> CleanupReport:
-    """Remove what is over by *now* (seconds since the epoch).
+def clean(core: Core, *, complete: Callable[[ArtifactMetadata], bool], dry_run: bool = False) -> CleanupReport:
+    """Remove expired artifacts and sessions, and superseded bytes.
 
     Records change first, their bytes go after them: what a crash leaves in between is an orphan. The record of an
-    expired artifact stays for a grace period.
+    expired artifact stays for a grace period. A record that can't be decoded is left alone, and counted.
 
     Args:
-        storage: where the bytes are.
-        catalog: where the records are.
-        sandbox_id: the namespace of both.
-        now: the present.
+        core: what to clean.
         complete: makes an artifact of a pending record that has its bytes, and says whether it did.
-        orphans: whether to look for bytes without a record too, which means listing all bytes.
+        dry_run: whether only to count.
 
     Returns:
         what was removed.
@@ -54,45 +56,53 @@ def clean(
         SessionError: the catalog fails.
 
     """
-    artifacts = freed = 0
-    while due := catalog.due(now, _PAGE):
-        forgotten = _forget(catalog, due, now)
-        completed = sum(complete(record) for record in due if _is_complete_but_for_bytes(record))
-        released = list(_release(storage, catalog, due, now))
-        artifacts += sum(expired for expired, _ in released)
-        freed += sum(size for _, size in released)
-        if not forgotten and not completed and not released:
-            break  # all of them are being changed by somebody else: their turn is next time
-    sessions = catalog.expire_sessions(now)
-    found = 0
-    if orphans:
-        found, bytes_of_orphans = _remove_orphans(storage, catalog, sandbox_id, now - GRACE_SECONDS)
-        freed += bytes_of_orphans
-    return CleanupReport(sessions=sessions, artifacts=artifacts, orphans=found, bytes=freed)
+    catalog, now = core.catalog, core.clock()
+    artifacts = freed = damaged = 0
+    after = None
+    while True:
+        due = catalog.due(now, _PAGE, after)
+        if not dry_run:
+            _forget(core, due.records, now)
+            for record in due.records:
+                if _is_complete_but_for_bytes(record):
+                    complete(record)
+        for expired, size in _release(core, due.records, now, dry_run=dry_run):
+            artifacts += expired
+            freed += size
+        damaged += len(due.damaged)
+        after = due.after
+        if after is None:
+            break
+    sessions = catalog.expire_sessions(now, dry_run=dry_run)
+    return CleanupReport(sessions=sessions, artifacts=artifacts, orphans=0, bytes=freed, damaged=damaged)
 
 
-def _forget(catalog: Catalog, due: Sequence[ArtifactMetadata], now: float) -> int:
-    """Remove the records whose grace period is over, and return how many those were."""
+def _forget(core: Core, due: Sequence[ArtifactMetadata], now: float) -> None:
+    """Remove the records whose grace period is over."""
     over = [record.artifact_id for record in due if record.released]
-    return len(catalog.remove(over, expired_at=now - GRACE_SECONDS)) if over else 0
+    if over:
+        core.catalog.remove(over, expired_at=now - GRACE_SECONDS)
 
 
-def _release(
-    storage: Storage, catalog: Catalog, due: Sequence[ArtifactMetadata], now: float
-) -> Iterator[tuple[bool, int]]:
-    """Remove bytes of which the time is over; tell of each artifact whether it is expired, and their length."""
+def _release(core: Core, due: Sequence[ArtifactMetadata], now: float, *, dry_run: bool) -> Iterator[tuple[bool, int]]:
+    """Remove bytes whose time is over; yield for each record whether it is an expired artifact, and their length."""
     changes = [(record, lesser) for record in due if (lesser := _lesser(record, now)) is not None]
-    replaced = catalog.replace_each([(lesser, record.revision) for record, lesser in changes]) if changes else []
+    if not changes:
+        return
+    if not dry_run:
+        replaced = core.catalog.replace_each([(lesser, record.revision) for record, lesser in changes])
+        changes = list(itertools.compress(changes, replaced))
     gone: list[str] = []
-    for record, lesser in itertools.compress(changes, replaced):
+    for record, lesser in changes:
         freed = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
         gone += freed
         yield record.pending is None and lesser.released, sum(freed.values())
-    storage.delete(gone)
+    if not dry_run:
+        core.storage.delete(gone)
 
 
 def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
-    """Return *record* without the bytes of which the time is over, or None when it has none such."""
+    """Return *record* without the bytes whose time is over, or None when it has none such."""
     if record.released:
         return None
     # The next revision: who is just changing or registering this one must not bring it back without its bytes.
@@ -108,32 +118,106 @@ def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
     return record.pending is not None and record.pending.registered and not record.released
 
 
-def _remove_orphans(storage: Storage, catalog: Catalog, sandbox_id: str, before: float) -> tuple[int, int]:
-    prefix = grid.sandbox_prefix(sandbox_id)
-    found = freed = 0
-    for unfinished in storage.sweep(prefix, before):
-        found += 1
-        freed += unfinished.bytes
-    old = (item for item in storage.list_objects(prefix) if item.modified < before and _is_ours(item.key))
-    while page := list(itertools.islice(old, _PAGE)):
-        orphans = list(_without_record(catalog, page))
-        storage.delete([item.key for item in orphans])
-        found += len(orphans)
-        freed += sum(item.bytes for item in orphans)
-    return found, freed
+def delete_session(core: Core, session_id: str) -> bool:
+    """Remove a session with its artifacts, a portion of records and their bytes at a time; False: there is none.
+
+    Where this stops in the middle, the session is still there, and a second call finishes.
+    """
+    there = False
+    while (removed := core.catalog.remove_session(session_id, core.clock(), _PAGE)) is not None:
+        there = True
+        delete_bytes(core, removed)
+    return there
+
+
+def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
+    """Remove the bytes of records that are gone."""
+    keys = [key for record in records for key in record.all_bytes]
+    if keys:
+        core.storage.delete(keys)
+
+
+@attrs.frozen
+class Sweep:
+    """How to look for orphans, that is, for bytes without a record.
+
+    Attributes:
+        older_than: how old they must be, in seconds, by the clock of the storage; a day at least.
+        dry_run: whether only to report them.
+        force: whether to remove them even when they are more than half of what is stored.
+
+    """
+
+    older_than: float = ORPHAN_GRACE_SECONDS
+    dry_run: bool = False
+    force: bool = False
+
+
+def remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
+    """Remove bytes without a record, such as a crash leaves; all bytes of the sandbox are listed for it.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: the catalog fails, can't be trusted, or is not known to describe this storage (see
+            :mod:`~chuk_artifacts.identity`); or more than half of all objects would go, and *force* is not set.
+            Nothing was removed.
+
+    """
+    identity.prove(core)
+    damaged = core.catalog.verify()
+    if damaged:
+        raise SessionError(f"no orphan was removed: {damaged} records are damaged, and their bytes would seem orphans")
+    prefix = grid.sandbox_prefix(core.settings.sandbox_id)
+    before = core.storage.now() - max(sweep.older_than, ORPHAN_GRACE_SECONDS)
+    orphans, count = _find_orphans(core, prefix, before)
+    if not (sweep.force or sweep.dry_run) and len(orphans) > max(_FEW, count / 2):
+        raise SessionError(
+            f"no orphan was removed: {len(orphans)} of {count} objects have no record; look at them with dry_run=True"
+            " (chuk-artifacts gc --orphans --dry-run -v), and remove them with force=True (--force)"
+        )
+    if not sweep.dry_run:
+        orphans = [item for some in batches(orphans, _PAGE) for item in _delete_orphans(core, some)]
+    orphans += core.storage.sweep(prefix, before, dry_run=sweep.dry_run)
+    return CleanupReport(
+        sessions=0,
+        artifacts=0,
+        orphans=len(orphans),
+        bytes=sum(item.bytes for item in orphans),
+        orphan_keys=tuple(item.key for item in orphans[:_SHOWN_KEYS]),
+    )
+
+
+def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredObject], int]:
+    """Return the objects without a record that were written before a moment, and how many objects there are."""
+    orphans: list[StoredObject] = []
+    count = 0
+    objects = core.storage.list_objects(prefix)
+    while page := list(itertools.islice(objects, _PAGE)):
+        ours = [item for item in page if _is_ours(item.key)]
+        count += len(ours)
+        orphans += _without_record(core, [item for item in ours if item.modified < before])
+    return orphans, count
+
+
+def _delete_orphans(core: Core, found: Sequence[StoredObject]) -> list[StoredObject]:
+    """Remove those of the orphans that still have no record, and return them."""
+    orphans = _without_record(core, found)
+    core.storage.delete([item.key for item in orphans])
+    return orphans
 
 
 def _is_ours(key: str) -> bool:
-    """Say whether an artifact can have this key: a stranger's file in the same place is not ours to remove."""
+    """Return whether an artifact can have this key: any other file in the same place is not ours to remove."""
     parts = grid.parse(key)
     return parts is not None and grid.is_artifact_id(parts.artifact_id)
 
 
-def _without_record(catalog: Catalog, page: Sequence[StoredObject]) -> Iterator[StoredObject]:
+def _without_record(core: Core, page: Sequence[StoredObject]) -> list[StoredObject]:
     ids = {_name(item.key).partition("~")[0] for item in page}
-    # Compared by their last part alone: some disks change the letter case or the Unicode form of the folders above.
-    used = {_name(key) for record in catalog.get(list(ids)) if record is not None for key in record.all_bytes}
-    return (item for item in page if _name(item.key) not in used)
+    records = core.catalog.get(list(ids)) if ids else []
+    # Compared by their last part only: some disks change the letter case or the Unicode form of the folders above.
+    used = {_name(key) for record in records if record is not None for key in record.all_bytes}
+    return [item for item in page if _name(item.key) not in used]
 
 
 def _name(key: str) -> str:

@@ -13,9 +13,15 @@ from typing import Any, NoReturn
 
 import click
 
-from chuk_artifacts import ArtifactStore, ArtifactStoreError, __version__
+from chuk_artifacts import ArtifactStore, ArtifactStoreError, InvalidInputError, __version__
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS
 from chuk_artifacts.settings import (
+    FILESYSTEM,
     GATEWAY_PORT,
+    MEMORY,
+    REDIS,
+    SQLITE,
+    Settings,
     default_gateway_of_commands,
     default_provider_of_commands,
     resolve,
@@ -141,11 +147,33 @@ def serve(host: str, port: int, origins: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.option("--orphans", is_flag=True, help="Also remove bytes without a record, such as a crash leaves.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be removed.")
+@click.option(
+    "--older-than",
+    default="1d",
+    show_default=True,
+    metavar="AGE",
+    callback=lambda _context, _option, value: _seconds(value),
+    help="How old an orphan must be, at least a day: 36h, 7d, 2w.",
+)
+@click.option("--force", is_flag=True, help="Remove orphans even when they are more than half of what is stored.")
+@click.option("-v", "--verbose", is_flag=True, help="Print up to ten keys of orphans.")
 @_as_json
-def gc(*, as_json: bool) -> None:
-    """Remove what is expired, and bytes that a crash left behind."""
+def gc(*, orphans: bool, dry_run: bool, older_than: float, force: bool, verbose: bool, as_json: bool) -> None:
+    """Remove expired files and sessions.
+
+    With --orphans, bytes without a record go too, if they are older than a day and the catalog proves to be the one
+    that describes this storage.
+    """
     with _store() as store:
-        _print_mapping(store.cleanup(orphans=True), as_json=as_json)
+        report = store.cleanup(orphans=orphans, dry_run=dry_run, force=force, older_than=older_than)
+    _print_mapping(report, as_json=as_json)
+    if verbose:
+        for key in report.orphan_keys:
+            click.echo(f"orphan  {_shown(key)}", err=as_json)
+    if report.damaged:
+        _fail(f"{report.damaged} records are damaged, and were left alone: run chuk-artifacts doctor")
 
 
 @cli.command()
@@ -161,14 +189,17 @@ def init() -> None:
 @cli.command()
 @_as_json
 def doctor(*, as_json: bool) -> None:
-    """Try the storage and the catalog, and tell what they are; fail when one of them does not work."""
-    with _store() as store:
-        found = store.validate_configuration()
+    """Try the storage and the catalog, and report what they are.
+
+    The exit status is 1 when one of them does not work, or when they may lose data. A few KiB are written and removed.
+    """
+    with _store(any_records=True) as store:
+        found = store.validate_configuration(thorough=True)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         _print_lines(line for side, facts in found.items() for line in _diagnosis(side, facts))
-    if any(facts["status"] != "ok" for facts in found.values()):
+    if any(facts["status"] != "ok" or "warning" in facts for facts in found.values()):
         sys.exit(1)
 
 
@@ -180,11 +211,39 @@ def _diagnosis(side: str, facts: Mapping[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def _store(**options: Any) -> Iterator[ArtifactStore]:
-    """Open the store of the environment."""
+def _store(*, any_records: bool = False, **options: Any) -> Iterator[ArtifactStore]:
+    """Open the store of the environment; unless *any_records* will do, one that the next command finds again."""
     provider = default_provider_of_commands()
-    with _failing_in_one_line(), ArtifactStore(storage_provider=provider, **options) as store:
-        yield store
+    with _failing_in_one_line():
+        if not any_records:
+            _check_persistence(resolve(storage_provider=provider, now=time.time()))
+        with ArtifactStore(storage_provider=provider, **options) as store:
+            yield store
+
+
+def _check_persistence(settings: Settings) -> None:
+    """Refuse providers that end with this command."""
+    if settings.session_provider == MEMORY:
+        raise InvalidInputError(
+            "the records would be in memory, where the next command can't find them:"
+            f" set SESSION_PROVIDER to {SQLITE} or {REDIS}"
+        )
+    if settings.storage_provider == MEMORY:
+        raise InvalidInputError(
+            f"the files would be in memory, and end with this command: set ARTIFACT_PROVIDER to {FILESYSTEM} or another"
+        )
+
+
+_UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+def _seconds(age: str) -> float:
+    """Return an age such as ``36h``, ``7d`` or ``2w`` in seconds."""
+    match = re.fullmatch(r"([0-9]{1,6})([hdw])", age)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if seconds < ORPHAN_GRACE_SECONDS:
+        raise click.BadParameter(f"{age!r} is not an age of at least a day, such as 36h, 7d or 2w")
+    return seconds
 
 
 @contextmanager

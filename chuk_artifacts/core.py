@@ -1,14 +1,16 @@
-"""What a store and the views of it share: settings, clock, storage, catalog, threads. It knows no verb."""
+"""What a store and the views of it share: settings, clock, storage, catalog, threads, and the calls under way."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
@@ -18,10 +20,12 @@ from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_log = logging.getLogger("chuk_artifacts")
 
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32
@@ -41,7 +45,9 @@ class LocalGateway(Protocol):
 
 
 class Core:
-    """The open backends of a store. After :meth:`close` it has no attributes, and asking for one raises.
+    """The open backends of a store, and the calls that use them now.
+
+    :meth:`close` waits for these calls. A call that starts later finds :attr:`closed`.
 
     It pickles as its settings without what is secret, and opens backends of its own on the other side.
 
@@ -55,13 +61,11 @@ class Core:
         clock: the same.
         storage: where the bytes are.
         catalog: where the records are.
+        calls: the calls under way, and the thread that each runs in.
+        closed: whether it takes no more calls.
+        identified: whether catalog and storage are known to hold the same identity, or need none.
 
     """
-
-    settings: Settings
-    clock: Callable[[], float]
-    storage: Storage
-    catalog: Catalog
 
     def __init__(self, settings: Settings, clock: Callable[[], float], *, shared: bool = False) -> None:
         """Open the backends."""
@@ -69,6 +73,10 @@ class Core:
         self.clock = clock
         self.storage = open_storage(settings)
         self.catalog = open_catalog(settings)
+        self.calls: dict[object, int] = {}
+        self.closed = False
+        self.identified = not (self.storage.persistent and self.catalog.persistent)
+        self._ended = threading.Event()
         self._shared = shared
         self._starting = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -76,12 +84,34 @@ class Core:
         self._gateway: LocalGateway | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
         watch(self)
+        if self.storage.persistent and not self.catalog.persistent:
+            _log.warning(
+                "the bytes go to %s and stay there, but their records are in memory and go with this process: set"
+                " session_provider to 'sqlite' or 'redis'",
+                self.storage.provider,
+            )
 
-    def __getattr__(self, name: str) -> NoReturn:
-        """Raise, because only a closed core misses an attribute."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise ArtifactStoreError("store is closed")
+    def __del__(self) -> None:
+        """Warn when connections or files are given back only because nothing refers to the store any more."""
+        if self.__dict__.get("closed", True) or self._shared or not (self.storage.connected or self.catalog.connected):
+            return
+        warnings.warn(
+            f"a store on {self.storage.provider}+{self.catalog.provider} was not closed",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+
+    def check_open(self) -> None:
+        """Raise :class:`ArtifactStoreError` when it is closed."""
+        if self.closed:
+            raise store_is_closed()
+
+    def end_call(self, call: object) -> None:
+        """Forget a call that has ended."""
+        self.calls.pop(call, None)
+        if self.closed:
+            self._ended.set()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as settings without secrets, and clock; as shared if it is."""
@@ -105,9 +135,16 @@ class Core:
             or self.at_once(_WORTH_A_THREAD if size_of is None else max(map(size_of, values))) == 1
         ):
             return [function(value) for value in values]
-        calls = [self._threads().submit(function, value) for value in values]
-        for call in calls:
-            call.exception()  # which waits
+        calls: list[Future[R]] = []
+        try:
+            calls.extend(self._threads().submit(function, value) for value in values)
+            for call in calls:
+                call.exception()  # which waits
+        except BaseException:  # interrupted, or a thread could not start
+            for call in calls:
+                if not call.cancel():
+                    call.exception()
+            raise
         return [call.result() for call in calls]
 
     def at_once(self, size: int) -> int:
@@ -154,22 +191,43 @@ class Core:
                 weakref.finalize(self, self._gateway.close)
             return self._gateway.url
 
-    def close(self) -> None:
-        """Close what is open; harmless the second time."""
-        gateway, pool = self.__dict__.get("_gateway"), self.__dict__.get("_pool")
+    def close(self, timeout: float | None = None) -> None:
+        """Take no more calls, wait for those under way, and close what is open; harmless the second time.
+
+        Calls of the thread that closes are not waited for: a caller may close a store while it feeds data to it.
+
+        Args:
+            timeout: how long to wait, in seconds; None: as long as it takes.
+
+        Raises:
+            ArtifactStoreError: calls are still under way. They go on, and what they use stays open.
+
+        """
+        self.closed = True
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while self._is_in_use():
+            self._ended.clear()
+            if self._is_in_use() and not self._ended.wait(give_up and max(give_up - time.monotonic(), 0)):
+                raise ArtifactStoreError(
+                    f"{len(self.calls)} calls are still under way after {timeout} seconds: close the store again later"
+                )
+        gateway, self._gateway = self._gateway, None
+        pool, self._pool = self._pool, None
         if gateway is not None:
             gateway.close()
         if pool is not None:
             pool.shutdown()
-        finalizer = self.__dict__.get("_finalizer")
-        self.__dict__.clear()
-        if finalizer is not None:
-            finalizer()
+        self._finalizer()
+        self.storage = self.catalog = _Closed()
+
+    def _is_in_use(self) -> bool:
+        here = threading.get_ident()
+        return any(thread != here for thread in list(self.calls.values()))
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._starting:
             if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - for batches alone
+                from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only batches need threads
 
                 self._pool = ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
             return self._pool
@@ -178,10 +236,13 @@ class Core:
         """Do nothing: the threads hold nothing that the child needs."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Forget the threads in a *child*, which has none of them."""
-        if child and "_pool" in self.__dict__:
+        """Forget the threads in a *child*, which has none of them, and the calls that ran in them."""
+        if child:
             self._pool = self._gateway = None
             self._starting = threading.Lock()
+            self._ended = threading.Event()
+            here = threading.get_ident()
+            self.calls = {call: thread for call, thread in self.calls.items() if thread == here}
 
 
 class _Shared(Lockable):
@@ -231,13 +292,11 @@ def forget_shared_cores() -> None:
 
 
 def _kept_key(storage: Storage) -> str:
-    """Return the signing key that lies beside the bytes, made by whoever comes first.
+    """Return the signing key in the root folder; the process that comes first makes it, by an exclusive put.
 
-    The storage has to tell who that is. By reading and writing alone two that start at once can't agree, in whatever
-    order they do it: either may have read for the last time before the other writes.
+    With reads and plain writes only, two processes that start at once could not agree on one: either may have read for
+    the last time before the other writes.
     """
-    if not storage.claims:
-        raise InvalidInputError("this storage can't tell whose signing_key came first: set ARTIFACT_SIGNING_KEY")
     try:
         key = storage.get(_KEY_FILE)
     except ObjectMissingError:
@@ -255,6 +314,21 @@ def _kept_key(storage: Storage) -> str:
 
 def _new_key() -> str:
     return os.urandom(_KEY_BYTES).hex()
+
+
+class _Closed:
+    """What takes the place of the storage and the catalog of a closed store: each use raises."""
+
+    persistent = connected = False
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise, whatever is asked for."""
+        raise store_is_closed()
+
+
+def store_is_closed() -> ArtifactStoreError:
+    """Return the error of a call that comes too late."""
+    return ArtifactStoreError("store is closed")
 
 
 def _close(storage: Storage, catalog: Catalog) -> None:

@@ -1,7 +1,8 @@
 """The grid layout: pure functions on ids and keys.
 
-A key is ``grid/{sandbox}/{session}/{artifact}``; later bytes of an artifact are at ``…~{revision}``, and what is
-uploaded for one is at ``…~upload`` until it is registered.
+A key is ``grid/{sandbox}/{session}/{artifact}``. Later contents of an artifact are at ``…~{number}``, a random number
+that no other writer can have; an upload is at ``…~upload`` until it is registered. (Earlier versions of this library
+counted: ``…~2`` is the second content.) The identities of catalogs are beside the grid: see :func:`identity_prefix`.
 """
 
 from __future__ import annotations
@@ -89,10 +90,10 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
         sandbox_id: the namespace.
         session_id: the session in it.
         artifact_id: the artifact in that.
-        revision: 1 for the first bytes of the artifact, more for later ones.
+        revision: 1 for the first content of the artifact, another number for a later one.
 
     Returns:
-        ``grid/{sandbox_id}/{session_id}/{artifact_id}``, after the first revision with ``~{revision}``.
+        ``grid/{sandbox_id}/{session_id}/{artifact_id}``, for a later content with ``~{revision}``.
 
     Raises:
         GridError: an id is one that :func:`canonical_prefix` refuses, the artifact's holds ``~``, or the revision
@@ -107,6 +108,20 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
     if revision < 1:
         raise GridError(f"revision must be at least 1: {revision}")
     return f"{prefix}{artifact_id}~{revision}"
+
+
+def later_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
+    """Return a fresh key for a later content of an artifact, which no other writer can have.
+
+    Its number is one of 8 * 10^17 random ones. Raises as :func:`artifact_key`.
+    """
+    number = 10**17 + int.from_bytes(os.urandom(16)) % (8 * 10**17)
+    return artifact_key(sandbox_id, session_id, artifact_id, number)
+
+
+def identity_prefix(sandbox_id: str) -> str:
+    """Return the prefix of the keys that hold the identities of catalogs, ``identity/{sandbox_id}/``."""
+    return f"identity/{check_sandbox_id(sandbox_id)}/"
 
 
 def upload_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
@@ -164,11 +179,6 @@ def validate_grid_key(key: str) -> GridKey:
         artifact_id=check_part("artifact_id", last["artifact"]),
         revision=0 if last["upload"] else int(last["revision"] or 1),
     )
-
-
-def random_revision() -> int:
-    """Return a number for a key's revision that nobody else thinks of, with room for others after it."""
-    return 10**17 + int.from_bytes(os.urandom(16)) % (8 * 10**17)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,9 +11,12 @@ from typing import Any, NamedTuple, Self
 import attrs
 
 GRACE_SECONDS = 3600.0
-"""How long superseded bytes, bytes without a record, and records of expired artifacts are kept.
+"""How long superseded bytes and records of expired artifacts are kept: as long as a presigned URL works by default."""
 
-It is as long as a presigned URL lives by default.
+ORPHAN_GRACE_SECONDS = 86400.0
+"""How long bytes without a record are kept at least, for an upload that is still under way: a day.
+
+An upload of 100 GB at 200 Mbit/s takes 67 minutes.
 """
 
 _decode_first = json.JSONDecoder().raw_decode
@@ -143,7 +146,7 @@ class ArtifactMetadata(Fields):
         artifact_id: 32 hexadecimal digits.
         session_id: the session it belongs to.
         sandbox_id: the namespace of that session.
-        key: where its bytes are: ``grid/{sandbox}/{session}/{artifact}``, later revisions with ``~{n}``.
+        key: where its bytes are: ``grid/{sandbox}/{session}/{artifact}``, later contents with ``~{number}``.
         mime: its media type (RFC 9110 section 8.3.1).
         summary: a description for people.
         meta: a JSON object of the user's own.
@@ -257,7 +260,7 @@ class GridKey(Fields):
         sandbox_id: the first level under ``grid/``.
         session_id: the second level.
         artifact_id: the third level.
-        revision: 1, or the number after ``~``; 0 for the key of an upload.
+        revision: 1 for the first content, or the number after ``~``; 0 for the key of an upload.
 
     """
 
@@ -276,6 +279,8 @@ class CleanupReport(Fields):
         artifacts: expired artifacts.
         orphans: stored objects that no record pointed to, and files that a crash left half-written.
         bytes: the length of all bytes removed.
+        damaged: internal, no item of the mapping: records that can't be decoded, and were left alone.
+        orphan_keys: internal, no item of the mapping: the keys of the first ten orphans.
 
     """
 
@@ -283,3 +288,5 @@ class CleanupReport(Fields):
     artifacts: int
     orphans: int
     bytes: int
+    damaged: int = attrs.field(default=0, metadata={"internal": True})
+    orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})

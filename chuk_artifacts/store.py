@@ -8,12 +8,14 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
+from functools import wraps
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
-from chuk_artifacts import arguments, grid, links, uploads
-from chuk_artifacts.catalog import new_session, place
-from chuk_artifacts.cleanup import clean, split_superseded
-from chuk_artifacts.core import Core, LocalGateway, shared_core
+from chuk_artifacts import arguments, grid, identity, links, uploads
+from chuk_artifacts.catalog import Catalog, batches, new_session, place
+from chuk_artifacts.cleanup import Sweep, clean, delete_bytes, delete_session, remove_orphans, split_superseded
+from chuk_artifacts.core import Core, LocalGateway, shared_core, store_is_closed
 from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -23,10 +25,12 @@ from chuk_artifacts.errors import (
     ArtifactStoreError,
     ConflictError,
     InvalidInputError,
+    ProviderError,
     no_artifact,
 )
 from chuk_artifacts.models import (
     GRACE_SECONDS,
+    ORPHAN_GRACE_SECONDS,
     ArtifactMetadata,
     CleanupReport,
     GridKey,
@@ -38,8 +42,8 @@ from chuk_artifacts.models import (
 )
 from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
-from chuk_artifacts.storage import ObjectMissingError
-from chuk_artifacts.writing import ATTEMPTS, add, discard, under_free_key, write
+from chuk_artifacts.storage import Description, ObjectExistsError, ObjectMissingError
+from chuk_artifacts.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,13 +52,34 @@ if TYPE_CHECKING:
 
     from chuk_artifacts.aio import ArtifactStore as AsyncStore
 
-T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _PAGE_SIZE = 1000
+_DELETED_AT_ONCE = 1000
 _LONGEST_PAUSE_SECONDS = 0.05
 
 _log = logging.getLogger("chuk_artifacts")
 _log.addHandler(logging.NullHandler())
+
+
+def _call(method: Callable[Concatenate[ArtifactStore, P], R]) -> Callable[Concatenate[ArtifactStore, P], R]:
+    """Make a method a call: a closed store refuses it, and ``close`` waits for it."""
+
+    @wraps(method)
+    def call(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        core, this_call = self._core, object()
+        try:
+            core.calls[this_call] = get_ident()
+            if core.closed or self._closed:
+                raise store_is_closed()
+            return method(self, *args, **kwargs)
+        except (ObjectMissingError, ObjectExistsError) as error:  # which mean something only to those who expect them
+            raise ProviderError(str(error)) from error
+        finally:
+            core.end_call(this_call)
+
+    return call
 
 
 class ArtifactStore:
@@ -149,6 +174,7 @@ class ArtifactStore:
         )
         self._core = self._open_core(settings, clock)
         self._bound: str | None = None
+        self._closed = False
 
     def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
         return Core(settings, clock)
@@ -175,16 +201,16 @@ class ArtifactStore:
 
     def __repr__(self) -> str:
         """Name providers, sandbox and session."""
-        try:
-            settings = self._core.settings
-        except ArtifactStoreError:
+        if self._closed or self._core.closed:
             return "<ArtifactStore closed>"
+        settings = self._core.settings
         session = "" if self._bound is None else f" session={self._bound!r}"
         providers = f"{settings.storage_provider}+{settings.session_provider}"
         return f"<ArtifactStore {providers} sandbox={settings.sandbox_id!r}{session}>"
 
     # Store
 
+    @_call
     def store(
         self,
         data: Any,
@@ -234,6 +260,7 @@ class ArtifactStore:
         )
         return write(self._core, [order], exclusive=exclusive)[0]
 
+    @_call
     def write_file(
         self,
         content: str | bytes,
@@ -282,6 +309,7 @@ class ArtifactStore:
         )
         return write(self._core, [order])[0]
 
+    @_call
     def store_batch(
         self, items: Iterable[Mapping[str, Any]], session_id: str | None = None, ttl: float | None = None
     ) -> list[str]:
@@ -327,6 +355,7 @@ class ArtifactStore:
 
     # Read
 
+    @_call
     def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
         """Return the bytes of an artifact, verified against its record.
 
@@ -378,6 +407,7 @@ class ArtifactStore:
                 f" byte {error.start} is wrong; pass as_text=False"
             ) from None
 
+    @_call
     def open(self, artifact_id: str | ArtifactMetadata) -> BinaryIO:
         """Return a seekable binary reader that fetches only what is read.
 
@@ -395,6 +425,7 @@ class ArtifactStore:
         """
         return self._open(self._readable("open", artifact_id))[1]
 
+    @_call
     def stream(
         self,
         artifact_id: str | ArtifactMetadata,
@@ -427,6 +458,7 @@ class ArtifactStore:
             arguments.check_count("end", end, start)
         return self._chunks(self._readable("stream", artifact_id), start, end, chunk_size)
 
+    @_call
     def download(
         self,
         artifact_id: str | ArtifactMetadata,
@@ -475,6 +507,7 @@ class ArtifactStore:
             raise
         return target
 
+    @_call
     def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
         """Return the bytes of several artifacts, verified, in the order of the ids.
 
@@ -494,6 +527,7 @@ class ArtifactStore:
         _log.debug("retrieve_batch %s", ids)
         return self._core.each(self._bytes_of, self._all_live(ids), lambda record: record.bytes)
 
+    @_call
     def exists(self, artifact_id: str) -> bool:
         """Say whether there is such an artifact, and it has not expired.
 
@@ -511,6 +545,7 @@ class ArtifactStore:
             return False
         return True
 
+    @_call
     def metadata(self, artifact_id: str) -> ArtifactMetadata:
         """Return what is known of an artifact.
 
@@ -604,6 +639,7 @@ class ArtifactStore:
 
     # Change
 
+    @_call
     def update_metadata(
         self,
         artifact_id: str,
@@ -650,6 +686,7 @@ class ArtifactStore:
 
         return self._change(artifact_id, change, if_revision)
 
+    @_call
     def update_file(
         self,
         artifact_id: str,
@@ -705,6 +742,7 @@ class ArtifactStore:
             return self._change(artifact_id, change, if_revision)
         return self._change_content(artifact_id, content, change, if_revision)
 
+    @_call
     def move_file(
         self,
         artifact_id: str,
@@ -745,6 +783,7 @@ class ArtifactStore:
 
         return self._change(artifact_id, change)
 
+    @_call
     def copy_file(
         self,
         artifact_id: str,
@@ -780,6 +819,8 @@ class ArtifactStore:
         record = self._live(artifact_id)
         _check_same_session(record, target_session_id)
         core = self._core
+        if not core.identified:
+            identity.establish(core)
         copy_id, key = grid.new_artifact(record.sandbox_id, record.session_id)
         now = core.clock()
 
@@ -800,9 +841,13 @@ class ArtifactStore:
                 return copied(self._latest(record))
             return copy
 
-        add(core, [copied(record)], now)
+        with fresh_bytes(core, copy_id, key):
+            copy = copied(record)
+            check_bytes(core, [key], now)
+        add(core, [copy], now)
         return copy_id
 
+    @_call
     def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
         """Let an artifact live longer, and its session at least as long.
 
@@ -873,18 +918,13 @@ class ArtifactStore:
         """Write new bytes under a key of their own, then let the record point to them."""
         record = self._live(artifact_id)
         _check_expected(record, if_revision)
-        now = self._core.clock()
-
-        def put(key: str) -> tuple[int, str]:
-            return self._core.storage.put(
-                key,
-                content,
-                exclusive=True,
-                about=lambda sha256: description(record.changed(**{**change(record, now), "sha256": sha256})),
-            )
-
-        key, (size, sha256) = under_free_key(self._core, record, put)
+        core = self._core
+        begun = core.clock()
+        key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
         over: tuple[Superseded, ...] = ()
+
+        def described(sha256: str) -> Description:
+            return description(record.changed(**{**change(record, begun), "sha256": sha256}))
 
         def change_with_bytes(record: ArtifactMetadata, now: float) -> dict[str, Any]:
             nonlocal over
@@ -892,12 +932,11 @@ class ArtifactStore:
             kept, over = split_superseded(record.changed(superseded=(*record.superseded, before)), now)
             return {**change(record, now), "key": key, "bytes": size, "sha256": sha256, "superseded": kept}
 
-        try:
+        with fresh_bytes(core, artifact_id, key):
+            size, sha256 = core.storage.put(key, content, exclusive=core.storage.guards, about=described)
+            check_bytes(core, [key], begun)
             changed = self._change(artifact_id, change_with_bytes, if_revision, record)
-        except (ArtifactNotFoundError, ConflictError):  # after any other error the record may point to the bytes
-            discard(self._core, [key])
-            raise
-        discard(self._core, [earlier.key for earlier in over])
+        discard(core, [earlier.key for earlier in over])
         return changed
 
     # Delete
@@ -915,6 +954,7 @@ class ArtifactStore:
         """
         return self.delete_batch([artifact_id]) == 1
 
+    @_call
     def delete_batch(self, artifact_ids: Iterable[str]) -> int:
         """Delete several artifacts.
 
@@ -929,19 +969,20 @@ class ArtifactStore:
         wanted = arguments.check_items("artifact_ids", artifact_ids)
         ids = [artifact_id for artifact_id in wanted if grid.is_artifact_id(artifact_id)]
         _log.debug("delete %s", ids)
-        removed = core.catalog.remove(ids, session_id=self._bound) if ids else []
-        now = core.clock()
-        there = sum(self._was_there(record, now) for record in removed)
-        self._delete_bytes(removed)
+        there = 0
+        for some in batches(ids, _DELETED_AT_ONCE):
+            removed = core.catalog.remove(some, session_id=self._bound)
+            now = core.clock()
+            there += sum(self._was_there(record, now) for record in removed)
+            delete_bytes(core, removed)
         return there
 
     def _was_there(self, record: ArtifactMetadata, now: float) -> bool:
+        if is_over(record.expires_at, now):
+            return False
         if record.pending is None:
-            return not is_over(record.expires_at, now)
+            return True
         return record.pending.registered and self._core.storage.stat(record.key) is not None
-
-    def _delete_bytes(self, records: Sequence[ArtifactMetadata]) -> None:
-        self._core.storage.delete([key for record in records for key in record.all_bytes])
 
     # List
 
@@ -961,6 +1002,7 @@ class ArtifactStore:
         """
         return self.list_files(session_id, limit=limit)
 
+    @_call
     def list_files(
         self, session_id: str | None = None, prefix: str = "", limit: int | None = None
     ) -> list[ArtifactMetadata]:
@@ -1008,6 +1050,7 @@ class ArtifactStore:
         folder = arguments.check_text("directory_prefix", directory_prefix).rstrip("/")
         return self.list_files(session_id, f"{folder}/" if folder else "", limit)
 
+    @_call
     def iter_session(
         self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = _PAGE_SIZE
     ) -> Iterator[ArtifactMetadata]:
@@ -1042,6 +1085,7 @@ class ArtifactStore:
         after = (start, "") if start > prefix else None
         remaining = limit
         while remaining is None or remaining > 0:
+            self._check_open()
             core = self._core
             wanted = page_size if remaining is None else min(remaining, page_size)
             page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
@@ -1052,6 +1096,7 @@ class ArtifactStore:
             after = place(page[-1])
             remaining = None if remaining is None else remaining - len(seen)
 
+    @_call
     def _named(self, session_id: str, filename: str) -> list[ArtifactMetadata]:
         """Return the artifacts of a session with a filename, by their ids. The filesystem calls this."""
         core = self._core
@@ -1062,6 +1107,7 @@ class ArtifactStore:
 
     # Share
 
+    @_call
     def presign(self, artifact_id: str, expires: float = 3600) -> str:
         """Return a URL from which anybody can download an artifact, for a while.
 
@@ -1099,6 +1145,7 @@ class ArtifactStore:
         """Return a URL that works for a day; see :meth:`presign`."""
         return self.presign(artifact_id, 86400)
 
+    @_call
     def presign_upload(
         self,
         session_id: str | None = None,
@@ -1131,6 +1178,7 @@ class ArtifactStore:
         order = self._draft(self._new_scope(session_id), data=b"", mime=mime_type, filename=filename)
         return uploads.expect(self._core, order, expires, max_bytes, registered=False, start=self._start_gateway)
 
+    @_call
     def register_uploaded_artifact(
         self,
         artifact_id: str,
@@ -1179,6 +1227,7 @@ class ArtifactStore:
         uploads.register(core, record, fields, ttl)
         return True
 
+    @_call
     def presign_upload_and_register(
         self,
         *,
@@ -1219,6 +1268,7 @@ class ArtifactStore:
         )
         return uploads.expect(self._core, order, expires, max_bytes, registered=True, start=self._start_gateway)
 
+    @_call
     def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
         """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
         return uploads.receive(self._core, self._bound, artifact_id, data)
@@ -1228,7 +1278,7 @@ class ArtifactStore:
         from chuk_artifacts.gateway import start  # noqa: PLC0415 - it imports this module
 
         store = object.__new__(type(self))
-        store.__dict__.update(_core=weakref.proxy(self._core), _bound=None)
+        store.__dict__.update(_core=weakref.proxy(self._core), _bound=None, _closed=False)
         return start(store)
 
     # Sessions
@@ -1249,10 +1299,12 @@ class ArtifactStore:
             InvalidInputError: no session can be called that.
 
         """
+        self._check_open()
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, _bound=self._scope(session_id))
         return view
 
+    @_call
     def create_session(
         self,
         user_id: str | None = None,
@@ -1303,6 +1355,7 @@ class ArtifactStore:
         """
         return self.get_session_info(session_id) is not None
 
+    @_call
     def get_session_info(self, session_id: str | None = None) -> SessionInfo | None:
         """Return what is known of a session.
 
@@ -1323,6 +1376,7 @@ class ArtifactStore:
             return None
         return info.changed(custom_metadata=arguments.copy_json(info.custom_metadata))
 
+    @_call
     def update_session_metadata(self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> bool:
         """Merge metadata, key by key, into that of a session.
 
@@ -1345,6 +1399,7 @@ class ArtifactStore:
         addition = arguments.check_meta("metadata", metadata)
         return core.catalog.update_session(scope, core.clock(), custom_metadata=addition)
 
+    @_call
     def extend_session_ttl(self, session_id: str | None = None, additional_hours: float | None = None) -> bool:
         """Let a session live longer, and what is stored in it later on.
 
@@ -1368,6 +1423,7 @@ class ArtifactStore:
             raise InvalidInputError("additional_hours must be given")
         return core.catalog.update_session(scope, now, extend=seconds)
 
+    @_call
     def delete_session(self, session_id: str | None = None) -> bool:
         """Delete a session and its artifacts.
 
@@ -1384,11 +1440,7 @@ class ArtifactStore:
         _log.debug("delete_session %s", session_id)
         core = self._core
         scope = self._scope(session_id)
-        removed = core.catalog.remove_session(scope, core.clock())
-        if removed is None:
-            return False
-        self._delete_bytes(removed)
-        return True
+        return delete_session(core, scope)
 
     # House
 
@@ -1401,28 +1453,47 @@ class ArtifactStore:
         """
         return self.cleanup().sessions
 
-    def cleanup(self, *, orphans: bool = False) -> CleanupReport:
+    @_call
+    def cleanup(
+        self,
+        *,
+        orphans: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+        older_than: float = ORPHAN_GRACE_SECONDS,
+    ) -> CleanupReport:
         """Remove expired sessions, expired artifacts and their bytes.
 
+        An orphan sweep also removes bytes without a record, such as a crash leaves. It lists all bytes of the sandbox,
+        and trusts the catalog only where that proves to be the one that describes them: catalog and storage hold the
+        same identity, which the first artifact leaves in both.
+
         Args:
-            orphans: whether to remove bytes without a record too, such as a crash leaves, when they are older than an
-                hour. This lists all bytes of the sandbox.
+            orphans: whether to sweep orphans too.
+            dry_run: whether only to report what would be removed.
+            force: whether to sweep even when more than half of all objects (and more than 20) would go.
+            older_than: how old an orphan must be, in seconds by the clock of the storage; at least a day, 86,400.
 
         Returns:
             how much was removed.
 
-        """
-        _log.debug("cleanup orphans=%s", orphans)
-        core = self._whole("cleanup")
-        return clean(
-            core.storage,
-            core.catalog,
-            core.settings.sandbox_id,
-            core.clock(),
-            complete=lambda record: uploads.if_complete(core, record) is not None,
-            orphans=orphans,
-        )
+        Raises:
+            InvalidInputError: *older_than* is no finite number of at least 86,400.
+            SessionError: besides an outage: the catalog is not known to describe this storage, is damaged, or knows
+                less than half of all objects. Expired artifacts were removed, and no orphans.
 
+        """
+        _log.debug("cleanup orphans=%s dry_run=%s", orphans, dry_run)
+        core = self._whole("cleanup")
+        if arguments.check_positive("older_than", older_than) < ORPHAN_GRACE_SECONDS:
+            raise InvalidInputError(f"older_than must be at least a day, {ORPHAN_GRACE_SECONDS:.0f} seconds")
+        report = clean(core, complete=lambda record: uploads.if_complete(core, record) is not None, dry_run=dry_run)
+        if not orphans:
+            return report
+        swept = remove_orphans(core, Sweep(older_than=older_than, dry_run=dry_run, force=force))
+        return report.changed(orphans=swept.orphans, bytes=report.bytes + swept.bytes, orphan_keys=swept.orphan_keys)
+
+    @_call
     def get_canonical_prefix(self, session_id: str | None = None) -> str:
         """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.
 
@@ -1438,6 +1509,7 @@ class ArtifactStore:
         """
         return grid.canonical_prefix(self._core.settings.sandbox_id, self._scope(session_id))
 
+    @_call
     def generate_artifact_key(self, session_id: str, artifact_id: str) -> str:
         """Return the key of the first bytes of an artifact, ``grid/{sandbox}/{session}/{artifact}``.
 
@@ -1454,6 +1526,7 @@ class ArtifactStore:
         """
         return grid.artifact_key(self._core.settings.sandbox_id, self._scope(session_id), artifact_id)
 
+    @_call
     def parse_grid_key(self, key: str) -> GridKey | None:
         """Return the parts of a key, or None when it is none.
 
@@ -1464,26 +1537,43 @@ class ArtifactStore:
             its sandbox, session, artifact and revision.
 
         """
-        self._core.settings  # noqa: B018 - raises when the store is closed
         return grid.parse(key)
 
+    @_call
     def get_session_prefix_pattern(self) -> str:
         """Return the prefix of the keys of all sessions, ``grid/{sandbox}/``."""
         return grid.sandbox_prefix(self._core.settings.sandbox_id)
 
-    def validate_configuration(self) -> dict[str, dict[str, str]]:
+    @_call
+    def validate_configuration(self, *, thorough: bool = False) -> dict[str, dict[str, str]]:
         """Try the storage and the catalog.
 
+        Args:
+            thorough: whether to read all records and write a few KiB to the storage, which are removed again, to find
+                damage, a full disk, and what the storage does with conditional writes.
+
         Returns:
-            for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, of an
-            error, ``message``. An outage is told and not raised. Some providers tell more of themselves, and in
+            for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, for an
+            error, ``message``. An outage is reported and not raised. Some providers report more facts, and in
             ``warning`` what may lose data.
 
         """
         _log.debug("validate_configuration")
         core = self._whole("validate_configuration")
-        return {"storage": _tried(core.storage), "session": _tried(core.catalog)}
+        found = {
+            "storage": _tried(core.storage.provider, lambda: core.storage.check(thorough=thorough)),
+            "session": _tried(core.catalog.provider, lambda: _facts(core.catalog, thorough=thorough)),
+        }
+        if core.storage.persistent != core.catalog.persistent:
+            side = "session" if core.storage.persistent else "storage"
+            found[side]["warning"] = _with_warning(
+                found[side],
+                f"{'records' if side == 'session' else 'bytes'} in memory go with the process, and what is stored can't"
+                " be found again",
+            )
+        return found
 
+    @_call
     def get_stats(self) -> dict[str, Any]:
         """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds.
 
@@ -1498,6 +1588,7 @@ class ArtifactStore:
             **core.catalog.stats(core.clock()),
         }
 
+    @_call
     def get_sandbox_info(self) -> dict[str, Any]:
         """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
         _log.debug("get_sandbox_info")
@@ -1511,17 +1602,34 @@ class ArtifactStore:
             "session_ttl_hours": None if ttl is None else ttl / 3600,
         }
 
-    def close(self) -> None:
-        """Close the store and every view of it; of a bound store, the view alone. Harmless the second time."""
+    def close(self, timeout: float | None = None) -> None:
+        """Close the store and every view of it; of a bound store, only the view. Harmless the second time.
+
+        Calls that start from now on raise :class:`ArtifactStoreError` ("store is closed"). Those that other threads
+        have under way are waited for.
+
+        Args:
+            timeout: how long to wait for them, in seconds; None: as long as it takes.
+
+        Raises:
+            ArtifactStoreError: calls are still under way after *timeout*. What they use stays open; close it again.
+            InvalidInputError: *timeout* is no finite number above 0.
+
+        """
+        if timeout is not None:
+            arguments.check_positive("timeout", timeout)
+        self._closed = True
         if self._bound is None:
-            self._core.close()
-        else:
-            self._core = Core.__new__(Core)
+            self._core.close(timeout)
+
+    def _check_open(self) -> None:
+        """Raise where an iterator goes on after the store was closed."""
+        if self._closed or self._core.closed:
+            raise store_is_closed()
 
     def _scope(self, session_id: str | None) -> str:
         """Return the session a verb is about."""
         bound = self._bound
-        self._core.settings  # noqa: B018 - raises when the store is closed
         if session_id is None:
             if bound is None:
                 raise InvalidInputError("session_id must be given")
@@ -1541,7 +1649,6 @@ class ArtifactStore:
         """Return what a verb that concerns the whole store works on."""
         if self._bound is not None:
             raise AccessDeniedError(f"{verb} concerns the whole store, and this one is bound to a session")
-        self._core.settings  # noqa: B018 - raises when the store is closed
         return self._core
 
 
@@ -1568,9 +1675,9 @@ class SharedStore(ArtifactStore):
         """Return a number that is the same for equal ones."""
         return hash((id(self._core), self._bound))
 
-    def close(self) -> None:
-        """Close this one alone; harmless the second time."""
-        self._core = Core.__new__(Core)
+    def close(self, timeout: float | None = None) -> None:
+        """Close only this one; harmless the second time."""
+        self._closed = True
 
 
 _STORE_ARGUMENTS = {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"}
@@ -1660,9 +1767,22 @@ def _pause(attempt: int) -> None:
     time.sleep(random.uniform(0, min(0.0005 * (attempt + 1), _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - no secret
 
 
-def _tried(backend: Any) -> dict[str, str]:
+def _tried(provider: str, check: Callable[[], dict[str, str]]) -> dict[str, str]:
     try:
-        facts = backend.check() or {}
+        facts = check()
     except ArtifactStoreError as error:
-        return {"status": "error", "provider": backend.provider, "message": str(error)}
-    return {"status": "ok", "provider": backend.provider, **facts}
+        return {"status": "error", "provider": provider, "message": str(error)}
+    return {"status": "ok", "provider": provider, **facts}
+
+
+def _facts(catalog: Catalog, *, thorough: bool) -> dict[str, str]:
+    facts = catalog.check()
+    damaged = catalog.verify() if thorough else 0
+    if damaged:
+        facts |= {"damaged": str(damaged)}
+        facts["warning"] = _with_warning(facts, f"{damaged} records are damaged")
+    return facts
+
+
+def _with_warning(facts: Mapping[str, str], warning: str) -> str:
+    return f"{facts['warning']}; {warning}" if "warning" in facts else warning

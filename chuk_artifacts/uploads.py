@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from chuk_artifacts import arguments, grid, links
+from chuk_artifacts import arguments, grid, identity, links
 from chuk_artifacts.core import Core, LocalGateway
 from chuk_artifacts.draft import Draft, description
 from chuk_artifacts.errors import ArtifactExpiredError, ArtifactNotFoundError, InvalidInputError, no_artifact
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, is_over, seconds_of, timestamp
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.storage import ObjectMissingError
-from chuk_artifacts.writing import discard, record_of, under_free_key
+from chuk_artifacts.writing import check_bytes, discard, fresh_bytes, record_of
 
 
 def expect(
@@ -62,6 +62,8 @@ def expect(
         pending=Pending(until, registered, max_bytes),
         expires_at=expires_at,
     )
+    if not core.identified:
+        identity.establish(core)
     url = links.to_upload(core, record, seconds, start)
     core.catalog.add([record], now=now)
     return url, order.artifact_id
@@ -173,24 +175,20 @@ def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> 
     if uploaded is None:
         return _registered_by_other(core, pending)
     _check_length(core, pending, uploaded.bytes)
+    key = grid.later_key(pending.sandbox_id, pending.session_id, pending.artifact_id)
     try:
-        key, sha256 = under_free_key(
-            core,
-            pending,
-            lambda key: core.storage.copy(
-                pending.key, key, uploaded.bytes, exclusive=True, hashed=True, about=lambda _: description(record)
-            ),
-        )
-        size, sha256 = _measured(core, key, uploaded.bytes, sha256)
+        with fresh_bytes(core, pending.artifact_id, key):
+            sha256 = core.storage.copy(
+                pending.key, key, uploaded.bytes, hashed=True, about=lambda _: description(record)
+            )
+            size, sha256 = _measured(core, key, uploaded.bytes, sha256)
+            _check_length(core, pending, size)  # another upload may have come in between
+            check_bytes(core, [key], now)
+            record = record.changed(key=key, bytes=size, sha256=sha256)
+            replaced = core.catalog.replace(record, expected_revision=pending.revision)
     except ObjectMissingError:
-        return _registered_by_other(core, pending)
-    try:
-        _check_length(core, pending, size)  # another upload may have come in between
-    except InvalidInputError:
-        discard(core, [key])
-        raise
-    record = record.changed(key=key, bytes=size, sha256=sha256)
-    if not core.catalog.replace(record, expected_revision=pending.revision):
+        replaced = False
+    if not replaced:
         discard(core, [key])
         return _registered_by_other(core, pending)
     discard(core, [pending.key])

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
-from chuk_artifacts import grid
+from chuk_artifacts import identity
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, description
-from chuk_artifacts.errors import ConflictError, OutcomeUnknownError, ProviderError, SessionError
-from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.errors import ArtifactStoreError, ConflictError, OutcomeUnknownError, ProviderError
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
 
-T = TypeVar("T")
-
 ATTEMPTS = 128
-"""How often in a row somebody else may come first, until a verb gives up."""
+"""How often in a row another writer may come first before a method gives up."""
+
+_LONG_SECONDS = ORPHAN_GRACE_SECONDS / 10
+"""After so many seconds a write looks whether its first bytes are still there: a sweep may have taken them."""
 
 _log = logging.getLogger("chuk_artifacts")
 
@@ -29,19 +30,24 @@ def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> li
 
     Raises:
         ConflictError: *exclusive*, and a filename is taken in its session; or a fresh key is in use.
+        ProviderError: the storage fails, or lost the first bytes before the last were written.
 
     """
+    if not core.identified:
+        identity.establish(core)
+    begun = core.clock()
+    keys = [order.key for order in drafts]
     try:
         written = core.each(partial(_put, core), drafts, None if core.settings.fsync else _size)
+        check_bytes(core, keys, begun)
+        now = core.clock()
+        records = [record_of(core, order, *stored, now) for order, stored in zip(drafts, written, strict=True)]
     except ObjectExistsError as error:
-        (taken,) = error.args
-        discard(core, [order.key for order in drafts if order.key != taken])
-        raise ConflictError(f"a fresh key is in use already: {taken}") from None
+        discard(core, [key for key in keys if key != error.key])
+        raise ConflictError(f"a fresh key is in use already: {error.key}") from None
     except BaseException:
-        discard(core, [order.key for order in drafts])
+        discard(core, keys)
         raise
-    now = core.clock()
-    records = [record_of(core, order, size, sha256, now) for order, (size, sha256) in zip(drafts, written, strict=True)]
     add(
         core,
         records,
@@ -66,7 +72,7 @@ def _put(core: Core, order: Draft) -> tuple[int, str]:
 
 
 def _size(order: Draft) -> int:
-    """Return how many bytes there are to write; of a stream, which tells only at its end, so many as are a piece."""
+    """Return the size in bytes; assume one chunk for a stream."""
     return len(order.data) if isinstance(order.data, bytes) else CHUNK_SIZE
 
 
@@ -99,44 +105,74 @@ def add(
         ConflictError: *exclusive*, and a filename is taken in its session.
 
     """
-    catalog = core.catalog
     try:
-        catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids, exclusive=exclusive)
-    except FilenameTakenError:
-        discard(core, [record.key for record in records])
-        raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
-    except OutcomeUnknownError:  # the records may be there, so the bytes stay: if not, cleanup finds those
+        core.catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids, exclusive=exclusive)
+    except BaseException as error:
+
+        def take_back() -> bool:
+            core.catalog.remove([record.artifact_id for record in records])
+            return True
+
+        discard_unrecorded(core, [record.key for record in records], error, take_back)
+        if isinstance(error, FilenameTakenError):
+            raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
         raise
-    except SessionError:
-        discard(core, [record.key for record in records])
+
+
+@contextlib.contextmanager
+def fresh_bytes(core: Core, artifact_id: str, key: str) -> Iterator[None]:
+    """Remove the bytes under a fresh key when the block raises, unless the artifact's record may point to them."""
+
+    def not_recorded() -> bool:
+        (record,) = core.catalog.get((artifact_id,))
+        return record is None or key not in record.all_bytes
+
+    try:
+        yield
+    except BaseException as error:
+        discard_unrecorded(core, [key], error, not_recorded)
         raise
-    except BaseException:  # interrupted, perhaps after the records were written
-        catalog.remove([record.artifact_id for record in records])
-        discard(core, [record.key for record in records])
-        raise
+
+
+def discard_unrecorded(core: Core, keys: Sequence[str], error: BaseException, take_back: Callable[[], bool]) -> None:
+    """Remove the bytes of a change of the catalog that failed with *error*, if no record can point to them.
+
+    This is the one place that knows which these are. After one of our errors nothing was changed, unless the outcome
+    is unknown: then the bytes stay, and an orphan sweep finds them if no record does. Anything else interrupted the
+    call, perhaps after the change was made: *take_back* makes sure, and returns whether the bytes may go. What fails
+    here does not take the place of *error*.
+    """
+    if isinstance(error, OutcomeUnknownError):
+        return
+    try:
+        if isinstance(error, ArtifactStoreError) or take_back():
+            discard(core, keys)
+    except ArtifactStoreError as failure:
+        _log.debug("left for cleanup: %s: %s", keys, failure)
 
 
 def discard(core: Core, keys: Sequence[str]) -> None:
-    """Remove bytes that nothing points to; what fails here is left to cleanup."""
+    """Remove bytes that no record points to; what fails here is left to an orphan sweep."""
     try:
         core.storage.delete(keys)
     except ProviderError as error:
         _log.debug("left for cleanup: %s: %s", keys, error)
 
 
-def under_free_key(core: Core, record: ArtifactMetadata, put: Callable[[str], T]) -> tuple[str, T]:
-    """Return the first free key after the artifact's present one, and what *put*, an exclusive one, returned.
+def check_bytes(core: Core, keys: Sequence[str], begun: float) -> None:
+    """Raise :class:`ProviderError` when bytes that took long to write are gone before their record is made.
 
-    Raises:
-        ConflictError: one key after the other was taken by somebody else.
+    Args:
+        core: where they are.
+        keys: their keys.
+        begun: when the first of them were written, in seconds since the epoch, by the clock of the store.
 
     """
-    parts = record.sandbox_id, record.session_id, record.artifact_id
-    following = record.revision + 1 if core.storage.claims else grid.random_revision()
-    for revision in range(following, following + ATTEMPTS):
-        key = grid.artifact_key(*parts, revision)
-        try:
-            return key, put(key)
-        except ObjectExistsError:
-            continue
-    raise ConflictError(f"artifact {record.artifact_id} is being changed by {ATTEMPTS} others")
+    if abs(core.clock() - begun) < _LONG_SECONDS:  # a clock that was set is no reason to trust it
+        return
+    for key in keys:
+        if core.storage.stat(key) is None:
+            raise ProviderError(
+                "bytes were removed while others were still being written, perhaps by an orphan sweep: nothing was"
+                " stored; store it again"
+            )

@@ -64,6 +64,7 @@ class Catalog(Protocol):
         blocks: whether a call may wait for a disk or a network.
         keeps: whether what it returns is what it holds, so that a copy is what may be given away.
         persistent: whether the records outlive the catalog object.
+        connected: whether it holds connections or files now, which ``close`` gives back.
 
     """
 
@@ -71,6 +72,9 @@ class Catalog(Protocol):
     blocks: bool
     keeps: bool
     persistent: bool
+
+    @property
+    def connected(self) -> bool: ...  # noqa: D102 - see above
 
     def add(
         self,
@@ -156,8 +160,8 @@ class Catalog(Protocol):
         """
         ...
 
-    def expire_sessions(self, now: float) -> int:
-        """Remove the expired sessions, and return how many there were."""
+    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+        """Remove the expired sessions, and return how many there were; *dry_run* only counts them."""
         ...
 
     def stats(self, now: float) -> dict[str, int]:

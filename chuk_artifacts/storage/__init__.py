@@ -82,6 +82,7 @@ class Storage(Protocol):
         distant: whether a read waits for a network, so that short ones too are worth running side by side.
         guards: whether an exclusive put costs no more than another, so that it is worth it for a fresh key too.
         persistent: whether the bytes outlive the storage object, so that another store may find them.
+        connected: whether it holds connections or files now, which ``close`` gives back.
 
     """
 
@@ -91,6 +92,9 @@ class Storage(Protocol):
     distant: bool
     guards: bool
     persistent: bool
+
+    @property
+    def connected(self) -> bool: ...  # noqa: D102 - see above
 
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None

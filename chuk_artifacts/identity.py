@@ -1,0 +1,114 @@
+"""Which catalog describes which storage: both hold the same random identity, or no orphan is removed.
+
+A catalog without a record of some bytes proves nothing: it may be empty, new, or the wrong one. So each persistent
+catalog has an identity, and leaves it in the storage under ``identity/{sandbox}/{identity}`` before its first artifact.
+Bytes without a record are garbage only where that is the one identity there. A second one means that another catalog
+stored here too. ``unknown`` in place of an identity means that there were bytes already that the first catalog did not
+know.
+"""
+
+from __future__ import annotations
+
+import os
+
+from chuk_artifacts import grid
+from chuk_artifacts.core import Core
+from chuk_artifacts.errors import SessionError
+
+_UNKNOWN = "unknown"
+_SAMPLE = 20
+_ANOTHER = "set SESSION_PROVIDER, SESSION_SQLITE_PATH or SESSION_REDIS_URL to the catalog that stored these files"
+
+
+def establish(core: Core) -> None:
+    """Have catalog and storage hold the same identity before something is stored.
+
+    It costs one request to each, once in a process: see ``Core.identified``.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: the catalog fails.
+
+    """
+    identity = core.catalog.identity()
+    if identity is None or core.storage.stat(_key(core, identity)) is None:
+        _introduce(core, identity or core.catalog.identity(os.urandom(16).hex()))
+    core.identified = True
+
+
+def prove(core: Core) -> None:
+    """Return when bytes without a record are known to be garbage.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: that is not known, or the catalog fails.
+
+    """
+    if not core.storage.persistent:  # all bytes in it were stored by this process, with this catalog
+        return
+    if not core.catalog.persistent:
+        raise _refused("records in memory can't show which files are garbage", _ANOTHER)
+    identity, known = core.catalog.identity(), _known(core)
+    if known == {identity}:
+        return
+    if not known and not _has_bytes(core):
+        return
+    if known - {identity}:
+        raise _refused(*_foreign(core, identity, known))
+    if identity is None and _knows_bytes(core):  # both are of an earlier version, which had no identities
+        establish(core)
+        return
+    side = "catalog and storage have" if identity is None else "the storage has"
+    raise _refused(f"{side} no identity, so nothing shows that this catalog describes these files", _ANOTHER)
+
+
+def _introduce(core: Core, identity: str | None) -> None:
+    """Leave the identity of the catalog in the storage, and a mark where there are bytes that it does not know."""
+    if identity is None:
+        raise SessionError("the catalog keeps no identity")
+    if not _known(core) and _has_bytes(core) and not _knows_bytes(core):
+        # Unless another process with the same catalog came first, and stored them.
+        if core.storage.stat(_key(core, identity)) is not None:
+            return
+        _leave(core, _UNKNOWN)
+    _leave(core, identity)
+
+
+def _leave(core: Core, identity: str) -> None:
+    core.storage.put(_key(core, identity), core.catalog.provider.encode())
+
+
+def _key(core: Core, identity: str) -> str:
+    return grid.identity_prefix(core.settings.sandbox_id) + identity
+
+
+def _known(core: Core) -> set[str]:
+    """Return the identities that the storage holds."""
+    prefix = grid.identity_prefix(core.settings.sandbox_id)
+    return {item.key.removeprefix(prefix) for item in core.storage.list_objects(prefix)}
+
+
+def _has_bytes(core: Core) -> bool:
+    return any(core.storage.list_objects(grid.sandbox_prefix(core.settings.sandbox_id)))
+
+
+def _knows_bytes(core: Core) -> bool:
+    """Say whether the catalog has a living record whose bytes are in the storage."""
+    return any(core.storage.stat(record.key) is not None for record in core.catalog.sample(core.clock(), limit=_SAMPLE))
+
+
+def _foreign(core: Core, identity: str | None, known: set[str]) -> tuple[str, str]:
+    """Return what is wrong where the storage holds another identity than the catalog's, and what to do."""
+    others = sorted(known - {identity})
+    keys = ", ".join(repr(_key(core, other)) for other in others)
+    if identity not in known:
+        lacking = "the catalog has no identity" if identity is None else "the storage lacks the catalog's identity"
+        return f"{lacking}, and the storage has that of another one ({keys})", _ANOTHER
+    return (
+        f"the storage also has files that this catalog does not know of ({keys})",
+        "remove that key only if you are sure that no catalog needs these files any more",
+    )
+
+
+def _refused(reason: str, remedy: str) -> SessionError:
+    return SessionError(f"no orphan was removed: {reason}; {remedy}")
