@@ -127,6 +127,8 @@ def delete_session(core: Core, session_id: str) -> bool:
     while (removed := core.catalog.remove_session(session_id, core.clock(), _PAGE)) is not None:
         there = True
         delete_bytes(core, removed)
+        if len(removed) < _PAGE:
+            break
     return there
 
 

@@ -13,7 +13,7 @@ from chuk_artifacts.aio.options import Options
 from chuk_artifacts.aio.streams import Reader, steps
 from chuk_artifacts.aio.supply import Supply, is_async
 from chuk_artifacts.aio.workers import Calls, Workers
-from chuk_artifacts.arguments import check_count
+from chuk_artifacts.arguments import check_count, check_positive
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.core import Core
 from chuk_artifacts.store import ArtifactStore as Blocking
@@ -312,13 +312,23 @@ class ArtifactStore:
     get_stats = _hop(Blocking.get_stats)
     get_sandbox_info = _brief(Blocking.get_sandbox_info)
 
-    async def close(self) -> None:
-        """Wait for what is under way, and close the store and every view of it; of a bound store, the view alone.
+    async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the blocking store's argument
+        """Wait for running calls, and close the store and every view of it; of a bound store, only the view.
 
         It may be awaited on any event loop, and is harmless the second time.
+
+        Args:
+            timeout: how long to wait for them, in seconds; None: as long as it takes.
+
+        Raises:
+            ArtifactStoreError: calls are still under way after *timeout*. What they use stays open; close it again.
+            InvalidInputError: *timeout* is no finite number above 0.
+
         """
+        if timeout is not None:
+            check_positive("timeout", timeout)
         self._at_once = False
-        await self._calls.close(self._blocking.close, all_views=self._whole)
+        await self._calls.close(partial(self._blocking.close, timeout), all_views=self._whole, timeout=timeout)
 
 
 def _parts(store: Blocking, workers: Workers, *, whole: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
@@ -62,19 +62,19 @@ class Workers:
         with self._lock:
             self._running.pop(future, None)
 
-    def end(self, calls: Calls) -> None:
-        """Take no more work of *calls*, and return when all they began has ended."""
+    def end(self, calls: Calls, timeout: float | None) -> None:
+        """Take no more work of *calls*, and return when all they began has ended, or raise after *timeout* seconds."""
         with self._lock:
             calls.closed = True
             running = [future for future, owner in self._running.items() if owner is calls]
-        wait(running)
+        _wait(running, timeout)
 
-    def end_all(self) -> None:
-        """Take no more work, and return when all has ended."""
+    def end_all(self, timeout: float | None) -> None:
+        """Take no more work, and return when all has ended, or raise after *timeout* seconds."""
         with self._lock:
             self._open = False
             running = list(self._running)
-        wait(running)
+        _wait(running, timeout)
         self._uploads.shutdown()
         self._verbs.shutdown()
 
@@ -131,20 +131,31 @@ class Calls:
             done.set_result(None)
             return done
 
-    async def close(self, close_store: Callable[[], None], *, all_views: bool) -> None:
-        """Take no more calls, wait for those under way, and with *all_views* for those of all; call *close_store*."""
+    async def close(self, close_store: Callable[[], None], *, all_views: bool, timeout: float | None) -> None:  # noqa: ASYNC109 - waited in a thread
+        """Take no more calls, wait for those under way, and with *all_views* for those of all; call *close_store*.
+
+        Raise :class:`ArtifactStoreError` when they have not ended after *timeout* seconds.
+        """
 
         def close() -> None:
             if all_views:
-                self.workers.end_all()
+                self.workers.end_all(timeout)
             else:
-                self.workers.end(self)
+                self.workers.end(self, timeout)
             close_store()
 
         closer = ThreadPoolExecutor(1, "chuk-artifacts-close")  # its thread is none of those it waits for
         work = closer.submit(close)
         closer.shutdown(wait=False)
         await until(work)
+
+
+def _wait(running: Collection[Future[Any]], timeout: float | None) -> None:
+    left = wait(running, timeout).not_done
+    if left:
+        raise ArtifactStoreError(
+            f"{len(left)} calls are still under way after {timeout} seconds: close the store again later"
+        )
 
 
 async def until(work: Future[R]) -> R:

@@ -134,7 +134,8 @@ class Catalog(Protocol):
         """Return a page of at most *limit* records that are expired or hold superseded bytes whose time is over.
 
         *after* is that of the page before, or None for the first. What is changed between two pages may be on both or
-        on none of them; a record that becomes due later than before, but still by *now*, is met again.
+        on none of them; a record that becomes due later than before, but still by *now*, is met again. Fewer than
+        *limit* records, damaged ones included, are the last page.
         """
         ...
 
@@ -155,8 +156,9 @@ class Catalog(Protocol):
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove at most *limit* records of a session and return them; with the last of them the session goes too.
 
-        Return None when there is no such session. So the caller repeats this until it returns None, and after a crash
-        in the middle a second caller finishes. Records that can't be decoded are returned as with :meth:`remove`.
+        Return None when there is no such session. Fewer than *limit* records are the last of them. So the caller
+        repeats this until it returns None or fewer, and after a crash in the middle a second caller finishes. Records
+        that can't be decoded are returned as with :meth:`remove`.
         """
         ...
 
