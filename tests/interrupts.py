@@ -27,8 +27,10 @@ def interrupted(
 ) -> Iterator[str]:
     """Call *function* again and again, interrupted at the first line that it executes in *package*, the second, ….
 
-    Yield after each interrupted call, and end with the first call that completes. The line at which a ``with`` block
-    ends counts too: Python skips ``__exit__`` when it is interrupted there. Only the calling thread is interrupted.
+    Yield after each interrupted call, and end with the first call that completes. Two lines protect nothing in Python:
+    the one at which a ``with`` block ends (``__exit__`` is skipped), and that of a ``try:`` in another (all handlers of
+    the function are). Only the calling thread is interrupted. The exception is kept while the test goes on, and with
+    it what its traceback refers to, as a debugger or a log may do.
 
     Args:
         function: what is called; each call stands for itself, so it makes what it needs.
@@ -44,14 +46,16 @@ def interrupted(
     """
     folder = str(Path(str(package.__file__)).parent)
     for number in itertools.count(1):
-        place = _interrupt(function, number, folder, kind)
-        if place is None:
+        error = _interrupt(function, number, folder, kind)
+        if error is None:
             return
-        yield place
+        yield str(error)
 
 
-def _interrupt(function: Callable[[], object], number: int, folder: str, kind: type[BaseException]) -> str | None:
-    """Call *function* and interrupt it at a line; return where that was, or None when it has fewer lines."""
+def _interrupt(
+    function: Callable[[], object], number: int, folder: str, kind: type[BaseException]
+) -> BaseException | None:
+    """Call *function* and interrupt it at a line; return the interrupt, or None when it has fewer lines."""
     lines = itertools.count(1)
     places: list[str] = []
 
@@ -69,10 +73,11 @@ def _interrupt(function: Callable[[], object], number: int, folder: str, kind: t
     sys.settrace(on_call)  # Python takes it away again when it raises
     try:
         function()
-    except kind:
+    except kind as error:
         assert places, "an interrupt of another call"
+        return error
     else:
         assert not places, f"interrupted at {places[0]}, and the caller never heard of it"
     finally:
         sys.settrace(before)
-    return places[0] if places else None
+    return None

@@ -415,7 +415,7 @@ def test_expired_records_do_not_eat_the_limit(catalog):
 
 def test_due(catalog):
     """Due are the expired records and those with superseded bytes whose time is over, and no others."""
-    earlier = (Superseded("k", timestamp(NOW + 30), 1),)
+    earlier = (Superseded(f"grid/box/alice/{name(3)}~7", timestamp(NOW + 30), 1),)
     catalog.add([record(1, ttl=60.0), record(2), record(3, superseded=earlier), record(4, ttl=None)], now=NOW)
     assert due(catalog, NOW + 29) == []
     assert due(catalog, NOW + 30) == [3]
