@@ -22,7 +22,7 @@ PACKAGE = Path(chuk_artifacts.__file__).parent
 PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
-    {"errors", "fork", "models"},
+    {"errors", "folders", "fork", "models"},
     {"arguments", "disposition", "grid", "handles", "server", "signing", "source"},
     {"settings"},
     {"catalog", "storage"},

@@ -57,6 +57,16 @@ def database(path):
         yield connection
 
 
+def ask(catalog, statement):
+    """Return the first row of what a connection of the catalog answers."""
+    return catalog._connections.lend(lambda connection: connection.execute(statement).fetchone())
+
+
+def listen(catalog, callback):
+    """Call *callback* with each statement of the catalog from now on; None ends it."""
+    catalog._connections.lend(lambda connection: connection.set_trace_callback(callback))
+
+
 def create(path):
     """Make the database file with its schema."""
     catalog = SqliteCatalog(str(path), "box", 86400.0)
@@ -105,8 +115,7 @@ def test_write_ahead_log(catalog, path):
 def test_durability(path, durable, synchronous):
     """A durable catalog syncs each write (FULL), another one survives the process only (NORMAL)."""
     catalog = SqliteCatalog(str(path), "box", None, durable=durable)
-    with catalog._connections.one() as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+    assert ask(catalog, "PRAGMA synchronous") == (synchronous,)
     catalog.close()
 
 
@@ -114,8 +123,7 @@ def test_store_with_fsync_is_durable(tmp_path):
     """The option fsync of the filesystem provider holds for the records, too."""
     with ArtifactStore(storage_provider="fs", fs_root=tmp_path, storage_options={"fsync": True}) as store:
         store.store(b"x")
-        with store._core.catalog._connections.one() as connection:
-            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert ask(store._core.catalog, "PRAGMA synchronous") == (2,)
 
 
 # Indexes
@@ -125,11 +133,9 @@ def plans(catalog, path, call):
     """Return how SQLite goes about each statement that *call* executes."""
     statements = []
     catalog.check()
-    with catalog._connections.one() as connection:
-        connection.set_trace_callback(statements.append)
+    listen(catalog, statements.append)
     call()
-    with catalog._connections.one() as connection:
-        connection.set_trace_callback(None)
+    listen(catalog, None)
     told = [one for one in statements if re.match("SELECT|UPDATE|DELETE", one)]
     assert told
     with database(path) as connection:
@@ -325,9 +331,13 @@ def test_failed_transaction_leaves_nothing(store, monkeypatch):
 
 def test_close_while_in_use(catalog):
     """A connection that is in use when the catalog closes is closed when it comes back."""
-    with catalog._connections.one() as connection:
+
+    def use(connection):
         catalog.close()
         assert connection.execute("SELECT 1").fetchone() == (1,)
+        return connection
+
+    connection = catalog._connections.lend(use)
     with pytest.raises(sqlite3.ProgrammingError):
         connection.execute("SELECT 1")
 
@@ -335,26 +345,24 @@ def test_close_while_in_use(catalog):
 def test_no_connection_is_open_during_a_fork(catalog):
     """A fork waits for the connection in use and closes it; who wants one meanwhile waits for the end of the fork."""
     connections = catalog._connections
-    events = []
+    events, threads = [], []
 
     def fork():
         connections.before_fork()
-        events.append(("fork", len(connections._idle), connections._used))
+        events.append(("fork", len(connections._idle), len(connections._lent)))
         connections.after_fork(child=False)
 
-    def use():
-        with connections.one():
-            events.append("lent")
+    def use(connection):
+        for target in (fork, lambda: connections.lend(lambda _: events.append("lent"))):
+            threads.append(threading.Thread(target=target))
+            threads[-1].start()
+            while not connections._resting:
+                pass
+        return connection
 
-    with connections.one() as connection:
-        forking = threading.Thread(target=fork)
-        forking.start()
-        while not connections._resting:
-            pass
-        using = threading.Thread(target=use)
-        using.start()
-    forking.join()
-    using.join()
+    connection = connections.lend(use)
+    for thread in threads:
+        thread.join()
     assert events == [("fork", 0, 0), "lent"]
     with pytest.raises(sqlite3.ProgrammingError):
         connection.execute("SELECT 1")
@@ -397,38 +405,7 @@ def test_many_processes_make_one_file(path):
     assert Path(path).is_file()
 
 
-# Damage
-
-
-DAMAGED = ["garbage", "", "{", "[]", "{}", "1", "null", '"text"', b"\xff"]
-
-
-@pytest.mark.parametrize("record", DAMAGED)
-def test_damaged_record(store, path, record):
-    """A record that somebody has damaged is an error of the catalog for who asks for it, and for nobody else."""
-    kept = store.store(b"kept", session_id="bob")
-    artifact_id = store.store(b"x", session_id="alice")
-    with database(path) as connection:
-        connection.execute("UPDATE artifacts SET record = ? WHERE artifact_id = ?", (record, artifact_id))
-    for verb in (
-        lambda: store.metadata(artifact_id),
-        lambda: store.retrieve_batch([kept, artifact_id]),
-        lambda: store.list_by_session("alice"),
-        lambda: store.delete(artifact_id),
-    ):
-        with pytest.raises(SessionError, match="damaged"):
-            verb()
-    assert store.retrieve(kept) == b"kept"
-
-
-def test_damaged_session(store, path):
-    """A session that somebody has damaged is an error of the catalog."""
-    session_id = store.create_session(custom_metadata={"a": 1})
-    with database(path) as connection:
-        connection.execute("UPDATE sessions SET custom_metadata = ?", ("garbage",))
-    for verb in (lambda: store.get_session_info(session_id), lambda: store.store(b"x", session_id=session_id)):
-        with pytest.raises(SessionError, match="damaged"):
-            verb()
+# Statements
 
 
 def test_one_statement_for_a_session_that_is_there(path, clock, monkeypatch):
@@ -436,8 +413,7 @@ def test_one_statement_for_a_session_that_is_there(path, clock, monkeypatch):
     monkeypatch.setenv("SESSION_SQLITE_PATH", str(path))
     statements = []
     with ArtifactStore(session_provider="sqlite", clock=clock) as store:
-        with store._core.catalog._connections.one() as connection:
-            connection.set_trace_callback(statements.append)
+        listen(store._core.catalog, statements.append)
         for seconds, more in ((0, True), (0, False), (1, True), (1, False), (1000, True), (1, True)):
             clock.now += seconds
             statements.clear()

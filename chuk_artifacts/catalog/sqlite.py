@@ -8,27 +8,41 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import sqlite3
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar, TypeVarTuple
 
+import attrs
+
+from chuk_artifacts import grid
 from chuk_artifacts.catalog import (
+    DAMAGE,
     NOBODY,
+    Due,
     FilenameTakenError,
     batches,
+    decode_sound,
     decoded,
+    new_session,
     place,
     prefix_end,
     prolonged,
+    salvaged,
     settle,
-    takes_filename,
     updated,
 )
-from chuk_artifacts.catalog.connections import Connections
-from chuk_artifacts.errors import ErrorMap, SessionError
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
+from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
+from chuk_artifacts.catalog.mounts import network_filesystem
+from chuk_artifacts.catalog.reserve import Reserve, check_room
+from chuk_artifacts.errors import ErrorMap, GridError, SessionError
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 SCHEMA_VERSION = 1
 _SCHEMA = f"""
@@ -66,17 +80,35 @@ _ADD_TO_SESSION = (
     "INSERT INTO artifacts SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM sessions WHERE sandbox_id = ? AND session_id = ?"
     " AND (expires_at IS NULL OR expires_at >= ?) AND (ttl IS ? OR NOT ?)"
 )
+# Apart from the schema: made by the first identity, and older versions work on a file that has it.
+_IDENTITIES = """
+CREATE TABLE IF NOT EXISTS identities (sandbox_id TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID
+"""
+_FILED = "artifact_id, sandbox_id, session_id, filename, bytes, revision, expires_at, due, record"
 _BUSY_TIMEOUT_SECONDS = 30.0
+_BUSY_SLICE_SECONDS = 0.02  # how long SQLite waits at a stretch: it polls a few ms apart, and no signal is handled
 _BUSY_PAUSE_SECONDS = 0.01
+_PROBE = 8192  # bytes that a check writes
+_PORTION = 500  # how many rows one transaction removes: some 10 ms in which other writers wait
 _PAGES_OF_LOG = 8000  # 32 MiB; a page written often goes to the database file once a checkpoint
 _NOTHING = "{}"
+_EVERYTHING = 2**62
+_FIRST_ROW = -(2**63)
+_LIVING = "revision > 0 AND (expires_at IS NULL OR expires_at > ?)"
+_GET = "SELECT artifact_id, record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?"
+_UNDECODABLE = "Could not decode to UTF-8"
+_DRIVER = (sqlite3.Error, sqlite3.Warning, OSError, UnicodeDecodeError, OverflowError)
+"""What the driver raises: the last two of messages and numbers that damage has made."""
+_fields_of = attrgetter(*(field.name for field in attrs.fields(ArtifactMetadata)))  # raises when one is missing
+_log = logging.getLogger("chuk_artifacts")
 _VARIABLES = 500  # of one statement; SQLite's own limit is 999 or more
 
 
 class SqliteCatalog:
     """A catalog in a database file; see :class:`chuk_artifacts.catalog.Catalog`.
 
-    Writes of this process wait for each other here, those of other processes in SQLite.
+    Writes of this process wait for each other here, those of other processes in SQLite. A file that can't be written
+    is opened to read only.
 
     Args:
         path: the file; it and its folder are made when they are missing.
@@ -89,6 +121,7 @@ class SqliteCatalog:
     provider = "sqlite"
     blocks = True
     keeps = False
+    persistent = True
 
     def __init__(self, path: str, sandbox_id: str, session_ttl: float | None, *, durable: bool = False) -> None:
         """Open nothing yet."""
@@ -96,9 +129,9 @@ class SqliteCatalog:
         self._sandbox_id = sandbox_id
         self._session_ttl = session_ttl
         self._synchronous = "FULL" if durable else "NORMAL"
-        self._errors = ErrorMap((sqlite3.Error, OSError), SessionError, f"catalog {path!r}")
-        self._writing = threading.Lock()
-        self._connections = Connections(path, _BUSY_TIMEOUT_SECONDS, self._prepare)
+        self._errors = ErrorMap(_DRIVER, SessionError, f"catalog {path!r}")
+        self._writing = Mutex(f"catalog {path!r} is being written")
+        self._connections = Connections(path, _BUSY_SLICE_SECONDS, self._prepare, sync=durable)
 
     def add(
         self,
@@ -110,61 +143,73 @@ class SqliteCatalog:
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions, in one transaction."""
-        if len(records) == 1 and not (exclusive or user_ids) and self._add_to_session(records[0], inheriting):
-            return
-        with self._transaction() as connection:
-            if exclusive and any(self._is_taken(connection, record, now) for record in records):
-                raise FilenameTakenError
-            settled, sessions = settle(
-                records,
-                lambda session_id: self._session(connection, session_id),
-                now=now,
-                inheriting=inheriting,
-                user_ids=user_ids,
-                session_ttl=self._session_ttl,
-            )
-            for info in sessions.values():
-                self._write_session(connection, info)
-            connection.executemany(_ADD, map(_row, settled))
+        if len(records) == 1 and not (exclusive or user_ids):
+            record = records[0]
+            inherits = record.artifact_id in inheriting
+            wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
+            if self._read(self._add_to_session, (*_row(record), *wanted)):
+                return
+        options = {"now": now, "inheriting": inheriting, "user_ids": user_ids}
+        self._change(self._add, records, options, exclusive)
 
-    def _add_to_session(self, record: ArtifactMetadata, inheriting: Collection[str]) -> bool:
+    def _add_to_session(self, connection: Connection, values: tuple[Any, ...]) -> bool:
         """Add a record if its session, as it is, fits it: see :func:`settle`."""
-        inherits = record.artifact_id in inheriting
-        wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
-        with self._errors, self._connections.one() as connection, self._writing:
-            return connection.execute(_ADD_TO_SESSION, (*_row(record), *wanted)).rowcount > 0
+        self._check_writable(connection)
+        try:
+            return self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
+        except sqlite3.OperationalError as error:
+            if is_full(error, self._path):
+                return False  # a transaction may find room
+            raise
+
+    def _add(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        options: dict[str, Any],
+        exclusive: bool,  # noqa: FBT001 - a contract's argument, passed on
+    ) -> None:
+        if exclusive and any(self._is_taken(connection, record, options["now"]) for record in records):
+            raise FilenameTakenError
+        settled, sessions = settle(
+            records, lambda session_id: self._session(connection, session_id), session_ttl=self._session_ttl, **options
+        )
+        for info in sessions.values():
+            self._write_session(connection, info)
+        connection.executemany(_ADD, map(_row, settled))
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
         if len(artifact_ids) == 1:
-            return [self._record(artifact_ids[0])]
-        with self._errors, self._connections.one() as connection:
-            rows = [
-                row
-                for some in batches(artifact_ids, _VARIABLES)
-                for row in connection.execute(
-                    f"SELECT record FROM artifacts WHERE artifact_id IN ({_marks(some)}) AND sandbox_id = ?",
-                    (*some, self._sandbox_id),
-                )
-            ]
-        found = {record.artifact_id: record for record in _records(rows)}
-        return [found.get(artifact_id) for artifact_id in artifact_ids]
+            return [self._read(self._record, artifact_ids[0])]
+        return self._read(self._get, artifact_ids)
 
-    def _record(self, artifact_id: str) -> ArtifactMetadata | None:
-        with self._errors, self._connections.one() as connection:
-            row = connection.execute(
-                "SELECT record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?", (artifact_id, self._sandbox_id)
-            ).fetchone()
-        return None if row is None else decoded(row[0], ArtifactMetadata.from_json)
+    def _record(self, connection: Connection, artifact_id: str) -> ArtifactMetadata | None:
+        row = connection.execute(_GET, (artifact_id, self._sandbox_id)).fetchone()
+        return None if row is None else decoded([row], _decode)[0]
+
+    def _get(self, connection: Connection, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
+        rows = [
+            row
+            for some in batches(artifact_ids, _VARIABLES)
+            for row in connection.execute(
+                f"SELECT artifact_id, record FROM artifacts WHERE artifact_id IN ({_marks(some)}) AND sandbox_id = ?",
+                (*some, self._sandbox_id),
+            ).fetchall()
+        ]
+        found = {record.artifact_id: record for record in decoded(rows, _decode)}
+        return [found.get(artifact_id) for artifact_id in artifact_ids]
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
-        return self.replace_each([(record, expected_revision)])[0]
+        return self._change(self._replace, record, expected_revision)
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         """Replace records in one transaction."""
-        with self._transaction() as connection:
-            return [self._replace(connection, record, revision) for record, revision in changes]
+        return self._free(self._replace_each, changes)
+
+    def _replace_each(self, connection: Connection, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+        return [self._replace(connection, record, revision) for record, revision in changes]
 
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
@@ -175,14 +220,18 @@ class SqliteCatalog:
             condition, values = f"{condition} AND session_id = ?", [*values, session_id]
         if expired_at is not None:
             condition, values = f"{condition} AND expires_at <= ?", [*values, timestamp(expired_at)]
+        return self._free(self._remove, artifact_ids, condition, values)
+
+    def _remove(
+        self, connection: Connection, artifact_ids: Sequence[str], condition: str, values: Sequence[str]
+    ) -> list[ArtifactMetadata]:
         removed = []
-        with self._transaction() as connection:
-            for some in batches(artifact_ids, _VARIABLES):
-                removed += connection.execute(
-                    f"DELETE FROM artifacts WHERE {condition} AND artifact_id IN ({_marks(some)}) RETURNING record",
-                    (*values, *some),
-                ).fetchall()
-        return _records(removed)
+        for some in batches(artifact_ids, _VARIABLES):
+            removed += connection.execute(
+                f"DELETE FROM artifacts WHERE {condition} AND artifact_id IN ({_marks(some)}) RETURNING {_FILED}",
+                (*values, *some),
+            ).fetchall()
+        return self._removed(removed)
 
     def page(
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
@@ -194,109 +243,270 @@ class SqliteCatalog:
         end = prefix_end(prefix)
         if end is not None:
             condition, values = f"{condition} AND filename < ?", [*values, end]
-        with self._errors, self._connections.one() as connection:
-            rows = connection.execute(
-                f"SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND {condition}"
-                " AND (expires_at IS NULL OR expires_at > ?) ORDER BY filename, artifact_id LIMIT ?",
-                (self._sandbox_id, session_id, *values, timestamp(now), limit),
-            ).fetchall()
-        return _records(rows)
+        return self._read(
+            self._sound,
+            f"SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND {condition}"
+            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY filename, artifact_id LIMIT ?",
+            (self._sandbox_id, session_id, *values, timestamp(now)),
+            limit,
+        )
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename, through the index of places."""
-        with self._errors, self._connections.one() as connection:
-            rows = connection.execute(
-                "SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
-                " AND (expires_at IS NULL OR expires_at > ?) ORDER BY artifact_id",
-                (self._sandbox_id, session_id, filename, timestamp(now)),
-            ).fetchall()
-        return _records(rows)
+        return self._read(
+            self._sound,
+            "SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
+            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY artifact_id LIMIT ?",
+            (self._sandbox_id, session_id, filename, timestamp(now)),
+            _EVERYTHING,
+        )
 
-    def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
-        """Return records that cleanup has to do with, through their index."""
-        with self._errors, self._connections.one() as connection:
-            rows = connection.execute(
-                "SELECT record FROM artifacts WHERE sandbox_id = ? AND due <= ? ORDER BY due LIMIT ?",
-                (self._sandbox_id, timestamp(now), limit),
-            ).fetchall()
-        return _records(rows)
+    @staticmethod
+    def _sound(connection: Connection, query: str, values: Sequence[str], limit: int) -> list[ArtifactMetadata]:
+        """Return as many records as *limit* from a query that ends with it, past those that can't be decoded."""
+        wanted = limit
+        while True:
+            rows = connection.execute(query, (*values, wanted)).fetchall()
+            records, damaged = decode_sound(rows, _decode, _id_of)
+            if not damaged or len(rows) < wanted or len(records) >= limit:
+                return records[:limit]
+            wanted += 2 * len(damaged)
+
+    def due(self, now: float, limit: int, after: Any = None) -> Due:
+        """Return a page of the records that cleanup has to do with, through their index; *after* is (due, rowid)."""
+        return self._read(self._due, timestamp(now), limit, after)
+
+    def _due(self, connection: Connection, now: str, limit: int, after: tuple[str, int] | None) -> Due:
+        further = "" if after is None else " AND (due, rowid) > (?, ?)"
+        rows = connection.execute(
+            f"SELECT artifact_id, due, rowid, record FROM artifacts WHERE sandbox_id = ? AND due <= ?{further}"
+            " ORDER BY due, rowid LIMIT ?",
+            (self._sandbox_id, now, *(after or ()), limit),
+        ).fetchall()
+        records, damaged = decode_sound(rows, self._decode_ours, _id_of)
+        return Due(records, [*map(_id_of, damaged)], rows[-1][1:3] if len(rows) == limit else None)
 
     def create_session(self, info: SessionInfo) -> None:
         """Add a session."""
-        with self._transaction() as connection:
-            self._write_session(connection, info)
+        self._change(self._write_session, info)
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
-        with self._errors, self._connections.one() as connection:
-            return self._session(connection, session_id, now)
+        return self._read(self._session, session_id, now)
 
     def update_session(
         self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
     ) -> bool:
         """Change a session."""
-        with self._transaction() as connection:
-            info = self._session(connection, session_id, now)
-            if info is not None:
-                self._write_session(connection, updated(info, custom_metadata, extend))
+        return self._change(self._update_session, session_id, now, custom_metadata, extend)
+
+    def _update_session(
+        self,
+        connection: Connection,
+        session_id: str,
+        now: float,
+        custom_metadata: Mapping[str, Any] | None,
+        extend: float,
+    ) -> bool:
+        info = self._session(connection, session_id, now)
+        if info is not None:
+            self._write_session(connection, updated(info, custom_metadata, extend))
         return info is not None
 
-    def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
-        """Remove a session with its records."""
-        where = "WHERE sandbox_id = ? AND session_id = ?"
-        with self._transaction() as connection:
-            if self._session(connection, session_id, now) is None:
-                return None
-            connection.execute(f"DELETE FROM sessions {where}", (self._sandbox_id, session_id))
-            rows = connection.execute(
-                f"DELETE FROM artifacts {where} RETURNING record", (self._sandbox_id, session_id)
-            ).fetchall()
-        return _records(rows)
+    def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
+        """Remove a portion of a session, and with the last one the session."""
+        return self._free(self._remove_session, session_id, timestamp(now), min(limit, _PORTION))
+
+    def _remove_session(
+        self, connection: Connection, session_id: str, now: str, limit: int
+    ) -> list[ArtifactMetadata] | None:
+        which, values = "sandbox_id = ? AND session_id = ?", (self._sandbox_id, session_id)
+        if not connection.execute(
+            f"SELECT 1 FROM sessions WHERE {which} AND (expires_at IS NULL OR expires_at > ?)", (*values, now)
+        ).fetchone():
+            return None
+        rows = connection.execute(
+            f"DELETE FROM artifacts WHERE rowid IN (SELECT rowid FROM artifacts WHERE {which} LIMIT ?)"
+            f" RETURNING {_FILED}",
+            (*values, limit),
+        ).fetchall()
+        if not connection.execute(f"SELECT 1 FROM artifacts WHERE {which} LIMIT 1", values).fetchone():
+            connection.execute(f"DELETE FROM sessions WHERE {which}", values)
+        return self._removed(rows)
 
     def expire_sessions(self, now: float) -> int:
-        """Remove the expired sessions, through their index."""
-        with self._transaction() as connection:
-            return connection.execute(
-                "DELETE FROM sessions WHERE sandbox_id = ? AND expires_at <= ?", (self._sandbox_id, timestamp(now))
-            ).rowcount
+        """Remove the expired sessions, through their index, in portions."""
+        expired = 0
+        while portion := self._free(self._expire_sessions, timestamp(now)):
+            expired += portion
+        return expired
+
+    def _expire_sessions(self, connection: Connection, now: str) -> int:
+        return connection.execute(
+            "DELETE FROM sessions WHERE sandbox_id = ? AND session_id IN"
+            " (SELECT session_id FROM sessions WHERE sandbox_id = ? AND expires_at <= ? LIMIT ?)",
+            (self._sandbox_id, self._sandbox_id, now, _PORTION),
+        ).rowcount
 
     def stats(self, now: float) -> dict[str, int]:
         """Count what is there."""
-        where = "WHERE sandbox_id = ? AND (expires_at IS NULL OR expires_at > ?)"
-        with self._errors, self._connections.one() as connection:
-            (sessions,) = connection.execute(
-                f"SELECT count(*) FROM sessions {where}", (self._sandbox_id, timestamp(now))
-            ).fetchone()
-            artifacts, size = connection.execute(
-                f"SELECT count(*), coalesce(sum(bytes), 0) FROM artifacts {where} AND revision > 0",
-                (self._sandbox_id, timestamp(now)),
-            ).fetchone()
-        return {"sessions": sessions, "artifacts": artifacts, "bytes": size}
+        return self._read(self._stats, timestamp(now))
+
+    def _stats(self, connection: Connection, now: str) -> dict[str, int]:
+        where, values = "WHERE sandbox_id = ? AND (expires_at IS NULL OR expires_at > ?)", (self._sandbox_id, now)
+        (sessions,) = connection.execute(f"SELECT count(*) FROM sessions {where}", values).fetchone()
+        artifacts, size = connection.execute(
+            f"SELECT count(*), coalesce(sum(bytes), 0) FROM artifacts {where} AND revision > 0", values
+        ).fetchone()
+        return {"sessions": sessions, "artifacts": artifacts, "bytes": int(size)}
+
+    def identity(self, create: str | None = None) -> str | None:
+        """Return the identity that this file has in the sandbox."""
+        known = self._read(self._identity)
+        return known if known is not None or create is None else self._change(self._make_identity, create)
+
+    def _identity(self, connection: Connection) -> str | None:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'identities'").fetchone():
+            return None
+        row = connection.execute("SELECT identity FROM identities WHERE sandbox_id = ?", (self._sandbox_id,)).fetchone()
+        return None if row is None else decoded(row[0], _text)
+
+    def _make_identity(self, connection: Connection, identity: str) -> str | None:
+        connection.execute(_IDENTITIES)
+        connection.execute("INSERT OR IGNORE INTO identities VALUES (?, ?)", (self._sandbox_id, identity))
+        return self._identity(connection)
+
+    def sample(self, now: float, limit: int) -> list[ArtifactMetadata]:
+        """Return some living records."""
+        found = self._read(
+            self._sound,
+            f"SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND {_LIVING} LIMIT ?",
+            (self._sandbox_id, timestamp(now)),
+            limit,
+        )
+        return [record for record in found if record.pending is None]
+
+    def verify(self) -> int:
+        """Check the file and its indexes (``PRAGMA integrity_check``), and count the damaged records."""
+        return self._read(self._verify)
+
+    def _verify(self, connection: Connection) -> int:
+        _check_file(connection, "integrity_check")
+        return self._damaged(connection)
+
+    def _damaged(self, connection: Connection) -> int:
+        damaged, after = 0, _FIRST_ROW
+        # in portions and not row by row: a statement that an interrupt leaves half-read keeps its view of the file
+        while rows := connection.execute(
+            f"SELECT rowid, {_FILED} FROM artifacts WHERE rowid > ? ORDER BY rowid LIMIT ?", (after, _PORTION)
+        ).fetchall():
+            damaged += sum(self._is_damaged(row[1:]) for row in rows)
+            after = rows[-1][0]
+        return damaged
 
     def check(self) -> dict[str, str]:
-        """Begin a write and take it back."""
-        with self._errors, self._connections.one() as connection, self._writing:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        return {}
+        """Read everything, and write a few KiB."""
+        read_only, damaged = self._read(self._inspect)
+        warnings = []
+        if read_only:
+            warnings.append("it can only be read")
+        else:
+            self._change(self._probe)
+            with self._errors:
+                check_room(f"{self._path}-check-{os.urandom(8).hex()}")
+        if damaged:
+            warnings.append(f"{damaged} records are damaged")
+        kind = network_filesystem(self._path)
+        if kind is not None:
+            warnings.append(f"it is on a network file system ({kind}), where SQLite can lose data")
+        return {"warning": f"catalog {self._path!r}: {'; '.join(warnings)}"} if warnings else {}
+
+    def _inspect(self, connection: Connection) -> tuple[bool, int]:
+        _check_file(connection, "quick_check")
+        return connection.read_only, self._damaged(connection)
 
     def close(self) -> None:
         """Close the connections."""
-        self._connections.close()
+        with self._errors:
+            self._connections.close()
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._errors, self._connections.one() as connection, self._writing:
-            connection.execute("BEGIN IMMEDIATE")
+    def _read(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Return what *work* does with a connection; it may be called again."""
+        with self._errors:
+            return self._connections.lend(self._patiently, work, *arguments)
+
+    def _change(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Return what *work* does with a connection, in one transaction."""
+        with self._errors:
+            return self._connections.lend(self._patiently, self._write, None, work, *arguments)
+
+    def _free(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Return what *work* does, in one transaction that works on a full disk too: it removes something."""
+        with self._errors:
+            reserve = self._connections.reserve
+            return self._connections.lend(self._patiently, self._write, reserve, work, *arguments)
+
+    @staticmethod
+    def _patiently(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Call *work* until no other process is in its way; a damaged text it gets as bytes."""
+        until = None
+        while True:
             try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+                return work(connection, *arguments)
+            except sqlite3.OperationalError as error:
+                roll_back(connection)
+                if code_of(error) == sqlite3.SQLITE_BUSY:
+                    until = until or time.monotonic() + _BUSY_TIMEOUT_SECONDS
+                    if time.monotonic() >= until:
+                        raise
+                elif connection.text_factory is str and str(error).startswith(_UNDECODABLE):
+                    connection.text_factory = _text_or_bytes
+                else:
+                    raise
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _write(
+        self, connection: Connection, reserve: Reserve | None, work: Callable[[Connection, *Ts], T], *arguments: *Ts
+    ) -> T:
+        """Call *work* in a transaction; where the disk is full, try again with room that is found.
+
+        That is the log, whose content goes to the database so that it is written from its beginning, and the reserve.
+        """
+        self._check_writable(connection)
+        try:
+            return self._writing.run(self._transact, connection, work, *arguments)
+        except sqlite3.OperationalError as error:
+            if not is_full(error, self._path):
+                raise
+        while True:
+            _restart_log(connection)
+            try:
+                result = self._writing.run(self._transact, connection, work, *arguments)
+            except sqlite3.OperationalError as error:
+                if reserve is None or not is_full(error, self._path) or not reserve.release():
+                    raise
+            else:
+                self._connections.reserve.refill()
+                return result
+
+    @staticmethod
+    def _transact(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection, *arguments)
+            connection.execute("COMMIT")
+        except BaseException:
+            roll_back(connection)
+            raise
+        return result
+
+    def _check_writable(self, connection: Connection) -> None:
+        if connection.read_only:
+            raise SessionError(f"catalog {self._path!r} is read-only: this process can't write the file or its folder")
+
+    def _prepare(self, connection: Connection) -> None:
+        self._patiently(connection, self._begin)
+
+    def _begin(self, connection: Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise SessionError(
@@ -305,11 +515,23 @@ class SqliteCatalog:
             )
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_LOG}")
+        connection.execute("PRAGMA temp_store = MEMORY")  # a temporary file would find no room on a full disk
         if version < SCHEMA_VERSION:
+            self._check_writable(connection)
             _begin_log(connection)
             connection.executescript(_SCHEMA)
+        if not connection.read_only:
+            self._connections.reserve.make()
 
-    def _replace(self, connection: sqlite3.Connection, record: ArtifactMetadata, expected_revision: int) -> bool:
+    def _probe(self, connection: Connection) -> None:
+        """Write a few KiB of the database, and leave nothing: what is freed is written too."""
+        probe = new_session("\0", self._sandbox_id, now=0, ttl=0, custom_metadata={"": "x" * _PROBE})
+        self._write_session(connection, probe)
+        connection.execute(
+            "DELETE FROM sessions WHERE sandbox_id = ? AND session_id = ?", (self._sandbox_id, probe.session_id)
+        )
+
+    def _replace(self, connection: Connection, record: ArtifactMetadata, expected_revision: int) -> bool:
         changed = connection.execute(
             "UPDATE artifacts SET filename = ?, bytes = ?, revision = ?, expires_at = ?, due = ?, record = ?"
             " WHERE artifact_id = ? AND sandbox_id = ? AND revision = ?",
@@ -320,37 +542,30 @@ class SqliteCatalog:
             self._write_session(connection, longer)
         return changed > 0
 
-    def _is_taken(self, connection: sqlite3.Connection, record: ArtifactMetadata, now: float) -> bool:
+    def _is_taken(self, connection: Connection, record: ArtifactMetadata, now: float) -> bool:
+        """Say what :func:`~chuk_artifacts.catalog.takes_filename` says of any record, without decoding it."""
         if record.filename is None:
             return False
-        rows = connection.execute(
-            "SELECT record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?",
-            (self._sandbox_id, record.session_id, record.filename),
-        ).fetchall()
-        return any(takes_filename(found, now) for found in _records(rows))
+        row = connection.execute(
+            f"SELECT 1 FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ? AND {_LIVING} LIMIT 1",
+            (self._sandbox_id, record.session_id, record.filename, timestamp(now)),
+        ).fetchone()
+        return row is not None
 
-    def _session(self, connection: sqlite3.Connection, session_id: str, now: float | None = None) -> SessionInfo | None:
+    def _session(self, connection: Connection, session_id: str, now: float | None = None) -> SessionInfo | None:
         """Return a session; an expired one too when there is no *now*."""
         row = connection.execute(
-            "SELECT user_id, created_at, expires_at, custom_metadata, ttl FROM sessions"
+            "SELECT session_id, sandbox_id, user_id, created_at, expires_at, custom_metadata, ttl FROM sessions"
             " WHERE sandbox_id = ? AND session_id = ?",
             (self._sandbox_id, session_id),
         ).fetchone()
-        if row is None or (now is not None and is_over(row[2], now)):
+        if row is None:
             return None
-        user_id, created_at, expires_at, custom_metadata, ttl = row
-        return SessionInfo(
-            session_id=session_id,
-            sandbox_id=self._sandbox_id,
-            user_id=user_id,
-            created_at=created_at,
-            expires_at=expires_at,
-            custom_metadata={} if custom_metadata == _NOTHING else decoded(custom_metadata, json.loads),
-            ttl=ttl,
-        )
+        info = decoded(row, _session_of)
+        return None if now is not None and is_over(info.expires_at, now) else info
 
     @staticmethod
-    def _write_session(connection: sqlite3.Connection, info: SessionInfo) -> None:
+    def _write_session(connection: Connection, info: SessionInfo) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -364,23 +579,75 @@ class SqliteCatalog:
             ),
         )
 
+    def _removed(self, rows: Sequence[tuple[Any, ...]]) -> list[ArtifactMetadata]:
+        """Return the records of rows that are being removed, and what can be salvaged of those that are damaged."""
+        records, damaged = decode_sound(rows, self._decode_ours, _id_of)
+        for artifact_id, _, session_id, filename, size, revision, expires_at, *_ in damaged:
+            try:
+                records.append(
+                    salvaged(
+                        self._sandbox_id,
+                        session_id,
+                        artifact_id,
+                        provider=self.provider,
+                        filename=filename if isinstance(filename, str) and filename else None,
+                        bytes=size if isinstance(size, int) else 0,
+                        revision=revision if isinstance(revision, int) else 1,
+                        expires_at=expires_at if isinstance(expires_at, str) else None,
+                    )
+                )
+            except GridError:  # of its session nothing is left: where its bytes are, an orphan sweep finds out
+                _log.warning("removed the record of %r without its bytes: its session is damaged", artifact_id)
+        return records
 
-def _begin_log(connection: sqlite3.Connection) -> None:
-    """Switch a new file to the write-ahead log; unlike other statements this one does not wait for a busy file."""
-    patience = _BUSY_TIMEOUT_SECONDS
-    while True:
+    def _decode_ours(self, rows: Sequence[tuple[Any, ...]]) -> list[ArtifactMetadata]:
+        """Decode rows whose bytes the caller is going to remove: they are those of the artifact."""
+        records = _decode(rows)
+        for record in records:
+            prefix = grid.artifact_key(self._sandbox_id, record.session_id, record.artifact_id)
+            if not all(key.startswith(prefix) for key in record.all_bytes):
+                raise ValueError("a key of another artifact")
+        return records
+
+    def _is_damaged(self, row: tuple[Any, ...]) -> bool:
+        """Say whether a row of the sandbox can't be decoded, or is not filed under what it says of itself."""
+        sandbox_id, session_id = row[1:3]
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if patience <= 0:
-                raise
-            time.sleep(_BUSY_PAUSE_SECONDS)
-            patience -= _BUSY_PAUSE_SECONDS
-        else:
-            return
+            record = _decode([row])[0]
+            if self._sandbox_id not in {sandbox_id, record.sandbox_id}:
+                return False
+            filed = _columns(record)
+            if record.released:  # when that is due depends on the version that wrote it
+                filed = (*filed[:-1], row[-2])
+            belongs = all(grid.belongs(key, *filed[1:3], filed[0]) for key in (record.key, *record.all_bytes))
+        except DAMAGE:
+            # of another sandbox, if the columns fit each other: the id begins with a digest of the two others
+            return sandbox_id == self._sandbox_id or _id_of(row)[:8] != grid.slot_tag(sandbox_id, session_id)
+        return filed != row[:-1] or not belongs
 
 
-def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
+def _check_file(connection: Connection, pragma: str) -> None:
+    (answer,) = connection.execute(f"PRAGMA {pragma}(1)").fetchone()
+    if answer != "ok":
+        raise sqlite3.DatabaseError(f"the file is damaged: {answer!s:.200}")
+
+
+def _begin_log(connection: Connection) -> None:
+    """Switch a new file to the write-ahead log; unlike other statements this one does not wait for a busy file."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:
+        time.sleep(_BUSY_PAUSE_SECONDS)
+        raise
+
+
+def _restart_log(connection: Connection) -> None:
+    """Bring all of the log to the database, so that the next write begins at its start, if that works."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+
+def _columns(record: ArtifactMetadata) -> tuple[Any, ...]:
     return (
         record.artifact_id,
         record.sandbox_id,
@@ -390,12 +657,57 @@ def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
         record.revision,
         record.expires_at,
         record.due,
-        record.to_json(),
     )
 
 
-def _records(rows: Sequence[tuple[str]]) -> list[ArtifactMetadata]:
-    return decoded([record for (record,) in rows], ArtifactMetadata.from_jsons)
+def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
+    return (*_columns(record), record.to_json())
+
+
+def _decode(rows: Sequence[tuple[Any, ...]]) -> list[ArtifactMetadata]:
+    """Return the records of rows that begin with their id and end with the record."""
+    records = ArtifactMetadata.from_jsons([row[-1] for row in rows])
+    for row, record in zip(rows, records, strict=True):
+        _fields_of(record)
+        if row[0] != record.artifact_id:
+            raise ValueError(f"filed under {row[0]!r:.80}, and says of itself that it is {record.artifact_id!r:.80}")
+    return records
+
+
+def _id_of(row: tuple[Any, ...]) -> str:
+    return row[0] if isinstance(row[0], str) else repr(row[0])
+
+
+def _session_of(row: tuple[Any, ...]) -> SessionInfo:
+    session_id, sandbox_id, user_id, created_at, expires_at, custom_metadata, ttl = row
+    for moment in (created_at, expires_at):
+        if moment is not None:
+            seconds_of(moment)
+    metadata = {} if custom_metadata == _NOTHING else json.loads(custom_metadata)
+    if not isinstance(metadata, dict) or not isinstance(user_id, str | None) or not isinstance(ttl, int | float | None):
+        raise TypeError("a column of another type")
+    return SessionInfo(
+        session_id=session_id,
+        sandbox_id=sandbox_id,
+        user_id=user_id,
+        created_at=created_at,
+        expires_at=expires_at,
+        custom_metadata=metadata,
+        ttl=ttl,
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"no text: {value!r:.80}")
+    return value
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _marks(values: Sequence[object]) -> str:

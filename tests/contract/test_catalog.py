@@ -7,7 +7,7 @@ import threading
 import attrs
 import pytest
 
-from chuk_artifacts.catalog import FilenameTakenError, new_session, place
+from chuk_artifacts.catalog import Due, FilenameTakenError, new_session, place
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import slot_tag
 from chuk_artifacts.models import ArtifactMetadata, Pending, Superseded, timestamp
@@ -54,6 +54,19 @@ def page(catalog, session_id="alice", *, prefix="", after=None, limit=100, now=N
 def ids(records):
     """Return the numbers of records."""
     return [int(one.artifact_id[8:], 16) for one in records]
+
+
+def due(catalog, now, limit=100):
+    """Return the numbers of all records that are due, page by page."""
+    found, after = [], None
+    while True:
+        page = catalog.due(now, limit, after)
+        assert len(page.records) <= limit
+        assert page.damaged == []
+        found += ids(page.records)
+        after = page.after
+        if after is None:
+            return found
 
 
 def test_added_record_comes_back(catalog):
@@ -143,7 +156,7 @@ def test_named_tells_what_is_there_now(catalog):
     assert ids(catalog.named("alice", "a", NOW + 60)) == [3, 4]
     catalog.remove([name(3), name(4)])
     assert catalog.named("alice", "a", NOW + 60) == []
-    catalog.remove_session("alice", NOW)
+    catalog.remove_session("alice", NOW, 100)
     assert catalog.named("alice", "a", NOW) == catalog.named("alice", "b", NOW) == []
 
 
@@ -228,7 +241,7 @@ def test_sessions_for_ever(open_catalog):
     catalog.add([record(1, ttl=None)], now=NOW, inheriting={name(1)})
     assert catalog.get_session("alice", NOW + 1e9).expires_at is None
     assert catalog.get([name(1)])[0].expires_at is None
-    assert catalog.due(NOW + 1e9, 10) == []
+    assert due(catalog, NOW + 1e9) == []
 
 
 def test_owner_is_set_once(catalog):
@@ -321,7 +334,7 @@ def test_remove(catalog):
     assert ids(page(catalog)) == [1000]
     assert catalog.remove([name(1)]) == []
     assert catalog.remove([]) == []
-    assert ids(catalog.due(NOW + DAY, 10)) == [1000]
+    assert due(catalog, NOW + DAY) == [1000]
 
 
 def test_remove_with_conditions(catalog):
@@ -402,14 +415,42 @@ def test_expired_records_do_not_eat_the_limit(catalog):
 
 def test_due(catalog):
     """Due are the expired records and those with superseded bytes whose time is over, and no others."""
-    earlier = (Superseded("k", timestamp(NOW + 30), 1),)
+    earlier = (Superseded(f"grid/box/alice/{name(3)}~7", timestamp(NOW + 30), 1),)
     catalog.add([record(1, ttl=60.0), record(2), record(3, superseded=earlier), record(4, ttl=None)], now=NOW)
-    assert catalog.due(NOW + 29, 10) == []
-    assert ids(catalog.due(NOW + 30, 10)) == [3]
-    assert sorted(ids(catalog.due(NOW + 60, 10))) == [1, 3]
-    assert ids(catalog.due(NOW + 60, 1)) == [3]
+    assert due(catalog, NOW + 29) == []
+    assert due(catalog, NOW + 30) == [3]
+    assert due(catalog, NOW + 60) == [3, 1]
+    assert ids(catalog.due(NOW + 60, 1).records) == [3]
     catalog.replace(attrs.evolve(record(3), superseded=()), expected_revision=1)
-    assert ids(catalog.due(NOW + 60, 10)) == [1]
+    assert due(catalog, NOW + 60) == [1]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 20, 21])
+def test_due_pages_go_on_where_they_ended(catalog, limit):
+    """Pages of any size, one after the other, are all that is due, oldest first, also where many are due at once."""
+    catalog.add([record(number, ttl=60.0 + number % 3) for number in range(1, 21)], now=NOW)
+    found = due(catalog, NOW + 70, limit)
+    assert [number % 3 for number in found] == sorted(number % 3 for number in range(1, 21))
+    assert sorted(found) == list(range(1, 21))
+
+
+def test_due_goes_on_behind_what_is_changed(catalog):
+    """What a caller leaves as it is comes once, and what it removes meanwhile does not hide what follows."""
+    catalog.add([record(number, ttl=60.0) for number in range(1, 11)], now=NOW)
+    first = catalog.due(NOW + 60, 4)
+    catalog.remove([one.artifact_id for one in first.records[:2]])
+    rest, after = [], first.after
+    while after is not None:
+        page = catalog.due(NOW + 60, 4, after)
+        rest += ids(page.records)
+        after = page.after
+    assert sorted(ids(first.records) + rest) == list(range(1, 11))
+
+
+def test_nothing_is_due(catalog):
+    """The page of a catalog where nothing is due is empty, and the last."""
+    catalog.add([record(1)], now=NOW)
+    assert catalog.due(NOW, 10) == Due([], [], None)
 
 
 def test_expired_record_can_still_be_got(catalog):
@@ -452,12 +493,69 @@ def test_session_can_not_outlive_time(catalog):
 def test_remove_session(catalog):
     """A removed session takes its records with it, and no others."""
     catalog.add([record(1), record(2), record(3, session_id="bob")], now=NOW)
-    assert sorted(ids(catalog.remove_session("alice", NOW))) == [1, 2]
-    assert catalog.remove_session("alice", NOW) is None
+    assert sorted(ids(catalog.remove_session("alice", NOW, 100))) == [1, 2]
+    assert catalog.remove_session("alice", NOW, 100) is None
     assert catalog.get_session("alice", NOW) is None
     assert page(catalog) == []
+    assert due(catalog, NOW + DAY) == [3]
     assert ids(page(catalog, "bob")) == [3]
-    assert catalog.remove_session("bob", NOW + DAY) is None
+    assert catalog.remove_session("bob", NOW + DAY, 100) is None
+
+
+def test_remove_session_in_portions(catalog):
+    """Each call removes at most as many records as it may, and the session lives until the last of them is gone."""
+    catalog.add([record(number, filename=f"f{number % 4}") for number in range(1, 11)], now=NOW)
+    removed = []
+    while len(removed) < 10:
+        assert catalog.get_session("alice", NOW) is not None
+        portion = ids(catalog.remove_session("alice", NOW, 3))
+        assert 0 < len(portion) <= 3
+        removed += portion
+        assert sorted(ids(page(catalog)) + removed) == list(range(1, 11))
+    while (rest := catalog.remove_session("alice", NOW, 3)) is not None:
+        assert rest == []
+    assert catalog.get_session("alice", NOW) is None
+    assert sorted(removed) == list(range(1, 11))
+
+
+def test_second_caller_finishes_a_removal(open_catalog):
+    """What a caller that removed a session left behind, another one removes: records, and the session with them."""
+    catalog = open_catalog()
+    catalog.add([record(number) for number in range(1, 6)], now=NOW)
+    assert len(catalog.remove_session("alice", NOW, 2)) == 2
+    if catalog.persistent:
+        catalog.close()
+        catalog = open_catalog()
+    assert len(catalog.remove_session("alice", NOW, 100)) == 3
+    assert catalog.remove_session("alice", NOW, 100) is None
+
+
+def test_session_that_is_removed_takes_new_records(catalog):
+    """What is added to a session that is being removed is removed as well, or the beginning of a new session."""
+    catalog.add([record(number) for number in range(1, 4)], now=NOW)
+    catalog.remove_session("alice", NOW, 1)
+    catalog.add([record(9)], now=NOW)
+    removed = ids(catalog.remove_session("alice", NOW, 100))
+    assert 9 in removed
+    catalog.add([record(10)], now=NOW)
+    assert catalog.get_session("alice", NOW) is not None
+    assert ids(page(catalog)) == [10]
+
+
+def test_empty_session_can_be_removed(catalog):
+    """A session without records is removed by one call, which returns none."""
+    catalog.create_session(new_session("s", "box", now=NOW, ttl=60.0))
+    assert catalog.remove_session("s", NOW, 10) == []
+    assert catalog.get_session("s", NOW) is None
+    assert catalog.remove_session("s", NOW, 10) is None
+
+
+def test_portions_of_a_session_with_expired_and_pending_records(catalog):
+    """Expired records and awaited uploads go with their session too."""
+    pending = record(2, revision=0, pending=Pending(timestamp(NOW + 60), True, None))
+    catalog.add([record(1, ttl=60.0), pending, record(3)], now=NOW)
+    assert sorted(ids(catalog.remove_session("alice", NOW + 60, 10))) == [1, 2, 3]
+    assert due(catalog, NOW + 9 * DAY) == []
 
 
 def test_expire_sessions(catalog):
@@ -499,9 +597,9 @@ def test_sandboxes_do_not_see_each_other(open_catalog):
     assert not other.replace(record(1, revision=2, sandbox_id="other"), expected_revision=1)
     assert other.replace_each([(record(1, revision=2, sandbox_id="other"), 1)]) == [False]
     assert other.remove([artifact_id]) == []
-    assert other.due(NOW + DAY, 10) == []
+    assert due(other, NOW + DAY) == []
     assert not other.update_session("alice", NOW, extend=1.0)
-    assert other.remove_session("alice", NOW) is None
+    assert other.remove_session("alice", NOW, 100) is None
     assert other.expire_sessions(NOW + 9 * DAY) == 0
     assert other.stats(NOW)["artifacts"] == 0
     assert ids(catalog.get([artifact_id])) == [1]
@@ -521,6 +619,106 @@ def test_many_threads(catalog):
         thread.join()
     assert len(page(catalog, limit=1000)) == 400
     assert catalog.stats(NOW)["sessions"] == 1
+
+
+def test_records_outlive_a_persistent_catalog(open_catalog):
+    """A second catalog finds the records of the first, if those are said to persist, and only then."""
+    first = open_catalog()
+    first.add([record(1)], now=NOW)
+    first.close()
+    second = open_catalog()
+    assert second.persistent is first.persistent
+    assert (second.get([name(1)]) == [record(1)]) is first.persistent
+
+
+def test_identity_is_made_once(open_catalog):
+    """A persistent catalog has no identity until it is given one, and then this one, whatever is offered later."""
+    catalog, other = open_catalog("box"), open_catalog("other")
+    assert catalog.identity() is None
+    if not catalog.persistent:
+        assert catalog.identity("one") is None
+        return
+    assert catalog.identity("one") == "one"
+    assert catalog.identity("two") == catalog.identity() == open_catalog("box").identity() == "one"
+    assert other.identity() is None
+    assert other.identity("two") == "two"
+    assert catalog.identity() == "one"
+
+
+def test_identity_outlives_what_is_stored(open_catalog):
+    """The identity stays when everything else was removed, and is neither a record nor a session."""
+    catalog = open_catalog()
+    catalog.add([record(1)], now=NOW)
+    identity = catalog.identity("one")
+    catalog.remove_session("alice", NOW, 10)
+    catalog.expire_sessions(NOW + 9 * DAY)
+    assert catalog.stats(NOW) == {"sessions": 0, "artifacts": 0, "bytes": 0}
+    assert catalog.identity() == identity
+
+
+def test_many_callers_get_one_identity(open_catalog):
+    """Of several callers that make the identity at once, all get the same."""
+    catalogs = [open_catalog() for _ in range(8)]
+    got, together = [], threading.Barrier(8)
+
+    def ask(number):
+        together.wait()
+        got.append(catalogs[number].identity(f"identity-{number}"))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 8
+    assert len(set(got)) == 1
+    assert (got[0] is not None) is catalogs[0].persistent
+
+
+def test_sample(open_catalog):
+    """A sample is of living artifacts only, of any session of the sandbox, and not more than wanted."""
+    catalog, other = open_catalog("box"), open_catalog("other")
+    assert catalog.sample(NOW, 5) == []
+    pending = record(2, revision=0, pending=Pending(timestamp(NOW + 60), True, None))
+    catalog.add([record(1, ttl=60.0), pending, record(3), record(4, session_id="bob", ttl=None)], now=NOW)
+    released = record(5, ttl=60.0, revision=2, released=True)
+    catalog.add([released], now=NOW)
+    assert sorted(ids(catalog.sample(NOW + 60, 5))) == [3, 4]
+    assert len(catalog.sample(NOW + 60, 1)) == 1
+    assert catalog.sample(NOW + 60, 5)[0] in [record(3), record(4, session_id="bob", ttl=None)]
+    assert other.sample(NOW, 5) == []
+
+
+def test_sound_catalog_is_verified(open_catalog):
+    """A catalog that nothing has damaged holds no damaged records, whatever its records are like."""
+    catalog = open_catalog()
+    assert catalog.verify() == 0
+    superseded = (Superseded(f"grid/box/alice/{name(2)}~7", timestamp(NOW + 60), 7),)
+    pending = {"revision": 0, "pending": Pending(timestamp(NOW + 60), True, None)}
+    catalog.add([record(1), record(2, filename="ä", superseded=superseded), record(3, ttl=None, **pending)], now=NOW)
+    catalog.add([record(4, session_id="bob"), record(5, ttl=60.0)], now=NOW)
+    catalog.replace(
+        record(1, filename="b", bytes=9, revision=2, key=f"grid/box/alice/{name(1)}~{10**17}"), expected_revision=1
+    )
+    catalog.replace(record(5, ttl=60.0, revision=2, released=True), expected_revision=1)
+    catalog.remove([name(4, "bob")])
+    assert catalog.verify() == 0
+    other = open_catalog("other")
+    other.add([record(6, sandbox_id="other")], now=NOW)
+    assert catalog.verify() == other.verify() == 0
+
+
+def test_check_leaves_nothing(catalog):
+    """What a check writes it removes again, and it returns facts as text."""
+    catalog.add([record(1)], now=NOW)
+    before = catalog.stats(NOW)
+    for _ in range(3):
+        facts = catalog.check()
+        assert all(isinstance(text, str) for fact in facts.items() for text in fact)
+    assert catalog.stats(NOW) == before
+    assert catalog.stats(0) == before
+    assert catalog.expire_sessions(NOW) == 0
+    assert due(catalog, NOW) == []
 
 
 def test_check_and_close(catalog):

@@ -1,0 +1,102 @@
+"""Room kept free on the disk, so that what removes things works when the disk is full."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+_LARGEST = 2 * 1024 * 1024  # what the checkpoint of a full log adds to the database when files were stored one by one
+_SMALLEST = 128 * 1024
+_PART_OF_DISK = 16  # on a small disk it is so small a part
+_STEP = 64 * 1024  # with less than twice that, all is given at once
+_ZEROS = bytes(_STEP)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_GROW = os.O_WRONLY | os.O_CREAT | _NO_FOLLOW
+_CREATE = _GROW | os.O_EXCL
+_PRIVATE_FILE = 0o600
+_PROBE = 8192
+
+
+class Reserve:
+    """A file of zeros beside a database, which grows smaller when the database finds no room.
+
+    SQLite needs room to remove a record too: for the log of what changes, and for the shared memory of a process that
+    opens the file. Several processes may share a reserve: each looks at the file.
+
+    Args:
+        path: the database file.
+
+    """
+
+    def __init__(self, path: str) -> None:
+        """Make nothing yet."""
+        self._path = f"{path}-reserve"
+        self._short = False
+
+    def release(self) -> bool:
+        """Give half of it back to the disk, the last all at once; False when nothing is left."""
+        try:
+            size = os.stat(self._path).st_size
+            if size:
+                os.truncate(self._path, size // 2 if size >= 2 * _STEP else 0)
+        except FileNotFoundError:
+            return False
+        self._short = True
+        return size > 0
+
+    def make(self) -> None:
+        """Make it, if it is smaller than it should be and the disk has more than enough room."""
+        with contextlib.suppress(OSError):
+            size, missing, free = self._measured()
+            self._short = missing > 0
+            if free > 2 * missing:
+                self._grow(size, missing)
+
+    def refill(self) -> None:
+        """Take back what was given, as far as there is room: it comes before what else could be stored."""
+        if self._short:
+            with contextlib.suppress(OSError):
+                size, missing, free = self._measured()
+                self._grow(size, min(missing, free))
+
+    def _measured(self) -> tuple[int, int, int]:
+        """Return its length, what is missing of it, and the room on the disk, all in bytes."""
+        disk = shutil.disk_usage(os.path.dirname(self._path))
+        wanted = min(max(disk.total // _PART_OF_DISK, _SMALLEST), _LARGEST)
+        try:
+            size = os.stat(self._path).st_size
+        except FileNotFoundError:
+            size = 0
+        return size, max(wanted - size, 0), disk.free
+
+    def _grow(self, size: int, more: int) -> None:
+        if more:
+            _write(self._path, _GROW, size, more)
+        self._short = self._measured()[1] > 0
+
+
+def check_room(path: str) -> None:
+    """Raise ``OSError`` when the disk has no room for a file of a few KiB, which must not be there yet."""
+    try:
+        _write(path, _CREATE, 0, _PROBE)
+        os.unlink(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        raise
+
+
+def _write(path: str, flags: int, start: int, size: int) -> None:
+    """Write so many zeros to a file, or as many as there is room for and raise ``OSError``."""
+    opened: list[int] = []
+    try:
+        opened.append(os.open(path, flags, _PRIVATE_FILE))
+        os.lseek(opened[0], start, os.SEEK_SET)
+        while size > 0:
+            size -= os.write(opened[0], _ZEROS[:size])
+        os.close(opened.pop())
+    except BaseException:  # no finally: an interrupt at its line would leave the file open
+        while opened:
+            os.close(opened.pop())
+        raise
