@@ -165,7 +165,7 @@ class MemoryCatalog(Lockable):
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions."""
-        with self._lock: self._add(records, now, inheriting, user_ids, exclusive)  # fmt: skip # noqa: E701 - see above
+        with self._lock: self._add(records, now, inheriting, user_ids, exclusive=exclusive)  # fmt: skip # noqa: E701 - see above
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -311,6 +311,7 @@ class MemoryCatalog(Lockable):
         now: float,
         inheriting: Collection[str],
         user_ids: Mapping[str, str],
+        *,
         exclusive: bool,
     ) -> None:
         if self._change is not None:
