@@ -5,9 +5,13 @@ A catalog is bound to one sandbox: it neither shows nor changes what another hol
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
+import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from operator import itemgetter
+from types import MappingProxyType, UnionType
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -15,7 +19,7 @@ import attrs
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, OCTET_STREAM, check_moment
 from chuk_artifacts.errors import ConflictError, SessionError
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
+from chuk_artifacts.models import ArtifactMetadata, Pending, SessionInfo, Superseded, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
 T = TypeVar("T")
@@ -244,6 +248,68 @@ def decoded(stored: T, decode: Callable[[T], R]) -> R:
         return decode(stored)
     except DAMAGE as error:
         raise SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}") from error
+
+
+def decode_records(texts: Sequence[str]) -> list[ArtifactMetadata]:
+    """Return the records of JSON texts; raise one of :data:`DAMAGE` when a field can't have its value."""
+    records = ArtifactMetadata.from_jsons(texts)
+    for text, record in zip(texts, records, strict=True):
+        _check(record)
+        for part in record.superseded:
+            _check(part)
+        if record.pending is not None:
+            _check(record.pending)
+        if "\\ud" in text or "\\uD" in text:  # perhaps half of a surrogate pair, which can't be encoded
+            record.to_json().encode()
+    return records
+
+
+def decode_session(text: str, expires_at: str | None) -> SessionInfo:
+    """Return the session of a JSON text, which ends at *expires_at*; raise as :func:`decode_records`."""
+    info = SessionInfo.from_json(text).changed(expires_at=expires_at)
+    _check(info)
+    info.to_json().encode()
+    return info
+
+
+_checked: set[tuple[type, ...]] = set()
+"""The types of values that were checked: there are few combinations, and to find one here is quick."""
+
+
+def _check(value: ArtifactMetadata | SessionInfo | Superseded | Pending) -> None:
+    """Raise when a field is missing or can't have its value."""
+    kind: type = type(value)
+    fields = value._asdict() if isinstance(value, tuple) else vars(value)
+    kinds, values_of = _fields(kind)
+    values = values_of(fields)
+    found = (kind, *map(type, values))
+    if found not in _checked:
+        for (name, allowed), one in zip(kinds.items(), values, strict=True):
+            if type(one) not in allowed:
+                raise TypeError(f"{name} can't be a {type(one).__name__}")
+        _checked.add(found)
+    ttl, moment = fields.get("ttl"), fields.get("expires_at", fields.get("until"))
+    if moment is not None:
+        seconds_of(moment)
+    if ttl is not None and not 0 <= ttl < math.inf:
+        raise ValueError(f"ttl can't be {ttl}")
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[dict[str, set[type]], Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
+    """Return the types that each field may have, and a function that returns the values of all of them."""
+    kinds = {name: set(_types(hint)) for name, hint in typing.get_type_hints(kind).items()}
+    return kinds, itemgetter(*kinds)
+
+
+def _types(hint: Any) -> Iterator[type]:
+    if isinstance(hint, UnionType):
+        for one in typing.get_args(hint):
+            yield from _types(one)
+    elif hint is float:
+        yield from (int, float)
+    else:
+        yield typing.get_origin(hint) or hint
 
 
 def decode_sound(

@@ -1,15 +1,22 @@
-"""Records and sessions in the memory of this process."""
+"""Records and sessions in the memory of this process.
+
+Records and sessions are what counts; the indexes follow from the records. A change is decided first, then noted with
+one assignment, and then made: an exception before that, such as ``KeyboardInterrupt``, leaves all as it was, and one
+after it leaves the note, by which the next call makes the change and builds the indexes anew.
+"""
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.catalog import (
     NOBODY,
+    Due,
     FilenameTakenError,
     place,
     prefix_end,
@@ -21,34 +28,108 @@ from chuk_artifacts.catalog import (
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
-_FEW = 50  # so many are put in one by one; more are appended and sorted
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V")
+
+_FEW = 50  # so many are put in or taken out one by one; for more, the whole list is made anew
 
 
-class _Sorted(list[tuple[str, str]]):
-    """A sorted list; what is added is put in its place when somebody looks, so that adding is as quick in any size."""
+class _Sorted:
+    """A sorted list without duplicates. Changes are made when somebody looks, so that they are as quick in any size."""
+
+    __slots__ = ("_added", "_items", "_removed", "add")
 
     def __init__(self) -> None:
-        super().__init__()
+        self._items: list[tuple[str, str]] = []
+        self._removed: list[tuple[str, str]] = []  # before the others are added
         self._added: list[tuple[str, str]] = []
+        self.add = self._added.append
+        """Add an item that is not there."""
 
-    def add(self, item: tuple[str, str]) -> None:
-        """Add an item, which is seen after the next :meth:`settle`."""
-        self._added.append(item)
+    @property
+    def is_changed(self) -> bool:
+        """Whether :meth:`settle` has something to do."""
+        return bool(self._added or self._removed)
 
-    def settle(self) -> Self:
-        """Put what was added in its place."""
-        if len(self._added) > _FEW:
-            self.extend(self._added)
-            self.sort()
-        else:
-            for item in self._added:
-                insort(self, item)
-        self._added.clear()
-        return self
+    def __bool__(self) -> bool:
+        """Return whether there are items."""
+        return len(self._items) + len(self._added) > len(self._removed)
 
     def discard(self, item: tuple[str, str]) -> None:
         """Remove an item that is there."""
-        del self.settle()[bisect_left(self, item)]
+        if self._added:
+            self.settle()
+        self._removed.append(item)
+
+    def settle(self) -> list[tuple[str, str]]:
+        """Make the changes, and return the list."""
+        items = self._items
+        if len(self._removed) > _FEW:
+            removed = set(self._removed)
+            items = self._items = [item for item in items if item not in removed]
+        else:
+            for item in self._removed:
+                del items[bisect_left(items, item)]
+        self._removed.clear()
+        if len(self._added) > _FEW:
+            items.extend(self._added)
+            items.sort()
+        else:
+            for item in self._added:
+                insort(items, item)
+        self._added.clear()
+        return items
+
+
+class _Indexes:
+    """Where records are found by something else than their id."""
+
+    def __init__(self, records: Iterable[ArtifactMetadata] = ()) -> None:
+        self.places: defaultdict[str, _Sorted] = defaultdict(_Sorted)  # by session
+        self.ids: dict[tuple[str, str], list[str]] = {}  # by session and filename
+        self.due = _Sorted()
+        for record in records:
+            self.insert(record)
+
+    def insert(self, record: ArtifactMetadata) -> None:
+        """Add a record."""
+        self.places[record.session_id].add(place(record))
+        if record.filename is not None:
+            insort(self.ids.setdefault((record.session_id, record.filename), []), record.artifact_id)
+        due = record.due
+        if due is not None:
+            self.due.add((due, record.artifact_id))
+
+    def remove(self, record: ArtifactMetadata) -> None:
+        """Remove a record."""
+        places = self.places[record.session_id]
+        places.discard(place(record))
+        if not places:
+            del self.places[record.session_id]
+        if record.filename is not None:
+            ids = self.ids[record.session_id, record.filename]
+            del ids[bisect_left(ids, record.artifact_id)]
+            if not ids:
+                del self.ids[record.session_id, record.filename]
+        due = record.due
+        if due is not None:
+            self.due.discard((due, record.artifact_id))
+
+
+_Change = tuple[Mapping[str, ArtifactMetadata | None], Mapping[str, SessionInfo | None]]
+"""What is made of records and sessions, by their ids: None for those that go."""
+
+
+def _alone(method: Callable[Concatenate[MemoryCatalog, P], R]) -> Callable[Concatenate[MemoryCatalog, P], R]:
+    """Have a method hold the lock, and find a change that was interrupted made."""
+
+    @functools.wraps(method)
+    def call(self: MemoryCatalog, /, *arguments: P.args, **options: P.kwargs) -> R:
+        # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
+        with self._lock: return method(self if self._change is None else self._completed(), *arguments, **options)  # fmt: skip # noqa: E501, E701
+
+    return call
 
 
 class MemoryCatalog(Lockable):
@@ -62,6 +143,8 @@ class MemoryCatalog(Lockable):
     provider = "memory"
     blocks = False
     keeps = True
+    persistent = False
+    connected = False
 
     def __init__(self, session_ttl: float | None) -> None:
         """Begin empty."""
@@ -69,9 +152,8 @@ class MemoryCatalog(Lockable):
         self._session_ttl = session_ttl
         self._records: dict[str, ArtifactMetadata] = {}
         self._sessions: dict[str, SessionInfo] = {}
-        self._places: defaultdict[str, _Sorted] = defaultdict(_Sorted)  # by session
-        self._ids: dict[tuple[str, str], list[str]] = {}  # by session and filename
-        self._due = _Sorted()
+        self._indexes = _Indexes()
+        self._change: _Change | None = None  # what is being made, or was when an exception came
 
     def add(
         self,
@@ -83,138 +165,134 @@ class MemoryCatalog(Lockable):
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions."""
-        with self._lock:
-            if exclusive and any(self._is_taken(record, now) for record in records):
-                raise FilenameTakenError
-            settled, sessions = settle(
-                records,
-                self._sessions.get,
-                now=now,
-                inheriting=inheriting,
-                user_ids=user_ids,
-                session_ttl=self._session_ttl,
-            )
-            self._sessions.update(sessions)
-            for record in settled:
-                self._insert(record)
+        with self._lock: self._add(records, now, inheriting, user_ids, exclusive=exclusive)  # fmt: skip # noqa: E701 - see above
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
+        if self._change is not None:
+            self._wait()
         return [self._records.get(artifact_id) for artifact_id in artifact_ids]
 
+    @_alone
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
-        with self._lock:
-            old = self._records.get(record.artifact_id)
-            if old is None or old.revision != expected_revision:
-                return False
-            self._unlist(old)
-            self._insert(record)
-            info = self._sessions.get(record.session_id)
-            if info is not None:
-                self._sessions[record.session_id] = prolonged(info, record.expires_at)
-            return True
+        old = self._records.get(record.artifact_id)
+        if old is None or old.revision != expected_revision:
+            return False
+        info = self._sessions.get(record.session_id)
+        sessions = {} if info is None else {record.session_id: prolonged(info, record.expires_at)}
+        self._make({record.artifact_id: record}, sessions)
+        return True
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         """Replace records, one after the other."""
         return [self.replace(record, expected_revision=revision) for record, revision in changes]
 
+    @_alone
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
         """Remove records."""
-        removed = []
-        with self._lock:
-            for artifact_id in artifact_ids:
-                record = self._records.get(artifact_id)
-                if (
-                    record is not None
-                    and session_id in {None, record.session_id}
-                    and (expired_at is None or is_over(record.expires_at, expired_at))
-                ):
-                    self._take_out(record)
-                    removed.append(record)
+        removed = [
+            record
+            for artifact_id in dict.fromkeys(artifact_ids)
+            if (record := self._records.get(artifact_id)) is not None
+            and session_id in {None, record.session_id}
+            and (expired_at is None or is_over(record.expires_at, expired_at))
+        ]
+        self._make(dict.fromkeys(record.artifact_id for record in removed), {})
         return removed
 
+    @_alone
     def page(
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
         """Return a page of a session's listing."""
-        with self._lock:
-            places = self._sorted_places(session_id)
-            start = bisect_left(places, (prefix, ""))
-            if after is not None:  # no id is longer than this one, so the next place is past it
-                start = max(start, bisect_left(places, (after[0], after[1] + "\0")))
-            end = prefix_end(prefix)
-            stop = len(places) if end is None else bisect_left(places, (end, ""))
-            records = (self._records[places[index][1]] for index in range(start, stop))
-            return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
+        places = self._places_of(session_id)
+        start = bisect_left(places, (prefix, ""))
+        if after is not None:  # no id is longer than this one, so the next place is past it
+            start = max(start, bisect_left(places, (after[0], after[1] + "\0")))
+        end = prefix_end(prefix)
+        stop = len(places) if end is None else bisect_left(places, (end, ""))
+        records = (self._records[places[index][1]] for index in range(start, stop))
+        return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
 
+    @_alone
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
-        with self._lock:
-            ids = self._ids.get((session_id, filename))
-            if ids is None:
-                return []
-            return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
+        ids = self._indexes.ids.get((session_id, filename), ())
+        return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
 
-    def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
-        """Return records that cleanup has to do with."""
-        with self._lock:
-            due = self._due.settle()
-            stop = bisect_left(due, (timestamp(now), "~"))
-            return [self._records[artifact_id] for _, artifact_id in due[: min(stop, limit)]]
+    @_alone
+    def due(self, now: float, limit: int, after: Any = None) -> Due:
+        """Return a page of the records that cleanup has to do with."""
+        due = self._settled(self._indexes.due)
+        start = 0 if after is None else bisect_left(due, (after[0], after[1] + "\0"))
+        stop = bisect_left(due, (timestamp(now), "~"))
+        found = due[start : min(start + limit, stop)]
+        records = [self._records[artifact_id] for _, artifact_id in found]
+        return Due(records, [], found[-1] if start + limit < stop else None)
 
+    @_alone
     def create_session(self, info: SessionInfo) -> None:
         """Add a session."""
-        with self._lock:
-            self._sessions[info.session_id] = info
+        self._make({}, {info.session_id: info})
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
-        info = self._sessions.get(session_id)
-        return None if info is None or is_over(info.expires_at, now) else info
+        if self._change is not None:
+            self._wait()
+        return self._living(session_id, now)
 
+    @_alone
     def update_session(
         self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
     ) -> bool:
         """Change a session."""
-        with self._lock:
-            info = self.get_session(session_id, now)
-            if info is None:
-                return False
-            self._sessions[session_id] = updated(info, custom_metadata, extend)
-            return True
+        info = self._living(session_id, now)
+        if info is None:
+            return False
+        self._make({}, {session_id: updated(info, custom_metadata, extend)})
+        return True
 
-    def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
-        """Remove a session with its records."""
-        with self._lock:
-            if self.get_session(session_id, now) is None:
-                return None
-            del self._sessions[session_id]
-            records = [self._records[artifact_id] for _, artifact_id in self._sorted_places(session_id)]
-            for record in records:
-                self._take_out(record)
-            return records
+    @_alone
+    def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
+        """Remove a portion of a session, from the end of its listing."""
+        if self._living(session_id, now) is None:
+            return None
+        places = self._places_of(session_id)
+        removed = [self._records[artifact_id] for _, artifact_id in places[-limit:]]
+        sessions = {session_id: None} if len(removed) == len(places) else {}
+        self._make(dict.fromkeys(record.artifact_id for record in removed), sessions)
+        return removed
 
-    def expire_sessions(self, now: float) -> int:
+    @_alone
+    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
         """Remove the expired sessions."""
-        with self._lock:
-            expired = [name for name, info in self._sessions.items() if is_over(info.expires_at, now)]
-            for name in expired:
-                del self._sessions[name]
-            return len(expired)
+        expired = [name for name, info in self._sessions.items() if is_over(info.expires_at, now)]
+        if not dry_run:
+            self._make({}, dict.fromkeys(expired))
+        return len(expired)
 
+    @_alone
     def stats(self, now: float) -> dict[str, int]:
         """Count what is there."""
-        with self._lock:
-            records = [
-                record
-                for record in self._records.values()
-                if record.pending is None and not is_over(record.expires_at, now)
-            ]
-            sessions = sum(not is_over(info.expires_at, now) for info in self._sessions.values())
+        records = [record for record in self._records.values() if _is_artifact(record, now)]
+        sessions = sum(not is_over(info.expires_at, now) for info in self._sessions.values())
         return {"sessions": sessions, "artifacts": len(records), "bytes": sum(record.bytes for record in records)}
+
+    def identity(self, create: str | None = None) -> str | None:
+        """Return None: what ends with the process proves nothing about bytes that outlive it."""
+        return None
+
+    @_alone
+    def sample(self, now: float, limit: int) -> list[ArtifactMetadata]:
+        """Return some artifacts."""
+        return list(islice((record for record in self._records.values() if _is_artifact(record, now)), limit))
+
+    def verify(self) -> int:
+        """Return 0: records that were not encoded are not damaged."""
+        return 0
 
     def check(self) -> dict[str, str]:
         """Tell nothing: memory is there."""
@@ -223,39 +301,90 @@ class MemoryCatalog(Lockable):
     def close(self) -> None:
         """Give back nothing: nothing is held."""
 
-    def _sorted_places(self, session_id: str) -> Sequence[tuple[str, str]]:
-        places = self._places.get(session_id)
-        return () if places is None else places.settle()
+    @_alone
+    def _wait(self) -> None:
+        """Return when a change is made that is under way, or was interrupted."""
+
+    def _add(
+        self,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        inheriting: Collection[str],
+        user_ids: Mapping[str, str],
+        *,
+        exclusive: bool,
+    ) -> None:
+        if self._change is not None:
+            self._completed()
+        if exclusive and any(self._is_taken(record, now) for record in records):
+            raise FilenameTakenError
+        settled, sessions = settle(
+            records,
+            self._sessions.get,
+            now=now,
+            inheriting=inheriting,
+            user_ids=user_ids,
+            session_ttl=self._session_ttl,
+        )
+        self._make({record.artifact_id: record for record in settled}, sessions)
+
+    def _make(self, records: Mapping[str, ArtifactMetadata | None], sessions: Mapping[str, SessionInfo | None]) -> None:
+        """Make a change. With the first line it is decided."""
+        self._change = records, sessions
+        if sessions:
+            _put(self._sessions, sessions)
+        for artifact_id, record in records.items():
+            old = self._records.get(artifact_id)
+            if old is not None:
+                self._indexes.remove(old)
+            if record is None:
+                del self._records[artifact_id]
+            else:
+                self._records[artifact_id] = record
+                self._indexes.insert(record)
+        self._change = None
+
+    def _completed(self) -> Self:
+        """Make the change that was interrupted, and the indexes of what there is then."""
+        if self._change is not None:
+            records, sessions = self._change
+            _put(self._sessions, sessions)
+            _put(self._records, records)
+            self._indexes = _Indexes(self._records.values())
+            self._change = None
+        return self
+
+    def _settled(self, index: _Sorted) -> list[tuple[str, str]]:
+        """Return the items of an index, in order."""
+        if not index.is_changed:
+            return index.settle()
+        self._change = {}, {}  # but when an exception comes, the indexes are made anew
+        items = index.settle()
+        self._change = None
+        return items
+
+    def _places_of(self, session_id: str) -> Sequence[tuple[str, str]]:
+        places = self._indexes.places.get(session_id)
+        return () if places is None else self._settled(places)
+
+    def _living(self, session_id: str, now: float) -> SessionInfo | None:
+        info = self._sessions.get(session_id)
+        return None if info is None or is_over(info.expires_at, now) else info
 
     def _is_taken(self, record: ArtifactMetadata, now: float) -> bool:
         if record.filename is None:
             return False
-        others = self._ids.get((record.session_id, record.filename), ())
+        others = self._indexes.ids.get((record.session_id, record.filename), ())
         return any(takes_filename(self._records[artifact_id], now) for artifact_id in others)
 
-    def _insert(self, record: ArtifactMetadata) -> None:
-        self._records[record.artifact_id] = record
-        self._places[record.session_id].add(place(record))
-        if record.filename is not None:
-            insort(self._ids.setdefault((record.session_id, record.filename), []), record.artifact_id)
-        due = record.due
-        if due is not None:
-            self._due.add((due, record.artifact_id))
 
-    def _take_out(self, record: ArtifactMetadata) -> None:
-        del self._records[record.artifact_id]
-        self._unlist(record)
+def _put(values: MutableMapping[str, V], changes: Mapping[str, V | None]) -> None:
+    for name, value in changes.items():
+        if value is None:
+            values.pop(name, None)
+        else:
+            values[name] = value
 
-    def _unlist(self, record: ArtifactMetadata) -> None:
-        places = self._places[record.session_id]
-        places.discard(place(record))
-        if not places:
-            del self._places[record.session_id]
-        if record.filename is not None:
-            ids = self._ids[record.session_id, record.filename]
-            del ids[bisect_left(ids, record.artifact_id)]
-            if not ids:
-                del self._ids[record.session_id, record.filename]
-        due = record.due
-        if due is not None:
-            self._due.discard((due, record.artifact_id))
+
+def _is_artifact(record: ArtifactMetadata, now: float) -> bool:
+    return record.pending is None and not is_over(record.expires_at, now)

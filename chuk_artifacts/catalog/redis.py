@@ -8,22 +8,29 @@ nothing and tells what is true.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import (
+    DAMAGE,
     NOBODY,
+    Due,
     FilenameTakenError,
     batches,
+    decode_records,
+    decode_session,
+    decode_sound,
     decoded,
     place,
     prefix_end,
+    salvaged,
     settle,
     updated,
 )
@@ -32,6 +39,9 @@ from chuk_artifacts.catalog.redis_link import Link, open_link, server_facts
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings
+
+if TYPE_CHECKING:
+    import redis
 
 T = TypeVar("T")
 
@@ -49,9 +59,14 @@ Sessions of one tag share an index of what is due, so that a cleanup looks into 
 
 _ADDS_FOR_FORGETTING = 16
 _BATCH = 1000  # keys of one command, or entries that it looks at
-_REPLACED_AT_ONCE = 100  # of which a server takes some 3 ms
+_REPLACED_AT_ONCE = 100  # which takes a server some 3 ms
+_SESSION_AT_ONCE = 250  # records of a session that are removed at once, which takes a server some 3 ms
+_ANSWER_KEPT_SECONDS = 60  # how long a removal may be repeated
 _REMEMBERED = 10_000  # sessions
 _NEVER = "+inf"
+_GONE = b"1"  # the session is, with the last of its records
+_NULS = 6  # in the line of a record
+_UNKNOWN = "unknown"  # the session of a record of which nothing else is left; no key of bytes can be made of it
 
 
 class _Known(NamedTuple):
@@ -70,10 +85,7 @@ class _Known(NamedTuple):
     @classmethod
     def told(cls, text: bytes, expires_at: bytes) -> Self | None:
         """Return what a script told, or None when there is no session."""
-        if not text:
-            return None
-        info = decoded(text, lambda text: SessionInfo.from_json(text.decode()))
-        return cls(info.changed(expires_at=expires_at.decode() or None), text.decode())
+        return cls(*decoded((text, expires_at), _decode_session)) if text else None
 
 
 class RedisCatalog:
@@ -89,6 +101,7 @@ class RedisCatalog:
     provider = "redis"
     blocks = True
     keeps = False
+    persistent = True
 
     def __init__(self, link: Link, sandbox_id: str, session_ttl: float | None) -> None:
         """Connect to nothing yet."""
@@ -97,6 +110,12 @@ class RedisCatalog:
         self._session_ttl = session_ttl
         self._sessions: dict[str, _Known] = {}
         self._adds = 0
+        self._unreturned: dict[str, list[str]] = {}  # by session, the tokens of removals without an answer yet
+
+    @property
+    def connected(self) -> bool:
+        """Whether there may be connections."""
+        return self._link.connected
 
     def add(
         self,
@@ -122,17 +141,24 @@ class RedisCatalog:
             except (SessionError, FilenameTakenError):
                 self._take_back(added)
                 raise
+            except BaseException:  # interrupted
+                if added:
+                    with contextlib.suppress(SessionError):
+                        self.remove([*added, *(record.artifact_id for record in some)])
+                raise
             added += [record.artifact_id for record in some]
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
         if len(artifact_ids) == 1:
             value = self._link.read("GET", self._record_key(artifact_ids[0]))
-            return [None if value is None else _record(value)]
+            return [None if value is None else _record_of(artifact_ids[0], value)]
         found: dict[str, ArtifactMetadata] = {}
         for some in self._by_node(artifact_ids, str):
             values = self._link.read("MGET", *map(self._record_key, some))
-            found.update((record.artifact_id, record) for record in map(_record, filter(None, values)))
+            found.update(
+                (name, _record_of(name, value)) for name, value in zip(some, values, strict=True) if value is not None
+            )
         return [found.get(artifact_id) for artifact_id in artifact_ids]
 
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
@@ -151,17 +177,16 @@ class RedisCatalog:
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
-        """Remove records."""
+        """Remove records, so many at a time that others need not wait for all of them."""
         conditions = session_id or "", "" if expired_at is None else timestamp(expired_at)
         removed: list[ArtifactMetadata] = []
-        for some in self._by_node(artifact_ids, str):
-            roots = [self._root(artifact_id) for artifact_id in some]
-            keys = {f"{root}due" for root in roots}.union(map(self._record_key, some))
-            located = itertools.chain.from_iterable(zip(roots, some, strict=True))
-            answer = self._link.run(scripts.REMOVE, [*keys], *conditions, *located)
-            if answer.repeated and len(answer.value) < len(some):
-                raise self._link.unknown()  # who removed the others?
-            removed += map(_record, answer.value)
+        for portion in self._by_node(artifact_ids, str):
+            for some in batches(portion, _BATCH):
+                values, damaged = self._remove(some, *conditions)
+                sound, undecoded = _sound(values)
+                removed += sound
+                removed += [self._salvaged(value, "", _name(value)) for value in undecoded]
+                removed += filter(None, (self._remove_damaged(name.decode(), *conditions) for name in damaged))
         return removed
 
     def page(
@@ -185,25 +210,84 @@ class RedisCatalog:
             values, rest = self._link.look(
                 scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted
             )
-            records = _records(values)
+            records, _ = _sound(values)
             found += [record for record in records if not is_over(record.expires_at, now)]
-            if not rest and len(records) < wanted:
+            if not rest:
                 break
-            first = rest.decode() or f"({_joined(place(records[-1]))}"
+            first = rest
         return found
 
-    def due(self, now: float, limit: int) -> list[ArtifactMetadata]:
-        """Return records that cleanup has to do with."""
+    def due(self, now: float, limit: int, after: Any = None) -> Due:
+        """Return a page of the records that cleanup has to do with."""
         moment = _number(timestamp(now))
-        due: list[ArtifactMetadata] = []
-        for roots in self._all_roots():
-            left, skip = roots, 0
-            while left and len(due) < limit:
-                keys = [f"{root}due" for root in left]
-                values, done, skip = self._link.look(scripts.DUE, keys, moment, limit - len(due), skip, *left)
-                due += _records(values)
-                left = left[done:]
-        return due
+        records: list[ArtifactMetadata] = []
+        damaged: list[str] = []
+        while True:
+            values, after = self._walk(moment, "", limit - len(records) - len(damaged), after)
+            sound, strange = _sound(values)
+            records += sound
+            damaged += map(_name, strange)
+            if after is None or len(records) + len(damaged) >= limit:
+                return Due(records, damaged, after)
+
+    def sample(self, now: float, limit: int) -> list[ArtifactMetadata]:
+        """Return some artifacts, those that expire first."""
+        found: list[ArtifactMetadata] = []
+        behind = None
+        while True:
+            values, behind = self._walk(_NEVER, timestamp(now), limit, behind)
+            found += _sound(values)[0]
+            if behind is None or len(found) >= limit:
+                return found[:limit]
+
+    def _walk(self, last: str, now: str, limit: int, behind: Any) -> tuple[list[bytes], Any]:
+        """Return some records in the order of :data:`scripts.WALK`, and what they end at, None for the end of all.
+
+        *behind* is that of the portion before, None for the first.
+        """
+        number, score, line = behind or (0, "", "")
+        roots = list(itertools.chain.from_iterable(self._all_roots()))
+        some = roots[number : number + 1] if self._link.spread else roots[number:]
+        keys = [f"{root}due" for root in some]
+        values, done, score, line = self._link.look(scripts.WALK, keys, last, now, limit, score, line, *some)
+        number += done
+        return values, None if number == len(roots) else (number, score, line)
+
+    def identity(self, create: str | None = None) -> str | None:
+        """Return the identity of the catalog."""
+        key = f"{self._root('0' * _TAG_DIGITS)}identity"
+        text = self._link.read("GET", key) if create is None else self._link.run(scripts.IDENTITY, [key], create).value
+        return None if text is None else decoded(text, bytes.decode)
+
+    def verify(self) -> int:
+        """Count damaged records, as each server iterates over its keys."""
+        sandbox = "".join(f"\\{letter}" if letter in r"*?[]^\-" else letter for letter in self._sandbox_id)
+        pattern = f"chuk:{{{'?' * _TAG_DIGITS}}}:{sandbox}/record/*"
+
+        def damaged_in(server: redis.Redis) -> int:
+            keys = server.scan_iter(pattern, _BATCH)
+            damaged = 0
+            while some := {_id_of_key(key) for key in itertools.islice(keys, _BATCH)}:
+                damaged += sum(map(self._count_damaged, self._by_node(list(some), str)))
+            return damaged
+
+        return sum(self._link.ask_servers(damaged_in))
+
+    def _count_damaged(self, artifact_ids: Sequence[str]) -> int:
+        located = itertools.chain.from_iterable((self._root(one), one) for one in artifact_ids)
+        values = self._link.look(scripts.VERIFY, list(map(self._record_key, artifact_ids)), *located)
+        there = [value for value in values if value is not None]
+        sound, _ = _sound([value for value in there if value])
+        return len(there) - sum(self._is_filed(record) for record in sound)
+
+    def _is_filed(self, record: ArtifactMetadata) -> bool:
+        """Say whether a record, which names itself, is one of this sandbox and of its session."""
+        parts = self._sandbox_id, record.session_id
+        return (
+            record.sandbox_id == self._sandbox_id
+            and record.artifact_id.startswith(grid.slot_tag(*parts)[:_TAG_DIGITS])
+            and grid.belongs(record.key, *parts, record.artifact_id)
+        )
 
     def create_session(self, info: SessionInfo) -> None:
         """Add a session."""
@@ -246,28 +330,52 @@ class RedisCatalog:
         self._remember(session_id, new)
         return True
 
-    def remove_session(self, session_id: str, now: float) -> list[ArtifactMetadata] | None:
-        """Remove a session with its records."""
-        root = self._session_root(session_id)
-        keys = _session_keys(root, session_id)
-        self._sessions.pop(session_id, None)
-        answer = self._link.run(scripts.REMOVE_SESSION, keys, root, session_id, timestamp(now))
-        if answer.value is not None:
-            return [_record(value) for value in answer.value]
-        if answer.repeated:
-            raise self._link.unknown()  # who removed it?
-        return None
+    def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
+        """Remove a portion of a session.
 
-    def expire_sessions(self, now: float) -> int:
+        The server keeps what it removed for a minute, under a token. When no answer comes, the same token gets the same
+        answer: in a repetition, and in the next call if this one fails.
+        """
+        self._sessions.pop(session_id, None)
+        if len(self._unreturned) >= _REMEMBERED:
+            self._unreturned.clear()
+        tokens = self._unreturned.setdefault(session_id, [])
+        values: list[bytes] = []
+        for number in itertools.count():
+            if number == len(tokens):
+                tokens.append(os.urandom(8).hex())
+            wanted = min(limit - len(values), _SESSION_AT_ONCE)
+            answer = self._remove_some(session_id, now, wanted, tokens[number])
+            if answer is not None:
+                values += answer[1:]
+            if not answer or answer[0] == _GONE or len(values) >= limit:
+                break
+        sound, damaged = _sound(values)
+        removed = sound + [self._bury(value, session_id) for value in damaged]
+        self._unreturned.pop(session_id, None)
+        return removed if number or answer is not None else None
+
+    def _remove_some(self, session_id: str, now: float, limit: int, token: str) -> list[bytes] | None:
+        root = self._session_root(session_id)
+        keys = [*_session_keys(root, session_id), f"{root}removed/{token}"]
+        kept = _ANSWER_KEPT_SECONDS * 1000
+        answer: list[bytes] | None = self._link.run(
+            scripts.REMOVE_SESSION, keys, root, session_id, timestamp(now), limit, token, kept
+        ).value
+        return answer
+
+    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
         """Remove the expired sessions, through their index."""
         moments = timestamp(now), _number(timestamp(now))
         count = 0
         for roots in self._all_roots():
-            keys = [f"{root}sessions" for root in roots]
-            left = 0
-            while not left:
-                expired, left = self._link.run(scripts.EXPIRE_SESSIONS, keys, *moments, _BATCH, *roots).value
-                count += expired
+            left, skip = roots, 0
+            while left:
+                keys = [f"{root}sessions" for root in left]
+                arguments = *moments, _BATCH, skip, "dry" if dry_run else ""
+                ended, done, skip = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
+                count += ended
+                left = left[done:]
         return count
 
     def stats(self, now: float) -> dict[str, int]:
@@ -284,7 +392,7 @@ class RedisCatalog:
         return dict(zip(("sessions", "artifacts", "bytes"), found, strict=True))
 
     def check(self) -> dict[str, str]:
-        """Write something, and tell what the servers tell of themselves."""
+        """Write something, and return facts about the servers."""
         self._link.run(scripts.CHECK, [f"{self._session_root('')}check"])
         facts: defaultdict[str, list[str]] = defaultdict(list)
         for server in self._link.ask_servers(server_facts):
@@ -329,7 +437,8 @@ class RedisCatalog:
             root = self._root(record.artifact_id)
             mark = os.urandom(8).hex()
             keys.update(dict.fromkeys([*_session_keys(root, record.session_id), f"{root}record/{record.artifact_id}"]))
-            values += root, revision, *_record_arguments(record, mark), *_end_arguments(record.expires_at)
+            released = "released" if record.released else ""
+            values += root, revision, released, *_record_arguments(record, mark), *_end_arguments(record.expires_at)
         answer = self._link.run(scripts.REPLACE, [*keys], *values)
         if answer.repeated and 0 in answer.value:
             raise self._link.unknown()  # whose change was in the way?
@@ -379,6 +488,71 @@ class RedisCatalog:
             self.remove(added)
         except SessionError as error:
             raise OutcomeUnknownError(str(error)) from error
+
+    def _remove(self, artifact_ids: Sequence[str], session_id: str, moment: str) -> tuple[list[bytes], list[bytes]]:
+        """Remove records, and return them, and the ids of those that could not be because their line is damaged."""
+        located = [(self._root(artifact_id), artifact_id) for artifact_id in artifact_ids]
+        keys = {f"{root}due" for root, _ in located}.union(map(self._record_key, artifact_ids))
+        answer = self._link.run(scripts.REMOVE, [*keys], session_id, moment, *itertools.chain.from_iterable(located))
+        removed, damaged = answer.value
+        if answer.repeated and len(removed) + len(damaged) < len(artifact_ids):
+            raise self._link.unknown()  # who removed the others?
+        return removed, damaged
+
+    def _remove_damaged(self, artifact_id: str, session_id: str, moment: str) -> ArtifactMetadata | None:
+        """Remove a record whose line is damaged, if it meets the conditions by the line under which it is due."""
+        line = self._line(artifact_id)
+        record = self._salvaged(line + b"\n", session_id, artifact_id)
+        ends = record.expires_at
+        is_its_session = session_id in {"", record.session_id} and artifact_id.startswith(
+            grid.slot_tag(self._sandbox_id, session_id) if session_id else ""
+        )
+        if not is_its_session or (moment and (ends is None or ends > moment)):
+            return None
+        self._take(artifact_id, line)
+        return record
+
+    def _line(self, artifact_id: str) -> bytes:
+        """Return the line under which a record is due, b"" when there is none; all lines are looked at."""
+        rank = 0
+        keys = [f"{self._root(artifact_id)}due"]
+        while True:
+            found = self._link.look(scripts.FIND, keys, artifact_id, rank)
+            if not isinstance(found, int):
+                return found or b""
+            rank = found
+
+    def _bury(self, value: bytes, session_id: str) -> ArtifactMetadata:
+        """Return what can be said of a damaged record that was removed with its session, and forget its line."""
+        name = _name(value)
+        if value.partition(b"\n")[0].count(b"\0") != _NULS:
+            line = self._line(name)
+            self._take(name, line)
+            value = line + b"\n"
+        return self._salvaged(value, session_id, name)
+
+    def _take(self, artifact_id: str, line: bytes) -> None:
+        keys = [f"{self._root(artifact_id)}due", self._record_key(artifact_id)]
+        self._link.run(scripts.TAKE, keys, self._root(artifact_id), artifact_id, line)
+
+    def _salvaged(self, value: bytes, session_id: str, artifact_id: str) -> ArtifactMetadata:
+        """Return what the line of a damaged record says of it, or what can be said of one that has none."""
+        try:
+            line = value.partition(b"\n")[0].decode()
+            revision, _, its_session, length, ends, its_place = line.split("\0", 5)
+            filename, _, its_id = its_place.rpartition("\0")
+            return salvaged(
+                self._sandbox_id,
+                its_session,
+                its_id,
+                provider=self.provider,
+                filename=filename or None,
+                bytes=int(length),
+                revision=int(revision),
+                expires_at=timestamp(seconds_of(ends)) if ends else None,
+            )
+        except DAMAGE:
+            return salvaged(self._sandbox_id, session_id or _UNKNOWN, artifact_id, provider=self.provider)
 
     def _remembered(self, session_id: str, now: float) -> _Known | None:
         known = self._sessions.get(session_id)
@@ -435,16 +609,41 @@ def _joined(place: tuple[str, str]) -> str:
     return "\0".join(place)
 
 
-def _record(value: bytes) -> ArtifactMetadata:
-    return _records([value])[0]
+def _id_of_key(key: bytes | str) -> str:
+    """Return the id at the end of a record's key, also where a URL has the driver decode what it reads."""
+    text = key if isinstance(key, str) else key.decode(errors="replace")
+    return text.rpartition("/")[2]
 
 
-def _records(values: Sequence[bytes]) -> list[ArtifactMetadata]:
-    return decoded(values, _decode)
+def _name(value: bytes) -> str:
+    """Return the id of the record that a script has returned, whether or not it is damaged."""
+    return value.partition(b"\n")[0].rpartition(b"\0")[2].decode(errors="replace")
+
+
+def _record_of(artifact_id: str, value: bytes) -> ArtifactMetadata:
+    """Return the record of an id; raise ``SessionError`` when the value is damaged, or another's."""
+
+    def decode(value: bytes) -> ArtifactMetadata:
+        (record,) = _decode([value])
+        if record.artifact_id != artifact_id:
+            raise ValueError("it is that of another artifact")
+        return record
+
+    return decoded(value, decode)
+
+
+def _sound(values: Sequence[bytes]) -> tuple[list[ArtifactMetadata], list[bytes]]:
+    """Return the records of values, and the values that are damaged, of which a warning is logged."""
+    return decode_sound(values, _decode, _name)
 
 
 def _decode(values: Sequence[bytes]) -> list[ArtifactMetadata]:
-    return ArtifactMetadata.from_jsons([value[value.index(b"\n") + 1 :].decode() for value in values])
+    return decode_records([value[value.index(b"\n") + 1 :].decode() for value in values])
+
+
+def _decode_session(stored: tuple[bytes, bytes]) -> tuple[SessionInfo, str]:
+    text, expires_at = (part.decode() for part in stored)
+    return decode_session(text, expires_at or None), text
 
 
 def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:

@@ -7,8 +7,10 @@ import random
 import re
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -103,6 +105,47 @@ class NotSentError(Exception):
     """There was no connection to send something on; the reason is the cause."""
 
 
+class _Turn:
+    """What a call holds while it uses a connection. One that an exception lost is missed: see :class:`_Turns`."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Turns:
+    """So many turns, of which each is with one call or waits here.
+
+    An exception can come just when a turn was taken and is nowhere written down, or before it is put back. Then it is
+    collected, and so it is missing among those that are: when none waits here, the missing ones are made anew.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._waiting: SimpleQueue[_Turn] = SimpleQueue()
+        self._there: weakref.WeakSet[_Turn] = weakref.WeakSet()
+        self._making = threading.Lock()
+        self._make_missing()
+        self.put = self._waiting.put
+        """Put a turn back."""
+
+    def take(self) -> _Turn:
+        """Take a turn; raise :class:`NotSentError` when all are taken for too long."""
+        try:
+            return self._waiting.get_nowait()
+        except Empty:
+            # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
+            with self._making: self._make_missing()  # fmt: skip # noqa: E701
+        try:
+            return self._waiting.get(timeout=_POOL_SECONDS)
+        except Empty:
+            raise NotSentError("all connections are in use") from None
+
+    def _make_missing(self) -> None:
+        for _ in range(self._number - len(self._there)):
+            turn = _Turn()
+            self._there.add(turn)
+            self._waiting.put(turn)
+
+
 class Link(Lockable):
     """Commands to Redis, repeated when the way to it is cut and they may be.
 
@@ -134,11 +177,16 @@ class Link(Lockable):
         self.spread = spread
         self._connect = connect
         self._max_connections = max_connections
-        self._free = threading.BoundedSemaphore(max_connections)
+        self._turns = _Turns(max_connections)
         self._name = f"catalog {name}"
         self._max_retries = max_retries
         self._errors = ErrorMap((RedisError, RedisClusterException, OSError), SessionError, self._name)
         self._client: Client | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there may be connections."""
+        return self._client is not None
 
     def read(self, *command: Any) -> Any:
         """Return the answer to a command that changes nothing.
@@ -191,8 +239,7 @@ class Link(Lockable):
 
     def close(self) -> None:
         """Close what is open; harmless the second time."""
-        with self._lock:
-            client, self._client = self._client, None
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 
@@ -202,18 +249,21 @@ class Link(Lockable):
             if self._client is not None:
                 _inherited.append(self._client)
             self._client = None
-            self._free = threading.BoundedSemaphore(self._max_connections)
+            self._turns = _Turns(self._max_connections)
         super().after_fork(child=child)
 
     def _opened(self) -> Client:
         client = self._client
         if client is None:
-            with self._lock:
-                try:
-                    client = self._client = self._client or self._connect()
-                except _TEMPORARY as error:
-                    raise NotSentError(str(error)) from error
+            with self._lock: client = self._open()  # fmt: skip # noqa: E701 - see above
         return client
+
+    def _open(self) -> Client:
+        try:
+            self._client = self._client or self._connect()
+        except _TEMPORARY as error:
+            raise NotSentError(str(error)) from error
+        return self._client
 
     def _call(
         self,
@@ -246,13 +296,13 @@ class Link(Lockable):
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _execute(self, command: Sequence[Any]) -> Any:
-        free = self._free
-        if not free.acquire(timeout=_POOL_SECONDS):
-            raise NotSentError("all connections are in use")
+        turns, turn = self._turns, None
         try:
+            turn = turns.take()
             return self._opened().execute(*command)
         finally:
-            free.release()
+            if turn is not None:
+                turns.put(turn)
 
     def _given_up(self, reason: BaseException, kind: type[SessionError] = SessionError) -> SessionError:
         return kind(f"{self._name}: {_shown(reason) or 'no Sentinel names a master'}")
@@ -268,13 +318,14 @@ def _shown(reason: BaseException) -> BaseException | None:
 
 
 class PooledClient:
-    """One server at a time, through a pool of connections.
+    """One server at a time, through connections of its own.
 
-    Those in use are limited by :class:`Link`; idle ones are kept here, where they are at hand sooner than in the pool.
+    Those in use are limited by :class:`Link`; idle ones are kept here. A connection is with its call or idle, and goes
+    back only after a whole answer: whatever else happens drops it, and Python closes it.
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
-        """Keep the *pool*."""
+        """Keep the *pool*, which makes the connections."""
         self._pool = pool
         self._idle: deque[AbstractConnection] = deque()
         self._closed = False
@@ -285,25 +336,27 @@ class PooledClient:
         try:
             _renew(connection)
             connection.send_command(*command)
-            return connection.read_response()
+            answer = connection.read_response()
         except redis.ResponseError:
+            self._give(connection)
             raise
         except BaseException:  # half an answer may be left in it
             connection.disconnect()
             raise
-        finally:
-            self._idle.append(connection)
-            if self._closed:
-                self.close()
+        self._give(connection)
+        return answer
 
     def servers(self) -> Iterator[redis.Redis]:
-        """Iterate over the server."""
-        yield redis.Redis(connection_pool=self._pool)
+        """Iterate over the server, with a connection of its own that ends with this."""
+        pool = ConnectionPool(connection_class=self._pool.connection_class, **self._pool.connection_kwargs)
+        try:
+            yield redis.Redis(connection_pool=pool)
+        finally:
+            pool.disconnect()
 
     def close(self) -> None:
         """Close the idle connections; those in use close when they come back."""
         self._closed = True
-        self._pool.disconnect(inuse_connections=False)
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().disconnect()
@@ -312,8 +365,18 @@ class PooledClient:
         try:
             return self._idle.pop()
         except IndexError:
-            with _nothing_sent():
-                return self._pool.get_connection()
+            return self._made()
+
+    def _made(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
+        with _nothing_sent():
+            connection.connect()
+        return connection
+
+    def _give(self, connection: AbstractConnection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
 
 
 def _renew(connection: AbstractConnection) -> None:
@@ -337,23 +400,48 @@ def _nothing_sent() -> Iterator[None]:
 
 
 class ClusterClient:
-    """A Redis Cluster; redis-py follows it when slots move and nodes fail."""
+    """A Redis Cluster; redis-py follows it when slots move and nodes fail.
 
-    def __init__(self, cluster: RedisCluster) -> None:
-        """Keep the *cluster*."""
-        self._cluster = cluster
+    Args:
+        connect: makes redis-py's client.
+
+    """
+
+    def __init__(self, connect: Callable[[], RedisCluster]) -> None:
+        """Connect."""
+        self._connect = connect
+        self._cluster: RedisCluster | None = connect()
 
     def execute(self, *command: Any) -> Any:
         """Return the answer to a command."""
-        return self._cluster.execute_command(*command)
+        cluster = self._opened()
+        try:
+            return cluster.execute_command(*command)
+        except (RedisError, RedisClusterException, OSError):
+            raise
+        except BaseException:  # redis-py puts the connection back, perhaps with an answer that is still to come
+            self._cluster = None
+            raise
 
     def servers(self) -> Iterator[redis.Redis]:
         """Iterate over the primaries."""
-        return map(self._cluster.get_redis_connection, self._cluster.get_primaries())
+        cluster = self._opened()
+        return map(cluster.get_redis_connection, cluster.get_primaries())
 
     def close(self) -> None:
         """Close the connections."""
-        self._cluster.close()
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.close()
+
+    def _opened(self) -> RedisCluster:
+        cluster = self._cluster
+        if cluster is None:
+            try:
+                cluster = self._cluster = self._connect()
+            except _TEMPORARY as error:
+                raise NotSentError(str(error)) from error
+        return cluster
 
 
 def open_link(url: str, name: str, *, max_connections: int, max_retries: int) -> Link:
@@ -458,16 +546,15 @@ def _cluster(match: re.Match[str]) -> Callable[[], Client]:
     del options["host"]
     hosts = _hosts(match, _PORT)
 
-    def connect() -> Client:
-        cluster = RedisCluster(
+    def connect() -> RedisCluster:
+        return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts],
             retry=_NO_RETRY,
             ssl=kind is SSLConnection,
             **options,
         )
-        return ClusterClient(cluster)
 
-    return connect
+    return lambda: ClusterClient(connect)
 
 
 def _options(url: str) -> tuple[type[Any], dict[str, Any]]:

@@ -9,11 +9,22 @@ The keys under a root are:
   ``expires``, and of ``mark``, that of the last change;
 - ``index/{session}``: the places of its records, ``{filename}\0{id}``, in the order of bytes;
 - ``due``: the lines of records by the moment when cleanup has to do with them (+inf is never);
-- ``sessions``: sessions by their end, or one up to a day before it.
+- ``sessions``: sessions by their end, or one up to a day before it;
+- ``removed/{token}``: what a portion of a session's removal has removed, kept for a minute, in which the call with that
+  token may be repeated;
+- ``identity``, under one root only: the identity of the catalog, which never expires.
 
 The line of a record tells what scripts need of it, between NULs: revision, mark, session, bytes, end and place. Redis
 drops records and sessions some time after their end, and what they share after the last of them; what is left of a
-dropped one in there is removed where it is met.
+dropped one in there is removed where it is met, and so is what no record can have left there.
+
+Where the value of a record does not begin with a line that ends in its id, it was damaged. A script that returns
+records returns in its place the line or place under which it was found, and a line feed: so every value names its
+record.
+
+A server at its ``maxmemory`` refuses a script at the first command that may take memory, but only when the script has
+not written before. Scripts that remove begin with a write that takes none, and run to their end; see "Memory management
+with scripts" in https://redis.io/docs/latest/develop/programmability/eval-intro/.
 
 Repeating a script does no harm, and those that answer differently then can be told by their mark.
 
@@ -34,15 +45,22 @@ _COMMON = r"""
 local DAY = 86400000
 local BATCH = 1000 -- unpack can do a few thousand
 
+-- Return what the line of a value or a line itself says; nil when it is damaged.
 local function parsed(value)
   local line = string.match(value, '^[^\n]*')
-  local revision, mark, session, bytes, expires_at, place =
-    string.match(line, '^([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z(.*)$')
-  return {
+  local revision, mark, session, bytes, expires_at, place, id =
+    string.match(line, '^([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*%z([^%z]*))$')
+  return id and {
     line = line, revision = revision, mark = mark, session = session, bytes = bytes, expires_at = expires_at,
-    place = place, id = string.match(place, '%z(.*)$')
+    place = place, id = id
   }
 end
+
+-- Return the id at the end of a line or place.
+local function id_of(text) return string.match(text, '%z([^%z]*)$') or '' end
+
+-- Let a script go on that would be refused because Redis is full: it has written then, though nothing changes.
+local function allow_full(set) redis.call('ZREM', set, '') end
 
 -- Write to a key, and have Redis keep it so many milliseconds at least ('' is for ever).
 local function write(milliseconds, command, key, ...)
@@ -68,20 +86,33 @@ local function put(root, value, due, milliseconds)
 end
 
 -- Return the values of records by their places or lines, false for one that Redis has dropped; *there* is a key that
--- exists.
+-- exists. A damaged value is replaced by its place or line.
 local function records(root, there, texts)
   local keys = {}
-  for i, text in ipairs(texts) do keys[i] = root .. 'record/' .. string.match(text, '%z([^%z]*)$') end
+  for i, text in ipairs(texts) do keys[i] = root .. 'record/' .. id_of(text) end
   local values = redis.call('MGET', there, unpack(keys))
   table.remove(values, 1)
+  for i, text in ipairs(texts) do
+    local record = values[i] and parsed(values[i])
+    if not (record and record.id == id_of(text)) and redis.call('EXISTS', keys[i]) == 1 then -- or it is of another type
+      values[i] = text .. '\n'
+    end
+  end
   return values
 end
 
--- The record goes last: where one of these keys is not at hand, nothing has happened yet.
+-- Remove a record, or what is left of one. It goes last: where one of these keys is not at hand, nothing has happened
+-- yet.
 local function take(root, record)
   redis.call('ZREM', root .. 'index/' .. record.session, record.place)
   redis.call('ZREM', root .. 'due', record.line)
   redis.call('DEL', root .. 'record/' .. record.id)
+end
+
+-- Remove a line that stands for no record any more, and what else is left of that.
+local function forget_line(root, line)
+  local record = parsed(line)
+  if record then take(root, record) else redis.call('ZREM', root .. 'due', line) end
 end
 
 -- Return info, end and mark of a session that has not ended, and empty strings for any other.
@@ -173,7 +204,7 @@ local function taken(root, record)
   local places = redis.call('ZRANGEBYLEX', index, '[' .. filename .. '\0', '(' .. filename .. '\1')
   for begin = 1, #places, BATCH do
     for _, value in ipairs(records(root, index, {unpack(places, begin, math.min(begin + BATCH - 1, #places))})) do
-      local other = value and parsed(value)
+      local other = value and parsed(value) -- one that is damaged takes no filename
       if other and other.id ~= record.id and other.revision ~= '0'
         and (other.expires_at == '' or other.expires_at > now) then return true end
     end
@@ -196,8 +227,7 @@ end
 -- Where nobody cleans up, what is left of dropped records and sessions would add up.
 local function forget(root)
   for _, line in ipairs(redis.call('ZRANGEBYSCORE', root .. 'due', '-inf', before, 'LIMIT', 0, 32)) do
-    local record = parsed(line)
-    if redis.call('EXISTS', root .. 'due', root .. 'record/' .. record.id) == 1 then take(root, record) end
+    if redis.call('EXISTS', root .. 'due', root .. 'record/' .. id_of(line)) == 1 then forget_line(root, line) end
   end
   for _, session in ipairs(redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', before, 'LIMIT', 0, 32)) do
     if redis.call('EXISTS', root .. 'sessions', root .. 'session/' .. session) == 1 then
@@ -226,16 +256,19 @@ return {}
 
 REPLACE = _script(r"""
 -- Replace records that have their revisions, each by itself, and prolong their sessions. Return for each 1, or 0 when
--- it has another revision or is not there.
--- ARGV: for each the root; the revision; the record's value, due as a number, and milliseconds to keep it;
--- its end, its end as a number, and milliseconds to keep the session
-local function replace(root, revision, value, due, milliseconds, ...)
+-- it has another revision or is not there. Though Redis is full, those are replaced that get no longer or are released,
+-- so that cleanup can remove their bytes.
+-- ARGV: for each the root; the revision; '' or a word when it is released; the record's value, due as a number, and
+-- milliseconds to keep it; its end, its end as a number, and milliseconds to keep the session
+local function replace(root, revision, released, value, due, milliseconds, ...)
   local new = parsed(value)
   local there = redis.call('GET', root .. 'record/' .. new.id)
   if not there then return 0 end
   local old = parsed(there)
+  if not old then return 0 end
   if old.mark == new.mark then return 1 end -- this is a repetition, and the call before it came through
   if old.revision ~= revision then return 0 end
+  if released ~= '' or #value <= #there then allow_full(root .. 'due') end
   put(root, value, due, milliseconds) -- before anything is removed, because a key that moves can't be made anew
   if old.place ~= new.place then redis.call('ZREM', root .. 'index/' .. old.session, old.place) end
   redis.call('ZREM', root .. 'due', old.line)
@@ -245,75 +278,133 @@ local function replace(root, revision, value, due, milliseconds, ...)
 end
 
 local replaced = {}
-for at = 1, #ARGV, 8 do replaced[#replaced + 1] = replace(unpack(ARGV, at, at + 7)) end
+for at = 1, #ARGV, 9 do replaced[#replaced + 1] = replace(unpack(ARGV, at, at + 8)) end
 return replaced
 """)
 
 REMOVE = _script(r"""
--- Remove records, and return those that were there.
+-- Remove records. Return those that were there, and the ids of those whose line is damaged, which are left.
 -- ARGV: only those of this session, or ''; only those that end at this moment or before, or ''; then roots and ids
 local session, moment = ARGV[1], ARGV[2]
-local removed = {}
+local removed, damaged = {}, {}
 for at = 3, #ARGV, 2 do
   local root, id = ARGV[at], ARGV[at + 1]
-  local value = redis.call('GET', root .. 'record/' .. id)
+  local key = root .. 'record/' .. id
+  local value = redis.call('MGET', key)[1]
   local record = value and parsed(value)
-  if record and (session == '' or record.session == session)
+  if not (record and record.id == id) then
+    if redis.call('EXISTS', key) == 1 then damaged[#damaged + 1] = id end
+  elseif (session == '' or record.session == session)
     and (moment == '' or (record.expires_at ~= '' and record.expires_at <= moment)) then
     take(root, record)
     removed[#removed + 1] = value
   end
 end
-return removed
+return {removed, damaged}
+""")
+
+FIND = _script(r"""
+-- Look for the line of a record among a BATCH of those that are due. Return it, or the rank at which to go on, or nil.
+-- ARGV: the id, the rank at which to begin
+local first = tonumber(ARGV[2])
+local lines = redis.call('ZRANGE', KEYS[1], first, first + BATCH - 1)
+for _, line in ipairs(lines) do
+  if id_of(line) == ARGV[1] then return line end
+end
+return #lines == BATCH and first + BATCH
+""")
+
+TAKE = _script(r"""
+-- Remove a record whose line is damaged. ARGV: the root, the id, the line that it had, or ''
+if ARGV[3] ~= '' then forget_line(ARGV[1], ARGV[3]) end
+return redis.call('DEL', ARGV[1] .. 'record/' .. ARGV[2])
 """)
 
 PAGE = _script(r"""
 -- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX; and the
--- first bound of the rest when too much was met that Redis has dropped, else ''.
+-- first bound of the rest, or '' where there is none.
 -- ARGV: the root, the session, the bounds, how many at most, which is a BATCH or less
 local root, session, first, last, limit = unpack(ARGV, 1, 5)
 local index = root .. 'index/' .. session
 local left = BATCH
-local found, dropped = {}, {}
+local found = {}
 repeat
-  dropped = {}
-  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, math.min(limit - #found, left))
-  if #places == 0 then break end
+  local dropped = {}
+  local wanted = math.min(limit - #found, left)
+  local places = redis.call('ZRANGEBYLEX', index, first, last, 'LIMIT', 0, wanted)
+  if #places == 0 then return {found, ''} end
   for i, value in ipairs(records(root, index, places)) do
     if value then found[#found + 1] = value else dropped[#dropped + 1] = places[i] end
   end
   if #dropped > 0 then redis.call('ZREM', index, unpack(dropped)) end
+  if #places < wanted then return {found, ''} end
   first = '(' .. places[#places]
   left = left - #places
 until #dropped == 0 or left == 0
-return {found, #dropped > 0 and first or ''}
+return {found, first}
 """)
 
-DUE = _script(r"""
--- Return records that are due; how many of the roots are done with, and how many to skip under the next one, when so
--- many were looked at that others have waited enough.
--- ARGV: the moment as a number, how many at most, how many to skip under the first root, then roots
-local moment, limit, skip = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+WALK = _script(r"""
+-- Return records in the order in which they are due; how many of the roots are done with; and score and line in the
+-- next one behind which to go on. No more than a BATCH is looked at.
+-- ARGV: the last moment as a number; '', or the present, when only unexpired artifacts are wanted; how many records at
+-- most; score and line behind which to begin under the first root ('' is its beginning); then roots
+local last, now, limit, score, entry = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local left = BATCH
 local found = {}
-for at = 4, #ARGV do
+
+local function is_wanted(line)
+  local record = now ~= '' and parsed(line)
+  return not record or (record.revision ~= '0' and (record.expires_at == '' or record.expires_at > now))
+end
+
+for at = 6, #ARGV do
   local root = ARGV[at]
   local due = root .. 'due'
-  repeat
-    local dropped = {}
-    local lines = redis.call('ZRANGEBYSCORE', due, '-inf', moment, 'LIMIT', skip, math.min(limit - #found, left))
-    if #lines == 0 then break end
-    for i, value in ipairs(records(root, due, lines)) do
-      if value then found[#found + 1] = value else dropped[#dropped + 1] = lines[i] end
-    end
-    skip = skip + #lines - #dropped
-    for _, line in ipairs(dropped) do take(root, parsed(line)) end
+  while true do
+    local stop = redis.call('ZCOUNT', due, '-inf', last)
+    local first = entry == '' and 0 or rank_behind(due, score, entry)
+    if first >= stop then break end
+    if left == 0 or #found == limit then return {found, at - 6, score, entry} end
+    local lines = redis.call('ZRANGE', due, first, math.min(first + math.min(left, limit - #found), stop) - 1)
+    entry = lines[#lines]
+    score = redis.call('ZSCORE', due, entry)
     left = left - #lines
-    if left == 0 or #found == limit then return {found, at - 4, skip} end
-  until false
-  skip = 0
+    local wanted = {}
+    for _, line in ipairs(lines) do
+      if is_wanted(line) then wanted[#wanted + 1] = line end
+    end
+    for i, value in ipairs(records(root, due, wanted)) do
+      if value then found[#found + 1] = value else forget_line(root, wanted[i]) end
+    end
+  end
+  score, entry = '', ''
 end
-return {found, #ARGV - 3, 0}
+return {found, #ARGV - 5, '', ''}
+""")
+
+VERIFY = _script(r"""
+-- Return the values of records, false for what is not there, and '' for one that is not listed or due as it should be.
+-- ARGV: roots and ids
+local values = {}
+for at = 1, #ARGV, 2 do
+  local root, id = ARGV[at], ARGV[at + 1]
+  local key = root .. 'record/' .. id
+  local value = redis.call('MGET', key)[1]
+  local record = value and parsed(value)
+  if record and not (record.id == id and redis.call('ZSCORE', root .. 'due', record.line)
+    and redis.call('ZSCORE', root .. 'index/' .. record.session, record.place)) then record = nil end
+  values[#values + 1] = record and value or (redis.call('EXISTS', key) == 1 and '')
+end
+return values
+""")
+
+IDENTITY = _script(r"""
+-- Return the identity of the catalog, which is the one in ARGV if it had none.
+local found = redis.call('GET', KEYS[1])
+if found then return found end
+redis.call('SET', KEYS[1], ARGV[1])
+return ARGV[1]
 """)
 
 UPDATE_SESSION = _script(r"""
@@ -329,52 +420,80 @@ return {}
 """)
 
 REMOVE_SESSION = _script(r"""
--- Remove a session with its records, and return those; nil when there is none.
--- ARGV: the root, the session, now
-local root, session = ARGV[1], ARGV[2]
+-- Remove a portion of a session's records, and the session too when none is left. Return 1 when it is gone and 0 when
+-- not, and then the records; nil when there is no such session. A call with a token that was used before returns the
+-- same again, for as long as Redis keeps it.
+-- ARGV: the root, the session, now, how many records at most, which is a BATCH or less; the token; milliseconds to keep
+-- what was removed
+local root, session, limit, token, milliseconds = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local kept = root .. 'removed/' .. token
+local before = redis.call('LRANGE', kept, 0, -1)
+if #before > 0 then return before end
 if living(root, session, ARGV[3])[1] == '' then return false end
+allow_full(root .. 'sessions')
 local index = root .. 'index/' .. session
-local places = redis.call('ZRANGE', index, 0, -1)
-local removed = {}
-for first = 1, #places, BATCH do
-  local some = {unpack(places, first, math.min(first + BATCH - 1, #places))}
-  for _, value in ipairs(records(root, index, some)) do
-    if value then removed[#removed + 1] = value end
-  end
+local places = redis.call('ZRANGE', index, 0, limit - 1)
+local values = #places > 0 and records(root, index, places) or {}
+local gone = redis.call('ZCARD', index) == #places
+local removed = {gone and '1' or '0'}
+for _, value in ipairs(values) do
+  if value then removed[#removed + 1] = value end
 end
-redis.call('DEL', root .. 'session/' .. session)
-redis.call('ZREM', root .. 'sessions', session)
-redis.call('DEL', index)
-for _, value in ipairs(removed) do
-  local record = parsed(value)
-  redis.call('ZREM', root .. 'due', record.line)
-  redis.call('DEL', root .. 'record/' .. record.id)
+redis.call('RPUSH', kept, unpack(removed)) -- before anything is removed, because a key may be on its way elsewhere
+redis.call('PEXPIRE', kept, milliseconds)
+for i, place in ipairs(places) do
+  local record = values[i] and parsed(values[i])
+  if record then redis.call('ZREM', root .. 'due', record.line) end
+  redis.call('DEL', root .. 'record/' .. id_of(place))
+end
+if #places > 0 then redis.call('ZREM', index, unpack(places)) end
+if gone then
+  redis.call('DEL', root .. 'session/' .. session)
+  redis.call('ZREM', root .. 'sessions', session)
 end
 return removed
 """)
 
 EXPIRE_SESSIONS = _script(r"""
 -- Remove sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
--- Return how many were removed, and how many more might have been looked at: where none, there may be others.
--- ARGV: the moment, the same as a number, how many may be looked at, then roots
-local now, number, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
+-- Return how many have ended, how many of the roots are done with, and how many sessions to skip under the next one.
+-- ARGV: the moment, the same as a number, how many may be looked at, how many to skip under the first root, '' or a
+-- word when nothing is to change, then roots
+local now, number, left, skip, dry = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local count = 0
-for at = 4, #ARGV do
-  local root = ARGV[at]
-  local sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', 0, left)
-  for _, session in ipairs(sessions) do
-    local ends = redis.call('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
-    if ends[1] and (ends[1] == '' or ends[1] > now) then
-      redis.call('ZADD', root .. 'sessions', ends[2], session)
-    else
-      redis.call('DEL', root .. 'session/' .. session)
-      redis.call('ZREM', root .. 'sessions', session)
-      count = count + 1
-    end
+
+-- Return whether it is to be skipped from now on.
+local function expire(root, session)
+  local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
+  local living = ends[1] and (ends[1] == '' or ends[1] > now)
+  if not living then count = count + 1 end
+  if dry ~= '' then return true end
+  if not living then
+    redis.call('DEL', root .. 'session/' .. session)
+    redis.call('ZREM', root .. 'sessions', session)
+    return false
   end
-  left = left - #sessions
+  local expires = tonumber(ends[2])
+  if not expires or expires <= tonumber(number) then return true end
+  allow_full(root .. 'sessions')
+  redis.call('ZADD', root .. 'sessions', ends[2], session)
+  return false
 end
-return {count, left}
+
+for at = 6, #ARGV do
+  local root = ARGV[at]
+  while true do
+    local sessions = redis.call('ZRANGEBYSCORE', root .. 'sessions', '-inf', number, 'LIMIT', skip, left)
+    if #sessions == 0 then break end
+    for _, session in ipairs(sessions) do
+      if expire(root, session) then skip = skip + 1 end
+    end
+    left = left - #sessions
+    if left == 0 then return {count, at - 6, skip} end
+  end
+  skip = 0
+end
+return {count, #ARGV - 5, 0}
 """)
 
 STATS = _script(r"""
@@ -388,15 +507,16 @@ local sessions, count, bytes = 0, 0, 0
 
 local function count_record(line)
   local revision, length, expires_at = string.match(line, '^([^%z]*)%z[^%z]*%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
-  if revision ~= '0' and (expires_at == '' or expires_at > now) then -- 0 is an upload that is awaited
+  length = tonumber(length)
+  if length and revision ~= '0' and (expires_at == '' or expires_at > now) then -- 0 is an upload that is awaited
     count = count + 1
-    bytes = bytes + tonumber(length)
+    bytes = bytes + length
   end
 end
 
 -- One that was sorted by an end that it had before, and may live longer.
 local function count_session(root, session)
-  local ends = redis.call('HGET', root .. 'session/' .. session, 'expires_at')
+  local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at')[1] -- nil when it is of another type
   if ends and (ends == '' or ends > now) then sessions = sessions + 1 end
 end
 
@@ -424,6 +544,7 @@ return {sessions, count, bytes, #KEYS, '', ''}
 """)
 
 CHECK = _script(r"""
--- Write something.
-return redis.call('SET', KEYS[1], '1', 'PX', '1000')
+-- Write a few KiB, and remove them.
+redis.call('SET', KEYS[1], string.rep('x', 4096), 'PX', '1000')
+return redis.call('DEL', KEYS[1])
 """)
