@@ -46,6 +46,8 @@ _STORAGE_OPTIONS = {
     IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
     IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
 }
+OBJECT_STORES = frozenset({"gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"})
+"""The protocols of URLs that begin with a bucket or container; a put shows the new object or none there."""
 _DEFAULT_BUCKET = "artifacts"
 _S3_URL = "s3://"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the older, wider rules of others
@@ -376,7 +378,10 @@ def _protocols(url: str) -> str:
 
     if re.search(_BROKEN_PASSWORD, url):
         raise InvalidInputError("storage_provider: a password with a slash can't be in a URL, but in storage_options")
-    protocols = [link.partition("://")[0] for link in url.split("::")]
+    links = [link.partition("://") for link in url.split("::")]
+    protocols = [protocol for protocol, _, _ in links]
+    if protocols[-1] in OBJECT_STORES and not _names_bucket(links):
+        raise InvalidInputError(f"storage_provider {protocols[-1] + '://'!r} must name a bucket or container")
     for protocol in protocols:
         if not re.fullmatch(_PROTOCOL, protocol):  # which may hold a password
             raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
@@ -385,6 +390,12 @@ def _protocols(url: str) -> str:
         except (ImportError, ValueError) as error:  # a missing package, an unknown protocol
             raise InvalidInputError(f"storage_provider {protocol + '://'!r}: {error}") from error
     return "::".join(protocols) + "://"
+
+
+def _names_bucket(links: list[tuple[str, str, str]]) -> bool:
+    """Return whether the last link of a chain, or a folder in it (``dir://bucket/folder::gs://``), names a bucket."""
+    paths = [path for protocol, _, path in links[:-1] if protocol == "dir"]
+    return any(re.match(r"[^/?#@]", path) for path in (*paths, links[-1][2]))
 
 
 def _root_of(provider: str, url: str | None, fs_root: Any) -> Any:

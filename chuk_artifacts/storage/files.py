@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from chuk_artifacts.errors import ErrorMap, ProviderError
@@ -13,6 +14,7 @@ from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
 
 _PARALLEL_FILES = 8
+_PROBE_BYTES = 16 * 1024
 
 
 class _MappedReader(io.RawIOBase):
@@ -44,19 +46,27 @@ class _MappedReader(io.RawIOBase):
         return int(position)
 
     def tell(self) -> int:
-        return int(self._file.tell())
+        with self._errors:
+            return int(self._file.tell())
 
     def close(self) -> None:
-        self._file.close()
-        super().close()
+        if self.closed:
+            return
+        try:
+            with self._errors:
+                self._file.close()
+        finally:
+            super().close()
 
 
 class FileStorage:
     """Bytes as files of an fsspec filesystem whose paths are the keys.
 
     Args:
-        fs: the filesystem. Its ``open(path, "wb", autocommit=False)`` must not show a file before ``commit()``. Beside
-            fsspec's verbs it has ``unfinished(path)``: the infos of the temporary files and folders in a folder.
+        fs: the filesystem. Its ``open(path, "wb")`` shows no file before ``commit()``, and has ``discard()``, which is
+            harmless at any time. Beside fsspec's methods it has ``unfinished(path)``: the infos of the temporary files
+            and folders in a folder; ``rm_files(paths)``; ``probe(data)``: write a file, remove it, and return when that
+            was. ``cp_file`` takes the *size* to expect.
         provider: the name by which a user chose it.
 
     """
@@ -65,16 +75,21 @@ class FileStorage:
     parallel = _PARALLEL_FILES
     distant = True
     guards = False
-    claims = True
+    persistent = True
 
     def __init__(self, fs: Any, provider: str) -> None:
         """See the class."""
         self.provider = provider
         self._fs = fs
         subject = f"storage {provider!r}"
+        self._errors = ErrorMap((OSError,), ProviderError, subject)
         self._reading = ErrorMap((OSError,), ProviderError, subject, passing=(FileNotFoundError,))
-        self._writing = ErrorMap((OSError,), ProviderError, subject, passing=(FileExistsError,))
-        self._copying = ErrorMap((OSError,), ProviderError, subject, passing=(FileNotFoundError, FileExistsError))
+        self._claiming = ErrorMap((OSError,), ProviderError, subject, passing=(FileExistsError,))
+
+    @property
+    def connected(self) -> bool:
+        """Whether it holds connections or files now: it never does."""
+        return False
 
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
@@ -84,34 +99,26 @@ class FileStorage:
             self._put_stream(key, data, exclusive=exclusive)
             return data.size, data.sha256
         digest = hashlib.sha256(data).hexdigest()
-        self._put_bytes(key, data, "create" if exclusive else "overwrite")
+        mode = "create" if exclusive else "overwrite"
+        self._place(key, lambda: self._fs.pipe_file(key, data, mode), exclusive=exclusive)
         return len(data), digest
 
-    def _put_bytes(self, key: str, data: bytes, mode: str) -> None:
-        try:
-            with self._writing:
-                self._fs.pipe_file(key, data, mode)
-        except FileExistsError:
-            raise ObjectExistsError(key) from None
-
     def _put_stream(self, key: str, stream: Stream, *, exclusive: bool) -> None:
-        with self._writing:
-            file = self._fs.open(key, "xb" if exclusive else "wb", autocommit=False)
+        with self._errors:
+            file = self._fs.open(key, "xb" if exclusive else "wb")
         try:
             for chunk in stream:
-                with self._writing:
+                with self._errors:
                     file.write(chunk)
-            self._commit(key, file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                file.discard()
-            raise
+            self._place(key, file.commit, exclusive=exclusive)
+        finally:
+            file.discard()
 
-    def _commit(self, key: str, file: Any) -> None:
+    def _place(self, key: str, place: Callable[[], None], *, exclusive: bool) -> None:
+        """Have a file put in its place; raise ``ObjectExistsError`` when that is taken and the put exclusive."""
         try:
-            with self._writing:
-                file.commit()
-                file.close()
+            with self._claiming if exclusive else self._errors:
+                place()
         except FileExistsError:
             raise ObjectExistsError(key) from None
 
@@ -128,11 +135,11 @@ class FileStorage:
         """Return a seekable reader that fetches what is read."""
         try:
             with self._reading:
-                reader = _MappedReader(self._fs.open(key, "rb"), self._reading)
-                reader.seek(start)
+                file = self._fs.open(key, "rb")
+                file.seek(start)
         except FileNotFoundError:
             raise ObjectMissingError(key) from None
-        return io.BufferedReader(reader)
+        return io.BufferedReader(_MappedReader(file, self._errors))
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing would tell of one key, or None."""
@@ -144,33 +151,20 @@ class FileStorage:
         return _stored(info) if info["type"] == "file" else None
 
     def copy(
-        self,
-        source: str,
-        target: str,
-        size: int,
-        *,
-        exclusive: bool = False,
-        hashed: bool = False,
-        about: About | None = None,
+        self, source: str, target: str, size: int, *, hashed: bool = False, about: About | None = None
     ) -> str | None:
-        """Copy bytes inside the filesystem; it tells no SHA-256."""
+        """Copy bytes inside the filesystem; it returns no SHA-256."""
         try:
-            with self._copying:
-                self._copy(source, target, "create" if exclusive else "overwrite")
+            with self._reading:
+                self._fs.cp_file(source, target, size=size)
         except FileNotFoundError:
             raise ObjectMissingError(source) from None
-        except FileExistsError:
-            raise ObjectExistsError(target) from None
         return None
-
-    def _copy(self, source: str, target: str, mode: str) -> None:
-        self._fs.cp_file(source, target, mode=mode)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the bytes of *keys*."""
-        for key in keys:
-            with self._reading, contextlib.suppress(FileNotFoundError):
-                self._fs.rm_file(key)
+        with self._errors:
+            self._fs.rm_files(keys)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Iterate over all finished objects under *prefix*, folder by folder."""
@@ -190,16 +184,23 @@ class FileStorage:
             return []
         return entries
 
-    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
-        """Remove temporary files last written before a moment, which a crash left, and tell of each."""
+    def now(self) -> float:
+        """Return the time of a file just written: the filesystem may be on another machine, with another clock."""
+        with self._errors:
+            modified: float = self._fs.probe(b"")
+        return modified
+
+    def sweep(self, prefix: str, before: float, *, dry_run: bool = False) -> Iterator[StoredObject]:
+        """Remove temporary files last written before a moment, which a crash left, and yield each."""
         folders = [prefix.rstrip("/")]
         while folders:
             for info in self._unfinished(folders.pop()):
                 if info["type"] == "directory":
                     folders.append(info["name"])
                 elif info["mtime"] < before:
-                    self.delete([info["name"]])
-                    yield StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])
+                    if not dry_run:
+                        self.delete([info["name"]])
+                    yield _stored(info)
 
     def _unfinished(self, folder: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
@@ -215,10 +216,11 @@ class FileStorage:
         """Return None: nothing serves these files."""
         return None
 
-    def check(self) -> None:
-        """Begin a write and discard it."""
-        with self._writing:
-            self._fs.open("check", "xb", autocommit=False).discard()
+    def check(self, *, thorough: bool = False) -> dict[str, str]:
+        """Write a file, which is empty unless *thorough*, and remove it."""
+        with self._errors:
+            self._fs.probe(os.urandom(_PROBE_BYTES) if thorough else b"")
+        return {}
 
     def create(self) -> None:
         """Do nothing: the first write makes what it needs."""

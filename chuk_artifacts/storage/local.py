@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import itertools
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from fsspec.spec import AbstractFileSystem
 
+from chuk_artifacts.errors import ProviderError
+from chuk_artifacts.folders import make_private_folders, sync_folder
 from chuk_artifacts.storage.files import FileStorage
 
 _TEMPORARY = ".tmp"
@@ -78,54 +81,78 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         """See the class."""
         super().__init__()
         self.root = root
-        self._fsync = fsync
+        self.fsync = fsync
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
         """Write a whole file; mode ``create`` raises ``FileExistsError`` instead of replacing one."""
-        with self._writer(path, exclusive=mode == "create") as writer:
+        writer = _Writer(self, path, exclusive=mode == "create")
+        try:
             writer.write(value)
+            writer.commit()
+        finally:
+            writer.discard()
 
     def open(self, path: str, mode: str = "rb", *_: Any, **__: Any) -> Any:
         """Open a file: ``rb`` a seekable reader, ``wb`` and ``xb`` a writer to be committed or discarded."""
-        if mode == "rb":
-            return os.fdopen(self._open_to_read(path), "rb", buffering=0)
-        return self._writer(path, exclusive=mode == "xb")
+        return self._open_to_read(path) if mode == "rb" else _Writer(self, path, exclusive=mode == "xb")
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return the bytes of a file, or a range of them."""
         if start is not None or end is not None:
             part: Any = super().cat_file(path, start, end)
             return bytes(part)
-        descriptor = self._open_to_read(path)
-        try:
+        with self._open_to_read(path) as file:
+            descriptor = file.fileno()
             size = os.fstat(descriptor).st_size
-            data = os.read(descriptor, size + 1)
-            if len(data) == size:
-                return data
-            pieces = [data]
-            while piece := os.read(descriptor, size + 1):  # a read stops at 2 GiB on Linux
-                pieces.append(piece)
-            return b"".join(pieces)
-        finally:
-            os.close(descriptor)
+            data = os.read(descriptor, size + 1)  # one call where ``readall`` makes four
+            return data if len(data) == size else data + file.readall()
 
-    def cp_file(self, path1: str, path2: str, mode: str = "overwrite", **_: Any) -> None:
-        """Copy a file within the kernel; mode ``create`` raises ``FileExistsError`` instead of replacing one."""
-        os.close(self._open_to_read(path1))
-        with self._writer(path2, exclusive=mode == "create") as writer:
-            writer.copy(self._locate(path1))
+    def cp_file(self, path1: str, path2: str, *, size: int | None = None, **_: Any) -> None:
+        """Copy a file within the kernel; raise ``ProviderError`` when *size* is not its length in bytes."""
+        self._open_to_read(path1).close()
+        writer = _Writer(self, path2, exclusive=False)
+        try:
+            length = writer.copy(self.locate(path1))
+            if size not in {None, length}:
+                raise ProviderError(f"{path1!r} has {length} bytes, not {size}")
+            writer.commit()
+        finally:
+            writer.discard()
 
     def rm_file(self, path: str) -> None:
         """Remove a file, and its folder with the last file in it."""
-        place = self._locate(path)
+        place = self.locate(path)
         os.unlink(place)
-        with contextlib.suppress(OSError):  # not empty, mostly
-            os.rmdir(os.path.dirname(place))
+        _remove_empty(os.path.dirname(place))
+
+    def rm_files(self, paths: Sequence[str]) -> None:
+        """Remove files, and each folder with the last file in it; a missing file is no error.
+
+        Each folder is looked at once, not once for each file in it.
+        """
+        folders: dict[str, list[str]] = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            folders.setdefault(folder, []).append(_name(name))
+        for folder, names in folders.items():
+            with contextlib.suppress(FileNotFoundError):
+                place = self._descend(folder)
+                _unlink_each(place, names)
+                _remove_empty(place)
+
+    def probe(self, data: bytes) -> float:
+        """Write a file, remove it, and return its time of writing by the clock of the file system."""
+        writer = _Writer(self, "check", exclusive=False)
+        try:
+            writer.write(data)
+            return writer.settle(sync=bool(data))
+        finally:
+            writer.discard()
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return name, type, size in bytes and mtime in seconds of a file or folder."""
         name = path.rstrip("/")
-        return _info(name, os.lstat(self._locate(name)))
+        return _info(name, os.lstat(self.locate(name)))
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return the infos (or names) of a folder's files and folders, without temporary files and links."""
@@ -148,7 +175,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
                 info = _info(f"{prefix}/{name}" if prefix else name, status)
                 yield info, info["type"] == "file" and name.endswith(_TEMPORARY)
 
-    def _locate(self, path: str) -> str:
+    def locate(self, path: str) -> str:
         """Return the place of *path* on the disk."""
         folder, _, name = path.rpartition("/")
         return f"{self._descend(folder)}{os.sep}{_name(name)}"
@@ -161,38 +188,21 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
                 raise _link_error(place)
         return place
 
-    def _writer(self, path: str, *, exclusive: bool) -> _Writer:
-        """Return a writer of *path*, with the folders above it, which a delete beside us may take away again."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return _Writer(self._locate(path), exclusive=exclusive, fsync=self._fsync)
-            except FileNotFoundError:
-                self._make_folders(path)
-        return _Writer(self._locate(path), exclusive=exclusive, fsync=self._fsync)
-
-    def _make_folders(self, path: str) -> None:
-        if not os.path.isdir(self.root):
-            self._make_root()
+    def make_folders(self, path: str) -> None:
+        """Make the folders above *path*, the root included."""
+        make_private_folders(self.root, sync=self.fsync)
         for place in _folders(self.root, path.rpartition("/")[0]):
             try:
                 os.mkdir(place, _PRIVATE_FOLDER)
             except FileExistsError:
                 continue
-            if self._fsync:
-                _sync_folder(os.path.dirname(place))
+            if self.fsync:
+                sync_folder(os.path.dirname(place))
 
-    def _make_root(self) -> None:
+    def _open_to_read(self, path: str) -> io.FileIO:
+        place = self.locate(path)
         try:
-            os.makedirs(self.root, _PRIVATE_FOLDER, exist_ok=True)
-        except FileExistsError:  # to the callers that would mean the file to be written
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.root) from None
-        if self._fsync:
-            _sync_folder(os.path.dirname(self.root))
-
-    def _open_to_read(self, path: str) -> int:
-        place = self._locate(path)
-        try:
-            return os.open(place, _READ)
+            return _open_file(place, _READ, "rb")
         except OSError as error:
             if error.errno == errno.ELOOP:  # O_NOFOLLOW met a link
                 raise _link_error(place) from error
@@ -200,64 +210,110 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
 
 class _Writer:
-    """A file under a temporary name, that takes its place when it is committed.
+    """A file under a temporary name, which its first write makes, and that takes its place when it is committed.
 
-    As a context manager it commits, and after an exception discards.
+    Whatever an interrupt comes between, ``discard`` leaves neither the file nor a descriptor. As a context manager it
+    commits, and after an exception discards.
     """
 
-    def __init__(self, place: str, *, exclusive: bool, fsync: bool) -> None:
-        self._place = place
+    def __init__(self, folder: LocalFolder, path: str, *, exclusive: bool) -> None:
+        self._folder = folder
+        self._path = path
         self._exclusive = exclusive
-        self._fsync = fsync
-        self._temporary = f"{place}.{os.urandom(4).hex()}{_TEMPORARY}"
-        self._descriptor = os.open(self._temporary, _CREATE, _PRIVATE_FILE)
+        self._place = self._temporary = ""
+        self._file: io.FileIO | None = None
 
     def __enter__(self) -> _Writer:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if kind is None:
-            self.commit()
-        else:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
             self.discard()
 
     def write(self, data: bytes) -> None:
         """Write all of *data*."""
-        written = os.write(self._descriptor, data)
+        file = self._opened()
+        written = file.write(data)
         while written < len(data):  # a write stops at 2 GiB on Linux
-            written += os.write(self._descriptor, memoryview(data)[written:])
+            written += file.write(memoryview(data)[written:])
 
-    def copy(self, place: str) -> None:
-        """Write all of the file at *place*."""
+    def copy(self, place: str) -> int:
+        """Write all of the file at *place*, and return how many bytes that were."""
+        file = self._opened()
         shutil.copyfile(place, self._temporary)
+        return os.fstat(file.fileno()).st_size
 
-    def close(self) -> None:
-        """Finish writing; harmless the second time."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+    def settle(self, *, sync: bool) -> float:
+        """Return when the file was written; *sync* brings it to the disk, which may turn out to be full only then."""
+        descriptor = self._opened().fileno()
+        if sync:
+            os.fsync(descriptor)
+        return os.fstat(descriptor).st_mtime
 
     def commit(self) -> None:
         """Put the file in its place; raise ``FileExistsError`` when that is taken and the write exclusive."""
-        try:
-            if self._fsync:
-                os.fsync(self._descriptor)
-            self.close()
-            if self._exclusive:
-                _claim(self._temporary, self._place)
-            else:
-                os.replace(self._temporary, self._place)
-        except BaseException:
-            self.discard()
-            raise
-        if self._fsync:
-            _sync_folder(os.path.dirname(self._place))
+        with self._opened() as file:
+            if self._folder.fsync:
+                os.fsync(file.fileno())
+        if self._exclusive:
+            _claim(self._temporary, self._place)
+        else:
+            os.replace(self._temporary, self._place)
+        self._temporary = ""
+        if self._folder.fsync:
+            sync_folder(os.path.dirname(self._place))
 
     def discard(self) -> None:
-        """Leave nothing behind."""
-        self.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._temporary)
+        """Leave nothing behind; harmless after a commit."""
+        if self._temporary:
+            if self._file is not None:
+                self._file.close()
+            with contextlib.suppress(OSError):  # not made, mostly; what is left a sweep removes
+                os.unlink(self._temporary)
+
+    def _opened(self) -> io.FileIO:
+        """Return the open file, with the folders above it made, which a delete beside us may take away again."""
+        if self._file is not None:
+            return self._file
+        for _ in range(_ATTEMPTS):
+            try:
+                self._place = self._folder.locate(self._path)
+                self._temporary = f"{self._place}.{os.urandom(4).hex()}{_TEMPORARY}"  # before it is there: see discard
+                self._file = _open_file(self._temporary, _CREATE, "wb")
+            except FileNotFoundError:
+                self._folder.make_folders(self._path)
+            else:
+                return self._file
+        raise NotADirectoryError(errno.ENOTDIR, "the folder of the file vanishes all the time", self._place)
+
+
+def _open_file(place: str, flags: int, mode: str) -> io.FileIO:
+    """Open a file, which closes when it is dropped.
+
+    All is one call of C, so that no interrupt finds a descriptor without its owner.
+    """
+    descriptors, again = itertools.tee(map(os.open, (place,), (flags,), (_PRIVATE_FILE,)))
+    try:
+        return next(map(io.FileIO, descriptors, (mode,)))
+    except IsADirectoryError:  # which leaves it open
+        os.close(next(again))
+        raise
+
+
+def _unlink_each(folder: str, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            os.unlink(f"{folder}{os.sep}{name}")
+        except FileNotFoundError:
+            continue
+
+
+def _remove_empty(folder: str) -> None:
+    with contextlib.suppress(OSError):  # not empty, mostly
+        os.rmdir(folder)
 
 
 def _claim(temporary: str, place: str) -> None:
@@ -267,20 +323,14 @@ def _claim(temporary: str, place: str) -> None:
     except FileExistsError:
         raise
     except OSError:  # no hard links here (FAT, some network shares): claim the name first
-        os.close(os.open(place, _CREATE, _PRIVATE_FILE))
-        os.replace(temporary, place)
+        _open_file(place, _CREATE, "wb").close()
+        try:
+            os.replace(temporary, place)
+        except BaseException:
+            os.unlink(place)
+            raise
     else:
         os.unlink(temporary)
-
-
-def _sync_folder(place: str) -> None:
-    if _ON_WINDOWS:  # a folder can't be opened there; NTFS journals the rename
-        return
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _info(name: str, status: os.stat_result) -> dict[str, Any]:

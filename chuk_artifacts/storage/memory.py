@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from chuk_artifacts.fork import Lockable
+from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
 
 
-class MemoryStorage(Lockable):
+class MemoryStorage:
     """Bytes in memory, gone with the process.
 
-    Files are put into the filesystem's own ``store``, and looked up there: its verbs go through all keys to see whether
-    one is there, show a file while it is being written, and hand the same file object to everybody.
+    Files are put into the filesystem's own ``store``, and looked up there: its methods go through all keys to see
+    whether one is there, show a file while it is being written, and hand the same file object to all callers. Each
+    change is one call of a ``dict``, so that no lock is needed, and an interrupt comes before it or after it.
     """
 
     provider = "memory"
@@ -26,13 +28,12 @@ class MemoryStorage(Lockable):
     parallel = 1
     distant = False
     guards = False
-    claims = True
+    persistent = False
+    connected = False
 
     def __init__(self) -> None:
         """Begin empty."""
-        super().__init__()
-        self._fs = MemoryFileSystem(global_store=False, skip_instance_cache=True)
-        self._files: dict[str, MemoryFile] = self._fs.store
+        self._files: dict[str, MemoryFile] = MemoryFileSystem(global_store=False, skip_instance_cache=True).store
 
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
@@ -46,11 +47,11 @@ class MemoryStorage(Lockable):
 
     def _write(self, key: str, data: bytes, *, exclusive: bool) -> None:
         path = f"/{key}"
-        file = MemoryFile(self._fs, path, data)
-        with self._lock:
-            if exclusive and path in self._files:
-                raise ObjectExistsError(key)
-            file.commit()
+        file = MemoryFile(None, path, data)  # without its filesystem: that would be a cycle, freed late
+        if not exclusive:
+            self._files[path] = file
+        elif self._files.setdefault(path, file) is not file:
+            raise ObjectExistsError(key)
 
     def get(self, key: str) -> bytes:
         """Return all bytes."""
@@ -72,17 +73,13 @@ class MemoryStorage(Lockable):
         return None if file is None else _stored(key, file)
 
     def copy(
-        self,
-        source: str,
-        target: str,
-        size: int,
-        *,
-        exclusive: bool = False,
-        hashed: bool = False,
-        about: About | None = None,
+        self, source: str, target: str, size: int, *, hashed: bool = False, about: About | None = None
     ) -> str | None:
-        """Let another key have the same bytes; their SHA-256 is not told."""
-        self._write(target, self.get(source), exclusive=exclusive)
+        """Let another key have the same bytes; it returns no SHA-256."""
+        data = self.get(source)
+        if len(data) != size:
+            raise ProviderError(f"storage 'memory': {source!r} has {len(data)} bytes, not {size}")
+        self._write(target, data, exclusive=False)
         return None
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -100,23 +97,29 @@ class MemoryStorage(Lockable):
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Iterate over all objects under *prefix*, in one pass."""
-        for path, file in list(self._files.items()):
+        for path, file in self._files.copy().items():
             key = path.removeprefix("/")
             if key.startswith(prefix):
                 yield _stored(key, file)
 
-    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
+    def now(self) -> float:
+        """Return the present of this process."""
+        return time.time()
+
+    def sweep(self, prefix: str, before: float, *, dry_run: bool = False) -> Iterator[StoredObject]:
         """Remove nothing: a write leaves nothing unfinished."""
         return iter(())
 
-    def check(self) -> None:
-        """Do nothing: memory is there."""
+    def check(self, *, thorough: bool = False) -> dict[str, str]:
+        """Return no facts: memory is there."""
+        return {}
 
     def create(self) -> None:
         """Do nothing: memory is there."""
 
     def close(self) -> None:
-        """Give back nothing: nothing is held."""
+        """Release all bytes."""
+        self._files.clear()
 
 
 def _stored(key: str, file: MemoryFile) -> StoredObject:

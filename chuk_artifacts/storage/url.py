@@ -10,17 +10,22 @@ import posixpath
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from fsspec.core import url_to_fs
+from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFile
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.fork import watch
-from chuk_artifacts.settings import Settings, complete_url
+from chuk_artifacts.settings import OBJECT_STORES, Settings, complete_url
+from chuk_artifacts.source import Stream
+from chuk_artifacts.storage import About
 from chuk_artifacts.storage.files import FileStorage
 
 T = TypeVar("T")
@@ -28,8 +33,12 @@ T = TypeVar("T")
 _TEMPORARY = ".tmp"
 _SPOOL_BYTES = 8 * 1024 * 1024
 _KNOWN_FOLDERS = 10_000
+_COPY_SECONDS = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 # A put of these shows the new object or none, and they have no folders.
-_OBJECT_STORES = {"memory", "gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"}
+_OBJECT_STORES = OBJECT_STORES | {"memory"}
+# Of these, a long object appears when its upload is finished, and not when that is given up. (OSS shows it growing.)
+_WHOLE_UPLOADS = OBJECT_STORES - {"oss"}
 _TRANSPARENT = {"dir", "simplecache", "filecache", "blockcache"}
 _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "timeCreated", "created")
 # What a URL or a glob gives a meaning to, and what some servers refuse as the name of a file.
@@ -44,15 +53,13 @@ _inherited: list[object] = []
 class UrlStorage(FileStorage):
     """Bytes on the filesystem of a URL.
 
-    ``gs://``, ``abfs://`` and other object stores take a whole object at once. Everywhere else, and for what is longer
-    than 8 MiB, a file is written under a temporary name, which ends with ``.tmp``, and then moved. That is as atomic as
-    the filesystem's move: on SFTP and on most servers of files it is; where a move is a copy and a deletion, a reader
-    may meet a file that is still growing, whose length and SHA-256 do not fit its record, and is told so
-    (``ArtifactCorruptedError``).
+    ``gs://``, ``abfs://`` and other object stores show a new object whole or not at all. Everywhere else a file is
+    written under a temporary name, which ends with ``.tmp``, and then moved. That is as atomic as the filesystem's
+    move: on SFTP and on most servers of files it is; where a move is a copy and a deletion, a reader may meet a file
+    that is still growing, whose length and SHA-256 do not fit its record, and gets ``ArtifactCorruptedError``.
 
-    Hardly any of them creates a file only if there is none. Threads of one process wait for each other; processes do
-    not, so that a revision's key ends with a random number here (see :attr:`claims`). Whether a write survives a power
-    cut is the server's matter, and so are the modes of files. Folders stay when their last file is gone.
+    Hardly any of them creates a file only if there is none, so that an exclusive put replaces. Whether a write survives
+    a power cut is the server's matter, and so are the modes of files. Folders stay when their last file is gone.
 
     A filesystem is made when it is first needed: one for all threads of a process if it is asynchronous within, else
     one for each thread, because connections are seldom made for more. A forked process makes its own.
@@ -62,8 +69,6 @@ class UrlStorage(FileStorage):
 
     """
 
-    claims = False
-
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
         subject = f"storage {settings.storage_provider!r}"
@@ -71,25 +76,29 @@ class UrlStorage(FileStorage):
         mapped = functools.partial(ErrorMap, (Exception,), ProviderError, subject, secrets=settings.secrets)
         self._folder = _Folder(settings, mapped())
         super().__init__(self._folder, settings.storage_provider)
+        self._errors = mapped()
         self._reading = mapped((FileNotFoundError,))
-        self._writing = mapped((FileExistsError,))
-        self._copying = mapped((FileNotFoundError, FileExistsError))
+
+    @property
+    def connected(self) -> bool:
+        """Whether it holds connections now."""
+        return self._folder.connected
+
+    def put(
+        self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
+    ) -> tuple[int, str]:
+        """Write *data*, whole or not at all, and return its length and SHA-256; *exclusive* is not kept."""
+        return super().put(key, data)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the bytes of *keys*; drivers have many ways to say that there is nothing to remove."""
         for key in keys:
             try:
-                super().delete([key])
+                with self._reading, contextlib.suppress(FileNotFoundError):
+                    self._folder.rm_file(key)
             except ProviderError:
                 if self.stat(key) is not None:
                     raise
-
-    def check(self) -> None:
-        """Write a file, and remove it."""
-        name = f"check.{os.urandom(4).hex()}{_TEMPORARY}"
-        with self._writing:
-            self._folder.pipe_file(name, b"")
-            self._folder.rm_file(name)
 
     def close(self) -> None:
         """Let go of the filesystems; their connections close with them."""
@@ -97,7 +106,11 @@ class UrlStorage(FileStorage):
 
 
 class _Folder:
-    """The folder of a URL, with the verbs of fsspec that :class:`FileStorage` uses, on paths relative to it."""
+    """The folder of a URL, with the methods of fsspec that :class:`FileStorage` uses, on paths relative to it.
+
+    The folder's own path may hold ``*``, ``?`` and ``[``. Hence none but fsspec's methods for one file are called,
+    which take a path as it is: ``mv``, ``copy`` and ``rm`` of its base class take it for a pattern.
+    """
 
     def __init__(self, settings: Settings, errors: ErrorMap) -> None:
         self._settings = settings
@@ -106,8 +119,10 @@ class _Folder:
         self._shared: Any = None
         self._lock = threading.RLock()
         self._made: set[str] = set()
-        links = [link.partition("://")[0] for link in (settings.url or "").split("::")]
-        self._is_object_store = links[-1] in _OBJECT_STORES and _TRANSPARENT.issuperset(links[:-1])
+        *outer, protocol = [link.partition("://")[0] for link in (settings.url or "").split("::")]
+        self._is_object_store = protocol in _OBJECT_STORES and _TRANSPARENT.issuperset(outer)
+        self._uploads_whole = protocol in _WHOLE_UPLOADS and {"dir"}.issuperset(outer)
+        self.connected = False
         watch(self)
 
     def before_fork(self) -> None:
@@ -118,11 +133,12 @@ class _Folder:
         """Go on; a child makes filesystems of its own."""
         if child:
             _inherited.extend((self._own, self._shared))
-            self._own, self._shared = threading.local(), None
+            self.close()
         self._lock.release()
 
     def close(self) -> None:
         self._own, self._shared = threading.local(), None
+        self.connected = False
 
     @property
     def fs(self) -> Any:
@@ -143,6 +159,7 @@ class _Folder:
             url = complete_url(str(self._settings.url))
             fs, root = url_to_fs(url, skip_instance_cache=True, **self._settings.storage_options)
             opened = fs, root.rstrip("/")
+            self.connected = True
             if fs.async_impl:
                 self._shared = opened
             else:
@@ -162,7 +179,7 @@ class _Folder:
         if mode == "rb":
             file = self.fs.open(self._full(path), "rb")
             return io.BytesIO(file.getvalue()) if isinstance(file, MemoryFile) else file  # that is one for everybody
-        return _Writer(self, path, exclusive=mode == "xb")
+        return _Writer(self, path)
 
     def info(self, path: str) -> dict[str, Any]:
         full = self._full(path)
@@ -193,20 +210,21 @@ class _Folder:
 
     # Write
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:
+    def pipe_file(self, path: str, value: bytes, *_: Any) -> None:
         if self._is_object_store:
-            self._if_free(path, mode, lambda: self.fs.pipe_file(self._full(path), value))
+            self.fs.pipe_file(self._full(path), value)
         else:
-            self._move_in(path, mode, lambda temporary: self.fs.pipe_file(temporary, value))
+            self._move_in(path, len(value), lambda temporary: self.fs.pipe_file(temporary, value))
 
-    def cp_file(self, path1: str, path2: str, mode: str = "overwrite") -> None:
+    def cp_file(self, path1: str, path2: str, *, size: int) -> None:
+        source = self._full(path1)
         if self._is_object_store:
-            self._if_free(path2, mode, lambda: self.fs.cp_file(self._full(path1), self._full(path2)))
+            self._copy(source, self._full(path2), size)
         else:
-            self.fs.info(self._full(path1))  # raises for a missing one in a way that is known
-            self._move_in(path2, mode, lambda temporary: self._copy(self._full(path1), temporary))
+            self._check_length(source, size)
+            self._move_in(path2, size, lambda temporary: self._copy(source, temporary, size))
 
-    def _copy(self, source: str, target: str) -> None:
+    def _copy(self, source: str, target: str, size: int) -> None:
         try:
             self.fs.cp_file(source, target)
         except NotImplementedError:  # SFTP and FTP can't, nor read and write at once on one connection
@@ -214,50 +232,105 @@ class _Folder:
                 local = os.path.join(folder, "copy")
                 self.fs.get_file(source, local)
                 self.fs.put_file(local, target)
+        try:
+            self._wait_for_copy(source, target, size)
+        except BaseException:
+            self.give_up(target)
+            raise
+
+    def _wait_for_copy(self, source: str, target: str, size: int) -> None:
+        """Return when a copy has its length: some services only begin it, and lose it with its source (Azure)."""
+        if self._length(target, size) == size:
+            return
+        self._check_length(source, size)
+        waited, pause = 0.0, _FIRST_PAUSE
+        while self._length(target, size) != size:
+            if waited >= _COPY_SECONDS:
+                raise ProviderError(f"the copy is not complete after {_COPY_SECONDS:.0f} seconds")
+            time.sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
+
+    def _check_length(self, source: str, size: int) -> None:
+        """Raise ``FileNotFoundError`` when there is no source, ``ProviderError`` when it has another length."""
+        length = self._length(source, size)
+        if length is None:
+            raise FileNotFoundError(source)
+        if length != size:
+            raise ProviderError(f"the bytes to copy are {length}, not {size}")
+
+    def _length(self, full: str, expected: int) -> int | None:
+        """Return the length of a file in bytes, the *expected* one where the driver has none; None: it is missing."""
+        self._forget_listings(full)
+        try:
+            length = self.fs.info(full).get("size")
+        except FileNotFoundError:
+            return None
+        return expected if length is None else int(length)
 
     def rm_file(self, path: str) -> None:
         self.fs.rm_file(self._full(path))
 
-    def begin(self, path: str) -> tuple[str, Any]:
-        """Return a temporary name beside a path, and an open file of that name."""
-        temporary = self._temporary(path)
-        return temporary, self._with_parent(temporary, lambda: self.fs.open(temporary, "wb"))
+    def probe(self, data: bytes) -> float:
+        """Write a file, remove it, and return its time of writing; of one without a time, the present here."""
+        full = self._temporary("check")
+        try:
+            self._with_parent(full, lambda: self.fs.pipe_file(full, data))
+            self._forget_listings(full)
+            modified = _modified(self.fs.info(full))
+        except BaseException:
+            self.give_up(full)
+            raise
+        self.fs.rm_file(full)
+        return time.time() if modified == float("inf") else modified
 
-    def finish(self, temporary: str, path: str, mode: str) -> None:
-        """Put a temporary file in its place."""
-        full = self._full(path)
-        self._if_free(path, mode, lambda: self.fs.mv(temporary, full))
+    def begin(self, path: str) -> _Upload:
+        """Return a long file that is to be written piece by piece, and is not there yet."""
+        return _Upload(self, self._full(path), self._temporary(path))
 
-    def give_up(self, temporary: str, file: Any = None) -> None:
-        """Close and remove a temporary file as far as possible; a sweep removes what is left."""
+    def open_to_write(self, full: str) -> Any:
+        """Return an open file with its folder."""
+        return self._with_parent(full, lambda: self.fs.open(full, "wb"))
+
+    def can_give_up(self, file: Any) -> bool:
+        """Return whether an open file appears when it is closed, and not when :meth:`forget` is called."""
+        return self._uploads_whole and isinstance(file, AbstractBufferedFile)
+
+    def forget(self, file: AbstractBufferedFile) -> None:
+        """Give up a file of fsspec's own kind, as far as possible."""
+        with contextlib.suppress(ProviderError), self._errors:
+            try:
+                file.discard()
+            finally:
+                file.closed = True  # or its destructor finishes the upload
+
+    def move(self, source: str, target: str, size: int) -> None:
+        """Rename a file of *size* bytes, or copy and remove it where the driver has no rename."""
+        if _renames(self.fs):
+            self.fs.mv(source, target)
+        else:
+            self._copy(source, target, size)
+            self.fs.rm_file(source)
+
+    def give_up(self, full: str, file: Any = None) -> None:
+        """Close and remove a file as far as possible; a sweep removes what is left."""
         if file is not None:
             with contextlib.suppress(ProviderError), self._errors:
                 file.close()
         with contextlib.suppress(ProviderError), self._errors:
-            self.fs.rm_file(temporary)
+            self.fs.rm_file(full)
 
     def _temporary(self, path: str) -> str:
         return f"{self._full(path)}.{os.urandom(4).hex()}{_TEMPORARY}"
 
-    def _move_in(self, path: str, mode: str, write: Callable[[str], None]) -> None:
+    def _move_in(self, path: str, size: int, write: Callable[[str], None]) -> None:
         """Have a file written under a temporary name, and put it in its place."""
         temporary = self._temporary(path)
         try:
             self._with_parent(temporary, lambda: write(temporary))
-            self.finish(temporary, path, mode)
+            self.move(temporary, self._full(path), size)
         except BaseException:
             self.give_up(temporary)
             raise
-
-    def _if_free(self, path: str, mode: str, write: Callable[[], None]) -> None:
-        if mode != "create":
-            write()
-            return
-        with self._lock:
-            self._forget_listings(self._full(path))
-            if not _is_missing(self.fs, self._full(path)):
-                raise FileExistsError(path)
-            write()
 
     def _with_parent(self, full: str, write: Callable[[], T]) -> T:
         """Return what *write* does, with the folder above it there."""
@@ -285,43 +358,97 @@ class _Folder:
             self._made.add(folder)
 
 
-class _Writer:
-    """A file that is held in memory while it is short, and written under a temporary name when it is not."""
+class _Upload:
+    """A long file on its way: under its own name where a driver can give it up, else under a temporary one.
 
-    def __init__(self, folder: _Folder, path: str, *, exclusive: bool) -> None:
+    Args:
+        folder: where it goes.
+        full: its path.
+        temporary: a path beside it.
+
+    """
+
+    def __init__(self, folder: _Folder, full: str, temporary: str) -> None:
         self._folder = folder
-        self._path = path
-        self._mode = "create" if exclusive else "overwrite"
-        self._buffer = io.BytesIO()
-        self._temporary = ""
-        self._file: Any = self._buffer
+        self._full = full
+        self._temporary = temporary
+        self._direct = False
+        self._file: Any = None
+        self._size = 0
 
     def write(self, data: bytes) -> None:
         """Write all of *data*."""
+        if self._file is None:
+            self._open()
         self._file.write(data)
-        if self._file is self._buffer and self._buffer.tell() > _SPOOL_BYTES:
-            self._temporary, self._file = self._folder.begin(self._path)
-            self._file.write(self._buffer.getvalue())
+        self._size += len(data)
+
+    def _open(self) -> None:
+        self._file = self._folder.open_to_write(self._temporary)
+        if self._folder.can_give_up(self._file):
+            self._folder.forget(self._file)  # its kind had to be seen, and nothing has been sent
+            self._direct, self._file = True, self._folder.open_to_write(self._full)
+
+    def finish(self) -> None:
+        """Have the file appear."""
+        self._file.close()
+        if not self._direct:
+            self._folder.move(self._temporary, self._full, self._size)
+
+    def give_up(self) -> None:
+        """Leave nothing behind, as far as possible."""
+        if self._direct:
+            self._folder.forget(self._file)
+        else:
+            self._folder.give_up(self._temporary, self._file)
+
+
+class _Writer:
+    """A file that is held in memory while it is short, and sent as it is written when it is not."""
+
+    def __init__(self, folder: _Folder, path: str) -> None:
+        self._folder = folder
+        self._path = path
+        self._buffer = io.BytesIO()
+        self._upload: _Upload | None = None
+        self._done = False
+
+    def write(self, data: bytes) -> None:
+        """Write all of *data*."""
+        if self._upload is not None:
+            self._upload.write(data)
+            return
+        self._buffer.write(data)
+        if self._buffer.tell() > _SPOOL_BYTES:
+            data, self._buffer = self._buffer.getvalue(), io.BytesIO()
+            self._upload = self._folder.begin(self._path)
+            self._upload.write(data)
 
     def commit(self) -> None:
-        """Put the file in its place; raise ``FileExistsError`` when that is taken and the write exclusive."""
-        if self._temporary:
-            self._file.close()
-            self._folder.finish(self._temporary, self._path, self._mode)
+        """Put the file in its place."""
+        if self._upload is not None:
+            self._upload.finish()
         else:
-            self._folder.pipe_file(self._path, self._buffer.getvalue(), self._mode)
-
-    def close(self) -> None:
-        """Do nothing more."""
+            self._folder.pipe_file(self._path, self._buffer.getvalue())
+        self._done = True
 
     def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._temporary:
-            self._folder.give_up(self._temporary, self._file)
+        """Leave nothing behind; harmless after a commit."""
+        if self._upload is not None and not self._done:
+            self._upload.give_up()
 
 
 def _percent(match: re.Match[str]) -> str:
     return f"%{ord(match[0]):02X}"
+
+
+def _renames(fs: Any) -> bool:
+    """Return whether a driver has a rename of its own; the one of fsspec's base class takes a path for a pattern."""
+    driver = getattr(fs.mv, "__self__", fs)
+    while isinstance(driver, DirFileSystem):  # which passes it on
+        driver = getattr(driver.fs.mv, "__self__", driver.fs)
+    # Those that are asynchronous within are object stores; their own ``mv`` is as fsspec's (gcsfs).
+    return not driver.async_impl and type(driver).mv is not AbstractFileSystem.mv
 
 
 def _is_missing(fs: Any, full: str) -> bool:
