@@ -39,7 +39,14 @@ from chuk_artifacts.settings import (
 )
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
-from chuk_artifacts.storage.bucket_answers import content_range, ignores_range, lacking, length_of_range, next_page
+from chuk_artifacts.storage.bucket_answers import (
+    PASSING_CODES,
+    content_range,
+    ignores_range,
+    lacking,
+    length_of_range,
+    next_page,
+)
 from chuk_artifacts.storage.bucket_connections import harden
 from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
 
@@ -118,24 +125,6 @@ _EXPECTED_WITH: dict[str, tuple[type[ProviderError], ...]] = {
     "Range": (_OutsideError,),
 }
 _PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
-_PASSING_CODES = frozenset(
-    {
-        "BadDigest",  # of a body that was damaged on its way
-        "BandwidthLimitExceeded",
-        "InternalError",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequests",
-        "TooManyRequestsException",
-    }
-)
 _BUSY_KEY = "ConditionalRequestConflict"  # which neither SDK repeats
 _AMBIGUOUS = frozenset({404, 412})  # a proxy that does not find the service sends them too
 _REASONS = {
@@ -153,6 +142,7 @@ _FAILURES = {
     "CredentialRetrievalError": "the credentials were refused or could not be fetched",
     "TokenRetrievalError": "the credentials were refused or could not be fetched",
     "UnauthorizedSSOTokenError": "the credentials have expired: log in again",
+    "SSOTokenLoadError": "the credentials are missing or can't be read: log in again",
     "ProfileNotFound": "the profile of the credentials is not configured",
     "SSLError": "no trust in the service's certificate",
     "ConnectTimeoutError": "the service can't be reached",
@@ -261,7 +251,7 @@ class _Translation:
         told = f"{self.subject}: {reason or f'HTTP status {status}, {code} {message}'.rstrip()}"
         if not self._thread.sent:  # an answer of the service of the credentials
             return ProviderError(told)
-        if status in _PASSING_STATUSES or code in _PASSING_CODES:
+        if status in _PASSING_STATUSES or code in PASSING_CODES:
             return _PassingError(told)
         if code == _BUSY_KEY:
             return _BrokenAnswerError(told)
@@ -285,8 +275,9 @@ class _Translation:
         names = [kind.__name__ for kind in type(error).__mro__]
         if "NoCredentialsError" in names:
             return self._no_credentials
-        if "ParamValidationError" in names:
-            return f"a storage option is refused: {error}"
+        refused = [name for name in sorted(PUT_OPTIONS) if f" {name}" in str(error)]
+        if "ParamValidationError" in names and refused:  # its text holds values, of credentials too
+            return f"the storage option {refused[0]!r} is refused"
         unknown = "the request fails" if self._thread.sent else "the credentials or the storage options can't be used"
         return _known_failure(error) or f"{unknown} ({names[0]})"
 
@@ -384,7 +375,7 @@ class BucketStorage(Lockable):
     def _is_signed(self, key: str, signature: str) -> bool:
         """Say whether an object was written with this signature; proxies and services change the case of names."""
         stored = self._head(key)
-        metadata = {} if stored is None else {name.lower(): value for name, value in stored["Metadata"].items()}
+        metadata = {} if stored is None else {name.lower(): value for name, value in stored.get("Metadata", {}).items()}
         return bool(metadata.get(_SIGNATURE) == signature)
 
     def _put_parts(self, key: str, parts: Iterable[io.BytesIO], description: Description | None) -> None:

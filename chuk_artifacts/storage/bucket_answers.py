@@ -7,6 +7,26 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+PASSING_CODES = frozenset(
+    {
+        "BadDigest",  # of a body that was damaged on its way
+        "BandwidthLimitExceeded",
+        "InternalError",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+    }
+)
+"""By which a service says that it may succeed the next time."""
+
 _CONTENT_RANGE = re.compile(r"(?i)\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*").fullmatch  # RFC 9110 section 14.4
 _HTML = "text/html"
 # By operation: what an answer must have, of each set at least one.
@@ -21,6 +41,11 @@ _BELONGS: dict[str, tuple[frozenset[str], ...]] = {
     "put_object": (frozenset({"ETag"}),),
     "upload_part": (frozenset({"ETag"}),),
     "upload_part_copy": (frozenset({"ETag"}),),
+}
+# What each entry of a list must have.
+_BELONGS_TO_EACH = {
+    "Contents": frozenset({"Key", "Size", "LastModified"}),
+    "Uploads": frozenset({"Key", "UploadId", "Initiated"}),
 }
 _RESULTS = ("CopyObjectResult", "CopyPartResult")  # where an answer has it in its body
 # What asks for the next page, and where the last one has it.
@@ -39,11 +64,20 @@ def lacking(operation: str, answer: Mapping[str, Any], order: Mapping[str, Any])
     for names in _BELONGS.get(operation, ()):
         if all(facts.get(name) in {None, ""} for name in names):
             return f"an answer without {' or '.join(sorted(names))}"
-    if operation.startswith("list_") and answer.get("IsTruncated") and not next_page(answer):
-        return "a page that says that there are more, and not where"
+    if operation.startswith("list_"):
+        return _lacking_of_page(answer)
     if operation == "get_object":
         return _lacking_of_bytes(answer, order)
     return _lacking_of_deletion(operation, answer) if operation.startswith("delete_") else None
+
+
+def _lacking_of_page(page: Mapping[str, Any]) -> str | None:
+    if page.get("IsTruncated") and not next_page(page):
+        return "a page that says that there are more, and not where"
+    for name, belongs in _BELONGS_TO_EACH.items():
+        if not all(entry.keys() >= belongs for entry in page.get(name, ())):
+            return "a page with entries that lack something"
+    return None
 
 
 def _lacking_of_bytes(answer: Mapping[str, Any], order: Mapping[str, Any]) -> str | None:
@@ -57,7 +91,10 @@ def _lacking_of_bytes(answer: Mapping[str, Any], order: Mapping[str, Any]) -> st
 def _lacking_of_deletion(operation: str, answer: Mapping[str, Any]) -> str | None:
     """A deletion that succeeds says little: a page is no such answer, and nothing none to that of many objects."""
     headers = _headers(answer)
-    empty = not _is_chunked(answer) and not int(headers.get("content-length") or 0)
+    codes = {error.get("Code") for error in answer.get("Errors", ())}
+    if codes and codes <= PASSING_CODES:
+        return f"an answer with {' and '.join(sorted(codes))} for some objects"
+    empty = not _is_chunked(answer) and headers.get("content-length", "0").strip() == "0"
     if not empty and headers.get("content-type", "").lower().startswith(_HTML):
         return "a page for an answer"
     nothing = empty and not answer.keys() & {"Deleted", "Errors"}

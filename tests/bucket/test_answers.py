@@ -379,3 +379,23 @@ def test_another_range(bucket, proxy):
     )
     with pytest.raises(ProviderError, match="range"):
         bucket.open(KEY, len(DATA), start=10)
+
+
+def test_deletion_that_is_busy_for_some(bucket, proxy):
+    """A deletion of many that the service is too busy for, for some, is asked for again."""
+    busy = b"<DeleteResult><Error><Key>k</Key><Code>SlowDown</Code></Error></DeleteResult>"
+    proxy.failing, proxy.failure = 2, (200, busy)
+    bucket.delete([KEY, OTHER])
+    assert proxy.told() == ["POST"] * 3
+    proxy.failing = ALWAYS
+    with pytest.raises(ProviderError, match="SlowDown"):
+        bucket.delete([KEY, OTHER])
+
+
+def test_entries_that_lack_something(bucket, proxy):
+    """A page of a listing of which an entry lacks its key, length or date is no page."""
+    for entry in ("<Key>a</Key>", "<Key>a</Key><Size>1</Size>", "<Size>1</Size>"):
+        page = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{entry}</Contents></ListBucketResult>"
+        always(proxy, (200, page.encode()))
+        with pytest.raises(ProviderError):
+            list(bucket.list_objects("grid/"))
