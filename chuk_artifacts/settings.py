@@ -13,7 +13,14 @@ from typing import Any
 
 import attrs
 
-from chuk_artifacts.arguments import check_count, check_hours, check_path, check_text, check_text_or_none
+from chuk_artifacts.arguments import (
+    check_count,
+    check_hours,
+    check_path,
+    check_positive,
+    check_text,
+    check_text_or_none,
+)
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import check_part, check_sandbox_id
 
@@ -38,7 +45,9 @@ PUT_OPTIONS = frozenset(
 _SECRET_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "ibm_api_key_id"})
 SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
 """The storage options of buckets that tell whose keys are used."""
-_CLIENT_OPTIONS = frozenset({"api_version", "config", "use_ssl", "verify"})
+TIMEOUT_OPTIONS = frozenset({"connect_timeout", "read_timeout"})
+"""The storage options of buckets that say how many seconds to wait for a connection, and for an answer to come."""
+_CLIENT_OPTIONS = TIMEOUT_OPTIONS | frozenset({"api_version", "config", "use_ssl", "verify"})
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
@@ -535,6 +544,8 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
         raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
+    for name in sorted(TIMEOUT_OPTIONS & options.keys()):
+        check_positive(f"storage_options[{name!r}]", options[name])
     return dict(options)
 
 

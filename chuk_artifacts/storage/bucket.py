@@ -10,12 +10,15 @@ import importlib
 import io
 import itertools
 import os
+import random
 import re
 import string
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
+from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -25,9 +28,26 @@ from urllib3.exceptions import HTTPError
 from chuk_artifacts.disposition import content_disposition
 from chuk_artifacts.errors import ArtifactStoreError, ProviderError
 from chuk_artifacts.fork import Lockable
-from chuk_artifacts.settings import IBM_COS_IAM, PUT_OPTIONS, S3, SESSION_OPTIONS, Settings, ibm_api_key
+from chuk_artifacts.settings import (
+    IBM_COS_IAM,
+    PUT_OPTIONS,
+    S3,
+    SESSION_OPTIONS,
+    TIMEOUT_OPTIONS,
+    Settings,
+    ibm_api_key,
+)
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage.bucket_answers import (
+    PASSING_CODES,
+    content_range,
+    ignores_range,
+    lacking,
+    length_of_range,
+    next_page,
+)
+from chuk_artifacts.storage.bucket_connections import harden
 from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
 
 T = TypeVar("T")
@@ -40,7 +60,8 @@ _COPIED_AT_ONCE = 5 * 1024 * _MIB  # the most that CopyObject takes
 _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _SMALL_BODY = _MIB  # below that, asking before sending costs more than sending in vain
 _PARTS_SIDE_BY_SIDE = 8
-_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_CONNECT_SECONDS, _READ_SECONDS = 6, 12  # with three retries a silent service, of two addresses, costs a minute at most
+_LONGEST_PAUSE = 20.0  # seconds between two attempts
 _METADATA_BYTES = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 _RESERVED_BYTES = 128  # of these, for the two names below and what they say
 _SIGNATURE = "write"  # by which a write is known again
@@ -51,10 +72,7 @@ _BROKEN_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _DEFAULT_REGION = "us-east-1"
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _ONLY_IF_FREE = "*"  # of If-None-Match
-
-
-class _BusyError(ProviderError):
-    """Another conditional write to the same key is under way."""
+_CHECKS, _CHECK_BYTES = "check", 4096
 
 
 class _UnsupportedError(ProviderError):
@@ -69,34 +87,62 @@ class _UploadOverError(ProviderError):
     """The upload by parts has been completed or aborted."""
 
 
-# What an answer of the service means, by its code; one without a body has the status for a code.
-_ANSWERS: dict[str, type[Exception]] = {
+class _PassingError(ProviderError):
+    """The request failed, and may succeed when it is repeated."""
+
+
+class _BrokenAnswerError(_PassingError):
+    """As above, in a way in which the SDK does not repeat it."""
+
+
+# What an answer of the service means, by its code. One without XML has the status for a code: to a HEAD it is the
+# service's own; to another request a proxy may have sent it, so that only those stand here that are proved otherwise.
+_ANSWERS: dict[str, type[ProviderError]] = {
     "NoSuchKey": ObjectMissingError,
     "NotFound": ObjectMissingError,
-    "404": ObjectMissingError,
     "PreconditionFailed": ObjectExistsError,
-    "412": ObjectExistsError,
-    "ConditionalRequestConflict": _BusyError,
     "NoSuchUpload": _UploadOverError,
     "InvalidRange": _OutsideError,
     "416": _OutsideError,
     "NotImplemented": _UnsupportedError,
     "501": _UnsupportedError,
 }
+# The answers that are signals to this class, by what asks for them; everywhere else they are failures.
+_EXPECTED: dict[str, tuple[type[ProviderError], ...]] = {
+    "GetObject": (ObjectMissingError,),
+    "HeadObject": (ObjectMissingError,),
+    "HeadBucket": (ObjectMissingError,),
+    "CopyObject": (ObjectMissingError,),
+    "DeleteObject": (ObjectMissingError,),
+    "DeleteObjects": (_UnsupportedError,),
+    "UploadPart": (_UploadOverError,),
+    "UploadPartCopy": (ObjectMissingError, _UploadOverError),
+    "CompleteMultipartUpload": (_UploadOverError,),
+    "AbortMultipartUpload": (_UploadOverError,),
+}
+_EXPECTED_WITH: dict[str, tuple[type[ProviderError], ...]] = {
+    "IfNoneMatch": (ObjectExistsError, _UnsupportedError),
+    "Range": (_OutsideError,),
+}
+_PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
+_BUSY_KEY = "ConditionalRequestConflict"  # which neither SDK repeats
+_AMBIGUOUS = frozenset({404, 412})  # a proxy that does not find the service sends them too
 _REASONS = {
     "NoSuchBucket": "it does not exist; `chuk-artifacts init` creates it",
     "AccessDenied": "access is denied to these credentials",
-    "403": "access is denied to these credentials",
+    _BUSY_KEY: "others write to the same key all the time",
     "InvalidAccessKeyId": "the access key is not known",
     "SignatureDoesNotMatch": "the secret key does not fit the access key",
     "ExpiredToken": "the temporary credentials have expired",
 }
+_HEAD_REASONS = {"403": _REASONS["AccessDenied"]}
 # What it means that there is no answer, by the name of the exception's class, which is the same in both SDKs.
 _FAILURES = {
     "PartialCredentialsError": "the credentials are incomplete",
     "CredentialRetrievalError": "the credentials were refused or could not be fetched",
     "TokenRetrievalError": "the credentials were refused or could not be fetched",
     "UnauthorizedSSOTokenError": "the credentials have expired: log in again",
+    "SSOTokenLoadError": "the credentials are missing or can't be read: log in again",
     "ProfileNotFound": "the profile of the credentials is not configured",
     "SSLError": "no trust in the service's certificate",
     "ConnectTimeoutError": "the service can't be reached",
@@ -109,7 +155,11 @@ _FAILURES = {
     "ResponseStreamingError": "the connection breaks",
     "IncompleteReadError": "the connection breaks",
     "FlexibleChecksumError": "the bytes that arrive do not match their checksum",
+    "ResponseParserError": "the answer is not the service's own",
 }
+# What else comes out of the SDKs: what `requests` raises, by which IBM's fetches tokens, is an OSError; the others come
+# from credentials and answers of the wrong form.
+_OTHER_ERRORS = (HTTPError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 _NO_KEYS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that the SDK finds"
 _NO_ENDPOINT = "no service: give endpoint_url or set IBM_COS_ENDPOINT"
 _NO_API_KEY = "no credentials: set IBM_COS_APIKEY and IBM_COS_INSTANCE_CRN"
@@ -142,53 +192,102 @@ def _sdk(provider: str) -> _Sdk:
             f"storage {provider!r} needs the package ibm-cos-sdk: python -m pip install 'chuk-artifacts[ibm]'"
         ) from error
     errors = (core.exceptions.BotoCoreError, core.exceptions.ClientError, boto.exceptions.Boto3Error)
-    # OSError is the base of what `requests` raises, by which the SDK of IBM fetches tokens. One that it can't read is
-    # a RuntimeError, ValueError or LookupError there.
-    token_errors = () if provider == S3 else (RuntimeError, ValueError, LookupError)
-    return _Sdk(boto, core, (*errors, HTTPError, OSError, *token_errors))
+    return _Sdk(boto, core, (*errors, core.parsers.ResponseParserError, *_OTHER_ERRORS))
 
 
-@attrs.frozen
 class _Translation:
     """A context manager that raises what the failure of a request means; one serves all threads.
 
     Args:
-        errors: what the SDK raises.
+        sdk: what makes the requests.
         subject: what a message begins with.
         no_credentials: what to say when there are none.
 
     """
 
-    errors: tuple[type[Exception], ...]
-    subject: str
-    no_credentials: str
+    def __init__(self, sdk: _Sdk, subject: str, no_credentials: str) -> None:
+        self.subject = subject
+        self._sdk = sdk
+        self._no_credentials = no_credentials
+        self._thread = threading.local()
 
     def __enter__(self) -> None:
-        """Do nothing: all is in the exit."""
+        """Begin."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Know that nothing was sent yet: what fails until then is about credentials and options."""
+        self._thread.sent = False
+
+    def note_sending(self, **_: Any) -> None:
+        """Know that a request is signed and goes out: what fails from now on is about the service and its answer."""
+        self._thread.sent = True
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise what an error of the SDK means, let everything else pass."""
-        if isinstance(error, self.errors) and not isinstance(error, ArtifactStoreError):
-            raise self.of(error) from error
+        if isinstance(error, self._sdk.errors) and not isinstance(error, ArtifactStoreError):
+            raise self.of(error) from self.cause(error)
 
-    def of(self, error: Exception) -> Exception:
-        """Return what *error* means; the message holds nothing of it that may be secret."""
+    def of(self, error: Exception, order: Mapping[str, Any] | None = None, key: str = "") -> ProviderError:
+        """Return what *error* means to a request with these arguments, which is about *key*.
+
+        The message holds nothing of it that may be secret.
+        """
         answer = getattr(error, "response", None)
-        if not isinstance(answer, dict):
-            return ProviderError(f"{self.subject}: {self._failure(error)}")
+        if isinstance(answer, dict):
+            return self._of_answer(answer, getattr(error, "operation_name", ""), order or {}, key)
+        told = f"{self.subject}: {self._failure(error)}"
+        if not self._thread.sent:
+            return ProviderError(told)
+        way = (self._sdk.core.exceptions.ConnectionError, self._sdk.core.exceptions.HTTPClientError)
+        return _PassingError(told) if isinstance(error, way) else _BrokenAnswerError(told)
+
+    def _of_answer(self, answer: dict[str, Any], operation: str, order: Mapping[str, Any], key: str) -> ProviderError:
         code = str(answer.get("Error", {}).get("Code") or "")
         message = str(answer.get("Error", {}).get("Message") or "")
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        reason = _REASONS.get(code) or f"HTTP status {status}, {code} {message}".rstrip()
-        return _ANSWERS.get(code, ProviderError)(f"{self.subject}: {reason}")
+        head = operation.startswith("Head")
+        reason = _REASONS.get(code) or (_HEAD_REASONS.get(code) if head else None)
+        told = f"{self.subject}: {reason or f'HTTP status {status}, {code} {message}'.rstrip()}"
+        if not self._thread.sent:  # an answer of the service of the credentials
+            return ProviderError(told)
+        if status in _PASSING_STATUSES or code in PASSING_CODES:
+            return _PassingError(told)
+        if code == _BUSY_KEY:
+            return _BrokenAnswerError(told)
+        if status in _AMBIGUOUS and (code.isdigit() or not code) and not head:
+            return _BrokenAnswerError(f"{told}: the answer is not the service's own")
+        meaning = ObjectMissingError if head and code == "404" else _ANSWERS.get(code, ProviderError)
+        if meaning not in itertools.chain(_EXPECTED.get(operation, ()), *map(_expected_with, order)):
+            return ProviderError(told)
+        return meaning(key if issubclass(meaning, (ObjectMissingError, ObjectExistsError)) else told)
+
+    def broken(self, error: Exception) -> ProviderError:
+        """Return what *error* means when the bytes of an answer are read."""
+        return _BrokenAnswerError(f"{self.subject}: {self._failure(error)}")
+
+    def cause(self, error: Exception) -> Exception | None:
+        """Return the error if its text is known to hold no secret, such as what a credential process prints."""
+        known = isinstance(getattr(error, "response", None), dict) or _known_failure(error) is not None
+        return error if self._thread.sent and known else None
 
     def _failure(self, error: Exception) -> str:
         names = [kind.__name__ for kind in type(error).__mro__]
         if "NoCredentialsError" in names:
-            return self.no_credentials
-        if "ParamValidationError" in names:
-            return f"a storage option is refused: {error}"
-        return next((_FAILURES[name] for name in names if name in _FAILURES), f"it fails ({names[0]})")
+            return self._no_credentials
+        refused = [name for name in sorted(PUT_OPTIONS) if f" {name}" in str(error)]
+        if "ParamValidationError" in names and refused:  # its text holds values, of credentials too
+            return f"the storage option {refused[0]!r} is refused"
+        unknown = "the request fails" if self._thread.sent else "the credentials or the storage options can't be used"
+        return _known_failure(error) or f"{unknown} ({names[0]})"
+
+
+def _expected_with(argument: str) -> tuple[type[ProviderError], ...]:
+    return _EXPECTED_WITH.get(argument, ())
+
+
+def _known_failure(error: Exception) -> str | None:
+    return next((_FAILURES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _FAILURES), None)
 
 
 @attrs.frozen
@@ -211,7 +310,7 @@ class BucketStorage(Lockable):
     blocks = True
     distant = True
     guards = True
-    claims = True
+    persistent = True
 
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
@@ -225,9 +324,10 @@ class BucketStorage(Lockable):
         self._sdk = _sdk(self.provider)
         subject = f"storage {self.provider!r}, bucket {self._place.name!r}"
         no_credentials = _NO_API_KEY if self.provider == IBM_COS_IAM else _NO_KEYS
-        self._translating = _Translation(self._sdk.errors, subject, no_credentials)
+        self._translating = _Translation(self._sdk, subject, no_credentials)
         self._on_aws = self._place.endpoint_url is None or _is_aws(self._place.endpoint_url)
         self._attempts = settings.max_retries + 1
+        self._sdk_retries = getattr(settings.storage_options.get("config"), "retries", None) is not None
         self._extras = {name: value for name, value in settings.storage_options.items() if name in PUT_OPTIONS}
         self._conditions = True  # until the service says that it has none
         self._many_deletes = True  # likewise
@@ -255,35 +355,28 @@ class BucketStorage(Lockable):
         return _measured(data)
 
     def _put_object(self, key: str, body: io.BytesIO, description: Description | None, *, exclusive: bool) -> None:
-        """Write by one request; an exclusive one only where the key is free."""
+        """Write by one request; an exclusive one only where the key is free, if the service can do that."""
         signature = os.urandom(8).hex() if exclusive else ""
         order = {"Key": self._full(key), "Body": body, **self._extras, **_described(description, signature)}
-        for _ in range(self._attempts):
-            if exclusive and not self._conditions and self.stat(key) is not None:
-                raise ObjectExistsError(key)
-            condition = {"IfNoneMatch": _ONLY_IF_FREE} if exclusive and self._conditions else {}
-            body.seek(0)
+        if exclusive and self._conditions:
             try:
-                self._call("put_object", **order, **condition)
+                self._call("put_object", **order, IfNoneMatch=_ONLY_IF_FREE)
             except ObjectExistsError:
                 if not self._is_signed(key, signature):  # or a retry met the first attempt, whose answer was lost
-                    raise ObjectExistsError(key) from None
-            except _UnsupportedError:
-                if not condition:
                     raise
+                return
+            except _UnsupportedError:
+                self._call("put_object", **order)
                 self._conditions = False
-                continue
-            except _BusyError:
-                continue
+                return
             return
-        raise ProviderError(f"{self._translating.subject}: others write to the same key all the time")
+        self._call("put_object", **order)
 
     def _is_signed(self, key: str, signature: str) -> bool:
-        try:
-            stored = self._call("head_object", Key=self._full(key))
-        except ObjectMissingError:
-            return False
-        return bool(stored["Metadata"].get(_SIGNATURE) == signature)
+        """Say whether an object was written with this signature; proxies and services change the case of names."""
+        stored = self._head(key)
+        metadata = {} if stored is None else {name.lower(): value for name, value in stored.get("Metadata", {}).items()}
+        return bool(metadata.get(_SIGNATURE) == signature)
 
     def _put_parts(self, key: str, parts: Iterable[io.BytesIO], description: Description | None) -> None:
         def send(order: dict[str, Any], body: io.BytesIO) -> Mapping[str, Any]:
@@ -396,11 +489,11 @@ class BucketStorage(Lockable):
 
     def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
         """Return a reader that has fetched a little from *start* already, unless *size* says that there is nothing."""
-        first, true_size = b"", -1
+        first, true_size = b"", None
         if start < size:
             with contextlib.suppress(_OutsideError):
                 first, true_size = self._fetch(key, start, min(FIRST_BLOCK, size - start))
-        if true_size < 0:
+        if true_size is None:
             stored = self.stat(key)
             if stored is None:
                 raise ObjectMissingError(key)
@@ -411,37 +504,44 @@ class BucketStorage(Lockable):
         def fetch(begin: int, length: int) -> bytes:
             try:
                 return self._fetch(key, begin, length)[0]
-            except ObjectMissingError as error:
+            except (ObjectMissingError, _OutsideError) as error:
                 raise ProviderError(
                     f"{self._translating.subject}: the bytes are gone while they are being read"
                 ) from error
 
         return lambda begin, length: self._threads().submit(fetch, begin, length)
 
-    def _fetch(self, key: str, begin: int | None = None, length: int = 0) -> tuple[bytes, int]:
-        """Return bytes and the length of the object; begin anew when the connection breaks on the way."""
+    def _fetch(self, key: str, begin: int | None = None, length: int = 0) -> tuple[bytes, int | None]:
+        """Return bytes, and the length of the object where the service tells it."""
         part = {} if begin is None else {"Range": _range(begin, length)}
-        for attempt in itertools.count(1):
-            answer = self._call("get_object", Key=self._full(key), **part)
-            try:
-                data: bytes = answer["Body"].read()
-            except self._sdk.errors as error:
-                if attempt < self._attempts:
-                    continue
-                raise self._translating.of(error) from error
-            if begin is not None and "ContentRange" not in answer:
-                raise ProviderError(f"{self._translating.subject}: the service knows no ranges")
-            return data, len(data) if begin is None else int(answer["ContentRange"].rpartition("/")[2])
-        raise AssertionError("counting ends")
+        answer = self._call("get_object", Key=self._full(key), **part)
+        data: bytes = answer["Body"]
+        return data, len(data) if begin is None else content_range(answer)[2]
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing would tell of one key, or None."""
-        try:
-            found = self._call("head_object", Key=self._full(key))
-        except ObjectMissingError:
-            self.check()  # a missing bucket gets the same answer
+        found = self._head(key)
+        if found is None:
             return None
         return StoredObject(key=key, bytes=found["ContentLength"], modified=found["LastModified"].timestamp())
+
+    def _head(self, key: str) -> Mapping[str, Any] | None:
+        """Return what the service says of an object, or None if there is none.
+
+        A 404 to HEAD has no body that says more: the bucket may be missing, or a proxy does not find the service.
+        What is asked for a byte then says which.
+        """
+        for _ in range(2):  # it may have come in between
+            with contextlib.suppress(ObjectMissingError):
+                found: Mapping[str, Any] = self._call("head_object", Key=self._full(key))
+                return found
+            try:
+                self._fetch(key, 0, 1)
+            except ObjectMissingError:
+                return None
+            except _OutsideError:  # it is there, and empty
+                continue
+        raise ProviderError(f"{self._translating.subject}: the answer to HEAD is 404, and that to GET is not: {key!r}")
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Iterate over all objects under *prefix*, page by page."""
@@ -455,36 +555,41 @@ class BucketStorage(Lockable):
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects: up to 1,000 by one request, where the service can."""
         if len(keys) == 1:
-            self._call("delete_object", Key=self._full(keys[0]))
+            with contextlib.suppress(ObjectMissingError):  # that is the answer of some
+                self._call("delete_object", Key=self._full(keys[0]))
             return
         for begin in range(0, len(keys), _DELETED_AT_ONCE):
             some = keys[begin : begin + _DELETED_AT_ONCE]
-            if self._many_deletes:
-                try:
+            try:
+                if self._many_deletes:
                     self._delete_many(some)
                     continue
-                except _UnsupportedError:
-                    self._many_deletes = False
+            except _UnsupportedError:
+                pass
             calls = [self._threads().submit(self.delete, [key]) for key in some]
             futures.wait(calls)
             for call in calls:
                 call.result()
+            self._many_deletes = False
 
     def _delete_many(self, keys: Sequence[str]) -> None:
         order = {"Objects": [{"Key": self._full(key)} for key in keys], "Quiet": True}
         refused = self._call("delete_objects", Delete=order).get("Errors", ())
-        codes = {error["Code"] for error in refused} - {"NoSuchKey"}
+        codes = {error.get("Code", "an error without a code") for error in refused} - {"NoSuchKey"}
         if codes:
             raise ProviderError(f"{self._translating.subject}: {_REASONS.get(min(codes), min(codes))}")
 
-    def sweep(self, prefix: str, before: float) -> Iterator[StoredObject]:
-        """Remove the parts of uploads that began before a moment and were not completed, and tell of each upload."""
+    def sweep(self, prefix: str, before: float, *, dry_run: bool = False) -> Iterator[StoredObject]:
+        """Remove the parts of uploads that began before a moment and were not completed, and yield each upload."""
         for page in self._pages("list_multipart_uploads", Prefix=self._full(prefix)):
             for item in page.get("Uploads", ()):
                 began = item["Initiated"].timestamp()
-                if began < before:
-                    self._abort({"Key": item["Key"], "UploadId": item["UploadId"]})
-                    yield StoredObject(key=item["Key"].removeprefix(self._place.prefix), bytes=0, modified=began)
+                if began >= before:
+                    continue
+                if not dry_run:
+                    with contextlib.suppress(_UploadOverError):  # in the meantime
+                        self._call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
+                yield StoredObject(key=item["Key"].removeprefix(self._place.prefix), bytes=0, modified=began)
 
     # Share
 
@@ -507,12 +612,50 @@ class BucketStorage(Lockable):
 
     # House
 
-    def check(self) -> None:
-        """Ask for the bucket."""
+    def now(self) -> float:
+        """Return the present by the clock of the service: the ``Date`` of an answer, in whole seconds."""
+        answer = self._first_page()
         try:
-            self._call("head_bucket")
-        except ObjectMissingError as error:
-            raise ProviderError(f"{self._translating.subject}: {_REASONS['NoSuchBucket']}") from error
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+        except (LookupError, ValueError) as error:
+            raise ProviderError(f"{self._translating.subject}: the service does not say what time it is") from error
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a client, which holds connections."""
+        return self._client is not None
+
+    def check(self, *, thorough: bool = False) -> dict[str, str]:
+        """Ask for the bucket; a thorough check writes to it too, and returns whether a conditional put is one."""
+        self._first_page()
+        return {"conditional_put": self._try_condition()} if thorough else {}
+
+    def _first_page(self) -> Any:
+        """Ask for a page of one object: unlike the answer to a HEAD, this one is the service's own for certain."""
+        return self._call("list_objects_v2", Prefix=self._place.prefix, MaxKeys=1)
+
+    def _try_condition(self) -> str:
+        """Put one key twice, on the condition that it is free; return what the service makes of that."""
+        key = f"{_CHECKS}/{os.urandom(16).hex()}"  # which no artifact can have
+        order = {"Key": self._full(key), "Body": io.BytesIO(os.urandom(_CHECK_BYTES)), **self._extras}
+        try:
+            self._call("put_object", **order)
+            found = self._condition_of_second(order)
+        except BaseException:
+            with contextlib.suppress(ProviderError):
+                self.delete([key])
+            raise
+        self.delete([key])
+        return found
+
+    def _condition_of_second(self, order: Mapping[str, Any]) -> str:
+        try:
+            self._call("put_object", **order, IfNoneMatch=_ONLY_IF_FREE)
+        except ObjectExistsError:
+            return "yes"
+        except _UnsupportedError:
+            return "no"
+        return "ignored"
 
     def create(self) -> None:
         """Create the bucket, unless it is there."""
@@ -571,13 +714,14 @@ class BucketStorage(Lockable):
         if self.provider != S3 and self._place.endpoint_url is None:
             raise ProviderError(f"{self._translating.subject}: {_NO_ENDPOINT}")
         keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
+        timeouts = {name: options.pop(name) for name in TIMEOUT_OPTIONS if name in options}
         if self.provider == IBM_COS_IAM:
             options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()
             options["ibm_service_instance_id"] = self._place.instance_crn
             if not options["ibm_api_key_id"]:
                 raise ProviderError(f"{self._translating.subject}: {_NO_API_KEY}")
         session = self._sdk.boto.Session(region_name=self._place.region, **keys)
-        config = self._config()
+        config = self._config(timeouts)
         client = session.client(
             "s3",
             region_name=session.region_name or _DEFAULT_REGION,
@@ -585,10 +729,11 @@ class BucketStorage(Lockable):
             config=config if own_config is None else config.merge(own_config),
             **options,
         )
+        harden(client._endpoint.http_session)  # noqa: SLF001 - botocore has no public way to it
         self._listen(client.meta.events)
         return client
 
-    def _config(self) -> Any:
+    def _config(self, timeouts: Mapping[str, float]) -> Any:
         checksums = {
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
@@ -597,10 +742,9 @@ class BucketStorage(Lockable):
             signature_version="oauth" if self.provider == IBM_COS_IAM else "s3v4",
             s3={"addressing_style": "virtual" if self._on_aws and "." not in self._place.name else "path"},
             max_pool_connections=self._settings.max_connections,
-            retries={"mode": "standard", "total_max_attempts": self._attempts},
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 1},  # what is repeated is repeated by ``_call``
             tcp_keepalive=True,
+            **{"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, **timeouts},
             **({} if self._on_aws else checksums),
         )
 
@@ -609,6 +753,7 @@ class BucketStorage(Lockable):
         ask = self._sdk.core.handlers.add_expect_header
         events.unregister("before-call.s3", ask)
         events.register("before-call.s3", functools.partial(_ask_before_sending_much, ask))
+        events.register("before-send.s3", self._translating.note_sending)
         if not self._on_aws:
             events.register("before-call.s3.DeleteObjects", _use_md5)
         if self.provider != S3:
@@ -616,19 +761,60 @@ class BucketStorage(Lockable):
             events.register("before-call.s3.PutObject", _send_condition)
 
     def _call(self, operation: str, **order: Any) -> Any:
-        """Make a request, and raise what its failure means."""
-        with self._translating:
-            return getattr(self._connected(), operation)(Bucket=self._place.name, **order)
+        """Make a request, again after a pause where that may help, and raise what its failure means.
+
+        The bytes of an object are read here too, so that an answer that breaks off is one that failed.
+        """
+        for attempt in itertools.count(1):
+            try:
+                return self._ask(operation, order)
+            except _PassingError as error:
+                settled = self._sdk_retries and not isinstance(error, _BrokenAnswerError)
+                if settled or attempt >= self._attempts:
+                    raise ProviderError(*error.args) from error.__cause__
+            time.sleep(random.uniform(0, min(2.0 ** (attempt - 1), _LONGEST_PAUSE)))  # noqa: S311 - no secret
+        raise AssertionError("counting ends")
+
+    def _ask(self, operation: str, order: dict[str, Any]) -> Any:
+        """Make a request once."""
+        if "Body" in order:
+            order["Body"].seek(0)
+        self._translating.begin()
+        try:
+            answer = getattr(self._connected(), operation)(Bucket=self._place.name, **order)
+        except self._sdk.errors as error:
+            key = order.get("Key", "").removeprefix(self._place.prefix)
+            raise self._translating.of(error, order, key) from self._translating.cause(error)
+        lack = lacking(operation, answer, order)
+        if operation == "get_object":
+            with contextlib.closing(answer["Body"]) as body:
+                answer["Body"] = b"" if lack else self._read(body, answer, order)
+        if lack:
+            raise _BrokenAnswerError(f"{self._translating.subject}: {lack}")
+        return answer
+
+    def _read(self, body: Any, answer: Mapping[str, Any], order: Mapping[str, Any]) -> bytes:
+        """Return the bytes of an answer; ask its headers first whether they are the right ones."""
+        if ignores_range(answer, order):
+            raise ProviderError(f"{self._translating.subject}: the service ignored the Range header")
+        try:
+            data: bytes = body.read()
+        except self._sdk.errors as error:
+            raise self._translating.broken(error) from error
+        if "ContentRange" in answer and len(data) != length_of_range(answer):
+            raise _BrokenAnswerError(f"{self._translating.subject}: an answer of another length than it says")
+        return data
 
     def _pages(self, operation: str, **order: Any) -> Iterator[dict[str, Any]]:
-        with self._translating:
-            pages = iter(self._connected().get_paginator(operation).paginate(Bucket=self._place.name, **order))
+        following: dict[str, str] = {}
         while True:
-            with self._translating:
-                page = next(pages, None)
-            if page is None:
-                return
+            page = self._call(operation, **order, **following)
             yield page
+            if not page.get("IsTruncated"):
+                return
+            last, following = following, next_page(page)
+            if following == last:
+                raise ProviderError(f"{self._translating.subject}: the service lists the same page again and again")
 
     def _full(self, key: str) -> str:
         return self._place.prefix + key

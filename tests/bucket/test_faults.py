@@ -155,14 +155,6 @@ def test_others_write_at_the_same_moment(storage, proxy):
     assert keys(storage) == [KEY]
 
 
-def test_service_without_ranges(storage, proxy):
-    """A service that answers a range with the whole is an error, and no wrong bytes."""
-    storage.put(KEY, b"0123456789")
-    proxy.failing, proxy.failure = 1, (200, b"0123456789")
-    with pytest.raises(ProviderError, match="ranges"):
-        storage.open(KEY, 10, start=5)
-
-
 # Forgetful
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 from servers.buckets import open_bucket, s3_on_moto
 
+from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.storage import Description, ObjectExistsError
 from chuk_artifacts.storage.bucket import BucketStorage
 
@@ -121,7 +122,7 @@ def test_one_of_twelve_wins(storage, times):
         try:
             storage.put(KEY, b"%02d" % number * times, exclusive=True)
         except ObjectExistsError as error:
-            lost.append(error.args)
+            lost.append(error.key)
         else:
             won.append(number)
 
@@ -130,22 +131,31 @@ def test_one_of_twelve_wins(storage, times):
         thread.start()
     for thread in threads:
         thread.join()
-    assert lost == [(KEY,)] * 11
+    assert lost == [KEY] * 11
     assert storage.get(KEY) == b"%02d" % won[0] * times
     assert list(storage.sweep("grid/", float("inf"))) == []
 
 
 def test_service_without_conditions(storage, proxy):
-    """A service that knows no conditional put is asked whether the key is free, and never told a condition again."""
+    """A service that knows no conditional put gets a plain one, and no condition again; nothing is asked before it."""
     proxy.only, proxy.failing = "PUT", 1
     proxy.failure = (501, b"<Error><Code>NotImplemented</Code></Error>")
     storage.put(KEY, b"first", exclusive=True)
-    with pytest.raises(ObjectExistsError):
-        storage.put(f"{KEY}", b"second", exclusive=True)
-    storage.put(f"{KEY}~2", b"third", exclusive=True)
-    assert storage.get(KEY) == b"first"
-    conditions = ["if-none-match" in request.headers for request in proxy.requests if request.method == "PUT"]
-    assert conditions == [True, False, False]
+    storage.put(f"{KEY}~2", b"second", exclusive=True)
+    sent = [(request.method, "if-none-match" in request.headers) for request in proxy.requests]
+    assert sent == [("PUT", True), ("PUT", False), ("PUT", False)]
+    assert (storage.get(KEY), storage.get(f"{KEY}~2")) == (b"first", b"second")
+
+
+def test_service_that_refuses_all(storage, proxy):
+    """A 501 to every put is an error of the provider, and says nothing of conditions."""
+    proxy.only, proxy.failing = "PUT", 2
+    proxy.failure = (501, b"<html>no</html>")
+    with pytest.raises(ProviderError) as caught:
+        storage.put(KEY, b"first", exclusive=True)
+    assert type(caught.value) is ProviderError
+    storage.put(KEY, b"first", exclusive=True)
+    assert "if-none-match" in proxy.requests[-1].headers
 
 
 def test_sweep_leaves_what_goes_on(storage):

@@ -8,6 +8,7 @@ import http.client
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ import attrs
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your rate.</Message></Error>"
 _REPLACED = {"connection", "content-length", "transfer-encoding"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers and body."""
 
 
 @attrs.frozen
@@ -48,6 +52,10 @@ class HttpProxy:
         only: the beginning of "METHOD path" of those that are treated badly; others pass.
         forgetting: how many more requests are passed on, and the answer is lost: the connection breaks.
         cut_after: None, or after how many bytes of its body one answer ends; it becomes None then.
+        heads_cut: how many more answers end after *head_length* bytes of status line and headers, and the connection
+            with them, in good order.
+        head_length: see *heads_cut*; it may be less than nothing, and counts from the end then.
+        changing: changes each answer of the service, given the line of the request, status, headers and body.
 
     """
 
@@ -58,6 +66,9 @@ class HttpProxy:
         self.only = ""
         self.forgetting = 0
         self.cut_after: int | None = None
+        self.heads_cut = 0
+        self.head_length = 0
+        self.changing: Callable[[str, Answer], Answer] = lambda _, answer: answer
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, self, urlsplit(url).netloc))
         self._server.daemon_threads = True
@@ -115,9 +126,13 @@ class _Handler(BaseHTTPRequestHandler):
             status, content = proxy.failure
             self._answer(status, [("Content-Length", str(len(content)))], content)
             return
-        status, answered, content = self._passed_on(body)
+        status, answered, content = proxy.changing(line, self._passed_on(body))
         if proxy.take("forgetting", line):
             self._reset()
+        elif proxy.take("heads_cut", line):
+            head = "".join(f"{name}: {value}\r\n" for name, value in answered)
+            self.wfile.write(f"HTTP/1.1 {status} Status\r\n{head}\r\n".encode("latin-1")[: proxy.head_length])
+            self.close_connection = True
         else:
             self._answer(status, answered, content, proxy.take_cut(line))
 
@@ -126,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Be silent."""
 
-    def _passed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _passed_on(self, body: bytes) -> Answer:
         with contextlib.closing(http.client.HTTPConnection(self._place)) as service:
             service.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

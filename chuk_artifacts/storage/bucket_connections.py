@@ -1,0 +1,101 @@
+"""HTTP connections of an SDK: an answer cut in its headers is an error, and a request that takes long may do so.
+
+They derive from the classes of botocore (or of its copy by IBM), so that nothing else about them changes.
+"""
+
+from __future__ import annotations
+
+import functools
+from http.client import HTTPResponse, RemoteDisconnected
+from typing import Any
+
+from urllib3 import Timeout
+
+_SMALL_BODY = 256 * 1024  # what a slow network takes from the buffers of the system within the time of a small request
+_TIMES_LONGER = 10
+_LONG_SECONDS = 120.0
+
+
+def harden(session: Any) -> None:
+    """Let an HTTP session of an SDK, which has made no connection yet, make those of this module."""
+    pools = session._pool_classes_by_scheme  # noqa: SLF001 - botocore has no public way to a connection
+    pools.update({scheme: _hardened(pool) for scheme, pool in pools.items()})
+
+
+def patience(read_seconds: float | None) -> float | None:
+    """Return how many seconds to wait for the answer to a long request, given those for a small one."""
+    return None if read_seconds is None else max(read_seconds, min(read_seconds * _TIMES_LONGER, _LONG_SECONDS))
+
+
+def takes_long(method: str, url: str, headers: Any) -> bool:
+    """Say whether a service may work for long before it answers, or a network before all is sent.
+
+    That is a copy, the end of an upload by parts, a deletion of many, and all that has a body of some size.
+    """
+    if method == "POST":
+        return not url.endswith("?uploads")
+    size = headers.get("Content-Length")
+    return method == "PUT" and ("x-amz-copy-source" in headers or size is None or int(size) > _SMALL_BODY)
+
+
+@functools.cache
+def _hardened(pool: Any) -> Any:
+    connection = type("Connection", (_Connection, pool.ConnectionCls), {})
+    return type("Pool", (_Pool, pool), {"ConnectionCls": connection})
+
+
+class _Pool:
+    """The part of a connection pool that changes."""
+
+    timeout: Timeout
+
+    def urlopen(
+        self, method: str, url: str, body: Any = None, headers: Any = None, *arguments: Any, **more: Any
+    ) -> Any:
+        """Send a request; wait longer for the answer to a long one."""
+        if "timeout" not in more and takes_long(method, url, headers or {}):
+            more["timeout"] = Timeout(connect=self.timeout.connect_timeout, read=patience(self.timeout.read_timeout))
+        return super().urlopen(method, url, body, headers, *arguments, **more)  # type: ignore[misc]
+
+
+class _Lines:
+    """Reads lines, and knows whether it met the end of the connection."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+        self.close = file.close
+        self.ended = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self.file.readline(limit)
+        self.ended = self.ended or not line
+        return line
+
+
+class _Response(HTTPResponse):
+    """An answer whose headers end with an empty line: ``http.client`` takes the end of the connection for one too."""
+
+    def begin(self) -> None:
+        """Read status and headers."""
+        lines = _Lines(self.fp)
+        self.fp: Any = lines
+        try:
+            super().begin()
+        finally:
+            if self.fp is lines:
+                self.fp = lines.file
+        if lines.ended:
+            raise RemoteDisconnected("the connection ended within the headers of an answer")
+
+
+class _Connection:
+    """The part of a connection that changes."""
+
+    response_class = _Response
+
+    def _consume_headers(self, file: Any) -> None:
+        """Read the headers after ``100 Continue``; botocore reads for ever where the connection ends within them."""
+        while line := file.readline():
+            if line == b"\r\n":
+                return
+        raise RemoteDisconnected("the connection ended within the headers of an answer")
