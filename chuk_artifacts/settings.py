@@ -39,13 +39,16 @@ _SECRET_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_
 SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
 """The storage options of buckets that tell whose keys are used."""
 _CLIENT_OPTIONS = frozenset({"api_version", "config", "use_ssl", "verify"})
+_UPLOAD_OPTIONS = frozenset({"part_size"})
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
-    S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
-    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
-    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
+    S3: PUT_OPTIONS | _CLIENT_OPTIONS | _UPLOAD_OPTIONS | SESSION_OPTIONS,
+    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | _UPLOAD_OPTIONS | SESSION_OPTIONS,
+    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | _UPLOAD_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
 }
+# Bytes; the limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_SHORTEST_PART, _LONGEST_PART = 5 * 1024**2, 5 * 1024**3
 _DEFAULT_BUCKET = "artifacts"
 _S3_URL = "s3://"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the older, wider rules of others
@@ -290,6 +293,12 @@ class Settings:
         """Whether a write is to be on the disk before it returns."""
         return bool(self.storage_options.get("fsync", False))
 
+    @property
+    def part_size(self) -> int | None:
+        """The length in bytes of the parts in which a bucket takes large files; None: the storage decides."""
+        size: int | None = self.storage_options.get("part_size")
+        return size
+
 
 def resolve(
     *,
@@ -524,7 +533,14 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
         raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
+    if provider in {S3, IBM_COS, IBM_COS_IAM} and options.get("part_size") is not None:
+        _check_part_size(options["part_size"])
     return dict(options)
+
+
+def _check_part_size(size: Any) -> None:
+    if check_count("part_size in storage_options", size, _SHORTEST_PART) > _LONGEST_PART:
+        raise InvalidInputError(f"part_size in storage_options must be at most {_LONGEST_PART}: {size}")
 
 
 def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:
