@@ -323,8 +323,8 @@ class BucketStorage(Lockable):
     def _complete(self, key: str, upload: dict[str, str], parts: list[dict[str, Any]], signature: str) -> None:
         """Make an object of the parts; where the answer is none, the object itself shows whether it is ours."""
         try:
-            if self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}).get("ETag"):
-                return
+            if "ETag" in self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}):
+                return  # though it is empty in the answer of Ceph 16
             problem = "the service does not say that the upload is complete"
         except _UploadOverError:  # perhaps by a first attempt, the answer to which was lost
             problem = _UPLOAD_IS_GONE
