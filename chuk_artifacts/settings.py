@@ -39,13 +39,12 @@ _SECRET_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_
 SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
 """The storage options of buckets that tell whose keys are used."""
 _CLIENT_OPTIONS = frozenset({"api_version", "config", "use_ssl", "verify"})
-_UPLOAD_OPTIONS = frozenset({"part_size"})
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
-    S3: PUT_OPTIONS | _CLIENT_OPTIONS | _UPLOAD_OPTIONS | SESSION_OPTIONS,
-    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | _UPLOAD_OPTIONS | SESSION_OPTIONS,
-    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | _UPLOAD_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
+    S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS | {"part_size"},
+    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS | {"part_size"},
+    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint", "part_size"},
 }
 # Bytes; the limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _SHORTEST_PART, _LONGEST_PART = 5 * 1024**2, 5 * 1024**3
@@ -528,13 +527,13 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
         return {check_text("a name in storage_options", name): value for name, value in options.items()}
     if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
         options = {name: value for name, value in options.items() if name != "auto_mkdir"}
+    if options.get("part_size") is not None:
+        _check_part_size(options["part_size"])
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
         raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
-    if provider in {S3, IBM_COS, IBM_COS_IAM} and options.get("part_size") is not None:
-        _check_part_size(options["part_size"])
     return dict(options)
 
 
