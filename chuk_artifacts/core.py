@@ -10,7 +10,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
@@ -18,9 +18,7 @@ from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+from chuk_artifacts.threads import Threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,7 +77,7 @@ class Core:
         self._ended = threading.Event()
         self._shared = shared
         self._starting = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = Threads(self.storage.parallel, "chuk-artifacts")
         self._signer: Signer | None = None
         self._gateway: LocalGateway | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
@@ -135,17 +133,7 @@ class Core:
             or self.at_once(_WORTH_A_THREAD if size_of is None else max(map(size_of, values))) == 1
         ):
             return [function(value) for value in values]
-        calls: list[Future[R]] = []
-        try:
-            calls.extend(self._threads().submit(function, value) for value in values)
-            for call in calls:
-                call.exception()  # which waits
-        except BaseException:  # interrupted, or a thread could not start
-            for call in calls:
-                if not call.cancel():
-                    call.exception()
-            raise
-        return [call.result() for call in calls]
+        return self._threads.each(function, values)
 
     def at_once(self, size: int) -> int:
         """Return how many calls that move *size* bytes are worth running side by side.
@@ -212,11 +200,9 @@ class Core:
                     f"{len(self.calls)} calls are still under way after {timeout} seconds: close the store again later"
                 )
         gateway, self._gateway = self._gateway, None
-        pool, self._pool = self._pool, None
         if gateway is not None:
             gateway.close()
-        if pool is not None:
-            pool.shutdown()
+        self._threads.close()
         self._finalizer()
         self.storage = self.catalog = _Closed()
 
@@ -224,21 +210,14 @@ class Core:
         here = threading.get_ident()
         return any(thread != here for thread in list(self.calls.values()))
 
-    def _threads(self) -> ThreadPoolExecutor:
-        with self._starting:
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only batches need threads
-
-                self._pool = ThreadPoolExecutor(self.storage.parallel, "chuk-artifacts")
-            return self._pool
-
     def before_fork(self) -> None:
         """Do nothing: the threads hold nothing that the child needs."""
 
     def after_fork(self, *, child: bool) -> None:
         """Forget the threads in a *child*, which has none of them, and the calls that ran in them."""
         if child:
-            self._pool = self._gateway = None
+            self._threads.forget()
+            self._gateway = None
             self._starting = threading.Lock()
             self._ended = threading.Event()
             here = threading.get_ident()

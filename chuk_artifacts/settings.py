@@ -51,12 +51,14 @@ _CLIENT_OPTIONS = TIMEOUT_OPTIONS | frozenset({"api_version", "config", "use_ssl
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
-    S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
-    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
-    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
+    S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS | {"part_size"},
+    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS | {"part_size"},
+    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint", "part_size"},
 }
 OBJECT_STORES = frozenset({"gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"})
 """The protocols of URLs that begin with a bucket or container; a put shows the new object or none there."""
+# Bytes; the limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_SHORTEST_PART, _LONGEST_PART = 5 * 1024**2, 5 * 1024**3
 _DEFAULT_BUCKET = "artifacts"
 _S3_URL = "s3://"
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the older, wider rules of others
@@ -301,6 +303,12 @@ class Settings:
         """Whether a write is to be on the disk before it returns."""
         return bool(self.storage_options.get("fsync", False))
 
+    @property
+    def part_size(self) -> int | None:
+        """The length in bytes of the parts in which a bucket takes large files; None: the storage decides."""
+        size: int | None = self.storage_options.get("part_size")
+        return size
+
 
 def resolve(
     *,
@@ -539,6 +547,8 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
         return {check_text("a name in storage_options", name): value for name, value in options.items()}
     if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
         options = {name: value for name, value in options.items() if name != "auto_mkdir"}
+    if options.get("part_size") is not None:
+        _check_part_size(options["part_size"])
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
@@ -547,6 +557,11 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     for name in sorted(TIMEOUT_OPTIONS & options.keys()):
         check_positive(f"storage_options[{name!r}]", options[name])
     return dict(options)
+
+
+def _check_part_size(size: Any) -> None:
+    if check_count("part_size in storage_options", size, _SHORTEST_PART) > _LONGEST_PART:
+        raise InvalidInputError(f"part_size in storage_options must be at most {_LONGEST_PART}: {size}")
 
 
 def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from io import TextIOBase
 from typing import Any, BinaryIO
 
 import attrs
@@ -13,23 +14,27 @@ import attrs
 from chuk_artifacts.errors import ConflictError, InvalidInputError
 
 CHUNK_SIZE = 1024 * 1024
+_BUFFERED = (io.BufferedReader, io.BufferedRandom, io.BytesIO)
 
 
 @attrs.define
 class Stream:
-    """A stream of bytes of unknown length; iterating over it reads it, and counts and hashes what comes.
+    """A stream of bytes; iterating over it reads it, and counts and hashes what comes.
 
-    An exception of what is read passes through as it is.
+    Its length is known only at the end: a file may grow or shrink while it is read. An exception of what is read passes
+    through as it is.
 
     Attributes:
         begin: returns an iterator over the bytes, the second time from the start.
         rewindable: whether there is a second time.
+        measure: returns the length in bytes to expect, or None. Call it before an iteration, not during one.
         size: how many bytes the last iteration has read so far.
 
     """
 
     begin: Callable[[], Iterator[bytes]]
     rewindable: bool
+    measure: Callable[[], int | None] = lambda: None
     size: int = 0
     _hash: Any = None
 
@@ -102,11 +107,16 @@ def _from_path(data: os.PathLike[str]) -> Stream:
         with path.open("rb") as file:
             yield from _pieces(file)
 
-    return Stream(begin, rewindable=True)
+    def measure() -> int | None:
+        with contextlib.suppress(OSError):  # which reading the file raises too
+            return path.stat().st_size
+        return None
+
+    return Stream(begin, rewindable=True, measure=measure)
 
 
 def _from_file(file: BinaryIO) -> Stream:
-    if isinstance(file, TextIOBase):
+    if isinstance(file, io.TextIOBase):
         raise InvalidInputError("data is a text file: open it in binary mode ('rb')")
     if getattr(file, "closed", False):
         raise InvalidInputError("data is a closed file")
@@ -117,7 +127,22 @@ def _from_file(file: BinaryIO) -> Stream:
             file.seek(start)
         return _pieces(file)
 
-    return Stream(begin, rewindable=start is not None)
+    return Stream(begin, rewindable=start is not None, measure=lambda: _left_in(file, start))
+
+
+def _left_in(file: BinaryIO, start: int | None) -> int | None:
+    """Return how many bytes come after *start* in a seekable file, where that takes no reading.
+
+    The position of the file changes. To seek to the end of a file of :mod:`gzip`, :mod:`bz2`, :mod:`lzma` or
+    :mod:`zipfile`, which are the buffered ones outside of :mod:`io`, decompresses all of it.
+    """
+    if start is None or (isinstance(file, io.BufferedIOBase) and not isinstance(file, _BUFFERED)):
+        return None
+    try:
+        file.seek(0, io.SEEK_END)
+        return file.tell() - start
+    except (OSError, TypeError, ValueError):  # it can't be done, and nothing depends on it
+        return None
 
 
 def _position(file: BinaryIO) -> int | None:

@@ -23,7 +23,7 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
     {"errors", "folders", "fork", "models"},
-    {"arguments", "disposition", "grid", "handles", "server", "signing", "source"},
+    {"arguments", "disposition", "grid", "handles", "server", "signing", "source", "threads"},
     {"settings"},
     {"catalog", "storage"},
     {"cleanup", "core", "draft"},

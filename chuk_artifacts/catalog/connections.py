@@ -118,6 +118,11 @@ class Connections:
         self._closed = False
         watch(self)
 
+    @property
+    def open(self) -> bool:
+        """Whether there are connections, idle or in use."""
+        return bool(self._idle or self._lent)
+
     def lend(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         """Return what *work* returns when it is called with a connection and *arguments*.
 

@@ -133,6 +133,11 @@ class SqliteCatalog:
         self._writing = Mutex(f"catalog {path!r} is being written")
         self._connections = Connections(path, _BUSY_SLICE_SECONDS, self._prepare, sync=durable)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there are open connections."""
+        return self._connections.open
+
     def add(
         self,
         records: Sequence[ArtifactMetadata],
@@ -334,12 +339,20 @@ class SqliteCatalog:
             connection.execute(f"DELETE FROM sessions WHERE {which}", values)
         return self._removed(rows)
 
-    def expire_sessions(self, now: float) -> int:
+    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
         """Remove the expired sessions, through their index, in portions."""
+        if dry_run:
+            return self._read(self._count_expired_sessions, timestamp(now))
         expired = 0
         while portion := self._free(self._expire_sessions, timestamp(now)):
             expired += portion
         return expired
+
+    def _count_expired_sessions(self, connection: Connection, now: str) -> int:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM sessions WHERE sandbox_id = ? AND expires_at <= ?", (self._sandbox_id, now)
+        ).fetchone()
+        return int(count)
 
     def _expire_sessions(self, connection: Connection, now: str) -> int:
         return connection.execute(

@@ -134,7 +134,8 @@ class Storage(Protocol):
         """Copy *size* bytes inside the backend, or raise ``ObjectMissingError``.
 
         *about* is as with ``put``. Return the SHA-256 of the copy, if it is asked for (*hashed*) and the backend knows
-        it without reading the bytes. A *size* that is not the true length is a ``ProviderError``, and leaves no copy.
+        it without reading the bytes. A *size* that is not the true length is a ``ProviderError``, and leaves no copy,
+        where finding out takes no further request; a bucket says it of large copies only.
         """
         ...
 

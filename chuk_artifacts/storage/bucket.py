@@ -15,9 +15,8 @@ import re
 import string
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent import futures
+from concurrent.futures import Future
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -48,18 +47,17 @@ from chuk_artifacts.storage.bucket_answers import (
     next_page,
 )
 from chuk_artifacts.storage.bucket_connections import harden
+from chuk_artifacts.storage.multipart import IN_FLIGHT, PART, SIDE_BY_SIDE, Flow, Part, cut, part_length, part_lengths
 from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
+from chuk_artifacts.threads import Threads
 
 T = TypeVar("T")
 
 _MIB = 1024 * 1024
-_PART = 8 * _MIB
-_PARTS_OF_ONE_LENGTH = 1000  # then they double, so that 10,000 parts hold the largest object
-_COPIED_PART = 512 * _MIB
-_COPIED_AT_ONCE = 5 * 1024 * _MIB  # the most that CopyObject takes
+_COPIED_AT_ONCE = 256 * _MIB  # a slow service, of 20 MiB/s, copies that before the read time-out, which repeats it all
+_COPIED_PART = 64 * _MIB
 _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _SMALL_BODY = _MIB  # below that, asking before sending costs more than sending in vain
-_PARTS_SIDE_BY_SIDE = 8
 _CONNECT_SECONDS, _READ_SECONDS = 6, 12  # with three retries a silent service, of two addresses, costs a minute at most
 _LONGEST_PAUSE = 20.0  # seconds between two attempts
 _METADATA_BYTES = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
@@ -160,6 +158,7 @@ _FAILURES = {
 # What else comes out of the SDKs: what `requests` raises, by which IBM's fetches tokens, is an OSError; the others come
 # from credentials and answers of the wrong form.
 _OTHER_ERRORS = (HTTPError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+_UPLOAD_IS_GONE = "the upload was removed while it was under way"
 _NO_KEYS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that the SDK finds"
 _NO_ENDPOINT = "no service: give endpoint_url or set IBM_COS_ENDPOINT"
 _NO_API_KEY = "no credentials: set IBM_COS_APIKEY and IBM_COS_INSTANCE_CRN"
@@ -332,26 +331,28 @@ class BucketStorage(Lockable):
         self._conditions = True  # until the service says that it has none
         self._many_deletes = True  # likewise
         self._client: Any = None
-        self._forget_threads()
+        self._part_length = settings.part_size or PART
+        self._threads = Threads(SIDE_BY_SIDE, "chuk-artifacts-parts")
+        self._flow = Flow(self._threads)
 
     # Write
 
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
     ) -> tuple[int, str]:
-        """Write *data* by one request, or by parts side by side when there are more than 8 MiB."""
-        parts = _cut([data] if isinstance(data, bytes) else data)
-        head = list(itertools.islice(parts, 2))
-        if len(head) == 1:
+        """Write *data* by one request, or by parts side by side when there is more than a part, of 8 MiB by default.
+
+        A put by parts replaces, also when it is *exclusive*.
+        """
+        total = len(data) if isinstance(data, bytes) else data.measure()
+        parts = cut([data] if isinstance(data, bytes) else data, part_lengths(part_length(total, self._part_length)))
+        first = [next(parts)]
+        if first[0].last:
             size, sha256 = _measured(data)
-            self._put_object(key, head[0], _of(about, sha256), exclusive=exclusive)
+            self._put_object(key, first[0].body, _of(about, sha256), exclusive=exclusive)
             return size, sha256
         sha256 = _measured(data)[1] if isinstance(data, bytes) else ""  # of a stream it comes too late
-        description, parts = _of(about, sha256), itertools.chain(_taken(head), parts)
-        if exclusive:
-            self._claimed(key, lambda: self._put_parts(key, parts, description))
-        else:
-            self._put_parts(key, parts, description)
+        self._put_parts(key, itertools.chain(_taken(first), parts), _of(about, sha256))
         return _measured(data)
 
     def _put_object(self, key: str, body: io.BytesIO, description: Description | None, *, exclusive: bool) -> None:
@@ -378,65 +379,65 @@ class BucketStorage(Lockable):
         metadata = {} if stored is None else {name.lower(): value for name, value in stored.get("Metadata", {}).items()}
         return bool(metadata.get(_SIGNATURE) == signature)
 
-    def _put_parts(self, key: str, parts: Iterable[io.BytesIO], description: Description | None) -> None:
-        def send(order: dict[str, Any], body: io.BytesIO) -> Mapping[str, Any]:
-            answer: Mapping[str, Any] = self._call("upload_part", Body=body, **order, **self._checked)
+    def _put_parts(self, key: str, parts: Iterable[Part], description: Description | None) -> None:
+        def send(order: dict[str, Any], part: Part) -> Mapping[str, Any]:
+            answer: Mapping[str, Any] = self._call("upload_part", Body=part.body, **order, **self._checked)
             return answer
 
-        self._in_parts(key, parts, send, description)
+        self._in_parts(key, parts, send, lambda part: part.length, description)
 
     def _in_parts(
         self,
         key: str,
         parts: Iterable[T],
         send: Callable[[dict[str, Any], T], Mapping[str, Any]],
+        weigh: Callable[[T], int],
         description: Description | None,
     ) -> None:
         """Write an object by parts side by side; when something fails, leave none of them."""
         signature = os.urandom(8).hex()
         description_of_all = {**self._extras, **self._checked, **_described(description, signature)}
         upload = {"Key": self._full(key)}
-        upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all)["UploadId"]
-        calls: deque[futures.Future[Mapping[str, Any]]] = deque()
-        sent: list[Mapping[str, Any]] = []
+
+        def send_one(number: int, part: T) -> dict[str, Any]:
+            answer = send({**upload, "PartNumber": number}, part)
+            return {"PartNumber": number, **self._tag(answer), **_checksum(answer)}
+
         try:
-            for part in parts:
-                self._slots.acquire()
-                order = {**upload, "PartNumber": len(sent) + len(calls) + 1}
-                calls.append(self._threads().submit(send, order, part))
-                calls[-1].add_done_callback(self._free_slot)
-                del part  # or it stays in memory while the next one is read
-                while calls and calls[0].done():
-                    sent.append(calls.popleft().result())
-            sent += [call.result() for call in calls]
-            self._complete(key, upload, sent, signature)
-        except BaseException:
-            futures.wait(calls)
-            self._abort(upload)
+            answer = self._call("create_multipart_upload", **upload, **description_of_all)
+            upload["UploadId"] = self._found("UploadId", answer)
+            self._complete(key, upload, self._flow.send_all(parts, send_one, weigh), signature)
+        except BaseException as error:
+            if "UploadId" in upload:
+                self._abort(upload)
+            if isinstance(error, _UploadOverError):
+                raise ProviderError(f"{self._translating.subject}: {_UPLOAD_IS_GONE}") from error
             raise
 
-    def _complete(self, key: str, upload: dict[str, str], sent: Sequence[Mapping[str, Any]], signature: str) -> None:
-        parts = [_part(number, answer) for number, answer in enumerate(sent, 1)]
+    def _complete(self, key: str, upload: dict[str, str], parts: list[dict[str, Any]], signature: str) -> None:
+        """Make an object of the parts; where the answer is none, the object itself shows whether it is ours."""
         try:
-            self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
-        except _UploadOverError:
-            if not self._is_signed(key, signature):  # or a retry met the first attempt, of which the answer was lost
-                raise
+            if "ETag" in self._call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}):
+                return  # though it is empty in the answer of Ceph 16
+            problem = "the service does not say that the upload is complete"
+        except _UploadOverError:  # perhaps by a first attempt, the answer to which was lost
+            problem = _UPLOAD_IS_GONE
+        if not self._is_signed(key, signature):
+            raise ProviderError(f"{self._translating.subject}: {problem}")
 
     def _abort(self, upload: dict[str, str]) -> None:
         """Remove the parts of an upload; what fails here is left to ``sweep``."""
         with contextlib.suppress(ProviderError):
             self._call("abort_multipart_upload", **upload)
 
-    def _claimed(self, key: str, write: Callable[[], T]) -> T:
-        """Write to a key that must be free. Only small puts have a condition everywhere: take it by an empty one."""
-        self._put_object(key, io.BytesIO(), None, exclusive=True)
-        try:
-            return write()
-        except BaseException:
-            with contextlib.suppress(ProviderError):
-                self.delete([key])
-            raise
+    def _found(self, name: str, answer: Mapping[str, Any]) -> Any:
+        """Return what an answer must hold."""
+        if not answer.get(name):
+            raise ProviderError(f"{self._translating.subject}: an answer of the service lacks {name}")
+        return answer[name]
+
+    def _tag(self, answer: Mapping[str, Any]) -> dict[str, str]:
+        return {"ETag": self._found("ETag", answer)}
 
     def copy(
         self,
@@ -444,18 +445,21 @@ class BucketStorage(Lockable):
         target: str,
         size: int,
         *,
-        exclusive: bool = False,
         hashed: bool = False,
         about: About | None = None,
     ) -> str | None:
-        """Copy inside the service; by parts when there are more than 5 GiB, of which no SHA-256 is told."""
-        description = _of(about, "")
-        write = self._copy_object if size <= _COPIED_AT_ONCE else self._copy_parts
-        order = _CopyOrder(source, target, size, description, hashed=hashed)
+        """Copy inside the service; by parts when there are more than 256 MiB, the SHA-256 of which is not known.
+
+        Only a copy by parts finds out that *size* is wrong: what CopyObject answers says nothing of it.
+        """
+        order = _CopyOrder(source, target, size, _of(about, ""), hashed=hashed)
         try:
-            return self._claimed(target, lambda: write(order)) if exclusive else write(order)
+            if size <= _COPIED_AT_ONCE:
+                return self._copy_object(order)
+            self._copy_parts(order)
         except ObjectMissingError:
             raise ObjectMissingError(source) from None
+        return None
 
     def _copy_object(self, copy: _CopyOrder) -> str | None:
         order = {"Key": self._full(copy.target), "CopySource": self._source(copy), **self._extras}
@@ -464,19 +468,29 @@ class BucketStorage(Lockable):
             order["MetadataDirective"] = "REPLACE"
         if "Tagging" in self._extras:
             order["TaggingDirective"] = "REPLACE"
-        if not copy.hashed:
-            self._call("copy_object", **order)
-            return None
-        return _sha256_of(self._call("copy_object", ChecksumAlgorithm="SHA256", **order)["CopyObjectResult"])
+        if copy.hashed:
+            order["ChecksumAlgorithm"] = "SHA256"
+        result = self._found("CopyObjectResult", self._call("copy_object", **order))
+        self._tag(result)
+        return _sha256_of(result) if copy.hashed else None
 
     def _copy_parts(self, copy: _CopyOrder) -> None:
+        stored = self.stat(copy.source)
+        if stored is None:
+            raise ObjectMissingError(copy.source)
+        if stored.bytes != copy.size:
+            raise ProviderError(f"{copy.source!r} has {stored.bytes} bytes, and should have {copy.size}")
+        length = part_length(copy.size, _COPIED_PART)
+
         def send(order: dict[str, Any], begin: int) -> Mapping[str, Any]:
-            part = _range(begin, min(_COPIED_PART, copy.size - begin))
+            part = _range(begin, min(length, copy.size - begin))
             answer = self._call("upload_part_copy", CopySource=self._source(copy), CopySourceRange=part, **order)
-            result: Mapping[str, Any] = answer["CopyPartResult"]
+            result: Mapping[str, Any] = self._found("CopyPartResult", answer)
             return result
 
-        self._in_parts(copy.target, range(0, copy.size, _COPIED_PART), send, copy.description)
+        # They hold no memory here; this many bytes let as many parts go at once as there are threads.
+        share = IN_FLIGHT // SIDE_BY_SIDE
+        self._in_parts(copy.target, range(0, copy.size, length), send, lambda _: share, copy.description)
 
     def _source(self, copy: _CopyOrder) -> dict[str, str]:
         return {"Bucket": self._place.name, "Key": self._full(copy.source)}
@@ -500,7 +514,7 @@ class BucketStorage(Lockable):
             true_size = stored.bytes
         return open_ranges(self._fetcher(key), true_size, start, first)
 
-    def _fetcher(self, key: str) -> Callable[[int, int], futures.Future[bytes]]:
+    def _fetcher(self, key: str) -> Callable[[int, int], Future[bytes]]:
         def fetch(begin: int, length: int) -> bytes:
             try:
                 return self._fetch(key, begin, length)[0]
@@ -509,7 +523,7 @@ class BucketStorage(Lockable):
                     f"{self._translating.subject}: the bytes are gone while they are being read"
                 ) from error
 
-        return lambda begin, length: self._threads().submit(fetch, begin, length)
+        return lambda begin, length: self._threads.submit(fetch, begin, length)
 
     def _fetch(self, key: str, begin: int | None = None, length: int = 0) -> tuple[bytes, int | None]:
         """Return bytes, and the length of the object where the service tells it."""
@@ -566,10 +580,7 @@ class BucketStorage(Lockable):
                     continue
             except _UnsupportedError:
                 pass
-            calls = [self._threads().submit(self.delete, [key]) for key in some]
-            futures.wait(calls)
-            for call in calls:
-                call.result()
+            self._threads.each(lambda key: self.delete([key]), some)
             self._many_deletes = False
 
     def _delete_many(self, keys: Sequence[str]) -> None:
@@ -669,11 +680,8 @@ class BucketStorage(Lockable):
 
     def close(self) -> None:
         """Give back the connections and threads."""
-        pool, client = self._pool, self._client
-        self._forget_threads()
-        self._client = None
-        if pool is not None:
-            pool.shutdown()
+        self._threads.close()
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 
@@ -681,22 +689,9 @@ class BucketStorage(Lockable):
         """Give the lock back; a *child* makes connections and threads of its own."""
         if child:
             self._client = None
-            self._forget_threads()
+            self._threads.forget()
+            self._flow = Flow(self._threads)
         super().after_fork(child=child)
-
-    def _forget_threads(self) -> None:
-        self._pool: futures.ThreadPoolExecutor | None = None
-        self._slots = threading.BoundedSemaphore(_PARTS_SIDE_BY_SIDE)
-
-    def _threads(self) -> futures.ThreadPoolExecutor:
-        """Return the threads that carry parts; what they do waits for nothing but the network."""
-        with self._lock:
-            if self._pool is None:
-                self._pool = futures.ThreadPoolExecutor(_PARTS_SIDE_BY_SIDE, "chuk-artifacts-parts")
-            return self._pool
-
-    def _free_slot(self, _: object) -> None:
-        self._slots.release()
 
     # The client
 
@@ -710,6 +705,7 @@ class BucketStorage(Lockable):
 
     def _connect(self) -> Any:
         options = {name: value for name, value in self._settings.storage_options.items() if name not in PUT_OPTIONS}
+        options.pop("part_size", None)
         own_config = options.pop("config", None)
         if self.provider != S3 and self._place.endpoint_url is None:
             raise ProviderError(f"{self._translating.subject}: {_NO_ENDPOINT}")
@@ -829,33 +825,6 @@ def _is_aws(endpoint_url: str) -> bool:
     return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_HOSTS)
 
 
-def _cut(chunks: Iterable[bytes]) -> Iterator[io.BytesIO]:
-    """Return the bytes in parts of 8 MiB, of which the first may be shorter; of very many the later ones are longer.
-
-    What is yielded is held here no longer, so that no more parts are in memory than those that are on their way.
-    """
-    length, number = _PART, 0
-    part = io.BytesIO()
-    for chunk in chunks:
-        rest = memoryview(chunk)
-        while (
-            part.tell() + len(rest) > length
-        ):  # and not as soon as a part is full: it may be the only one, or the last
-            missing = length - part.tell()
-            part.write(rest[:missing])
-            full, part, rest = [part], io.BytesIO(), rest[missing:]
-            yield _from_its_start(full.pop())
-            number += 1
-            length = _PART << number // _PARTS_OF_ONE_LENGTH
-        part.write(rest)
-    yield _from_its_start(part)
-
-
-def _from_its_start(part: io.BytesIO) -> io.BytesIO:
-    part.seek(0)
-    return part
-
-
 def _taken(items: list[T]) -> Iterator[T]:
     """Take items out of a list as they are asked for, so that they do not stay in memory."""
     while items:
@@ -871,10 +840,8 @@ def _range(begin: int, length: int) -> str:
     return f"bytes={begin}-{begin + length - 1}"
 
 
-def _part(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what completing an upload wants to know of a part."""
-    known = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
-    return {"PartNumber": number, **known}
+def _checksum(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {"ChecksumCRC32": answer["ChecksumCRC32"]} if "ChecksumCRC32" in answer else {}
 
 
 def _sha256_of(answer: Mapping[str, Any]) -> str | None:

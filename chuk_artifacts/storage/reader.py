@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from chuk_artifacts.errors import ProviderError
+
 _MIB = 1024 * 1024
 FIRST_BLOCK = _MIB
 """Length in bytes of what is fetched first, and after a jump."""
@@ -125,7 +127,10 @@ class RangeReader(io.RawIOBase):
         block = self._coming.popleft()
         if self._length == _LARGEST_BLOCK:
             self._look_ahead(block.end)
-        self._begin, self._block = block.begin, block.data.result()
+        data = block.data.result()
+        if not data:  # which would pass for the end
+            raise ProviderError(f"the bytes end at {block.begin}, and should at {self._size}")
+        self._begin, self._block = block.begin, data
 
     def _look_ahead(self, end: int) -> None:
         while len(self._coming) < _AHEAD:

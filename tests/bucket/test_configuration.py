@@ -105,6 +105,7 @@ def test_url(url, expected):
         {"storage_options": {"aws_acess_key_id": SECRET}},
         {"storage_options": {"Body": b""}},
         {"storage_options": {"fsync": True}},
+        {"storage_options": {"part_size": 1}},
     ],
     ids=str,
 )
@@ -226,10 +227,10 @@ def test_forked_child_connects_anew(options):
         with ArtifactStore(**json.loads(sys.argv[1])) as store:
             artifact_id = store.store(large)
             storage = store._core.storage
-            client, pool = storage._client, storage._pool
+            client, threads = storage._client, storage._threads._executor()
             child = os.fork()
             works = b"".join(store.stream(artifact_id)) == store.retrieve(store.store(large)) == large
-            apart = storage._client is not client and storage._pool is not pool
+            apart = storage._client is not client and storage._threads._executor() is not threads
             if not child:
                 os._exit(0 if works and apart else 1)
             print(works, apart, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -12,8 +11,6 @@ import pytest
 from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore
-from chuk_artifacts.source import source
-from chuk_artifacts.storage import bucket
 from chuk_artifacts.storage.bucket import BucketStorage
 
 MIB = 1024 * 1024
@@ -66,13 +63,13 @@ def test_requests_of_a_verb(store, proxy, artifact_id, verb, sent):
     assert proxy.told() == sent
 
 
-def test_registering_is_four_requests(store, proxy):
-    """To register looks, takes the key, copies, reads for the hash, and removes the upload."""
+def test_requests_of_registering(store, proxy):
+    """To register looks, copies, reads for the hash, and removes the upload."""
     _, artifact_id = store.presign_upload(SESSION)
     store._core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
     proxy.told()
     store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
-    assert proxy.told() == ["HEAD", "PUT", "PUT", "GET", "DELETE"]
+    assert proxy.told() == ["HEAD", "PUT", "GET", "DELETE"]
 
 
 def test_many_deletes_are_few_requests(storage, proxy):
@@ -126,21 +123,6 @@ def test_path_style_elsewhere(store, proxy, options):
     assert proxy.requests[0].path.startswith(f"/{options['bucket']}/grid/")
 
 
-@pytest.mark.parametrize("as_stream", [False, True])
-def test_large_data_goes_in_parts(storage, proxy, as_stream):
-    """More than 8 MiB goes in parts of 8 MiB, and the key is claimed first where it must be free."""
-    data = bytes(range(256)) * (MIB // 256) * 20 + b"end"
-    assert storage.put(KEY, source(iter([data])) if as_stream else data, exclusive=True) == (
-        len(data),
-        hashlib.sha256(data).hexdigest(),
-    )
-    methods, sizes = zip(*[(request.method, request.size) for request in proxy.requests], strict=True)
-    assert methods == ("PUT", "POST", "PUT", "PUT", "PUT", "POST")
-    assert sorted(sizes[1:5]) == [0, 4 * MIB + 3, 8 * MIB, 8 * MIB]
-    assert storage.get(KEY) == data
-    assert list(storage.sweep("grid/box/", float("inf"))) == []
-
-
 def test_parts_go_side_by_side(storage, monkeypatch):
     """The parts of an upload are on their way at the same time, and so are the blocks of a reader."""
     at_once = threading.Barrier(3)
@@ -158,53 +140,6 @@ def test_parts_go_side_by_side(storage, monkeypatch):
         assert len(reader.read()) == 24 * MIB
 
 
-def test_few_parts_wait(storage, monkeypatch):
-    """A stream is not read further than its parts can be sent, so that memory is bounded."""
-    read, read_when_full, may_arrive = [], [], threading.Event()
-    slots, call = storage._slots, BucketStorage._call
-
-    class Slots:
-        def acquire(self):
-            if not slots.acquire(blocking=False):
-                read_when_full.append(len(read))
-                may_arrive.set()
-                slots.acquire()
-
-        def release(self):
-            slots.release()
-
-    def waiting(self, operation, **order):
-        if operation == "upload_part":
-            may_arrive.wait(timeout=30)
-        return call(self, operation, **order)
-
-    storage._slots = Slots()
-    monkeypatch.setattr(BucketStorage, "_call", waiting)
-    storage.put(KEY, source(read.append(number) or b"x" * (8 * MIB) for number in range(20)))
-    assert len(read) == 20
-    assert read_when_full[0] <= 12
-
-
-def test_large_copy_goes_in_parts(storage, proxy, monkeypatch):
-    """What is too large for one copy is copied in parts, inside the service."""
-    monkeypatch.setattr("chuk_artifacts.storage.bucket._COPIED_AT_ONCE", 10 * MIB)
-    monkeypatch.setattr("chuk_artifacts.storage.bucket._COPIED_PART", 5 * MIB)
-    data = bytes(range(256)) * (MIB // 256) * 12
-    storage.put(KEY, data)
-    proxy.told()
-    assert storage.copy(KEY, f"{KEY}~2", len(data), exclusive=True, hashed=True) is None
-    assert [request.method for request in proxy.requests] == ["PUT", "POST", "PUT", "PUT", "PUT", "POST"]
-    assert sum(request.size for request in proxy.requests[:5]) == 0
-    assert storage.get(f"{KEY}~2") == data
-
-
-def test_parts_of_very_large_data():
-    """The parts grow, so that 10,000 of them hold the largest object there may be, of 5 TiB."""
-    lengths = [bucket._PART << number // bucket._PARTS_OF_ONE_LENGTH for number in range(10_000)]
-    assert sum(lengths) > 5 * 1024**4
-    assert max(lengths) <= 5 * 1024**3
-
-
 def test_options_of_a_write(open_store, proxy):
     """What is to go with each write goes with it: with small data, with large, with a copy."""
     store = open_store(storage_options={"StorageClass": "STANDARD", "Tagging": "team=a", "ACL": "private"})
@@ -216,7 +151,7 @@ def test_options_of_a_write(open_store, proxy):
         for request in proxy.requests
         if "UploadId" not in request.path and "uploadId" not in request.path
     ]
-    assert told == [("STANDARD", "team=a")] * 4
+    assert told == [("STANDARD", "team=a")] * 3
     assert proxy.requests[-1].headers["x-amz-tagging-directive"] == "REPLACE"
 
 

@@ -1,0 +1,148 @@
+"""Calls in other threads, which the caller makes itself where no thread can start any more."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chuk_artifacts.errors import ProviderError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Call(Future[R]):
+    """A call that is made once at most: by the one who takes it, a thread or the caller. Cancelling takes it too.
+
+    A ``Future`` of an executor does not suffice: an executor that fails to start a thread keeps the call in its queue,
+    and may make it later, and returns nothing by which to cancel it.
+
+    Args:
+        function: what is called.
+        arguments: with what.
+
+    """
+
+    def __init__(self, function: Callable[..., R], *arguments: Any) -> None:
+        """Call nothing yet."""
+        super().__init__()
+        self._untaken = {"call": partial(function, *arguments)}
+
+    def run(self) -> None:
+        """Make the call, unless it is taken, and keep what comes of it."""
+        call = None
+        try:
+            call = self._untaken.pop("call", None)
+            if call is None:
+                return
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            call = None
+            self.set_exception(error)
+        else:
+            call = None  # or what it holds stays in memory while others are told that it is done
+            self.set_result(result)
+
+    def cancel(self) -> bool:
+        """Take the call, so that it is never made; return False if it is too late for that."""
+        if self._untaken.pop("call", None) is None:
+            return self.cancelled()
+        super().cancel()
+        self.set_running_or_notify_cancel()  # nothing else does, and `futures.wait` waits for that
+        return True
+
+
+def give_up(calls: Sequence[Call[R]]) -> None:
+    """Cancel what has not begun, and wait for the rest."""
+    for call in [call for call in calls if not call.cancel()]:
+        call.exception()
+
+
+class Threads:
+    """Up to *count* threads, which start when there is something to do.
+
+    When the interpreter ends, threads no longer start, though ``atexit`` functions and threads that are no daemons
+    still run. From then on, and after :meth:`close`, the calling thread makes each call itself.
+
+    Args:
+        count: how many threads there are at most.
+        name: what their names begin with.
+
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        """Start none yet."""
+        self._count = count
+        self._name = name
+        self.forget()
+
+    def submit(self, function: Callable[..., R], *arguments: Any) -> Future[R]:
+        """Return a call that has been started."""
+        call = Call(function, *arguments)
+        self.start(call)
+        return call
+
+    def start(self, call: Call[Any]) -> None:
+        """Let a thread make a call.
+
+        Raises:
+            ProviderError: no thread can start, and the call will never be made.
+
+        """
+        try:
+            if not self._closed:
+                self._executor().submit(call.run)
+                return
+        except RuntimeError as error:  # in 3.13 some are a PythonFinalizationError; only the text tells them apart
+            if "shutdown" not in str(error):
+                if not call.cancel():  # a thread that runs already has taken it
+                    return
+                raise ProviderError(f"a thread can't start ({error}): raise the limit of processes") from error
+        call.run()
+        interrupt = call.exception()
+        if interrupt is not None and not isinstance(interrupt, Exception):
+            raise interrupt
+
+    def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
+        """Call *function* with each value, side by side.
+
+        All calls end before this does. Then the first error, in the order of the values, is raised. When this is
+        interrupted, or a thread can't start, calls that have not begun are not made.
+        """
+        calls: list[Call[R]] = []
+        try:
+            for value in values:
+                calls.append(Call(function, value))
+                self.start(calls[-1])
+            for call in calls:
+                call.exception()  # which waits
+        except BaseException:
+            give_up(calls)
+            raise
+        return [call.result() for call in calls]
+
+    def close(self) -> None:
+        """End the threads when they have made the calls that are under way; harmless the second time."""
+        self._closed = True
+        for executor in list(self._executors.values()):
+            with contextlib.suppress(RuntimeError):  # called in one of the threads, which can't wait for itself
+                executor.shutdown()
+
+    def forget(self) -> None:
+        """Begin anew, in the child of a fork, which has none of the threads."""
+        self._closed = False
+        self._executors: dict[str, ThreadPoolExecutor] = {}
+
+    def _executor(self) -> ThreadPoolExecutor:
+        """Return the executor; the first one that is made stays, also when several threads come at once."""
+        if not self._executors:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most stores never need it
+
+            self._executors.setdefault("only", ThreadPoolExecutor(self._count, self._name))
+        return self._executors["only"]
