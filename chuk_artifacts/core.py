@@ -75,11 +75,11 @@ class Core:
         self.closed = False
         self.identified = not (self.storage.persistent and self.catalog.persistent)
         self._ended = threading.Event()
+        self._shuts_down = False
         self._shared = shared
-        self._starting = threading.Lock()
         self._threads = Threads(self.storage.parallel, "chuk-artifacts")
-        self._signer: Signer | None = None
-        self._gateway: LocalGateway | None = None
+        self._made: dict[str, Signer] = {}
+        self._gateways: list[LocalGateway] = []
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
         watch(self)
         if self.storage.persistent and not self.catalog.persistent:
@@ -110,6 +110,8 @@ class Core:
         self.calls.pop(call, None)
         if self.closed:
             self._ended.set()
+            if self._shuts_down and not self.calls:
+                self._shut_down()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as settings without secrets, and clock; as shared if it is."""
@@ -152,10 +154,10 @@ class Core:
             ProviderError: the key can't be read.
 
         """
-        with self._starting:
-            if self._signer is None:
-                self._signer = Signer(self._keys(), self.settings.sandbox_id)
-            return self._signer
+        signer = self._made.get("signer")
+        if signer is None:  # of several threads at once, all get the first that is kept: no lock, which could stay taken
+            signer = self._made.setdefault("signer", Signer(self._keys(), self.settings.sandbox_id))
+        return signer
 
     def _keys(self) -> Sequence[str]:
         settings = self.settings
@@ -170,19 +172,25 @@ class Core:
         return [_new_key()]
 
     def gateway_url(self, start: Callable[[], LocalGateway]) -> str:
-        """Return where URLs signed here can be used; *start* is called once, if there is no such place yet."""
+        """Return where URLs signed here can be used; *start* is called if there is no such place yet."""
         if self.settings.gateway_url is not None:
             return self.settings.gateway_url
-        with self._starting:
-            if self._gateway is None:
-                self._gateway = start()
-                weakref.finalize(self, self._gateway.close)
-            return self._gateway.url
+        gateway = self._gateways[0] if self._gateways else self._start_gateway(start)
+        return gateway.url
+
+    def _start_gateway(self, start: Callable[[], LocalGateway]) -> LocalGateway:
+        gateway = start()
+        self._gateways.append(gateway)
+        weakref.finalize(self, gateway.close)
+        if self._gateways[0] is not gateway:  # another thread came first
+            gateway.close()
+        return self._gateways[0]
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more calls, wait for those under way, and close what is open; harmless the second time.
 
-        Calls of the thread that closes are not waited for: a caller may close a store while it feeds data to it.
+        A call of the thread that closes is not waited for, since its data may come from a function that closes the
+        store; the end of that call closes what is open.
 
         Args:
             timeout: how long to wait, in seconds; None: as long as it takes.
@@ -199,8 +207,12 @@ class Core:
                 raise ArtifactStoreError(
                     f"{len(self.calls)} calls are still under way after {timeout} seconds: close the store again later"
                 )
-        gateway, self._gateway = self._gateway, None
-        if gateway is not None:
+        self._shuts_down = True
+        if not self.calls:
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        for gateway in self._gateways:
             gateway.close()
         self._threads.close()
         self._finalizer()
@@ -217,8 +229,7 @@ class Core:
         """Forget the threads in a *child*, which has none of them, and the calls that ran in them."""
         if child:
             self._threads.forget()
-            self._gateway = None
-            self._starting = threading.Lock()
+            self._gateways = []
             self._ended = threading.Event()
             here = threading.get_ident()
             self.calls = {call: thread for call, thread in self.calls.items() if thread == here}

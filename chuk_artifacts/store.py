@@ -70,14 +70,18 @@ def _call(method: Callable[Concatenate[ArtifactStore, P], R]) -> Callable[Concat
     def call(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
         core, this_call = self._core, object()
         try:
-            core.calls[this_call] = get_ident()
-            if core.closed or self._closed:
-                raise store_is_closed()
-            return method(self, *args, **kwargs)
-        except (ObjectMissingError, ObjectExistsError) as error:  # which mean something only to those who expect them
-            raise ProviderError(str(error)) from error
-        finally:
-            core.end_call(this_call)
+            try:
+                core.calls[this_call] = get_ident()
+                if core.closed or self._closed:
+                    raise store_is_closed()
+                return method(self, *args, **kwargs)
+            finally:
+                core.end_call(this_call)
+        except BaseException as error:
+            core.end_call(this_call)  # an interrupt may have come just before
+            if isinstance(error, (ObjectMissingError, ObjectExistsError)):  # which this method did not expect
+                raise ProviderError(str(error)) from error
+            raise
 
     return call
 
