@@ -128,8 +128,9 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("kind", [Interrupt, TimeLimit])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "kind"), [*((method, Interrupt) for method in METHODS), ("add", TimeLimit), ("remove", TimeLimit)]
+)
 def test_interrupt_at_any_line(catalog, path, other, method, kind):
     """A method that is interrupted at any line leaves the catalog usable from each thread, catalog and process."""
     for number, _place in enumerate(interrupted(lambda: METHODS[method](catalog), kind=kind)):

@@ -97,6 +97,7 @@ class Connections:
 
     Attributes:
         reserve: the room that is kept free for the file.
+        size: the length of the file in bytes when a connection was last lent.
 
     """
 
@@ -104,6 +105,7 @@ class Connections:
         """Open nothing yet."""
         self.reserve = Reserve(path)
         self._path = path
+        self.size = 0
         self._uri = Path(os.path.abspath(path)).as_uri()
         self._timeout = timeout
         self._prepare = prepare
@@ -220,6 +222,7 @@ class Connections:
             status = os.stat(self._path)
         except FileNotFoundError:
             raise SessionError(f"catalog {self._path!r} was removed while it was open: close this store") from None
+        self.size = status.st_size
         if (status.st_dev, status.st_ino) != self._file:
             raise SessionError(
                 f"catalog {self._path!r} was replaced by another file while it was open: close this store, and open"

@@ -6,6 +6,7 @@ network filesystem (https://sqlite.org/wal.html).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -92,6 +93,8 @@ _BUSY_PAUSE_SECONDS = 0.01
 _PROBE = 8192  # bytes that a check writes
 _PORTION = 500  # how many rows one transaction removes: some 10 ms in which other writers wait
 _LONGEST_LOG = 8000 * PAGE  # a page written often goes to the database file once a checkpoint
+_MOST_GROWTH = 400 * PAGE
+_LONG_RECORD = 2 * PAGE
 _SHORTEST_LOG = 32 * PAGE
 _LOG_OF_DISK = 64  # on a small disk the log is so small a part
 _NOTHING = "{}"
@@ -155,10 +158,14 @@ class SqliteCatalog:
             record = records[0]
             inherits = record.artifact_id in inheriting
             wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
-            if self._read(self._add_to_session, (*_row(record), *wanted)):
+            row = _row(record)
+            if self._read(self._add_to_session, (*row, *wanted)):
+                if len(row[-1]) > _LONG_RECORD:
+                    self._read(self._bound_growth)
                 return
         options = {"now": now, "inheriting": inheriting, "user_ids": user_ids}
         self._change(self._add, records, options, exclusive)
+        self._read(self._bound_growth)
 
     def _add_to_session(self, connection: Connection, values: tuple[Any, ...]) -> bool:
         """Add a record if its session, as it is, fits it: see :func:`settle`."""
@@ -185,6 +192,16 @@ class SqliteCatalog:
         for info in sessions.values():
             self._write_session(connection, info)
         connection.executemany(_ADD, map(_row, settled))
+
+    def _bound_growth(self, connection: Connection) -> None:
+        """Bring the log to the database before that grows by more than the reserve, which may have to make room for it.
+
+        Records stored one by one change so many pages that the log is long before.
+        """
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if pages * PAGE - self._connections.size > _MOST_GROWTH:
+            with contextlib.suppress(sqlite3.OperationalError):  # what was stored is stored
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
