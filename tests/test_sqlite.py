@@ -192,39 +192,7 @@ def test_nothing_is_scanned(catalog, path, call):
         assert "SCAN" not in plan
 
 
-# Damage
-
-
-def test_file_that_is_no_database(store, path):
-    """A file that is no database is an error of the catalog, which names it, and it stays as it is."""
-    content = b"no database, but long enough to be taken for one" * 99
-    path.parent.mkdir()
-    path.write_bytes(content)
-    for verb in (
-        lambda: store.store(b"x", session_id="alice"),
-        lambda: store.exists("0" * 32),
-        lambda: store.list_by_session("alice"),
-        lambda: store.delete("0" * 32),
-        store.cleanup,
-    ):
-        with pytest.raises(SessionError, match="file is not a database") as caught:
-            verb()
-        assert str(path) in str(caught.value)
-    assert store.validate_configuration()["session"]["status"] == "error"
-    assert path.read_bytes() == content
-
-
-def test_damaged_page(store, path):
-    """A database damaged in its middle is an error of the catalog, not an empty listing."""
-    for number in range(50):
-        store.store(b"x", session_id="alice", filename=f"{number}", summary="s" * 500)
-    store._core.catalog.close()  # the last connection of a file to close writes the log back
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (size - 4096))
-    with pytest.raises(SessionError):
-        store.list_by_session("alice")
+# Obstacles
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "file above"])

@@ -11,13 +11,11 @@ import threading
 import child
 import pytest
 from interrupts import Interrupt, TimeLimit, interrupted
+from records import NOW, name, record
 
-from chuk_artifacts import SessionError, grid
+from chuk_artifacts import SessionError
 from chuk_artifacts.catalog import new_session, sqlite
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
-from chuk_artifacts.models import ArtifactMetadata, timestamp
-
-NOW = 1_800_000_000.0
 
 OTHER = """
 import sqlite3, sys
@@ -66,36 +64,6 @@ def other(path):
 
     yield use
     process.communicate()
-
-
-def name(number, session_id="alice"):
-    """Return the id of the record with a number."""
-    return f"{grid.slot_tag('box', session_id)}{number:024x}"
-
-
-def record(number, session_id="alice", *, ttl=86400.0, **fields):
-    """Return a record."""
-    artifact_id = name(number, session_id)
-    values = {
-        "artifact_id": artifact_id,
-        "session_id": session_id,
-        "sandbox_id": "box",
-        "key": grid.artifact_key("box", session_id, artifact_id),
-        "mime": "text/plain",
-        "summary": "",
-        "meta": {},
-        "filename": f"f{number}",
-        "bytes": 5,
-        "sha256": "0" * 64,
-        "stored_at": timestamp(NOW),
-        "updated_at": timestamp(NOW),
-        "expires_at": timestamp(NOW + ttl),
-        "ttl": ttl,
-        "revision": 1,
-        "storage_provider": "memory",
-        "session_provider": "sqlite",
-    }
-    return ArtifactMetadata(**{**values, **fields})
 
 
 def in_another_thread(function):
@@ -160,8 +128,9 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("kind", [Interrupt, TimeLimit])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "kind"), [*((method, Interrupt) for method in METHODS), ("add", TimeLimit), ("remove", TimeLimit)]
+)
 def test_interrupt_at_any_line(catalog, path, other, method, kind):
     """A method that is interrupted at any line leaves the catalog usable from each thread, catalog and process."""
     for number, _place in enumerate(interrupted(lambda: METHODS[method](catalog), kind=kind)):

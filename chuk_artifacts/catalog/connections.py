@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from chuk_artifacts.catalog.reserve import Reserve
+from chuk_artifacts.catalog.reserve import Reserve, free_bytes
 from chuk_artifacts.errors import SessionError
 from chuk_artifacts.folders import make_private_folders, sync_folder
 from chuk_artifacts.fork import watch
@@ -98,6 +97,7 @@ class Connections:
 
     Attributes:
         reserve: the room that is kept free for the file.
+        size: the length of the file in bytes when a connection was last lent.
 
     """
 
@@ -105,6 +105,7 @@ class Connections:
         """Open nothing yet."""
         self.reserve = Reserve(path)
         self._path = path
+        self.size = 0
         self._uri = Path(os.path.abspath(path)).as_uri()
         self._timeout = timeout
         self._prepare = prepare
@@ -221,6 +222,7 @@ class Connections:
             status = os.stat(self._path)
         except FileNotFoundError:
             raise SessionError(f"catalog {self._path!r} was removed while it was open: close this store") from None
+        self.size = status.st_size
         if (status.st_dev, status.st_ino) != self._file:
             raise SessionError(
                 f"catalog {self._path!r} was replaced by another file while it was open: close this store, and open"
@@ -241,12 +243,15 @@ class Connections:
 
     def _open_on_full_disk(self, mode: str) -> Connection:
         """Open the file, with room from the reserve where the shared memory beside it finds none."""
-        while True:
-            try:
-                return self._connect(mode)
-            except sqlite3.OperationalError as error:
-                if not (is_full(error, self._path) and self.reserve.release()):
-                    raise
+        try:
+            while True:
+                try:
+                    return self._connect(mode)
+                except sqlite3.OperationalError as error:
+                    if not (is_full(error, self._path) and self.reserve.release()):
+                        raise
+        finally:
+            self.reserve.refill()
 
     def _open_frozen(self) -> Connection:
         """Open a file that can't be written and has no shared memory beside it: no process has it open.
@@ -345,7 +350,7 @@ def is_full(error: sqlite3.Error, path: str) -> bool:
     """Say whether an error means that there is no room on the disk."""
     code = code_of(error)
     if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
-        return shutil.disk_usage(os.path.dirname(path)).free < _FEW_BYTES
+        return free_bytes(path) < _FEW_BYTES
     return code == sqlite3.SQLITE_FULL
 
 

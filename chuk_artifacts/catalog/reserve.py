@@ -6,6 +6,9 @@ import contextlib
 import os
 import shutil
 
+PAGE = 4096
+"""The bytes of a page of a new database."""
+
 _LARGEST = 2 * 1024 * 1024  # what the checkpoint of a full log adds to the database when files were stored one by one
 _SMALLEST = 128 * 1024
 _PART_OF_DISK = 16  # on a small disk it is so small a part
@@ -62,18 +65,27 @@ class Reserve:
 
     def _measured(self) -> tuple[int, int, int]:
         """Return its length, what is missing of it, and the room on the disk, all in bytes."""
-        disk = shutil.disk_usage(os.path.dirname(self._path))
-        wanted = min(max(disk.total // _PART_OF_DISK, _SMALLEST), _LARGEST)
+        wanted = part_of_disk(self._path, _PART_OF_DISK, _SMALLEST, _LARGEST)
         try:
             size = os.stat(self._path).st_size
         except FileNotFoundError:
             size = 0
-        return size, max(wanted - size, 0), disk.free
+        return size, max(wanted - size, 0), free_bytes(self._path)
 
     def _grow(self, size: int, more: int) -> None:
         if more:
             _write(self._path, _GROW, size, more)
         self._short = self._measured()[1] > 0
+
+
+def free_bytes(path: str) -> int:
+    """Return how many bytes more there is room for on the disk of a file."""
+    return shutil.disk_usage(os.path.dirname(path)).free
+
+
+def part_of_disk(path: str, part: int, least: int, most: int) -> int:
+    """Return that *part* of the bytes of a file's disk, within bounds."""
+    return min(max(shutil.disk_usage(os.path.dirname(path)).total // part, least), most)
 
 
 def check_room(path: str) -> None:

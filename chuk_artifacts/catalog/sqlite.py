@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -37,10 +38,11 @@ from chuk_artifacts.catalog import (
 )
 from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
 from chuk_artifacts.catalog.mounts import network_filesystem
-from chuk_artifacts.catalog.reserve import Reserve, check_room
+from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
 from chuk_artifacts.errors import ErrorMap, GridError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 
+S = TypeVar("S")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -90,7 +92,11 @@ _BUSY_SLICE_SECONDS = 0.02  # how long SQLite waits at a stretch: it polls a few
 _BUSY_PAUSE_SECONDS = 0.01
 _PROBE = 8192  # bytes that a check writes
 _PORTION = 500  # how many rows one transaction removes: some 10 ms in which other writers wait
-_PAGES_OF_LOG = 8000  # 32 MiB; a page written often goes to the database file once a checkpoint
+_LONGEST_LOG = 8000 * PAGE  # a page written often goes to the database file once a checkpoint
+_MOST_GROWTH = 400 * PAGE
+_LONG_RECORD = 2 * PAGE
+_SHORTEST_LOG = 32 * PAGE
+_LOG_OF_DISK = 64  # on a small disk the log is so small a part
 _NOTHING = "{}"
 _EVERYTHING = 2**62
 _FIRST_ROW = -(2**63)
@@ -152,10 +158,14 @@ class SqliteCatalog:
             record = records[0]
             inherits = record.artifact_id in inheriting
             wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
-            if self._read(self._add_to_session, (*_row(record), *wanted)):
+            row = _row(record)
+            if self._read(self._add_to_session, (*row, *wanted)):
+                if len(row[-1]) > _LONG_RECORD:
+                    self._read(self._bound_growth)
                 return
         options = {"now": now, "inheriting": inheriting, "user_ids": user_ids}
         self._change(self._add, records, options, exclusive)
+        self._read(self._bound_growth)
 
     def _add_to_session(self, connection: Connection, values: tuple[Any, ...]) -> bool:
         """Add a record if its session, as it is, fits it: see :func:`settle`."""
@@ -163,7 +173,7 @@ class SqliteCatalog:
         try:
             return self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
         except sqlite3.OperationalError as error:
-            if is_full(error, self._path):
+            if self._is_full(error):
                 return False  # a transaction may find room
             raise
 
@@ -182,6 +192,16 @@ class SqliteCatalog:
         for info in sessions.values():
             self._write_session(connection, info)
         connection.executemany(_ADD, map(_row, settled))
+
+    def _bound_growth(self, connection: Connection) -> None:
+        """Bring the log to the database before that grows by more than the reserve, which may have to make room for it.
+
+        Records stored one by one change so many pages that the log is long before.
+        """
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if pages * PAGE - self._connections.size > _MOST_GROWTH:
+            with contextlib.suppress(sqlite3.OperationalError):  # what was stored is stored
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -211,7 +231,7 @@ class SqliteCatalog:
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         """Replace records in one transaction."""
-        return self._free(self._replace_each, changes)
+        return self._free_in_parts(self._replace_each, changes)
 
     def _replace_each(self, connection: Connection, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         return [self._replace(connection, record, revision) for record, revision in changes]
@@ -225,10 +245,10 @@ class SqliteCatalog:
             condition, values = f"{condition} AND session_id = ?", [*values, session_id]
         if expired_at is not None:
             condition, values = f"{condition} AND expires_at <= ?", [*values, timestamp(expired_at)]
-        return self._free(self._remove, artifact_ids, condition, values)
+        return self._free_in_parts(partial(self._remove, condition, values), artifact_ids)
 
     def _remove(
-        self, connection: Connection, artifact_ids: Sequence[str], condition: str, values: Sequence[str]
+        self, condition: str, values: Sequence[str], connection: Connection, artifact_ids: Sequence[str]
     ) -> list[ArtifactMetadata]:
         removed = []
         for some in batches(artifact_ids, _VARIABLES):
@@ -320,10 +340,11 @@ class SqliteCatalog:
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session, and with the last one the session."""
-        return self._free(self._remove_session, session_id, timestamp(now), min(limit, _PORTION))
+        remove = partial(self._remove_session, session_id, timestamp(now))
+        return self._free_portion(remove, min(limit, _PORTION))
 
     def _remove_session(
-        self, connection: Connection, session_id: str, now: str, limit: int
+        self, session_id: str, now: str, connection: Connection, limit: int
     ) -> list[ArtifactMetadata] | None:
         which, values = "sandbox_id = ? AND session_id = ?", (self._sandbox_id, session_id)
         if not connection.execute(
@@ -344,7 +365,7 @@ class SqliteCatalog:
         if dry_run:
             return self._read(self._count_expired_sessions, timestamp(now))
         expired = 0
-        while portion := self._free(self._expire_sessions, timestamp(now)):
+        while portion := self._free_portion(partial(self._expire_sessions, timestamp(now)), _PORTION):
             expired += portion
         return expired
 
@@ -354,11 +375,11 @@ class SqliteCatalog:
         ).fetchone()
         return int(count)
 
-    def _expire_sessions(self, connection: Connection, now: str) -> int:
+    def _expire_sessions(self, now: str, connection: Connection, limit: int) -> int:
         return connection.execute(
             "DELETE FROM sessions WHERE sandbox_id = ? AND session_id IN"
             " (SELECT session_id FROM sessions WHERE sandbox_id = ? AND expires_at <= ? LIMIT ?)",
-            (self._sandbox_id, self._sandbox_id, now, _PORTION),
+            (self._sandbox_id, self._sandbox_id, now, limit),
         ).rowcount
 
     def stats(self, now: float) -> dict[str, int]:
@@ -451,13 +472,34 @@ class SqliteCatalog:
     def _change(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         """Return what *work* does with a connection, in one transaction."""
         with self._errors:
-            return self._connections.lend(self._patiently, self._write, None, work, *arguments)
+            return self._connections.lend(self._patiently, self._write, work, *arguments)
 
     def _free(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         """Return what *work* does, in one transaction that works on a full disk too: it removes something."""
         with self._errors:
-            reserve = self._connections.reserve
-            return self._connections.lend(self._patiently, self._write, reserve, work, *arguments)
+            return self._connections.lend(self._patiently, self._write_less, work, *arguments)
+
+    def _free_in_parts(self, work: Callable[[Connection, Sequence[S]], list[T]], items: Sequence[S]) -> list[T]:
+        """Return what *work* does with *items*, in one transaction; on a full disk in as many as it takes."""
+        try:
+            return self._free(work, items)
+        except SessionError as error:
+            if len(items) == 1 or not self._is_full(error.__cause__):
+                raise
+        middle = len(items) // 2
+        return [*self._free_in_parts(work, items[:middle]), *self._free_in_parts(work, items[middle:])]
+
+    def _free_portion(self, work: Callable[[Connection, int], T], limit: int) -> T:
+        """Return what *work* does in one transaction, with at most *limit* rows; on a full disk with fewer."""
+        try:
+            return self._free(work, limit)
+        except SessionError as error:
+            if limit == 1 or not self._is_full(error.__cause__):
+                raise
+        return self._free_portion(work, limit // 2)
+
+    def _is_full(self, error: BaseException | None) -> bool:
+        return isinstance(error, sqlite3.OperationalError) and is_full(error, self._path)
 
     @staticmethod
     def _patiently(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
@@ -477,40 +519,45 @@ class SqliteCatalog:
                 else:
                     raise
 
-    def _write(
-        self, connection: Connection, reserve: Reserve | None, work: Callable[[Connection, *Ts], T], *arguments: *Ts
-    ) -> T:
-        """Call *work* in a transaction; where the disk is full, try again with room that is found.
-
-        That is the log, whose content goes to the database so that it is written from its beginning, and the reserve.
-        """
-        self._check_writable(connection)
+    def _write(self, connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Call *work* in a transaction; where the disk is full, again with the room of the log."""
         try:
-            return self._writing.run(self._transact, connection, work, *arguments)
+            return self._transact(connection, work, *arguments)
         except sqlite3.OperationalError as error:
-            if not is_full(error, self._path):
+            if not self._is_full(error):
                 raise
-        while True:
-            _restart_log(connection)
-            try:
-                result = self._writing.run(self._transact, connection, work, *arguments)
-            except sqlite3.OperationalError as error:
-                if reserve is None or not is_full(error, self._path) or not reserve.release():
-                    raise
-            else:
-                self._connections.reserve.refill()
-                return result
-
-    @staticmethod
-    def _transact(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+            full = error
+        reserve = self._connections.reserve
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            result = work(connection, *arguments)
-            connection.execute("COMMIT")
-        except BaseException:
-            roll_back(connection)
-            raise
-        return result
+            while not _empty_log(connection):  # that needs room itself, and gives more back
+                if not reserve.release():
+                    raise full
+        finally:
+            reserve.refill()
+        return self._transact(connection, work, *arguments)
+
+    def _write_less(self, connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Call *work*, which removes something, in a transaction; where the disk is full, with the reserve too."""
+        try:
+            return self._transact(connection, work, *arguments)
+        except sqlite3.OperationalError as error:
+            if not self._is_full(error):
+                raise
+        reserve = self._connections.reserve
+        try:
+            while True:
+                _empty_log(connection)
+                try:
+                    return self._transact(connection, work, *arguments)
+                except sqlite3.OperationalError as error:
+                    if not self._is_full(error) or not reserve.release():
+                        raise
+        finally:
+            reserve.refill()
+
+    def _transact(self, connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        self._check_writable(connection)
+        return self._writing.run(_in_transaction, connection, work, *arguments)
 
     def _check_writable(self, connection: Connection) -> None:
         if connection.read_only:
@@ -526,8 +573,9 @@ class SqliteCatalog:
                 f"catalog {self._path!r} has schema version {version}; this chuk-artifacts knows {SCHEMA_VERSION}:"
                 " install a newer one"
             )
+        log = part_of_disk(self._path, _LOG_OF_DISK, _SHORTEST_LOG, _LONGEST_LOG)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_LOG}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {log // PAGE}")
         connection.execute("PRAGMA temp_store = MEMORY")  # a temporary file would find no room on a full disk
         if version < SCHEMA_VERSION:
             self._check_writable(connection)
@@ -654,10 +702,24 @@ def _begin_log(connection: Connection) -> None:
         raise
 
 
-def _restart_log(connection: Connection) -> None:
-    """Bring all of the log to the database, so that the next write begins at its start, if that works."""
-    with contextlib.suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+def _in_transaction(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        result = work(connection, *arguments)
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+    return result
+
+
+def _empty_log(connection: Connection) -> bool:
+    """Bring all of the log to the database and give its room back; say whether that worked."""
+    try:
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    return not busy
 
 
 def _columns(record: ArtifactMetadata) -> tuple[Any, ...]:

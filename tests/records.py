@@ -1,0 +1,40 @@
+"""Records as the tests of one catalog need them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chuk_artifacts import grid
+from chuk_artifacts.models import ArtifactMetadata, timestamp
+
+NOW = 1_800_000_000.0
+
+
+def name(number: int, session_id: str = "alice") -> str:
+    """Return the id of the record with a number."""
+    return f"{grid.slot_tag('box', session_id)}{number:024x}"
+
+
+def record(number: int, session_id: str = "alice", *, ttl: float = 86400.0, **fields: Any) -> ArtifactMetadata:
+    """Return a record of the sandbox ``box``."""
+    artifact_id = name(number, session_id)
+    values = {
+        "artifact_id": artifact_id,
+        "session_id": session_id,
+        "sandbox_id": "box",
+        "key": grid.artifact_key("box", session_id, artifact_id),
+        "mime": "text/plain",
+        "summary": "",
+        "meta": {},
+        "filename": f"f{number}",
+        "bytes": 5,
+        "sha256": "0" * 64,
+        "stored_at": timestamp(NOW),
+        "updated_at": timestamp(NOW),
+        "expires_at": timestamp(NOW + ttl),
+        "ttl": ttl,
+        "revision": 1,
+        "storage_provider": "memory",
+        "session_provider": "sqlite",
+    }
+    return ArtifactMetadata(**{**values, **fields})
