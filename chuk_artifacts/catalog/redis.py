@@ -367,10 +367,9 @@ class RedisCatalog:
                 break
         sound, damaged = _sound(values)
         removed = sound + [self._bury(value, session_id) for value in damaged]
-        if not answer or answer[0] == _GONE:
+        removal.returned, removal.tokens = removal.tokens[: number + 1], removal.tokens[number + 1 :]
+        if not removal.tokens and (answer is None or answer[0] == _GONE):
             self._removals.pop(session_id, None)
-        else:
-            removal.tokens, removal.returned = [], removal.tokens
         return removed if number or answer is not None else None
 
     def _removal(self, session_id: str) -> _Removal:

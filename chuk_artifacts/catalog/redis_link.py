@@ -54,6 +54,7 @@ _ANSWER_SECONDS = 5.0
 _POOL_SECONDS = 5
 _PATIENCE_SECONDS = 5.0  # nothing is repeated later than that
 _PAUSE_SECONDS = 0.05  # before the first repetition; twice as long before each after it
+_NEARLY_FULL = 0.9  # of maxmemory
 _PORT, _SENTINEL_PORT = 6379, 26379
 _TEMPORARY = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
 _FUTILE = (AuthenticationError, AuthorizationError)
@@ -491,6 +492,9 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
     policy = str(info.get("maxmemory_policy", "unknown"))
     if policy not in {"noeviction", "unknown"}:
         warnings.append(f"records may go when Redis is full: set its maxmemory-policy to noeviction, not {policy}")
+    used, limit = info.get("used_memory", 0), info.get("maxmemory", 0)
+    if used > limit * _NEARLY_FULL > 0:
+        warnings.append(f"Redis is nearly full, and refuses to store more then: {used:,} of {limit:,} bytes are used")
     return {
         "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}",
         "mode": str(info.get("server_mode", info.get("redis_mode"))),
