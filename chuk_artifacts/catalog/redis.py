@@ -126,6 +126,7 @@ class RedisCatalog:
         self._session_ttl = session_ttl
         self._sessions: dict[str, _Known] = {}
         self._adds = 0
+        self._roots = [self._root(f"{tag:0{_TAG_DIGITS}x}") for tag in range(16**_TAG_DIGITS)]
         self._removals: dict[str, _Removal] = {}  # by session
 
     @property
@@ -150,19 +151,19 @@ class RedisCatalog:
             "user_ids": user_ids,
             "session_ttl": self._session_ttl,
         }
-        for some in self._by_node(records, lambda record: record.artifact_id):
-            settled = functools.partial(settle, some, **terms)
-            try:
+        try:
+            for some in self._by_node(records, lambda record: record.artifact_id):
+                settled = functools.partial(settle, some, **terms)
                 self._add({record.session_id for record in some}, settled, now, exclusive=exclusive)
-            except (SessionError, FilenameTakenError):
-                self._take_back(added)
-                raise
-            except BaseException:  # interrupted
-                if added:
-                    with contextlib.suppress(SessionError):
-                        self.remove([*added, *(record.artifact_id for record in some)])
-                raise
-            added += [record.artifact_id for record in some]
+                added += [record.artifact_id for record in some]
+        except (SessionError, FilenameTakenError):
+            self._take_back(added)
+            raise
+        except BaseException:  # interrupted, perhaps when some of them were sent
+            if self._link.spread:
+                with contextlib.suppress(SessionError):
+                    self.remove([record.artifact_id for record in records])
+            raise
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -262,12 +263,11 @@ class RedisCatalog:
         *behind* is that of the portion before, None for the first.
         """
         number, score, line = behind or (0, "", "")
-        roots = list(itertools.chain.from_iterable(self._all_roots()))
-        some = roots[number : number + 1] if self._link.spread else roots[number:]
+        some = self._roots[number : number + 1] if self._link.spread else self._roots[number:]
         keys = [f"{root}due" for root in some]
         values, done, score, line = self._link.look(scripts.WALK, keys, last, now, limit, score, line, *some)
         number += done
-        return values, None if number == len(roots) else (number, score, line)
+        return values, None if number == len(self._roots) else (number, score, line)
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of the catalog."""
@@ -367,10 +367,12 @@ class RedisCatalog:
                 break
         sound, damaged = _sound(values)
         removed = sound + [self._bury(value, session_id) for value in damaged]
-        removal.returned, removal.tokens = removal.tokens[: number + 1], removal.tokens[number + 1 :]
-        if not removal.tokens and (answer is None or answer[0] == _GONE):
+        is_none = number == 0 and answer is None
+        if answer is None or answer[0] == _GONE:
             self._removals.pop(session_id, None)
-        return removed if number or answer is not None else None
+        else:
+            removal.returned, removal.tokens = removal.tokens[: number + 1], removal.tokens[number + 1 :]
+        return None if is_none else removed
 
     def _removal(self, session_id: str) -> _Removal:
         if len(self._removals) >= _REMEMBERED:
@@ -608,8 +610,7 @@ class RedisCatalog:
 
     def _all_roots(self) -> list[list[str]]:
         """Return the beginnings of all names, those together that one command may reach."""
-        roots = [self._root(f"{tag:0{_TAG_DIGITS}x}") for tag in range(16**_TAG_DIGITS)]
-        return [[root] for root in roots] if self._link.spread else [roots]
+        return [[root] for root in self._roots] if self._link.spread else [self._roots]
 
     def _by_node(self, items: Sequence[T], artifact_id: Callable[[T], str]) -> Iterator[Sequence[T]]:
         """Yield *items* in portions that one command may reach."""
