@@ -17,6 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
+import attrs
+
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import (
     DAMAGE,
@@ -88,6 +90,20 @@ class _Known(NamedTuple):
         return cls(*decoded((text, expires_at), _decode_session)) if text else None
 
 
+@attrs.define
+class _Removal:
+    """A session's removal under way.
+
+    Attributes:
+        tokens: those of the scripts of a call that has not returned yet, or has failed.
+        returned: those of the call before it, the answers to which the server need not keep any longer.
+
+    """
+
+    tokens: list[str] = attrs.field(factory=list)
+    returned: list[str] = attrs.field(factory=list)
+
+
 class RedisCatalog:
     """A catalog in Redis; see :class:`chuk_artifacts.catalog.Catalog`.
 
@@ -110,7 +126,8 @@ class RedisCatalog:
         self._session_ttl = session_ttl
         self._sessions: dict[str, _Known] = {}
         self._adds = 0
-        self._unreturned: dict[str, list[str]] = {}  # by session, the tokens of removals without an answer yet
+        self._roots = [self._root(f"{tag:0{_TAG_DIGITS}x}") for tag in range(16**_TAG_DIGITS)]
+        self._removals: dict[str, _Removal] = {}  # by session
 
     @property
     def connected(self) -> bool:
@@ -134,19 +151,19 @@ class RedisCatalog:
             "user_ids": user_ids,
             "session_ttl": self._session_ttl,
         }
-        for some in self._by_node(records, lambda record: record.artifact_id):
-            settled = functools.partial(settle, some, **terms)
-            try:
+        try:
+            for some in self._by_node(records, lambda record: record.artifact_id):
+                settled = functools.partial(settle, some, **terms)
                 self._add({record.session_id for record in some}, settled, now, exclusive=exclusive)
-            except (SessionError, FilenameTakenError):
-                self._take_back(added)
-                raise
-            except BaseException:  # interrupted
-                if added:
-                    with contextlib.suppress(SessionError):
-                        self.remove([*added, *(record.artifact_id for record in some)])
-                raise
-            added += [record.artifact_id for record in some]
+                added += [record.artifact_id for record in some]
+        except (SessionError, FilenameTakenError):
+            self._take_back(added)
+            raise
+        except BaseException:  # interrupted, perhaps when some of them were sent
+            if self._link.spread:
+                with contextlib.suppress(SessionError):
+                    self.remove([record.artifact_id for record in records])
+            raise
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -246,18 +263,17 @@ class RedisCatalog:
         *behind* is that of the portion before, None for the first.
         """
         number, score, line = behind or (0, "", "")
-        roots = list(itertools.chain.from_iterable(self._all_roots()))
-        some = roots[number : number + 1] if self._link.spread else roots[number:]
+        some = self._roots[number : number + 1] if self._link.spread else self._roots[number:]
         keys = [f"{root}due" for root in some]
         values, done, score, line = self._link.look(scripts.WALK, keys, last, now, limit, score, line, *some)
         number += done
-        return values, None if number == len(roots) else (number, score, line)
+        return values, None if number == len(self._roots) else (number, score, line)
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of the catalog."""
         key = f"{self._root('0' * _TAG_DIGITS)}identity"
         text = self._link.read("GET", key) if create is None else self._link.run(scripts.IDENTITY, [key], create).value
-        return None if text is None else decoded(text, bytes.decode)
+        return None if text is None else decoded(text, _decode_identity)
 
     def verify(self) -> int:
         """Count damaged records, as each server iterates over its keys."""
@@ -265,10 +281,11 @@ class RedisCatalog:
         pattern = f"chuk:{{{'?' * _TAG_DIGITS}}}:{sandbox}/record/*"
 
         def damaged_in(server: redis.Redis) -> int:
-            keys = server.scan_iter(pattern, _BATCH)
+            keys = map(_text, server.scan_iter(pattern, _BATCH))
             damaged = 0
-            while some := {_id_of_key(key) for key in itertools.islice(keys, _BATCH)}:
-                damaged += sum(map(self._count_damaged, self._by_node(list(some), str)))
+            while some := set(itertools.islice(keys, _BATCH)):  # Redis may return one twice
+                ids = [name for key in some if self._record_key(name := key.rpartition("/")[2]) == key]
+                damaged += len(some) - len(ids) + sum(map(self._count_damaged, self._by_node(ids, str)))
             return damaged
 
         return sum(self._link.ask_servers(damaged_in))
@@ -333,34 +350,50 @@ class RedisCatalog:
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session.
 
-        The server keeps what it removed for a minute, under a token. When no answer comes, the same token gets the same
-        answer: in a repetition, and in the next call if this one fails.
+        The server keeps what a script has removed for a minute, or until the next call. When no answer comes, the same
+        token gets the same answer: in a repetition, and in the next call if this one fails.
         """
         self._sessions.pop(session_id, None)
-        if len(self._unreturned) >= _REMEMBERED:
-            self._unreturned.clear()
-        tokens = self._unreturned.setdefault(session_id, [])
+        removal = self._removal(session_id)
         values: list[bytes] = []
         for number in itertools.count():
-            if number == len(tokens):
-                tokens.append(os.urandom(8).hex())
+            if number == len(removal.tokens):
+                removal.tokens.append(os.urandom(8).hex())
             wanted = min(limit - len(values), _SESSION_AT_ONCE)
-            answer = self._remove_some(session_id, now, wanted, tokens[number])
+            answer = self._remove_some(session_id, now, wanted, removal.tokens[number], removal.returned)
             if answer is not None:
                 values += answer[1:]
             if not answer or answer[0] == _GONE or len(values) >= limit:
                 break
         sound, damaged = _sound(values)
         removed = sound + [self._bury(value, session_id) for value in damaged]
-        self._unreturned.pop(session_id, None)
-        return removed if number or answer is not None else None
+        is_none = number == 0 and answer is None
+        if answer is None or answer[0] == _GONE:
+            self._removals.pop(session_id, None)
+        else:
+            removal.returned, removal.tokens = removal.tokens[: number + 1], removal.tokens[number + 1 :]
+        return None if is_none else removed
 
-    def _remove_some(self, session_id: str, now: float, limit: int, token: str) -> list[bytes] | None:
+    def _removal(self, session_id: str) -> _Removal:
+        if len(self._removals) >= _REMEMBERED:
+            self._removals.clear()
+        return self._removals.setdefault(session_id, _Removal())
+
+    def _remove_some(
+        self, session_id: str, now: float, limit: int, token: str, returned: Sequence[str]
+    ) -> list[bytes] | None:
         root = self._session_root(session_id)
-        keys = [*_session_keys(root, session_id), f"{root}removed/{token}"]
-        kept = _ANSWER_KEPT_SECONDS * 1000
+        kept = [f"{root}removed/{one}" for one in (token, *returned)]
+        milliseconds = _ANSWER_KEPT_SECONDS * 1000
         answer: list[bytes] | None = self._link.run(
-            scripts.REMOVE_SESSION, keys, root, session_id, timestamp(now), limit, token, kept
+            scripts.REMOVE_SESSION,
+            [*kept, *_session_keys(root, session_id)],
+            root,
+            session_id,
+            timestamp(now),
+            limit,
+            milliseconds,
+            len(kept),
         ).value
         return answer
 
@@ -577,8 +610,7 @@ class RedisCatalog:
 
     def _all_roots(self) -> list[list[str]]:
         """Return the beginnings of all names, those together that one command may reach."""
-        roots = [self._root(f"{tag:0{_TAG_DIGITS}x}") for tag in range(16**_TAG_DIGITS)]
-        return [[root] for root in roots] if self._link.spread else [roots]
+        return [[root] for root in self._roots] if self._link.spread else [self._roots]
 
     def _by_node(self, items: Sequence[T], artifact_id: Callable[[T], str]) -> Iterator[Sequence[T]]:
         """Yield *items* in portions that one command may reach."""
@@ -609,10 +641,9 @@ def _joined(place: tuple[str, str]) -> str:
     return "\0".join(place)
 
 
-def _id_of_key(key: bytes | str) -> str:
-    """Return the id at the end of a record's key, also where a URL has the driver decode what it reads."""
-    text = key if isinstance(key, str) else key.decode(errors="replace")
-    return text.rpartition("/")[2]
+def _text(name: bytes | str) -> str:
+    """Return a name, which the driver has decoded already where a URL tells it to."""
+    return name if isinstance(name, str) else name.decode(errors="replace")
 
 
 def _name(value: bytes) -> str:
@@ -639,6 +670,12 @@ def _sound(values: Sequence[bytes]) -> tuple[list[ArtifactMetadata], list[bytes]
 
 def _decode(values: Sequence[bytes]) -> list[ArtifactMetadata]:
     return decode_records([value[value.index(b"\n") + 1 :].decode() for value in values])
+
+
+def _decode_identity(text: bytes) -> str:
+    if not text:
+        raise ValueError("an empty identity")
+    return text.decode()
 
 
 def _decode_session(stored: tuple[bytes, bytes]) -> tuple[SessionInfo, str]:

@@ -7,7 +7,6 @@ import random
 import re
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
@@ -54,6 +53,7 @@ _ANSWER_SECONDS = 5.0
 _POOL_SECONDS = 5
 _PATIENCE_SECONDS = 5.0  # nothing is repeated later than that
 _PAUSE_SECONDS = 0.05  # before the first repetition; twice as long before each after it
+_NEARLY_FULL = 0.9  # of maxmemory
 _PORT, _SENTINEL_PORT = 6379, 26379
 _TEMPORARY = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
 _FUTILE = (AuthenticationError, AuthorizationError)
@@ -105,45 +105,32 @@ class NotSentError(Exception):
     """There was no connection to send something on; the reason is the cause."""
 
 
-class _Turn:
-    """What a call holds while it uses a connection. One that an exception lost is missed: see :class:`_Turns`."""
-
-    __slots__ = ("__weakref__",)
-
-
 class _Turns:
-    """So many turns, of which each is with one call or waits here.
+    """So many locks, of which a call holds one while it uses a connection.
 
-    An exception can come just when a turn was taken and is nowhere written down, or before it is put back. Then it is
-    collected, and so it is missing among those that are: when none waits here, the missing ones are made anew.
+    A queue says which to take; the locks say which are taken. An exception can come after a lock left the queue, and
+    before it is put back. So when the queue is empty, the locks that are not held are put there again.
     """
 
     def __init__(self, number: int) -> None:
-        self._number = number
-        self._waiting: SimpleQueue[_Turn] = SimpleQueue()
-        self._there: weakref.WeakSet[_Turn] = weakref.WeakSet()
-        self._making = threading.Lock()
-        self._make_missing()
-        self.put = self._waiting.put
-        """Put a turn back."""
+        self._all = [threading.Lock() for _ in range(number)]
+        self._free: SimpleQueue[threading.Lock] = SimpleQueue()
+        self.put = self._free.put
+        """Put a lock back."""
 
-    def take(self) -> _Turn:
-        """Take a turn; raise :class:`NotSentError` when all are taken for too long."""
+    def take(self) -> threading.Lock:
+        """Return a lock for the caller to hold; raise :class:`NotSentError` when all are held for too long."""
+        with contextlib.suppress(Empty):
+            while (turn := self._free.get_nowait()).locked():
+                pass  # it was put there twice
+            return turn
+        for turn in self._all:
+            if not turn.locked():
+                self.put(turn)
         try:
-            return self._waiting.get_nowait()
-        except Empty:
-            # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
-            with self._making: self._make_missing()  # fmt: skip # noqa: E701
-        try:
-            return self._waiting.get(timeout=_POOL_SECONDS)
+            return self._free.get(timeout=_POOL_SECONDS)
         except Empty:
             raise NotSentError("all connections are in use") from None
-
-    def _make_missing(self) -> None:
-        for _ in range(self._number - len(self._there)):
-            turn = _Turn()
-            self._there.add(turn)
-            self._waiting.put(turn)
 
 
 class Link(Lockable):
@@ -255,7 +242,8 @@ class Link(Lockable):
     def _opened(self) -> Client:
         client = self._client
         if client is None:
-            with self._lock: client = self._open()  # fmt: skip # noqa: E701 - see above
+            # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
+            with self._lock: client = self._open()  # fmt: skip # noqa: E701
         return client
 
     def _open(self) -> Client:
@@ -296,13 +284,12 @@ class Link(Lockable):
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _execute(self, command: Sequence[Any]) -> Any:
-        turns, turn = self._turns, None
+        turns = self._turns
+        turn = turns.take()
         try:
-            turn = turns.take()
-            return self._opened().execute(*command)
+            with turn: return self._opened().execute(*command)  # fmt: skip # noqa: E701 - on one line as above
         finally:
-            if turn is not None:
-                turns.put(turn)
+            turns.put(turn)
 
     def _given_up(self, reason: BaseException, kind: type[SessionError] = SessionError) -> SessionError:
         return kind(f"{self._name}: {_shown(reason) or 'no Sentinel names a master'}")
@@ -491,6 +478,9 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
     policy = str(info.get("maxmemory_policy", "unknown"))
     if policy not in {"noeviction", "unknown"}:
         warnings.append(f"records may go when Redis is full: set its maxmemory-policy to noeviction, not {policy}")
+    used, limit = info.get("used_memory", 0), info.get("maxmemory", 0)
+    if used > limit * _NEARLY_FULL > 0:
+        warnings.append(f"Redis is nearly full, and refuses to store more then: {used:,} of {limit:,} bytes are used")
     return {
         "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}",
         "mode": str(info.get("server_mode", info.get("redis_mode"))),

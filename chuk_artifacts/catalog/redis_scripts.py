@@ -423,10 +423,11 @@ REMOVE_SESSION = _script(r"""
 -- Remove a portion of a session's records, and the session too when none is left. Return 1 when it is gone and 0 when
 -- not, and then the records; nil when there is no such session. A call with a token that was used before returns the
 -- same again, for as long as Redis keeps it.
--- ARGV: the root, the session, now, how many records at most, which is a BATCH or less; the token; milliseconds to keep
--- what was removed
-local root, session, limit, token, milliseconds = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local kept = root .. 'removed/' .. token
+-- KEYS: that of the token, then those of tokens that are not used again. ARGV: the root, the session, now, how many
+-- records at most, which is a BATCH or less; milliseconds to keep what was removed; how many keys are those of tokens
+local root, session, limit, milliseconds = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5]
+local kept = KEYS[1]
+for i = 2, tonumber(ARGV[6]) do redis.call('UNLINK', KEYS[i]) end
 local before = redis.call('LRANGE', kept, 0, -1)
 if #before > 0 then return before end
 if living(root, session, ARGV[3])[1] == '' then return false end
