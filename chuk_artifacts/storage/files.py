@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -57,6 +58,18 @@ class _MappedReader(io.RawIOBase):
                 self._file.close()
         finally:
             super().close()
+
+
+def _buffered(raw: _MappedReader, position: int) -> io.BufferedReader:
+    """Return a reader with a buffer.
+
+    When one is made, Python asks the raw file for its position, and hides what that raises, an interrupt too. So for
+    that moment the answer comes from C, where no interrupt can arrive.
+    """
+    raw.__dict__["tell"] = itertools.repeat(position).__next__
+    reader = io.BufferedReader(raw)
+    del raw.__dict__["tell"]
+    return reader
 
 
 class FileStorage:
@@ -139,7 +152,7 @@ class FileStorage:
                 file.seek(start)
         except FileNotFoundError:
             raise ObjectMissingError(key) from None
-        return io.BufferedReader(_MappedReader(file, self._errors))
+        return _buffered(_MappedReader(file, self._errors), start)
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing would tell of one key, or None."""

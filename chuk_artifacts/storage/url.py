@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import posixpath
@@ -21,7 +20,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFile
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from chuk_artifacts.errors import ErrorMap, ProviderError
+from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, ProviderError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.settings import OBJECT_STORES, Settings, complete_url
 from chuk_artifacts.source import Stream
@@ -33,6 +32,7 @@ T = TypeVar("T")
 _TEMPORARY = ".tmp"
 _SPOOL_BYTES = 8 * 1024 * 1024
 _KNOWN_FOLDERS = 10_000
+_ATTEMPTS = 4
 _COPY_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
 # A put of these shows the new object or none, and they have no folders.
@@ -71,13 +71,10 @@ class UrlStorage(FileStorage):
 
     def __init__(self, settings: Settings) -> None:
         """Connect to nothing yet."""
-        subject = f"storage {settings.storage_provider!r}"
-        # What a driver raises is as various as drivers are, so that everything is mapped.
-        mapped = functools.partial(ErrorMap, (Exception,), ProviderError, subject, secrets=settings.secrets)
-        self._folder = _Folder(settings, mapped())
+        self._folder = _Folder(settings)
         super().__init__(self._folder, settings.storage_provider)
-        self._errors = mapped()
-        self._reading = mapped((FileNotFoundError,))
+        self._errors = self._folder.errors()
+        self._reading = self._folder.errors(FileNotFoundError)
 
     @property
     def connected(self) -> bool:
@@ -105,6 +102,23 @@ class UrlStorage(FileStorage):
         self._folder.close()
 
 
+class _DriverErrors(ErrorMap):
+    """An error map that also has the thread connect anew after anything that may have left a connection unusable."""
+
+    __slots__ = ("_drop",)
+
+    def __init__(self, folder: _Folder, settings: Settings, passing: tuple[type[Exception], ...]) -> None:
+        # What a driver raises is as various as drivers are, so that everything is mapped.
+        subject = f"storage {settings.storage_provider!r}"
+        super().__init__((Exception,), ProviderError, subject, passing, settings.secrets)
+        self._drop = folder.drop
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and not isinstance(error, (FileNotFoundError, ArtifactStoreError)):
+            self._drop()
+        super().__exit__(kind, error, traceback)
+
+
 class _Folder:
     """The folder of a URL, with the methods of fsspec that :class:`FileStorage` uses, on paths relative to it.
 
@@ -112,9 +126,9 @@ class _Folder:
     which take a path as it is: ``mv``, ``copy`` and ``rm`` of its base class take it for a pattern.
     """
 
-    def __init__(self, settings: Settings, errors: ErrorMap) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._errors = errors
+        self._errors = self.errors()
         self._own = threading.local()
         self._shared: Any = None
         self._lock = threading.RLock()
@@ -124,6 +138,10 @@ class _Folder:
         self._uploads_whole = protocol in _WHOLE_UPLOADS and {"dir"}.issuperset(outer)
         self.connected = False
         watch(self)
+
+    def errors(self, *passing: type[Exception]) -> ErrorMap:
+        """Return what maps the errors of the driver; those *passing* pass."""
+        return _DriverErrors(self, self._settings, passing)
 
     def before_fork(self) -> None:
         """Wait for who holds the lock."""
@@ -151,20 +169,24 @@ class _Folder:
         root: str = (self._shared or getattr(self._own, "opened", None) or self._open())[1]
         return root
 
+    def drop(self) -> None:
+        """Have this thread connect anew: a call that failed or was interrupted may have left an answer unread."""
+        self._own.opened = None
+
     def _open(self) -> tuple[Any, str]:
-        with self._lock:
-            if self._shared is not None:
-                opened: tuple[Any, str] = self._shared
-                return opened
-            url = complete_url(str(self._settings.url))
-            fs, root = url_to_fs(url, skip_instance_cache=True, **self._settings.storage_options)
-            opened = fs, root.rstrip("/")
-            self.connected = True
-            if fs.async_impl:
-                self._shared = opened
-            else:
-                self._own.opened = opened
-            return opened
+        # One line: an interrupt between the block and its end, on a line of its own, would leave the lock taken.
+        with self._lock: return self._shared or self._open_for_thread()  # noqa: E701 # fmt: skip
+
+    def _open_for_thread(self) -> tuple[Any, str]:
+        url = complete_url(str(self._settings.url))
+        fs, root = url_to_fs(url, skip_instance_cache=True, **self._settings.storage_options)
+        opened = fs, root.rstrip("/")
+        self.connected = True
+        if fs.async_impl:
+            self._shared = opened
+        else:
+            self._own.opened = opened
+        return opened
 
     def _full(self, path: str) -> str:
         segments = [_FORBIDDEN.sub(_percent, segment) for segment in path.split("/")]
@@ -344,18 +366,23 @@ class _Folder:
         return write()
 
     def _make_folder(self, folder: str) -> None:
-        with self._lock:
+        """Make a folder and those above it; others may be making some of them too, which many drivers can't stand."""
+        for attempt in range(_ATTEMPTS):
             self._forget_listings(folder)
             try:
                 with self._errors:
                     self.fs.makedirs(folder, exist_ok=True)
             except ProviderError:
                 self._forget_listings(folder)
-                if _is_missing(self.fs, folder):  # else somebody else has just made it
+                if not _is_missing(self.fs, folder):
+                    break
+                if attempt == _ATTEMPTS - 1:
                     raise
-            if len(self._made) >= _KNOWN_FOLDERS:
-                self._made.clear()
-            self._made.add(folder)
+            else:
+                break
+        if len(self._made) >= _KNOWN_FOLDERS:
+            self._made.clear()
+        self._made.add(folder)
 
 
 class _Upload:
