@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -102,11 +103,11 @@ class _PartCall(Call[R]):
     Attributes:
         number: which part it is; the first is 1.
         weight: how many bytes it holds in memory.
-        news: where the upload hears that parts are over, of whichever upload.
+        news: wakes its upload when a part is over, of whichever upload.
 
     """
 
-    def __init__(self, send: Callable[[], R], number: int, weight: int, news: SimpleQueue[_PartCall[Any]]) -> None:
+    def __init__(self, send: Callable[[], R], number: int, weight: int, news: SimpleQueue[None]) -> None:
         super().__init__(send)
         self.number = number
         self.weight = weight
@@ -165,10 +166,15 @@ class Flow:
         return not before or sum(other.weight for other in before) + call.weight <= self.bound
 
     def _leave(self, call: Any) -> None:
-        if call in self._line:
-            self._line.remove(call)
-        for news in {id(news): news for news in (call.news, *(other.news for other in self._line.copy()))}.values():
-            news.put(call)
+        waiting = {call.news}
+        for other in self._line.copy():
+            if other.done():
+                with contextlib.suppress(ValueError):  # another thread removes it too
+                    self._line.remove(other)
+            else:
+                waiting.add(other.news)
+        for news in waiting:
+            news.put(None)
 
 
 class _Upload(Generic[R]):
@@ -186,7 +192,7 @@ class _Upload(Generic[R]):
         self.running: set[_PartCall[R]] = set()
         self.results: dict[int, R] = {}
         self._flow = flow
-        self._news: SimpleQueue[_PartCall[Any]] = SimpleQueue()
+        self._news: SimpleQueue[None] = SimpleQueue()
 
     def send(self, send: Callable[[], R], weight: int) -> None:
         """Begin to send a part when there is room for it; wait for the end of one that goes alone.
@@ -198,19 +204,26 @@ class _Upload(Generic[R]):
         self.running.add(call)
         self._flow.join(call)
         while not self._flow.has_room_for(call):
-            self._look_at(self._news.get())
-        while not self._news.empty():
-            self._look_at(self._news.get())
+            self._wait()
+        self._look_at_done()
         self._flow.threads.start(call)
         while weight > self._flow.bound and call in self.running:
-            self._look_at(self._news.get())
+            self._wait()
 
     def wait_for_all(self) -> None:
         """Wait for all parts, in the order in which they end, so that the first to fail is noticed at once."""
         while self.running:
-            self._look_at(self._news.get())
+            self._wait()
 
-    def _look_at(self, call: _PartCall[Any]) -> None:
-        if call in self.running:
-            self.results[call.number] = call.result()
+    def _wait(self) -> None:
+        self._news.get()
+        self._look_at_done()
+
+    def _look_at_done(self) -> None:
+        for call in [call for call in self.running if call.done()]:
+            number = call.number
             self.running.discard(call)
+            try:
+                self.results[number] = call.result()
+            finally:
+                del call  # or its error holds this frame, and this frame the call with the error
