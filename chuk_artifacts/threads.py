@@ -43,11 +43,13 @@ class Call(Future[R]):
             result = call()
             del call  # or what it holds stays in memory while others are told that it is done
             self.set_result(result)
+            self.ended()
         except BaseException as error:
             self._untaken.clear()
             if self.done():  # it is not what was called that fails
                 raise
             self.set_exception(error)
+            self.ended()
             del self  # or the error holds this frame, this frame the call, and the call the error
 
     def cancel(self) -> bool:
@@ -56,7 +58,14 @@ class Call(Future[R]):
             return self.cancelled()
         super().cancel()
         self.set_running_or_notify_cancel()  # nothing else does, and `futures.wait` waits for that
+        self.ended()
         return True
+
+    def ended(self) -> None:
+        """Do nothing. A subclass learns here that the call was made or cancelled.
+
+        A callback of ``Future`` does not suffice: it swallows an interrupt.
+        """
 
 
 def _run(calls: list[Call[Any]]) -> None:

@@ -107,18 +107,23 @@ class _PartCall(Call[R]):
 
     """
 
-    def __init__(self, send: Callable[[], R], number: int, weight: int, news: SimpleQueue[None]) -> None:
+    def __init__(self, send: Callable[[], R], number: int, weight: int, flow: Flow, news: SimpleQueue[None]) -> None:
         super().__init__(send)
         self.number = number
         self.weight = weight
         self.news = news
+        self._flow = flow
+
+    def ended(self) -> None:
+        """Make room for other parts."""
+        self._flow.move_up()
 
 
 class Flow:
     """Sends parts side by side, and bounds the bytes that are under way in all uploads of a storage.
 
     Parts stand in line. One goes when it fits beside all before it, or when it is the first. No count is kept that an
-    interrupt could leave wrong: a part leaves the line when its call is done or cancelled.
+    interrupt could leave wrong: a part counts until its call is done or cancelled.
 
     Args:
         threads: where parts are sent.
@@ -152,28 +157,28 @@ class Flow:
             upload.wait_for_all()
         except BaseException:
             give_up(list(upload.running))
+            self.move_up()
             raise
         return [upload.results[number] for number in range(1, upload.begun + 1)]
 
     def join(self, call: _PartCall[Any]) -> None:
         """Put a part at the end of the line."""
-        call.add_done_callback(self._leave)
         self._line.append(call)
 
     def has_room_for(self, call: _PartCall[Any]) -> bool:
         """Say whether a part may go."""
-        before = list(itertools.takewhile(lambda other: other is not call, self._line.copy()))
-        return not before or sum(other.weight for other in before) + call.weight <= self.bound
+        before = itertools.takewhile(lambda other: other is not call, self._line.copy())
+        weights = [other.weight for other in before if not other.done()]
+        return not weights or sum(weights) + call.weight <= self.bound
 
-    def _leave(self, call: Any) -> None:
-        waiting = {call.news}
-        for other in self._line.copy():
-            if other.done():
-                with contextlib.suppress(ValueError):  # another thread removes it too
-                    self._line.remove(other)
-            else:
-                waiting.add(other.news)
-        for news in waiting:
+    def move_up(self) -> None:
+        """Take what is done out of the line, and let the others look whether there is room now."""
+        line = self._line.copy()
+        for call in line:
+            if call.done():
+                with contextlib.suppress(ValueError):  # another thread has done so
+                    self._line.remove(call)
+        for news in {call.news for call in line}:
             news.put(None)
 
 
@@ -200,7 +205,7 @@ class _Upload(Generic[R]):
         Raises whatever a part before it has failed with.
         """
         self.begun += 1
-        call = _PartCall(send, self.begun, weight, self._news)
+        call = _PartCall(send, self.begun, weight, self._flow, self._news)
         self.running.add(call)
         self._flow.join(call)
         while not self._flow.has_room_for(call):

@@ -727,9 +727,12 @@ def test_parts_of_a_failed_upload_are_given_back(stub, service, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [Interrupt, TimeLimit])
+@pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("as_stream", [False, True])
-def test_upload_interrupted_anywhere(stub, service, as_stream, kind):
+def test_upload_interrupted_anywhere(stub, service, as_stream, closed, kind):
     """Wherever an upload is interrupted, nothing of it is under way any more, and the next one has all the room."""
+    if closed:  # so that the calling thread sends the parts
+        stub.close()
     data = DATA[: 100 * KIB]
     for place in interrupted(lambda: stub.put(KEY, stream(data) if as_stream else data), kind=kind):
         assert stub._flow._line == [], place
