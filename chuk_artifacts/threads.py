@@ -36,18 +36,21 @@ class Call(Future[R]):
 
     def run(self) -> None:
         """Make the call, unless it is taken, and keep what comes of it."""
-        call = None
         try:
             call = self._untaken.pop("call", None)
             if call is None:
                 return
             result = call()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            call = None
-            self.set_exception(error)
-        else:
-            call = None  # or what it holds stays in memory while others are told that it is done
+            del call  # or what it holds stays in memory while others are told that it is done
             self.set_result(result)
+            self.ended()
+        except BaseException as error:
+            self._untaken.clear()
+            if self.done():  # it is not what was called that fails
+                raise
+            self.set_exception(error)
+            self.ended()
+            del self  # or the error holds this frame, this frame the call, and the call the error
 
     def cancel(self) -> bool:
         """Take the call, so that it is never made; return False if it is too late for that."""
@@ -55,7 +58,19 @@ class Call(Future[R]):
             return self.cancelled()
         super().cancel()
         self.set_running_or_notify_cancel()  # nothing else does, and `futures.wait` waits for that
+        self.ended()
         return True
+
+    def ended(self) -> None:
+        """Do nothing. A subclass learns here that the call was made or cancelled.
+
+        A callback of ``Future`` does not suffice: it swallows an interrupt.
+        """
+
+
+def _run(calls: list[Call[Any]]) -> None:
+    """Make the only call of a list, which is empty then: the frames of an executor, and an error in them, keep it."""
+    calls.pop().run()
 
 
 def give_up(calls: Sequence[Call[R]]) -> None:
@@ -97,7 +112,7 @@ class Threads:
         """
         try:
             if not self._closed:
-                self._executor().submit(call.run)
+                self._executor().submit(_run, [call])
                 return
         except RuntimeError as error:  # in 3.13 some are a PythonFinalizationError; only the text tells them apart
             if "shutdown" not in str(error):

@@ -404,11 +404,11 @@ class BucketStorage(Lockable):
             return {"PartNumber": number, **self._tag(answer), **_checksum(answer)}
 
         try:
-            answer = self._call("create_multipart_upload", **upload, **description_of_all)
-            upload["UploadId"] = self._found("UploadId", answer)
+            upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all).get("UploadId")
+            self._found("UploadId", upload)
             self._complete(key, upload, self._flow.send_all(parts, send_one, weigh), signature)
         except BaseException as error:
-            if "UploadId" in upload:
+            if upload.get("UploadId"):
                 self._abort(upload)
             if isinstance(error, _UploadOverError):
                 raise ProviderError(f"{self._translating.subject}: {_UPLOAD_IS_GONE}") from error

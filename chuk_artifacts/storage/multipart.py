@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -102,22 +103,27 @@ class _PartCall(Call[R]):
     Attributes:
         number: which part it is; the first is 1.
         weight: how many bytes it holds in memory.
-        news: where the upload hears that parts are over, of whichever upload.
+        news: wakes its upload when a part is over, of whichever upload.
 
     """
 
-    def __init__(self, send: Callable[[], R], number: int, weight: int, news: SimpleQueue[_PartCall[Any]]) -> None:
+    def __init__(self, send: Callable[[], R], number: int, weight: int, flow: Flow, news: SimpleQueue[None]) -> None:
         super().__init__(send)
         self.number = number
         self.weight = weight
         self.news = news
+        self._flow = flow
+
+    def ended(self) -> None:
+        """Make room for other parts."""
+        self._flow.move_up()
 
 
 class Flow:
     """Sends parts side by side, and bounds the bytes that are under way in all uploads of a storage.
 
     Parts stand in line. One goes when it fits beside all before it, or when it is the first. No count is kept that an
-    interrupt could leave wrong: a part leaves the line when its call is done or cancelled.
+    interrupt could leave wrong: a part counts until its call is done or cancelled.
 
     Args:
         threads: where parts are sent.
@@ -151,24 +157,29 @@ class Flow:
             upload.wait_for_all()
         except BaseException:
             give_up(list(upload.running))
+            self.move_up()
             raise
         return [upload.results[number] for number in range(1, upload.begun + 1)]
 
     def join(self, call: _PartCall[Any]) -> None:
         """Put a part at the end of the line."""
-        call.add_done_callback(self._leave)
         self._line.append(call)
 
     def has_room_for(self, call: _PartCall[Any]) -> bool:
         """Say whether a part may go."""
-        before = list(itertools.takewhile(lambda other: other is not call, self._line.copy()))
-        return not before or sum(other.weight for other in before) + call.weight <= self.bound
+        before = itertools.takewhile(lambda other: other is not call, self._line.copy())
+        weights = [other.weight for other in before if not other.done()]
+        return not weights or sum(weights) + call.weight <= self.bound
 
-    def _leave(self, call: Any) -> None:
-        if call in self._line:
-            self._line.remove(call)
-        for news in {id(news): news for news in (call.news, *(other.news for other in self._line.copy()))}.values():
-            news.put(call)
+    def move_up(self) -> None:
+        """Take what is done out of the line, and let the others look whether there is room now."""
+        line = self._line.copy()
+        for call in line:
+            if call.done():
+                with contextlib.suppress(ValueError):  # another thread has done so
+                    self._line.remove(call)
+        for news in {call.news for call in line}:
+            news.put(None)
 
 
 class _Upload(Generic[R]):
@@ -186,7 +197,7 @@ class _Upload(Generic[R]):
         self.running: set[_PartCall[R]] = set()
         self.results: dict[int, R] = {}
         self._flow = flow
-        self._news: SimpleQueue[_PartCall[Any]] = SimpleQueue()
+        self._news: SimpleQueue[None] = SimpleQueue()
 
     def send(self, send: Callable[[], R], weight: int) -> None:
         """Begin to send a part when there is room for it; wait for the end of one that goes alone.
@@ -194,23 +205,30 @@ class _Upload(Generic[R]):
         Raises whatever a part before it has failed with.
         """
         self.begun += 1
-        call = _PartCall(send, self.begun, weight, self._news)
+        call = _PartCall(send, self.begun, weight, self._flow, self._news)
         self.running.add(call)
         self._flow.join(call)
         while not self._flow.has_room_for(call):
-            self._look_at(self._news.get())
-        while not self._news.empty():
-            self._look_at(self._news.get())
+            self._wait()
+        self._look_at_done()
         self._flow.threads.start(call)
         while weight > self._flow.bound and call in self.running:
-            self._look_at(self._news.get())
+            self._wait()
 
     def wait_for_all(self) -> None:
         """Wait for all parts, in the order in which they end, so that the first to fail is noticed at once."""
         while self.running:
-            self._look_at(self._news.get())
+            self._wait()
 
-    def _look_at(self, call: _PartCall[Any]) -> None:
-        if call in self.running:
-            self.results[call.number] = call.result()
+    def _wait(self) -> None:
+        self._news.get()
+        self._look_at_done()
+
+    def _look_at_done(self) -> None:
+        for call in [call for call in self.running if call.done()]:
+            number = call.number
             self.running.discard(call)
+            try:
+                self.results[number] = call.result()
+            finally:
+                del call  # or its error holds this frame, and this frame the call with the error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import gzip
 import hashlib
 import io
@@ -12,6 +13,7 @@ import weakref
 from collections import Counter
 
 import pytest
+from interrupts import Interrupt, TimeLimit, interrupted
 
 from chuk_artifacts import InvalidInputError, ProviderError
 from chuk_artifacts.settings import resolve
@@ -697,3 +699,59 @@ def test_stream_that_fails(stub, service, kind):
     assert stub._flow._line == []
     stub.put(KEY, DATA[: 100 * KIB])
     assert service.objects == {KEY: DATA[: 100 * KIB]}
+
+
+def test_parts_of_a_failed_upload_are_given_back(stub, service, monkeypatch):
+    """The parts of an upload that failed are free as soon as its error is, without the cyclic garbage collector."""
+    alive = weakref.WeakSet()
+
+    class Body(io.BytesIO):
+        def __init__(self):
+            super().__init__()
+            alive.add(self)
+
+    monkeypatch.setattr(multipart.io, "BytesIO", Body)
+    service.answers["upload_part"] = {}
+    gc.disable()
+    try:
+        for _ in range(3):
+            with pytest.raises(ProviderError):
+                stub.put(KEY, DATA[: 100 * KIB])
+        stub.close()  # a thread may be about to drop one
+        assert len(alive) == 0
+    finally:
+        gc.enable()
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("kind", [Interrupt, TimeLimit])
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_upload_interrupted_anywhere(stub, service, as_stream, closed, kind):
+    """Wherever an upload is interrupted, nothing of it is under way any more, and the next one has all the room."""
+    if closed:  # so that the calling thread sends the parts
+        stub.close()
+    data = DATA[: 100 * KIB]
+    for place in interrupted(lambda: stub.put(KEY, stream(data) if as_stream else data), kind=kind):
+        assert stub._flow._line == [], place
+        assert service.uploads == {}, place
+        service.objects.clear()
+        stub.put(OTHER, data)
+        assert service.objects == {OTHER: data}, place
+        assert service.uploads == {}, place
+
+
+def test_copy_interrupted_anywhere(stub, service, monkeypatch):
+    """Wherever a copy by parts is interrupted, nothing of it is under way any more."""
+    monkeypatch.setattr(bucket, "_COPIED_AT_ONCE", 10)
+    monkeypatch.setattr(bucket, "_COPIED_PART", 8 * KIB)
+    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: bucket.StoredObject(key, 100 * KIB, 0))
+    service.objects[KEY] = DATA[: 100 * KIB]
+    for place in interrupted(lambda: stub.copy(KEY, OTHER, 100 * KIB)):
+        assert stub._flow._line == [], place
+        assert service.uploads == {}, place
+        stub.copy(KEY, OTHER, 100 * KIB)
+        assert service.objects.pop(OTHER) == service.objects[KEY], place
+        assert service.uploads == {}, place

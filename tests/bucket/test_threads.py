@@ -9,6 +9,7 @@ import threading
 
 import child
 import pytest
+from interrupts import Interrupt, TimeLimit, interrupted
 
 from chuk_artifacts import ProviderError
 from chuk_artifacts.threads import Call, Threads
@@ -251,3 +252,23 @@ AT_THE_END = """
 def test_used_while_the_interpreter_ends(moment, before):
     """Uploads, single deletes and reads work at exit and in threads that outlive the main one."""
     assert child.run(AT_THE_END, moment, before).strip() == "True 13 ['a', 'b', 'c'] True"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("kind", [Interrupt, TimeLimit])
+def test_interrupted_anywhere(threads, closed, kind):
+    """Wherever calls side by side are interrupted, all that began have ended, and the next ones are made."""
+    if closed:
+        threads.close()
+    began, ended = [], []
+
+    def run(value):
+        began.append(value)
+        ended.append(value)
+
+    for place in interrupted(lambda: threads.each(run, range(5)), kind=kind):
+        assert began == ended, place
+        began.clear()
+        ended.clear()
+        assert threads.each(abs, range(5)) == list(range(5)), place
+        assert began == [], place
