@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from glob import has_magic
@@ -659,10 +660,13 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         if "b" not in mode:
             text = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
             binary = f"{mode.replace('t', '')}b"
-            return TextWriter(self.open(path, binary, block_size, cache_options, compression, **kwargs), **text)
+            below = self.open(path, binary, block_size, cache_options, compression, **kwargs)
+            return _layered(below, lambda: TextWriter(below, **text))
         codec = get_compression(self._strip_protocol(path), compression)
         writer = super().open(path, mode, block_size, cache_options, **kwargs)
-        return writer if codec is None else CompressingWriter(compr[codec](writer, mode=mode[0]), writer)
+        if codec is None:
+            return writer
+        return _layered(writer, lambda: CompressingWriter(compr[codec](writer, mode=mode[0]), writer))
 
     def _open(self, path: str, mode: str = "rb", *_: Any, autocommit: bool = True, **kwargs: Any) -> Reader | Writer:
         if mode == "rb":
@@ -670,19 +674,22 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         fields = _fields(kwargs)
         session, _name = self._split_file(path)
         self.store.get_canonical_prefix(session)  # raises for a session that can't be reached from here
-        if mode == "wb":
-            return Writer(path, mode, lambda data: self._write(path, data, fields), autocommit=autocommit)
-        found = self._find(path)
-        if mode == "xb":
-            if found:
-                raise _taken(path)
-            return Writer(path, mode, lambda data: self._create(path, data, fields), autocommit=autocommit)
-        if mode == "ab":
-            offset = found[0].bytes if found else 0
-            return Writer(
-                path, mode, lambda data: self._append(path, data, fields), autocommit=autocommit, offset=offset
-            )
-        raise ValueError(f"mode must be one of rb, wb, xb, ab: {mode!r}")
+        if mode not in {"wb", "xb", "ab"}:
+            raise ValueError(f"mode must be one of rb, wb, xb, ab: {mode!r}")
+        found = [] if mode == "wb" else self._find(path)
+        if mode == "xb" and found:
+            raise _taken(path)
+        offset = found[0].bytes if found else 0
+        commit = {"wb": self._write, "xb": self._create, "ab": self._append}[mode]
+
+        def written(data: BinaryIO, may_replace: bool) -> None:  # noqa: FBT001 - as Writer calls it
+            if may_replace:
+                commit(path, data, fields)
+                return
+            with suppress(FileExistsError):
+                self._create(path, data, fields)
+
+        return Writer(path, mode, written, autocommit=autocommit, offset=offset)
 
     def _open_to_read(self, path: Any) -> Reader:
         path = self._strip_protocol(path)
@@ -1167,6 +1174,16 @@ def _file_info(path: str, found: Sequence[ArtifactMetadata]) -> Info:
 def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what of a call's further arguments a store takes; fsspec's callers give many that concern other things."""
     return {name: arguments[name] for name in _STORE_FIELDS if arguments.get(name) is not None}
+
+
+def _layered(writer: Any, layer: Callable[[], Any]) -> Any:
+    """Return a layer over a writer, which is discarded when there can be none."""
+    try:
+        return layer()
+    except BaseException:
+        writer.doom()
+        writer.close()
+        raise
 
 
 def _missing(path: Any) -> ArtifactNotFoundError:
