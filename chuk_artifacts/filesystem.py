@@ -6,6 +6,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from glob import has_magic
@@ -34,6 +35,17 @@ from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.settings import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
+from chuk_artifacts.transfers import (
+    LiteralPaths,
+    LocalFiles,
+    Pairs,
+    Transfer,
+    check_moves,
+    in_safe_order,
+    is_list,
+    pairs,
+    several,
+)
 
 Info = dict[str, Any]
 
@@ -66,7 +78,7 @@ _NOT_SECRET = frozenset(
 _Untyped: Any = AbstractFileSystem  # fsspec's own annotations are too few to be checked against
 
 
-class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
+class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     """The artifacts of a store as files: ``{session_id}/{filename}``.
 
     The session is the first segment of a path, percent-encoded where it holds what a URL gives a meaning to. Folders
@@ -582,6 +594,33 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
                 outfile.write(piece)
                 callback.relative_update(len(piece))
 
+    def get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy files to the local disk.
+
+        Args:
+            rpath: the file, the folder, a glob pattern, or a list of these.
+            lpath: the local path, or, when there is a folder or it ends with a slash, where that is in; or a list.
+            recursive: whether what is below a folder is copied as well.
+            callback: an fsspec ``Callback``, told how many files, with a branch for each.
+            maxdepth: how many levels deep.
+            kwargs: nothing more is known.
+
+        Raises:
+            ArtifactNotFoundError: there is nothing.
+            InvalidInputError: two files would become one.
+
+        """
+        found = pairs(self, rpath, LocalFiles(), lpath, recursive=recursive, maxdepth=maxdepth)
+        super().get([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
+
     # Open
 
     def open(
@@ -621,10 +660,13 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         if "b" not in mode:
             text = {name: kwargs.pop(name) for name in ("encoding", "errors", "newline") if name in kwargs}
             binary = f"{mode.replace('t', '')}b"
-            return TextWriter(self.open(path, binary, block_size, cache_options, compression, **kwargs), **text)
+            below = self.open(path, binary, block_size, cache_options, compression, **kwargs)
+            return _layered(below, lambda: TextWriter(below, **text))
         codec = get_compression(self._strip_protocol(path), compression)
         writer = super().open(path, mode, block_size, cache_options, **kwargs)
-        return writer if codec is None else CompressingWriter(compr[codec](writer, mode=mode[0]), writer)
+        if codec is None:
+            return writer
+        return _layered(writer, lambda: CompressingWriter(compr[codec](writer, mode=mode[0]), writer))
 
     def _open(self, path: str, mode: str = "rb", *_: Any, autocommit: bool = True, **kwargs: Any) -> Reader | Writer:
         if mode == "rb":
@@ -632,19 +674,22 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         fields = _fields(kwargs)
         session, _name = self._split_file(path)
         self.store.get_canonical_prefix(session)  # raises for a session that can't be reached from here
-        if mode == "wb":
-            return Writer(path, mode, lambda data: self._write(path, data, fields), autocommit=autocommit)
-        found = self._find(path)
-        if mode == "xb":
-            if found:
-                raise _taken(path)
-            return Writer(path, mode, lambda data: self._create(path, data, fields), autocommit=autocommit)
-        if mode == "ab":
-            offset = found[0].bytes if found else 0
-            return Writer(
-                path, mode, lambda data: self._append(path, data, fields), autocommit=autocommit, offset=offset
-            )
-        raise ValueError(f"mode must be one of rb, wb, xb, ab: {mode!r}")
+        if mode not in {"wb", "xb", "ab"}:
+            raise ValueError(f"mode must be one of rb, wb, xb, ab: {mode!r}")
+        found = [] if mode == "wb" else self._find(path)
+        if mode == "xb" and found:
+            raise _taken(path)
+        offset = found[0].bytes if found else 0
+        commit = {"wb": self._write, "xb": self._create, "ab": self._append}[mode]
+
+        def written(data: BinaryIO, may_replace: bool) -> None:  # noqa: FBT001 - as Writer calls it
+            if may_replace:
+                commit(path, data, fields)
+                return
+            with suppress(FileExistsError):
+                self._create(path, data, fields)
+
+        return Writer(path, mode, written, autocommit=autocommit, offset=offset)
 
     def _open_to_read(self, path: Any) -> Reader:
         path = self._strip_protocol(path)
@@ -748,6 +793,33 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
             data = _Again(lambda: _told_pieces(lpath, callback))
             self._writing(rpath, mode)(rpath, data, _fields(kwargs))
 
+    def put(
+        self,
+        lpath: Any,
+        rpath: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy files from the local disk.
+
+        Args:
+            lpath: the local file, folder, a glob pattern, or a list of these.
+            rpath: the path, or, when there is a folder or it ends with a slash, where that is in; or a list.
+            recursive: whether what is below a folder is copied as well.
+            callback: an fsspec ``Callback``, told how many files, with a branch for each.
+            maxdepth: how many levels deep.
+            kwargs: see :meth:`put_file`.
+
+        Raises:
+            FileNotFoundError: there is nothing.
+            InvalidInputError: two files would become one.
+
+        """
+        found = pairs(LocalFiles(), lpath, self, rpath, recursive=recursive, maxdepth=maxdepth)
+        super().put([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
+
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Make a file empty, or, with *truncate* False, only modified now; one that is missing is made."""
         found = [] if truncate else self._find(path)
@@ -773,7 +845,24 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
 
     # Copy, move, delete
 
-    def cp_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
+    def _transfers(self, found: Pairs, *, missing_ok: bool = False) -> list[Transfer]:
+        """Look up the files among paths that are copied or moved, all of them before one changes."""
+        for source, target in found:
+            if self._split(source)[0] != self._split(target)[0]:
+                raise AccessDeniedError(f"a file can't leave its session: {source!r}")
+        found = [(source, target) for source, target in dict.fromkeys(found) if source != target]
+        paths = [path for pair in found for path in pair]
+        artifacts = iter(self.store._core.each(self._find, paths, lambda _: 0))
+        transfers: list[Transfer] = []
+        for (source, target), of_source, of_target in zip(found, artifacts, artifacts, strict=True):
+            if of_source:
+                _session, name = self._split_file(target)
+                transfers.append(Transfer(source, target, name, of_source, of_target))
+            elif not missing_ok and not self._is_folder(source):
+                raise _missing(source)
+        return transfers
+
+    def cp_file(self, path1: Any, path2: Any, **_: Any) -> None:
         """Copy a file within its session; the storage copies the bytes by itself.
 
         Onto a file they pass through the process, to become that one's next revision.
@@ -781,44 +870,66 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         Args:
             path1: the file; a folder does nothing.
             path2: the path of the copy.
-            kwargs: nothing more is known.
 
         Raises:
             AccessDeniedError: the paths are of two sessions.
             ArtifactNotFoundError: there is nothing at *path1*.
 
         """
-        session, _name = self._split(path1)
-        target_session, name = self._split(path2)
-        if session != target_session:
-            raise AccessDeniedError(f"a file can't leave its session: {self._strip_protocol(path1)!r}")
-        found = self._find(path1)
-        if found:
-            self._split_file(path2)
-            transfer = self._move if kwargs.get("move") else self._copy
-            transfer(found, self._find(path2), name)
-        elif not self._is_folder(path1):
-            raise _missing(path1)
+        self._copy(self._transfers([(self._strip_protocol(path1), self._strip_protocol(path2))]))
 
-    def _copy(self, found: list[ArtifactMetadata], replaced: list[ArtifactMetadata], name: str) -> None:
-        latest = found[0]
-        if not replaced:
-            self.store.copy_file(latest.artifact_id, new_filename=name)
-        elif replaced[0].artifact_id != latest.artifact_id:
-            self.store.update_file(
-                replaced[0].artifact_id,
-                data=_Again(lambda: self.store.stream(latest)),
-                mime=latest.mime,
-                summary=latest.summary,
-                meta=latest.meta,
-            )
+    def copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+        on_error: str | None = None,
+        **_: Any,
+    ) -> None:
+        """Copy files within their session, as they are before the first copy: see :meth:`cp_file`.
 
-    def _move(self, found: list[ArtifactMetadata], replaced: list[ArtifactMetadata], name: str) -> None:
-        if replaced and replaced[0].artifact_id == found[0].artifact_id:
-            return
-        for artifact in reversed(found):
-            self.store.move_file(artifact.artifact_id, new_filename=name)
-        self.store.delete_batch(artifact.artifact_id for artifact in replaced)
+        Args:
+            path1: the file, the folder, a glob pattern, or a list of these.
+            path2: the path of the copy, or, when there is a folder or it ends with a slash, where that is in; or a
+                list.
+            recursive: whether what is below a folder is copied as well.
+            maxdepth: how many levels deep.
+            on_error: ``ignore``, the default when *recursive*, leaves out what is missing; otherwise ``raise``.
+
+        Raises:
+            AccessDeniedError: the paths are of two sessions.
+            ArtifactNotFoundError: there is nothing at *path1*.
+            InvalidInputError: two files would become one; nothing was copied then.
+
+        """
+        found = pairs(self, path1, self, path2, recursive=recursive, maxdepth=maxdepth)
+        missing_ok = recursive if on_error is None else on_error != "raise"
+        self._copy(self._transfers(found, missing_ok=missing_ok))
+
+    def _copy(self, transfers: Sequence[Transfer]) -> None:
+        """Copy to free paths first: what is read afterwards, to be written onto others, is read by its old record."""
+        for transfer in transfers:
+            if not transfer.replaced:
+                self.store.copy_file(transfer.found[0].artifact_id, new_filename=transfer.name)
+        for transfer in transfers:
+            if transfer.replaced:
+                self._copy_onto(transfer.found[0], transfer.replaced[0])
+
+    def _copy_onto(self, artifact: ArtifactMetadata, replaced: ArtifactMetadata) -> None:
+        self.store.update_file(
+            replaced.artifact_id,
+            data=_Again(lambda: self.store.stream(artifact)),
+            mime=artifact.mime,
+            summary=artifact.summary,
+            meta=artifact.meta,
+        )
+
+    def mv_file(self, path1: Any, path2: Any) -> None:
+        """Rename a file within its session; see :meth:`mv`."""
+        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        self._file(source)
+        self._move(self._transfers([(source, target)]))
 
     def mv(
         self,
@@ -830,25 +941,51 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
     ) -> None:
         """Rename files within their session: only their records change.
 
+        What is at a new path is replaced. Files may change places. A path moved onto itself stays as it is.
+
         Args:
             path1: the file, the folder, a glob pattern, or a list of these.
-            path2: the new path, or, when there is a folder or it ends with a slash, where the new path is in.
+            path2: the new path, or, when there is a folder or it ends with a slash, where the new path is in; or a
+                list.
             recursive: whether what is below a folder is renamed as well.
             maxdepth: how many levels deep.
 
         Raises:
             AccessDeniedError: the paths are of two sessions.
             ArtifactNotFoundError: there is nothing at *path1*.
-            IsADirectoryError: there is a folder, and *recursive* is False.
+            InvalidInputError: a folder would move into itself, two files would become one, or one file two; nothing was
+                moved then.
+            IsADirectoryError: there is a folder, and *recursive* is False; nothing was moved then.
 
         """
-        if not recursive and isinstance(path1, (str, os.PathLike)) and not _has_magic(path1):
-            self._file(path1)
-        self.copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise", move=True)
+        if not is_list(path1) and not is_list(path2):
+            source = self._strip_protocol(path1)
+            if not recursive and not self.is_pattern(source):
+                self._file(source)
+            if source == self._strip_protocol(path2) and self.exists(source):
+                return
+        found = pairs(self, path1, self, path2, recursive=recursive, maxdepth=maxdepth)
+        transfers = self._transfers(found)
+        files = {transfer.source for transfer in transfers}
+        check_moves(found, files)
+        if is_list(path1) and not recursive:
+            for source, target in found:
+                if source != target and source not in files:
+                    raise self._no_file(source)
+        self._move(transfers)
+
+    def _move(self, transfers: Sequence[Transfer]) -> None:
+        """Rename all, and delete what they replace when they have their names: so nothing is lost halfway."""
+        moved = {artifact.artifact_id for transfer in transfers for artifact in transfer.found}
+        for transfer in in_safe_order(transfers):
+            for artifact in reversed(transfer.found):
+                self.store.move_file(artifact.artifact_id, new_filename=transfer.name)
+        replaced = [artifact.artifact_id for transfer in transfers for artifact in transfer.replaced]
+        self._delete([artifact_id for artifact_id in replaced if artifact_id not in moved])
 
     def rm_file(self, path: Any) -> None:
         """Delete a file."""
-        self.rm(path)
+        self._delete(self._ids(self._strip_protocol(path), below=False))
 
     def rm(
         self,
@@ -859,7 +996,7 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
         """Delete files. A session stays when its last file is gone.
 
         Args:
-            path: the file, the folder, a glob pattern, or a list of these.
+            path: the file, the folder, a glob pattern, or a list of these; what exists is no pattern.
             recursive: whether what is below a folder is deleted.
             maxdepth: how many levels deep.
 
@@ -868,12 +1005,18 @@ class ArtifactFileSystem(_Untyped):  # type: ignore[misc]
             IsADirectoryError: a folder is to be deleted, and *recursive* is False; nothing was deleted then.
 
         """
-        if maxdepth is None and not _has_magic(path):
-            paths = [self._strip_protocol(one) for one in (path if isinstance(path, (list, tuple)) else [path])]
-            ids = [artifact_id for one in paths for artifact_id in self._ids(one, below=recursive)]
-        else:
-            paths = self.expand_path(path, recursive=recursive, maxdepth=maxdepth)
-            ids = [artifact_id for one in paths for artifact_id in self._ids(one, below=None if recursive else False)]
+        ids: list[str] = []
+        patterns: list[str] = []
+        for one in map(self._strip_protocol, several(path)):
+            if maxdepth is not None or self.is_pattern(one):
+                patterns.append(one)
+            else:
+                ids += self._ids(one, below=recursive)
+        for one in self.expand_path(patterns, recursive=recursive, maxdepth=maxdepth) if patterns else ():
+            ids += self._ids(one, below=None if recursive else False)
+        self._delete(ids)
+
+    def _delete(self, ids: Sequence[str]) -> None:
         for begin in range(0, len(ids), _MANY):
             self.store.delete_batch(ids[begin : begin + _MANY])
 
@@ -1033,9 +1176,14 @@ def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: arguments[name] for name in _STORE_FIELDS if arguments.get(name) is not None}
 
 
-def _has_magic(path: Any) -> bool:
-    paths = path if isinstance(path, (list, tuple)) else [path]
-    return any(has_magic(str(stringify_path(one))) for one in paths)
+def _layered(writer: Any, layer: Callable[[], Any]) -> Any:
+    """Return a layer over a writer, which is discarded when there can be none."""
+    try:
+        return layer()
+    except BaseException:
+        writer.doom()
+        writer.close()
+        raise
 
 
 def _missing(path: Any) -> ArtifactNotFoundError:

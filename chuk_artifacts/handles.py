@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dis
 import inspect
 import io
+import logging
 import os
 import sys
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable
 from traceback import walk_tb
 from types import FrameType
 from typing import Any, BinaryIO, NoReturn, Self
 
+from chuk_artifacts import forgotten
+
 _ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _EXITS = {"__exit__", "__aexit__"}
 _LEAVE_BY_ERROR = dis.opmap.get("WITH_EXCEPT_START", -1)  # what calls the exit method when a with block raised
+_log = logging.getLogger("chuk_artifacts")
+_below: dict[int, Any] = {}  # what open files write to: the collector might end it before them if it were their own
 _SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
 
 
@@ -119,28 +124,38 @@ def _reopened(fs: Any, path: str, position: int) -> Any:
 class Writer(io.BufferedIOBase):
     """A file open for writing: what is written is spooled, and becomes the artifact when the file is closed.
 
-    Nothing becomes of it when the ``with`` block raises, when a write fails, or when the file is never closed. It is
-    also discarded by a bare :meth:`close` on the way out of a ``with`` block that raised, unless it was opened there:
-    fsspec and others close so what they opened. :meth:`commit` in place of it says that all is written. Anywhere else,
-    an ``except`` or ``finally`` clause too, a :meth:`close` commits.
+    Nothing becomes of it when the ``with`` block raises, or when a write fails. It is also discarded by a bare
+    :meth:`close` on the way out of a ``with`` block that raised, unless it was opened there: fsspec and others close so
+    what they opened. :meth:`commit` in place of it says that all is written. Anywhere else, an ``except`` or
+    ``finally`` clause too, a :meth:`close` commits.
+
+    A file that is never closed is committed when it is collected, or at the exit of the interpreter, with a
+    ``ResourceWarning``, unless an exception is being handled then that was not when the file was opened. One into which
+    nothing was written replaces no file. When it can't be committed, an error is logged.
 
     Args:
         path: the path it will have.
         mode: ``wb``, ``xb`` or ``ab``.
-        commit: is called with the spooled file, at its start, when it is to become the artifact.
+        commit: is called with the spooled file, at its start, when it is to become the artifact, and with whether it
+            may replace one.
         autocommit: whether :meth:`close` does that; otherwise :meth:`commit`.
         offset: how many bytes there are before the first one written.
 
     Attributes:
         path: the same.
         mode: the same.
+        opened_among: the exceptions that were being handled when it was opened; see :func:`forgotten.handled`.
+        above: a weak reference to the layer of this module that writes into it, if there is one.
+        is_forgotten: whether it was never closed, and ends now.
 
     """
 
+    above: weakref.ref[Any] | None = None
     _spool: Any = None
+    is_forgotten = False
 
     def __init__(
-        self, path: str, mode: str, commit: Callable[[BinaryIO], object], *, autocommit: bool, offset: int = 0
+        self, path: str, mode: str, commit: Callable[[BinaryIO, bool], object], *, autocommit: bool, offset: int = 0
     ) -> None:
         """See the class."""
         super().__init__()
@@ -151,7 +166,11 @@ class Writer(io.BufferedIOBase):
         self._offset = offset
         self._doomed = False
         self._told = _unwinding()  # what is opened to tell of an error is to be written
+        self.opened_among = forgotten.handled()
+        self._process = os.getpid()
         self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
+        _below[id(self)] = self._spool, self._commit
+        forgotten.watch(self)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: what is spooled is here."""
@@ -173,10 +192,14 @@ class Writer(io.BufferedIOBase):
         self.close()
 
     def __del__(self) -> None:
-        """Discard what was never closed: nobody said that it is complete."""
-        if not self.closed:
-            self.discard()
-            warnings.warn(f"{self!r} was never closed: what was written is discarded", ResourceWarning, stacklevel=2)
+        """End a file that was never closed."""
+        if self.closed or self._spool is None:
+            _below.pop(id(self), None)
+            return
+        try:
+            self.forget()
+        finally:
+            self.close()
 
     def writable(self) -> bool:
         """Say yes."""
@@ -218,6 +241,9 @@ class Writer(io.BufferedIOBase):
         """Commit, unless a ``with`` block that raised is being left or something else commits; harmless twice."""
         if self.closed:
             return
+        if self.is_forgotten:
+            forgotten.end(self)
+            return
         error = _unwinding()
         self._doomed = self._doomed or (error is not None and error is not self._told)
         super().close()
@@ -227,33 +253,78 @@ class Writer(io.BufferedIOBase):
             self.commit()
 
     def commit(self) -> None:
-        """Let what was written become the artifact, unless it was discarded."""
+        """Let what was written become the artifact, unless it was discarded or a part is missing."""
+        if not self.closed and (layer := forgotten.highest(self)) is not self:  # at the end of a transaction
+            layer.close()
+        if self._doomed:
+            self.discard()
         if self._spool is None:
             return
         super().close()
         self._told = None  # it refers to frames, and these to this file
-        spool, self._spool = self._spool, None
+        spool = self._let_go()
         with spool:
+            spool.seek(0, os.SEEK_END)
+            may_replace = not self.is_forgotten or spool.tell() > 0
             spool.seek(0)
-            self._commit(spool)
+            self._commit(spool, may_replace)
 
     def discard(self) -> None:
         """Forget what was written; harmless the second time."""
         self._doomed = True
         self._told = None
-        spool, self._spool = self._spool, None
+        spool = self._let_go()
         if spool is not None:
             spool.close()
         super().close()
+
+    def _let_go(self) -> Any:
+        """Return what was spooled, which is the caller's from now on."""
+        _below.pop(id(self), None)
+        spool, self._spool = self._spool, None
+        return spool
 
     def doom(self) -> None:
         """Have the next :meth:`close` discard."""
         self._doomed = True
 
+    def forget(self) -> None:
+        """Note that the file was never closed, and warn of that; from now on a close is the end of a forgotten file."""
+        if self.is_forgotten or self.closed:
+            return
+        self.is_forgotten = True
+        if self._process != os.getpid():  # a forked process holds a copy of it
+            self._doomed = True
+            return
+        self._doomed = self._doomed or forgotten.in_flight(self.opened_among)
+        fate = "discarded" if self._doomed else "stored now"
+        warnings.warn(f"{self!r} was never closed: what was written is {fate}", ResourceWarning, stacklevel=3)
+
+    def end(self) -> None:
+        """Commit or discard what was never closed; log what can't be committed."""
+        if self.closed:
+            return
+        super().close()
+        if self._doomed:
+            self.discard()
+        elif sys.is_finalizing():
+            self.discard()
+            self.lose("the interpreter has ended")
+        elif self._autocommit:
+            try:
+                self.commit()
+            except BaseException as error:  # noqa: BLE001 - a finalizer calls this, and can't raise
+                self.lose(f"it could not be stored: {error}")
+
+    def lose(self, why: str) -> None:
+        """Log, and warn, that a forgotten file is lost. The warning is one that is shown by default."""
+        message = f"{self!r} was never closed, and {why}; what was written is lost"
+        _log.error(message, exc_info=sys.exception())
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
     def _dealloc_warn(self, layer: object) -> None:
-        """Have the next :meth:`close` discard: a layer of the package ``io`` above was never closed, and goes."""
-        self._doomed = True
-        warnings.warn(f"{self!r} was never closed: what was written is discarded", ResourceWarning, stacklevel=3)
+        """Be forgotten: a layer of the package ``io`` above was never closed, and closes this when it has flushed."""
+        self.forget()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -312,6 +383,11 @@ def _passed(error: BaseException, frame: FrameType) -> bool:
 class TextWriter(io.TextIOWrapper):
     """A text layer over a writer, that has it discard when the ``with`` block raises."""
 
+    def __init__(self, buffer: Any, **options: Any) -> None:
+        """See the class."""
+        super().__init__(buffer, **options)
+        buffer.above = weakref.ref(self)
+
     def __enter__(self) -> Self:
         """Return the file, which the end of the ``with`` block closes."""
         writer: Any = self.buffer
@@ -325,6 +401,12 @@ class TextWriter(io.TextIOWrapper):
             writer.doom()
         self.close()
 
+    def detach(self) -> Any:
+        """Return the writer, which this layer lets go of."""
+        writer: Any = super().detach()
+        writer.above = None
+        return writer
+
 
 class CompressingWriter:
     """A compressing layer over a writer, that closes both.
@@ -333,19 +415,29 @@ class CompressingWriter:
         layer: compresses, and writes into *writer*, but need not close it.
         writer: the file.
 
+    Attributes:
+        above: see :class:`Writer`.
+
     """
+
+    above: weakref.ref[Any] | None = None
 
     def __init__(self, layer: Any, writer: Writer) -> None:
         """See the class."""
         self._layer = layer
         self._writer = writer
+        writer.above = weakref.ref(self)
+        _below[id(self)] = layer
 
     def __del__(self) -> None:
-        """Let the layer end while the writer, which discards what was never closed, still takes what it writes."""
-        if not self._writer.closed:
-            self._writer.doom()
-            with contextlib.suppress(OSError, ValueError):
-                self._layer.close()
+        """End a file that was never closed."""
+        if self.closed:
+            _below.pop(id(self), None)
+            return
+        try:
+            self.forget()
+        finally:
+            self.close()
 
     def __getattr__(self, name: str) -> Any:
         """Return what the compressing layer has."""
@@ -371,18 +463,41 @@ class CompressingWriter:
         """Have :meth:`close` discard."""
         self._writer.doom()
 
+    def forget(self) -> None:
+        """Note that the file was never closed: see :meth:`Writer.forget`."""
+        self._writer.forget()
+
     def _dealloc_warn(self, layer: object) -> None:
-        """Have :meth:`close` discard: a text layer above was never closed, and goes."""
-        self._writer._dealloc_warn(layer)  # noqa: SLF001 - the name is that of the package io
+        """Be forgotten: a text layer above was never closed, and closes this when it has flushed."""
+        self.forget()
 
     def close(self) -> None:
         """Write what is left, and commit; harmless the second time."""
         if self._writer.closed:
             return
+        if self._writer.is_forgotten:
+            forgotten.end(self)
+            return
+        try:
+            self._end_layer()
+        finally:
+            self._writer.close()
+
+    def end(self) -> None:
+        """Write what is left, and end the writer: see :meth:`Writer.end`."""
+        if self._writer.closed:
+            return
+        try:
+            self._end_layer()
+        except BaseException as error:  # noqa: BLE001 - as in Writer.end
+            self._writer.lose(f"it could not be compressed: {error}")
+        finally:
+            self._writer.end()
+
+    def _end_layer(self) -> None:
+        _below.pop(id(self), None)
         try:
             self._layer.close()
         except BaseException:
             self._writer.doom()
             raise
-        finally:
-            self._writer.close()

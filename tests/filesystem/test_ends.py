@@ -421,37 +421,6 @@ LAYERS = {
 }
 
 
-def drop_quietly(held):
-    """Let go of what is held."""
-    held.clear()
-    gc.collect()
-
-
-def drop_while_an_error_passes(held):
-    """Let go of what is held on the way out of a block that raised."""
-    with contextlib.suppress(BodyError), Reporter(lambda _: drop_quietly(held)):
-        raise BodyError
-
-
-def drop_while_an_error_is_handled(held):
-    """Let go of what is held in an except clause."""
-    try:
-        {}["missing"]
-    except KeyError:
-        drop_quietly(held)
-
-
-@pytest.mark.parametrize("drop", [drop_quietly, drop_while_an_error_passes, drop_while_an_error_is_handled])
-@pytest.mark.parametrize("layer", LAYERS)
-def test_never_closed_is_discarded(fs, layer, drop):
-    """What nobody closed is discarded, also while an error is handled, and a warning says so."""
-    held = [LAYERS[layer](fs)]
-    write(held[0], "half")
-    with pytest.warns(ResourceWarning, match="never closed"):
-        drop(held)
-    assert not fs.exists(PATH)
-
-
 class Spool(io.BytesIO):
     """A place for what is written, that may be full."""
 

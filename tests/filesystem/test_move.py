@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chuk_artifacts import AccessDeniedError, ArtifactNotFoundError
+from chuk_artifacts import AccessDeniedError, ArtifactNotFoundError, InvalidInputError, ProviderError
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +137,272 @@ def test_rm_deletes_all_or_nothing(fs, path):
     with pytest.raises((IsADirectoryError, ArtifactNotFoundError)):
         fs.rm(path)
     assert len(fs.find("alice")) == 4
+
+
+FILES = {"alice/a", "alice/docs/1", "alice/docs/deep/2", "alice/other/3"}
+
+
+def contents(fs, folder="alice"):
+    """Return the contents of the files of a folder by their names in it."""
+    return {path.removeprefix(f"{folder}/"): fs.cat_file(path).decode() for path in fs.find(folder)}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "how"),
+    [
+        ("alice/docs", "alice/docs", {"recursive": True}),
+        ("artifact://alice/docs", "alice/docs/", {"recursive": True}),
+        ("alice/docs/", "artifact:///alice/docs", {"recursive": True}),
+        ("alice/docs/", "alice/docs", {"recursive": True, "maxdepth": 1}),
+        ("alice", "alice", {"recursive": True}),
+        ("alice/a", "alice/a", {}),
+        ("alice/a", "alice/", {}),
+        ("alice/a", "alice", {"recursive": True}),
+        ("alice/*", "alice", {}),
+        ("alice/*", "alice/", {"recursive": True}),
+        ("alice/docs/*", "alice/docs", {}),
+        ("alice/docs/*", "alice/docs", {"recursive": True}),
+        ("alice/docs/**", "alice/docs", {"recursive": True}),
+        ("alice/docs/deep", "alice/docs", {"recursive": True}),
+        (["alice/docs/1", "alice/a"], ["alice/docs/1", "artifact://alice/a"], {}),
+        (["alice/docs"], ["alice/docs"], {"recursive": True}),
+        (["alice/docs/1"], "alice/docs", {}),
+    ],
+)
+def test_move_onto_itself_changes_nothing(fs, source, target, how):
+    """What is moved to where it is stays as it is, records and all."""
+    before = fs.find("alice", detail=True)
+    fs.mv(source, target, **how)
+    assert fs.find("alice", detail=True) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "how"),
+    [
+        ("alice/docs", "alice/docs/new", {"recursive": True}),
+        ("alice/docs", "alice/docs/deep", {"recursive": True}),
+        ("alice/docs", "alice/docs/deep/new/", {"recursive": True}),
+        ("alice/docs/", "artifact://alice/docs/deep", {"recursive": True}),
+        ("alice/docs", "alice/docs/deep/2", {"recursive": True}),
+        ("alice/docs", "alice/docs/new", {"recursive": True, "maxdepth": 2}),
+        ("alice", "alice/all", {"recursive": True}),
+        ("alice/*", "alice/docs", {"recursive": True}),
+        ("alice/docs/*", "alice/docs/deep", {"recursive": True}),
+        (["alice/a", "alice/docs"], "alice/docs", {"recursive": True}),
+        (["alice/a", "alice/docs"], ["alice/b", "alice/docs/new"], {"recursive": True}),
+    ],
+)
+def test_move_into_itself_is_refused(fs, source, target, how):
+    """A folder can't move into itself, however it is named, and nothing moves."""
+    before = fs.find("alice", detail=True)
+    with pytest.raises(InvalidInputError, match="into itself"):
+        fs.mv(source, target, **how)
+    assert fs.find("alice", detail=True) == before
+
+
+@pytest.mark.parametrize("transfer", ["mv", "cp"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        (["alice/a", "alice/docs/1"], ["alice/x", "alice/x"]),
+        (["alice/a", "alice/docs/1"], ["alice/a", "artifact://alice/a"]),
+        (["alice/x/1", "alice/docs/1"], "alice/new"),
+        ("alice/*/1", ["alice/new", "alice/new"]),
+        (["alice/docs", "alice/x"], "alice/new"),
+        (["alice/docs", "alice/x"], ["alice/new", "alice/new"]),
+    ],
+)
+def test_two_files_never_become_one(fs, source, target, transfer):
+    """Files that would come to be at one path are refused, before one of them is."""
+    fs.pipe_file("alice/x/1", b"x")
+    before = fs.find("alice", detail=True)
+    with pytest.raises(InvalidInputError, match="both become"):
+        getattr(fs, transfer)(source, target, recursive=True)
+    assert fs.find("alice", detail=True) == before
+
+
+def test_two_local_files_never_become_one(fs, tmp_path):
+    """Nor do those that come from the local disk, or go there."""
+    for folder in ("1", "2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_text(folder)
+    with pytest.raises(InvalidInputError, match="both become"):
+        fs.put([str(tmp_path / "1" / "x"), str(tmp_path / "2" / "x")], "alice/new")
+    fs.pipe({"alice/1/x": b"", "alice/2/x": b""})
+    with pytest.raises(InvalidInputError, match="both become"):
+        fs.get(["alice/1/x", "alice/2/x"], str(tmp_path / "new"))
+    assert fs.find("alice/new") == []
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("transfer", ["mv", "cp", "get", "put"])
+def test_as_many_targets_as_sources(fs, transfer):
+    """Lists of different lengths are refused, and nothing is left out silently."""
+    with pytest.raises(InvalidInputError, match="2 paths can't become 1"):
+        getattr(fs, transfer)(["alice/a", "alice/docs/1"], ["alice/x"])
+    assert set(fs.find("alice")) == FILES
+
+
+def test_one_file_does_not_move_to_two_places(fs):
+    """A file can be copied to two places, and can't move to both."""
+    with pytest.raises(InvalidInputError, match="can't move to both"):
+        fs.mv(["alice/a", "alice/a"], ["alice/x", "alice/y"])
+    assert set(fs.find("alice")) == FILES
+    fs.cp(["alice/a", "alice/a"], ["alice/x", "alice/y"])
+    assert fs.cat(["alice/x", "alice/y"]) == {"alice/x": b"a", "alice/y": b"a"}
+    fs.mv(["alice/a", "alice/a"], ["alice/z", "alice/z"])
+    assert fs.cat_file("alice/z") == b"a"
+
+
+OVERLAPS = {
+    "files change places": (["a", "docs/1"], ["docs/1", "a"], {"a": "1", "docs/1": "a"}),
+    "files change places in a circle": (
+        ["a", "docs/1", "other/3"],
+        ["docs/1", "other/3", "a"],
+        {"a": "3", "docs/1": "a", "other/3": "1"},
+    ),
+    "each moves onto the next": (
+        ["a", "docs/1", "other/3"],
+        ["docs/1", "other/3", "z"],
+        {"docs/1": "a", "other/3": "1", "z": "3"},
+    ),
+    "each moves onto the one before": (
+        ["a", "docs/1", "other/3"],
+        ["z", "a", "docs/1"],
+        {"z": "a", "a": "1", "docs/1": "3"},
+    ),
+    "a circle and what moves onto another file": (
+        ["a", "docs/1", "docs/deep/2"],
+        ["docs/1", "a", "other/3"],
+        {"a": "1", "docs/1": "a", "other/3": "2"},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", OVERLAPS)
+def test_overlapping_moves_lose_nothing(fs, store, way):
+    """Files that move to where others move away are all there afterwards; only what is not moved is replaced."""
+    sources, targets, expected = OVERLAPS[way]
+    fs.mv([f"alice/{name}" for name in sources], [f"alice/{name}" for name in targets])
+    after = contents(fs)
+    assert {name: after[name] for name in expected} == expected
+    assert len(after) == len(store.list_by_session("alice")) == 4 - ("replaced" in way or "another" in way)
+    assert {info["others"] for info in fs.find("alice", detail=True).values()} == {0}
+
+
+@pytest.mark.parametrize("way", OVERLAPS)
+def test_overlapping_copies_are_of_what_was_there(fs, way):
+    """Each copy holds what its source held before the first copy, also where that was overwritten by then."""
+    sources, targets, expected = OVERLAPS[way]
+    fs.cp([f"alice/{name}" for name in sources], [f"alice/{name}" for name in targets])
+    after = contents(fs)
+    moved = {target: expected[target] for target in targets}
+    assert {name: after[name] for name in moved} == moved
+    assert len(after) == 4 + ("z" in targets)
+
+
+@pytest.fixture
+def nested(fs):
+    """Return the path of a folder that holds one of its own name, twice."""
+    fs.rm("alice", recursive=True)
+    fs.pipe({"alice/a/1": b"1", "alice/a/a/1": b"2", "alice/a/a/a/1": b"3", "alice/a/a/x": b"4"})
+    return "alice/a"
+
+
+def test_folder_moves_up_onto_files_that_move_too(fs, nested):
+    """A folder takes the place of the one it is in, whose files are replaced unless they move themselves."""
+    fs.mv(f"{nested}/a/", nested, recursive=True)
+    assert contents(fs) == {"a/1": "2", "a/a/1": "3", "a/x": "4"}
+
+
+def test_copy_into_itself_ends(fs, nested):
+    """A folder that is copied into itself holds a copy of what was there, and no copy of the copy."""
+    fs.cp("alice/a", "alice/a/a", recursive=True)
+    assert contents(fs, "alice/a") == {
+        "1": "1",
+        "a/1": "2",
+        "a/a/1": "1",
+        "a/x": "4",
+        "a/a/a/1": "2",
+        "a/a/a/a/1": "3",
+        "a/a/a/x": "4",
+    }
+
+
+def test_copy_of_a_folder_onto_itself(fs):
+    """A folder copied to where it is, with a slash for what is in it, stays as it is."""
+    before = fs.find("alice", detail=True)
+    fs.cp("alice/docs/", "alice/docs", recursive=True)
+    fs.cp("alice/docs/*", "alice/docs", recursive=True)
+    assert fs.find("alice", detail=True) == before
+
+
+def test_move_of_a_list_with_a_folder(fs):
+    """A list that names a folder moves with what is in it, or not at all."""
+    for target in ("alice/new", ["alice/b", "alice/new"]):
+        with pytest.raises(IsADirectoryError):
+            fs.mv(["alice/a", "alice/docs"], target)
+        assert set(fs.find("alice")) == FILES
+    fs.mv(["alice/a", "alice/docs"], ["alice/b", "alice/new"], recursive=True)
+    assert fs.find("alice") == ["alice/b", "alice/new/1", "alice/new/deep/2", "alice/other/3"]
+
+
+@pytest.mark.parametrize("transfer", ["mv", "cp"])
+def test_nothing_happens_where_a_file_is_missing(fs, transfer):
+    """When one of several files is not there, none is moved or copied."""
+    before = fs.find("alice", detail=True)
+    with pytest.raises(ArtifactNotFoundError):
+        getattr(fs, transfer)(["alice/a", "alice/none"], ["alice/x", "alice/y"])
+    assert fs.find("alice", detail=True) == before
+    fs.cp(["alice/a", "alice/none"], ["alice/x", "alice/y"], on_error="ignore")
+    assert fs.cat_file("alice/x") == b"a"
+
+
+@pytest.mark.parametrize("broken", range(4))
+def test_move_that_stops_halfway_loses_nothing(fs, store, monkeypatch, broken):
+    """When the catalog fails in the middle of a move, every file is there under its old name or its new one."""
+    calls = iter(range(broken, -9, -1))
+
+    def fail_at_last(verb):
+        real = getattr(store._core.catalog, verb)
+
+        def fail(*args, **options):
+            if next(calls) <= 0:
+                raise ProviderError("down")
+            return real(*args, **options)
+
+        monkeypatch.setattr(store._core.catalog, verb, fail)
+
+    for verb in ("replace", "replace_each", "remove"):
+        fail_at_last(verb)
+    sources = ["alice/a", "alice/docs/1", "alice/docs/deep/2"]
+    with pytest.raises(ProviderError):
+        fs.mv(sources, ["alice/docs/1", "alice/a", "alice/other/3"])
+    monkeypatch.undo()
+    kept = sorted(store.retrieve(artifact.artifact_id) for artifact in store.list_by_session("alice"))
+    assert kept == [b"1", b"2", b"3", b"a"]
+
+
+def test_folder_of_one_file_keeps_its_shape(fs):
+    """A folder with one file, moved or copied to a depth, is still a folder with one file."""
+    fs.cp("alice/other", "alice/copy", recursive=True, maxdepth=1)
+    fs.mv("alice/other", "alice/moved", recursive=True, maxdepth=1)
+    assert contents(fs, "alice/copy") == contents(fs, "alice/moved") == {"3": "3"}
+
+
+def test_names_with_empty_segments_keep_them(fs):
+    """A name that holds two slashes in a row keeps both when its folder moves."""
+    fs.pipe({"alice/s/x": b"1", "alice/s//x": b"2"})
+    fs.mv("alice/s", "alice/t", recursive=True)
+    assert contents(fs, "alice/t") == {"/x": "2", "x": "1"}
+
+
+def test_file_and_folder_of_one_name_move_together(fs):
+    """A file moves below its own name, unless it is a folder as well, which moves only with all that is in it."""
+    fs.mv("alice/a", "alice/a/b")
+    assert fs.cat_file("alice/a/b") == b"a"
+    fs.pipe_file("alice/a", b"file")
+    with pytest.raises(InvalidInputError, match="into itself"):
+        fs.mv("alice/a", "alice/a/c", recursive=True)
+    fs.mv("alice/a", "alice/z", recursive=True)
+    assert (fs.cat_file("alice/z"), fs.cat_file("alice/z/b")) == (b"file", b"a")

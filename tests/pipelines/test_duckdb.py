@@ -38,3 +38,21 @@ def test_partitions(connection, fs):
         " GROUP BY p ORDER BY p"
     )
     assert rows.fetchall() == [(0, 20), (1, 25)]
+
+
+@pytest.mark.filterwarnings("ignore:.*never closed:ResourceWarning")  # two of the three files
+@pytest.mark.parametrize("tables", [[], ["numbers"]])
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_export(connection, fs, form, tables):
+    """A database is exported with all its files, and imported again."""
+    for name in tables:
+        connection.sql(f"CREATE TABLE {name} AS SELECT * FROM range(10) t(i)")
+    for _ in range(2):
+        connection.sql(f"EXPORT DATABASE 'artifact://alice/export' (FORMAT {form})")
+    data = [f"alice/export/{name}.{form}" for name in tables]
+    assert fs.find("alice") == ["alice/export/load.sql", "alice/export/schema.sql", *data]
+    with duckdb.connect() as other:
+        other.register_filesystem(fs)
+        other.sql("IMPORT DATABASE 'artifact://alice/export'")
+        for name in tables:
+            assert other.sql(f"SELECT sum(i)::INT FROM {name}").fetchall() == [(45,)]

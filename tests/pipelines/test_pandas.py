@@ -55,3 +55,22 @@ def test_failed_write_leaves_the_file_before(options, fs, frame, name):
         broken.to_csv(url, index=False, storage_options=options, chunksize=100)
     pd.testing.assert_frame_equal(pd.read_csv(url, storage_options=options), frame)
     assert fs.info(f"alice/{name}")["revision"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*never closed:ResourceWarning")
+def test_open_file_that_is_not_closed(fs, frame):
+    """A table that is written to an open file, which is not closed, is there."""
+    frame.to_csv(fs.open("alice/t.csv", "w"), index=False)
+    frame.to_json(fs.open("alice/t.jsonl", "w"), orient="records", lines=True)
+    assert fs.read_text("alice/t.csv") == frame.to_csv(index=False)
+    assert fs.read_text("alice/t.jsonl") == frame.to_json(orient="records", lines=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*never closed:ResourceWarning")
+def test_wrong_encoding_leaves_the_file_before(options, fs, frame):
+    """When a table can't be written at all, for its encoding is unknown, the file before stays as it is."""
+    fs.pipe_file("alice/t.csv", b"before")
+    with pytest.raises(LookupError):
+        frame.to_csv("artifact://alice/t.csv", encoding="nonsense", storage_options=options)
+    assert fs.cat_file("alice/t.csv") == b"before"
+    assert fs.info("alice/t.csv")["revision"] == 1

@@ -65,6 +65,31 @@ def test_file_operations(arrow, fs):
         assert stream.read() == b"onetwo"
 
 
+def test_names_that_look_like_patterns(arrow, fs):
+    """A file or a folder is moved, copied and deleted itself, and nothing that its name would match as a pattern."""
+    fs.pipe(dict.fromkeys(("alice/a[1]", "alice/a1", "alice/d[1]/x", "alice/d1/x"), b"x"))
+    arrow.copy_file("alice/a[1]", "alice/copy")
+    arrow.move("alice/a[1]", "alice/b[1]")
+    arrow.delete_file("alice/b[1]")
+    arrow.move("alice/d[1]", "alice/e[1]")
+    arrow.delete_dir("alice/e[1]")
+    assert fs.find("alice") == ["alice/a1", "alice/copy", "alice/d1/x"]
+
+
+@pytest.mark.filterwarnings("ignore:.*never closed:ResourceWarning")
+def test_dropped_without_close(arrow, fs):
+    """A stream or a file that pyarrow writes, and that is dropped without close, is there."""
+    stream = arrow.open_output_stream("alice/stream")
+    stream.write(b"whole")
+    del stream
+    writer = pq.ParquetWriter(fs.open("alice/t.parquet", "wb"), TABLE.schema)
+    writer.write_table(TABLE)
+    del writer
+    gc.collect()
+    assert fs.cat_file("alice/stream") == b"whole"
+    assert pq.read_table("alice/t.parquet", filesystem=arrow) == TABLE
+
+
 def half_a_stream(arrow, schema):
     """Write to a stream that a block of pyarrow's own closes, and raise."""
     with arrow.open_output_stream("alice/half/0") as stream:

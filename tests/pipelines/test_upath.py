@@ -45,3 +45,21 @@ def test_path(session):
     assert not moved.exists()
     with pytest.raises(FileNotFoundError):
         moved.read_text()
+
+
+@pytest.mark.parametrize("name", ["q?.csv", "a[1].csv", "*"])
+def test_names_that_look_like_patterns(session, name):
+    """A path is deleted and renamed itself, and nothing that its name would match as a pattern."""
+    others = [session / other for other in ("qz.csv", "a1.csv")]
+    for path in (session / name, session / "docs[1]" / name, *others):
+        path.write_text(path.name)
+    (session / name).unlink()
+    moved = (session / "docs[1]" / name).rename(session / f"b{name}")
+    assert moved.read_text() == name
+    moved.unlink()
+    assert [path.read_text() for path in others] == ["qz.csv", "a1.csv"]
+    assert sorted(session.iterdir()) == sorted(others)
+    for number in ("docs[1]", "docs1"):
+        (session / number / "x").write_text("x")
+    (session / "docs[1]").rmdir(recursive=True)
+    assert (session / "docs1" / "x").exists()

@@ -1,0 +1,230 @@
+"""Which files a copy, a move or a transfer of paths is about: literal paths, folders, patterns and lists of these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from glob import has_magic
+from typing import Any
+
+import attrs
+from fsspec.implementations.local import LocalFileSystem, trailing_sep
+from fsspec.utils import other_paths, stringify_path
+
+from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError
+from chuk_artifacts.models import ArtifactMetadata
+
+Pairs = list[tuple[str, str]]
+"""Paths, each with the path that it is copied or moved to."""
+
+_LocalFileSystem: Any = LocalFileSystem  # fsspec's own annotations are too few to be checked against
+
+
+class LiteralPaths:
+    """Let a path that exists stand for itself, also where it looks like a pattern: ``a[1].csv`` is a common name."""
+
+    def is_pattern(self: Any, path: str) -> bool:
+        """Say whether a path is a pattern: it has a glob's magic, and nothing is there."""
+        return has_magic(path) and not self.exists(path)
+
+    def expand_path(
+        self: Any,
+        path: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+        assume_literal: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> list[str]:
+        """Return the paths that a path, a pattern or a list of these stands for, ordered.
+
+        Args:
+            path: the path, pattern or list.
+            recursive: whether what is below a folder belongs to it.
+            maxdepth: how many levels deep; None: all.
+            assume_literal: whether nothing is a pattern.
+            kwargs: what ``find`` and ``glob`` take.
+
+        Returns:
+            the paths. One that is neither a pattern nor recursive is returned without a look.
+
+        Raises:
+            ArtifactNotFoundError: there are none.
+
+        """
+        expand = super().expand_path  # type: ignore[misc]
+        found: set[str] = set()
+        for one in map(self._strip_protocol, several(path)):
+            literal = assume_literal or not self.is_pattern(one)
+            with suppress(FileNotFoundError):
+                found.update(expand([one], recursive, maxdepth, assume_literal=literal, **kwargs))
+        if not found:
+            raise ArtifactNotFoundError(f"no such file: {path!r}")
+        return sorted(found)
+
+
+class LocalFiles(LiteralPaths, _LocalFileSystem):  # type: ignore[misc]
+    """The local disk."""
+
+
+@attrs.frozen
+class Transfer:
+    """A file that is copied or moved, as it was before the first one of all.
+
+    Attributes:
+        source: its path.
+        target: the path it is copied or moved to.
+        name: the filename of the target.
+        found: the artifacts of the source, the newest first.
+        replaced: those of the target.
+
+    """
+
+    source: str
+    target: str
+    name: str
+    found: Sequence[ArtifactMetadata]
+    replaced: Sequence[ArtifactMetadata]
+
+
+def is_list(path: Any) -> bool:
+    """Say whether these are several paths, and not one."""
+    return isinstance(path, (list, tuple))
+
+
+def several(path: Any) -> Sequence[Any]:
+    """Return paths as they are, and one path as the only one of several."""
+    return path if is_list(path) else [path]
+
+
+def pairs(
+    here: Any, sources: Any, there: Any, targets: Any, *, recursive: bool = False, maxdepth: int | None = None
+) -> Pairs:
+    """Return each path that is copied or moved, and where to, by fsspec's rules.
+
+    See https://filesystem-spec.readthedocs.io/en/latest/copying.html. A path that exists is no pattern. Folders are
+    among the paths when *recursive*.
+
+    Args:
+        here: the filesystem of the sources, with :class:`LiteralPaths`.
+        sources: a path, a pattern or a list of these.
+        there: the filesystem of the targets.
+        targets: a path, or a list of as many as there are sources. A list of sources holds no pattern then.
+        recursive: whether what is below a folder belongs to it.
+        maxdepth: how many levels deep; None: all.
+
+    Returns:
+        the pairs, with no target twice.
+
+    Raises:
+        ArtifactNotFoundError: there is nothing.
+        InvalidInputError: two files would become one, or there are not as many targets as sources.
+
+    """
+    how: dict[str, Any] = {"recursive": recursive, "maxdepth": maxdepth}
+    if is_list(targets):
+        listed = sources if is_list(sources) else here.expand_path(sources)
+        found = _one_by_one(here, listed, [_stripped(there, one) for one in targets], how)
+        _check_targets(here, found)
+        return found
+    target = _stripped(there, targets)
+    if is_list(sources):
+        paths = here.expand_path(sources, **how)
+        found = list(zip(paths, other_paths(paths, target, flatten=True), strict=True))
+    elif here.is_pattern(_stripped(here, sources)):
+        paths = _files_only(here, here.expand_path(sources, **how), how)
+        found = list(zip(paths, other_paths(paths, target, exists=len(paths) == 1), strict=True)) if paths else []
+    else:
+        into = _ends_with_slash(targets) or there.isdir(target)
+        source = _stripped(here, sources)
+        if into and "/" in source and not _ends_with_slash(sources):
+            target = f"{target}/{source.rpartition('/')[2]}"
+        paths = _below(here, source, how)
+        if here is not there:  # within one, a folder is nothing but its files, and a move is checked by it
+            paths = _files_only(here, paths, how)
+        found = [(path, _moved(path, source, target)) for path in paths]
+    _check_targets(here, found)
+    return found
+
+
+def _one_by_one(here: Any, sources: Sequence[Any], targets: Sequence[str], how: dict[str, Any]) -> Pairs:
+    if len(sources) != len(targets):
+        raise InvalidInputError(f"{len(sources)} paths can't become {len(targets)}")
+    both = zip([_stripped(here, one) for one in sources], targets, strict=True)
+    return [(path, _moved(path, source, target)) for source, target in both for path in _below(here, source, how)]
+
+
+def _below(here: Any, path: str, how: dict[str, Any]) -> list[str]:
+    """Return a path, and what is below it when that belongs to it."""
+    found: list[str] = here.expand_path([path], assume_literal=True, **how)
+    return found
+
+
+def _files_only(here: Any, paths: list[str], how: dict[str, Any]) -> list[str]:
+    """Return the paths without the folders, which fsspec drops unless all that is below them comes along."""
+    if how["recursive"] and how["maxdepth"] is None:
+        return paths
+    return [path for path in paths if not here.isdir(path)]
+
+
+def _moved(path: str, source: str, target: str) -> str:
+    """Return where a path at or below *source* comes to be at or below *target*."""
+    rest = path[len(source) :]
+    if not rest:
+        return target
+    return f"{target}{rest}" if rest[0] == "/" else f"{target}/{rest}"
+
+
+def _check_targets(here: Any, found: Pairs) -> None:
+    """Refuse to let two files become one. Folders may, for they are nothing but their files."""
+    sources: dict[str, str] = {}
+    for source, target in found:
+        other = sources.setdefault(target, source)
+        if other != source and not here.isdir(source):
+            if not here.isdir(other):
+                raise InvalidInputError(f"{other!r} and {source!r} can't both become {target!r}")
+            sources[target] = source
+
+
+def check_moves(found: Pairs, files: Collection[str]) -> None:
+    """Refuse to move a folder into itself, or one path to two places.
+
+    Args:
+        found: the pairs.
+        files: the paths among them that are files, and perhaps folders as well.
+
+    Raises:
+        InvalidInputError: they can't all be moved.
+
+    """
+    targets: dict[str, str] = {}
+    for source, target in found:
+        if targets.setdefault(source, target) != target:
+            raise InvalidInputError(f"{source!r} can't move to both {targets[source]!r} and {target!r}")
+        is_inside = target.startswith(f"{source}/")
+        if is_inside and (source not in files or any(path.startswith(f"{source}/") for path, _ in found)):
+            raise InvalidInputError(f"a folder can't move into itself: {source!r} to {target!r}")
+
+
+def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:
+    """Return transfers in an order in which no path is moved onto before what is there has moved away.
+
+    Only in a circle, as when two files change places, can't that be.
+    """
+    waiting = {transfer.source: transfer for transfer in transfers}
+    ordered: list[Transfer] = []
+    while waiting:
+        chain = [waiting.pop(next(iter(waiting)))]
+        while chain[-1].target in waiting:
+            chain.append(waiting.pop(chain[-1].target))
+        ordered += reversed(chain)
+    return ordered
+
+
+def _stripped(fs: Any, path: Any) -> Any:
+    """Return a path in the one form that its filesystem has for it; an open file as it is."""
+    return path if hasattr(path, "write") else fs._strip_protocol(path)  # noqa: SLF001 - as fsspec's own helpers do
+
+
+def _ends_with_slash(path: Any) -> bool:
+    return bool(trailing_sep(os.fspath(stringify_path(path))))
