@@ -180,11 +180,13 @@ class Core:
 
     def _start_gateway(self, start: Callable[[], LocalGateway]) -> LocalGateway:
         gateway = start()
-        self._gateways.append(gateway)
-        weakref.finalize(self, gateway.close)
-        if self._gateways[0] is not gateway:  # another thread came first
-            gateway.close()
-        return self._gateways[0]
+        try:
+            weakref.finalize(self, gateway.close)
+            self._gateways.append(gateway)
+            return self._gateways[0]
+        finally:
+            if gateway not in self._gateways[:1]:  # another thread came first, or an interrupt
+                gateway.close()
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more calls, wait for those under way, and close what is open; harmless the second time.

@@ -39,19 +39,19 @@ class Lockable:
 
 
 _one_at_a_time = threading.Lock()
-_watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_watched: dict[int, weakref.ref[Forkable]] = {}
 _held: list[Forkable] = []
 
 
 def watch(forkable: Forkable) -> None:
     """Tell *forkable* of every fork, as long as it lives."""
-    with _one_at_a_time:
-        _watched.add(forkable)
+    key = id(forkable)
+    _watched[key] = weakref.ref(forkable, lambda _: _watched.pop(key, None))
 
 
 def _before() -> None:
     _one_at_a_time.acquire()
-    _held.extend(_watched)
+    _held.extend(found for reference in list(_watched.values()) if (found := reference()) is not None)
     for forkable in _held:
         forkable.before_fork()
 

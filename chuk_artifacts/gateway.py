@@ -195,8 +195,14 @@ def start(store: ArtifactStore) -> Server:
     """
     with ErrorMap((OSError,), ProviderError, "the gateway"):
         server = Server(Gateway(store))
-    server.start()
-    _log.warning("signed URLs are served by this process, at %s, and end with it: set ARTIFACT_GATEWAY_URL", server.url)
+    try:
+        server.start()
+        _log.warning(
+            "signed URLs are served by this process, at %s, and end with it: set ARTIFACT_GATEWAY_URL", server.url
+        )
+    except BaseException:
+        server.close()
+        raise
     return server
 
 

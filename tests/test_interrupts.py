@@ -137,11 +137,14 @@ def check_in_process(options):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=child.environment())
 
 
+# A file that an interrupted call had open is closed when its frames go.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", CALLS)
 def test_every_line(options, name):
     """A method that is interrupted at any of its lines raises the interrupt, and the store works on for everybody."""
     prepare, call = CALLS[name]
     options = {key: str(value) for key, value in options.items()}
+    options |= {"gateway_url": "http://127.0.0.1:1", "signing_key": "0123456789abcdef0123456789abcdef"}
     with ArtifactStore(**options) as store:
         store.store(CONTENT, session_id=SESSION)
         made = prepare(store)
@@ -156,7 +159,7 @@ def test_every_line(options, name):
                 (check if number % 7 else check_in_thread)(store)
                 made = prepare(store)
         check_in_thread(store)
-        if options:
+        if "fs_root" in options:
             check_in_process(options)
         closing = threading.Thread(target=store.close, daemon=True)
         closing.start()
