@@ -235,6 +235,6 @@ def test_delete_of_what_lives_for_ever(tmp_path, clock):
     with ArtifactStore(session_ttl_hours=None, clock=clock) as store:
         artifact_id = store.store(b"x", session_id="alice")
         clock.advance(1000 * 365 * 86400)
-        assert store.cleanup(orphans=True) == {"sessions": 0, "artifacts": 0, "orphans": 0, "bytes": 0}
+        assert store.cleanup() == {"sessions": 0, "artifacts": 0, "orphans": 0, "bytes": 0}
         assert store.delete(artifact_id)
         assert store.list_by_session("alice") == []

@@ -1,0 +1,26 @@
+"""What a store left behind: bytes without a record, however young, where the store itself would wait for a day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chuk_artifacts import ArtifactStore, grid
+from chuk_artifacts.core import Core
+
+
+def core_of(store: Any) -> Core:
+    """Return the core of a blocking store, of an async one, or of a face over one."""
+    store = getattr(store, "_store", store)
+    blocking: ArtifactStore = getattr(store, "_blocking", store)
+    return blocking._core
+
+
+def orphans(store: Any) -> list[str]:
+    """Return the keys of all bytes that no record points to, and of what unfinished writes left."""
+    core = core_of(store)
+    prefix = grid.sandbox_prefix(core.settings.sandbox_id)
+    keys = {item.key for item in core.storage.list_objects(prefix)}
+    ids = sorted({key.rpartition("/")[2].partition("~")[0] for key in keys})
+    used = {key for record in core.catalog.get(ids) if record is not None for key in record.all_bytes} if ids else set()
+    unfinished = [item.key for item in core.storage.sweep(prefix, float("inf"), dry_run=True)]
+    return sorted(keys - used) + unfinished
