@@ -479,15 +479,16 @@ class Gauge:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.now = self.most = self.parts = self.most_parts = 0
+        self.now = self.most = 0
 
     def send(self, number, weight):
         """Send a part of this weight, beside as many others as there is room for."""
         with self.lock:
-            self.now, self.parts = self.now + weight, self.parts + 1
-            self.most, self.most_parts = max(self.most, self.now), max(self.most_parts, self.parts)
+            self.now += weight
+            self.most = max(self.most, self.now)
+        hashlib.sha256(DATA[:MIB])  # during which other threads run
         with self.lock:
-            self.now, self.parts = self.now - weight, self.parts - 1
+            self.now -= weight
         return number
 
 
@@ -536,6 +537,36 @@ def test_part_longer_than_the_bound_goes_alone():
     multipart.Flow(threads, bound=64).send_all(parts(), lambda number, part: alive.remove(part), lambda part: 65)
     threads.close()
     assert most == [1] * 5
+
+
+@pytest.mark.parametrize("weight", [1, 64, 65])
+def test_sent_part_is_not_kept(weight):
+    """Nothing refers to a part that has been sent when the next one is read."""
+
+    class Thing:
+        pass
+
+    def parts():
+        for _ in range(5):
+            thing = Thing()
+            alive.add(thing)
+            most.append(len(alive))
+            yield thing
+            del thing
+
+    alive, most = weakref.WeakSet(), []
+    threads = Threads(8, "test")
+    threads.close()  # so that no thread may be about to drop one
+    multipart.Flow(threads, bound=64).send_all(parts(), lambda number, part: number, lambda part: weight)
+    assert most == [1] * 5
+
+
+def test_close_ends_the_threads(stub):
+    """A closed storage leaves no thread behind."""
+    stub.put(KEY, DATA[: 100 * KIB])
+    assert any(thread.name.startswith("chuk-artifacts-parts") for thread in threading.enumerate())
+    stub.close()
+    assert not any(thread.name.startswith("chuk-artifacts-parts") for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("known", [True, False])
