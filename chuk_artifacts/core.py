@@ -62,6 +62,7 @@ class Core:
         calls: the calls under way, and the thread that each runs in.
         closed: whether it takes no more calls.
         identified: whether catalog and storage are known to hold the same identity, or need none.
+        warns: whether it is a fault to drop it without closing it.
 
     """
 
@@ -74,6 +75,7 @@ class Core:
         self.calls: dict[object, int] = {}
         self.closed = False
         self.identified = not (self.storage.persistent and self.catalog.persistent)
+        self.warns = not shared
         self._ended = threading.Event()
         self._shuts_down = False
         self._shared = shared
@@ -91,14 +93,14 @@ class Core:
 
     def __del__(self) -> None:
         """Warn when connections or files are given back only because nothing refers to the store any more."""
-        if self.__dict__.get("closed", True) or self._shared or not (self.storage.connected or self.catalog.connected):
-            return
-        warnings.warn(
-            f"a store on {self.storage.provider}+{self.catalog.provider} was not closed",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
+        warns = self.__dict__.get("warns", False) and not self.closed  # it may not have been made whole
+        if warns and (self.storage.connected or self.catalog.connected):
+            warnings.warn(
+                f"a store on {self.storage.provider}+{self.catalog.provider} was not closed",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
 
     def check_open(self) -> None:
         """Raise :class:`ArtifactStoreError` when it is closed."""
@@ -115,7 +117,8 @@ class Core:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as settings without secrets, and clock; as shared if it is."""
-        return shared_core if self._shared else Core, (self.settings.without_secrets(), self.clock)
+        self.check_open()
+        return shared_core if self._shared else _reopened, (self.settings.without_secrets(), self.clock)
 
     def each(
         self, function: Callable[[T], R], values: Sequence[T], size_of: Callable[[T], int] | None = None
@@ -155,7 +158,9 @@ class Core:
 
         """
         signer = self._made.get("signer")
-        if signer is None:  # of several threads at once, all get the first that is kept: no lock, which could stay taken
+        if (
+            signer is None
+        ):  # of several threads at once, all get the first that is kept: no lock, which could stay taken
             signer = self._made.setdefault("signer", Signer(self._keys(), self.settings.sandbox_id))
         return signer
 
@@ -276,6 +281,13 @@ _shared = _Shared()
 def shared_core(settings: Settings, clock: Callable[[], float]) -> Core:
     """Return the one core of these settings that this process shares; it is opened when somebody first asks for it."""
     return _shared.core(settings, clock)
+
+
+def _reopened(settings: Settings, clock: Callable[[], float]) -> Core:
+    """Return the core of an unpickled store, which nothing may close: what is unpickled may be a bound store."""
+    core = Core(settings, clock)
+    core.warns = False
+    return core
 
 
 def forget_shared_cores() -> None:

@@ -42,7 +42,7 @@ from chuk_artifacts.models import (
 )
 from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
-from chuk_artifacts.storage import Description, ObjectExistsError, ObjectMissingError
+from chuk_artifacts.storage import Description, ObjectChangedError, ObjectExistsError, ObjectMissingError
 from chuk_artifacts.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes, write
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def _call(method: Callable[Concatenate[ArtifactStore, P], R]) -> Callable[Concat
                 core.end_call(this_call)
         except BaseException as error:
             core.end_call(this_call)  # an interrupt may have come just before
-            if isinstance(error, (ObjectMissingError, ObjectExistsError)):  # which this method did not expect
+            if isinstance(
+                error, (ObjectMissingError, ObjectExistsError, ObjectChangedError)
+            ):  # which this method did not expect
                 raise ProviderError(str(error)) from error
             raise
 
@@ -202,6 +204,11 @@ class ArtifactStore:
         from chuk_artifacts.aio.store import leave  # noqa: PLC0415 - as above
 
         await leave(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled; a closed store is not."""
+        self._check_open()
+        return self.__dict__
 
     def __repr__(self) -> str:
         """Name providers, sandbox and session."""
@@ -813,6 +820,8 @@ class ArtifactStore:
             AccessDeniedError: *target_session_id* is another session.
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
+            ArtifactCorruptedError: the stored bytes have another length than those that were stored. A bucket does not
+                notice that; reading the copy does.
             InvalidInputError: an argument is wrong.
 
         """
@@ -843,6 +852,8 @@ class ArtifactStore:
                 core.storage.copy(record.key, key, record.bytes, about=lambda _: description(copy))
             except ObjectMissingError:
                 return copied(self._latest(record))
+            except ObjectChangedError:
+                raise _corrupted(record) from None
             return copy
 
         with fresh_bytes(core, copy_id, key):

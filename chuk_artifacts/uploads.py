@@ -6,6 +6,7 @@ the artifact, once the bytes are there. The others wait for somebody who tells t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -14,11 +15,17 @@ from typing import Any
 from chuk_artifacts import arguments, grid, identity, links
 from chuk_artifacts.core import Core, LocalGateway
 from chuk_artifacts.draft import Draft, description
-from chuk_artifacts.errors import ArtifactExpiredError, ArtifactNotFoundError, InvalidInputError, no_artifact
+from chuk_artifacts.errors import (
+    ArtifactExpiredError,
+    ArtifactNotFoundError,
+    ConflictError,
+    InvalidInputError,
+    no_artifact,
+)
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, is_over, seconds_of, timestamp
 from chuk_artifacts.source import CHUNK_SIZE, source
-from chuk_artifacts.storage import ObjectMissingError
-from chuk_artifacts.writing import check_bytes, discard, fresh_bytes, record_of
+from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
+from chuk_artifacts.writing import ATTEMPTS, check_bytes, discard, fresh_bytes, record_of
 
 
 def expect(
@@ -171,19 +178,25 @@ def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> 
         expires_at=None if ttl is None else timestamp(now + ttl),
         **fields,
     )
-    uploaded = core.storage.stat(pending.key)
-    if uploaded is None:
-        return _registered_by_other(core, pending)
-    _check_length(core, pending, uploaded.bytes)
+    for _ in range(ATTEMPTS):
+        uploaded = core.storage.stat(pending.key)
+        if uploaded is None:
+            return _registered_by_other(core, pending)
+        _check_length(core, pending, uploaded.bytes)
+        with contextlib.suppress(ObjectChangedError):  # another upload has just taken its place
+            return _copied(core, pending, record, uploaded.bytes)
+    raise ConflictError(f"artifact {pending.artifact_id} was uploaded anew {ATTEMPTS} times while it was registered")
+
+
+def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, length: int) -> ArtifactMetadata:
+    """Copy *length* bytes of an upload to a key of the artifact's own, and let *record* point to them."""
     key = grid.later_key(pending.sandbox_id, pending.session_id, pending.artifact_id)
     try:
         with fresh_bytes(core, pending.artifact_id, key):
-            sha256 = core.storage.copy(
-                pending.key, key, uploaded.bytes, hashed=True, about=lambda _: description(record)
-            )
-            size, sha256 = _measured(core, key, uploaded.bytes, sha256)
+            sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
+            size, sha256 = _measured(core, key, length, sha256)
             _check_length(core, pending, size)  # another upload may have come in between
-            check_bytes(core, [key], now)
+            check_bytes(core, [key], seconds_of(record.stored_at))
             record = record.changed(key=key, bytes=size, sha256=sha256)
             replaced = core.catalog.replace(record, expected_revision=pending.revision)
     except ObjectMissingError:

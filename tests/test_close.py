@@ -83,7 +83,7 @@ def test_close_within_a_time(options):
     store, source = ArtifactStore(**options), Source()
     calling, stored = in_thread(lambda: store.store(source, session_id="alice"))
     assert source.begun.wait(30)
-    with pytest.raises(ArtifactStoreError, match="1 calls are still under way after 0.01 seconds"):
+    with pytest.raises(ArtifactStoreError, match="1 calls are still under way after"):
         store.close(timeout=0.01)
     with pytest.raises(ArtifactStoreError, match=CLOSED):
         store.exists("0" * 32)

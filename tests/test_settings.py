@@ -322,6 +322,6 @@ def test_closed_store_has_no_special_names():
     """A closed store can be looked at by what probes for protocols, such as a debugger or a test runner."""
     store = ArtifactStore()
     store.close()
-    assert not hasattr(store._core, "__len__")
+    assert not hasattr(store, "__len__")
     with pytest.raises(ArtifactStoreError, match="store is closed"):
-        store._core.settings  # noqa: B018
+        store.get_sandbox_info()

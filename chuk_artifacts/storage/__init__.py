@@ -38,6 +38,18 @@ class ObjectExistsError(ProviderError):
         return type(self), (self.key,)
 
 
+class ObjectChangedError(ProviderError):
+    """The bytes to copy are not as many as expected: they were cut, or replaced meanwhile. Internal, as above."""
+
+    def __init__(self, key: str, size: int, expected: int) -> None:
+        """Say what differs."""
+        super().__init__(f"there are {size} bytes under the key {key!r}, not {expected}")
+
+    def __reduce__(self) -> tuple[type[ProviderError], tuple[str]]:
+        """Pickle as what callers get."""
+        return ProviderError, (str(self),)
+
+
 @attrs.frozen
 class StoredObject:
     """One entry of a listing.
@@ -134,8 +146,8 @@ class Storage(Protocol):
         """Copy *size* bytes inside the backend, or raise ``ObjectMissingError``.
 
         *about* is as with ``put``. Return the SHA-256 of the copy, if it is asked for (*hashed*) and the backend knows
-        it without reading the bytes. A *size* that is not the true length is a ``ProviderError``, and leaves no copy,
-        where finding out takes no further request; a bucket says it of large copies only.
+        it without reading the bytes. Where *size* is not the true length and the backend can see that without another
+        request, raise ``ObjectChangedError`` and leave no copy.
         """
         ...
 

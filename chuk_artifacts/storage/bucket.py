@@ -37,7 +37,14 @@ from chuk_artifacts.settings import (
     ibm_api_key,
 )
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage import (
+    About,
+    Description,
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StoredObject,
+)
 from chuk_artifacts.storage.bucket_answers import (
     PASSING_CODES,
     content_range,
@@ -479,7 +486,7 @@ class BucketStorage(Lockable):
         if stored is None:
             raise ObjectMissingError(copy.source)
         if stored.bytes != copy.size:
-            raise ProviderError(f"{copy.source!r} has {stored.bytes} bytes, and should have {copy.size}")
+            raise ObjectChangedError(copy.source, stored.bytes, copy.size)
         length = part_length(copy.size, _COPIED_PART)
 
         def send(order: dict[str, Any], begin: int) -> Mapping[str, Any]:

@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from fsspec.spec import AbstractFileSystem
 
-from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.folders import make_private_folders, sync_folder
+from chuk_artifacts.storage import ObjectChangedError
 from chuk_artifacts.storage.files import FileStorage
 
 _TEMPORARY = ".tmp"
@@ -114,7 +114,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         try:
             length = writer.copy(self.locate(path1))
             if size not in {None, length}:
-                raise ProviderError(f"{path1!r} has {length} bytes, not {size}")
+                raise ObjectChangedError(path1, length, int(size or 0))
             writer.commit()
         finally:
             writer.discard()

@@ -10,9 +10,8 @@ from typing import BinaryIO
 
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage import About, ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
 
 
 class MemoryStorage:
@@ -78,7 +77,7 @@ class MemoryStorage:
         """Let another key have the same bytes; it returns no SHA-256."""
         data = self.get(source)
         if len(data) != size:
-            raise ProviderError(f"storage 'memory': {source!r} has {len(data)} bytes, not {size}")
+            raise ObjectChangedError(source, len(data), size)
         self._write(target, data, exclusive=False)
         return None
 

@@ -24,7 +24,7 @@ from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, ProviderError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.settings import OBJECT_STORES, Settings, complete_url
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import About
+from chuk_artifacts.storage import About, ObjectChangedError
 from chuk_artifacts.storage.files import FileStorage
 
 T = TypeVar("T")
@@ -278,7 +278,7 @@ class _Folder:
         if length is None:
             raise FileNotFoundError(source)
         if length != size:
-            raise ProviderError(f"the bytes to copy are {length}, not {size}")
+            raise ObjectChangedError(source, length, size)
 
     def _length(self, full: str, expected: int) -> int | None:
         """Return the length of a file in bytes, the *expected* one where the driver has none; None: it is missing."""
