@@ -158,9 +158,7 @@ class Core:
 
         """
         signer = self._made.get("signer")
-        if (
-            signer is None
-        ):  # of several threads at once, all get the first that is kept: no lock, which could stay taken
+        if signer is None:  # no lock, which an interrupt could leave taken: several threads get the first one kept
             signer = self._made.setdefault("signer", Signer(self._keys(), self.settings.sandbox_id))
         return signer
 

@@ -59,6 +59,9 @@ _PAGE_SIZE = 1000
 _DELETED_AT_ONCE = 1000
 _LONGEST_PAUSE_SECONDS = 0.05
 
+_SIGNALS = (ObjectMissingError, ObjectExistsError, ObjectChangedError)
+"""What a storage says to the methods that expect it; from any other it is a failure of the storage."""
+
 _log = logging.getLogger("chuk_artifacts")
 _log.addHandler(logging.NullHandler())
 
@@ -79,9 +82,7 @@ def _call(method: Callable[Concatenate[ArtifactStore, P], R]) -> Callable[Concat
                 core.end_call(this_call)
         except BaseException as error:
             core.end_call(this_call)  # an interrupt may have come just before
-            if isinstance(
-                error, (ObjectMissingError, ObjectExistsError, ObjectChangedError)
-            ):  # which this method did not expect
+            if isinstance(error, _SIGNALS):
                 raise ProviderError(str(error)) from error
             raise
 

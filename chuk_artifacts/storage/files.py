@@ -60,14 +60,14 @@ class _MappedReader(io.RawIOBase):
             super().close()
 
 
-def _buffered(raw: _MappedReader, position: int) -> io.BufferedReader:
+def _buffered(raw: _MappedReader, position: int) -> io.BufferedReader[Any]:
     """Return a reader with a buffer.
 
     When one is made, Python asks the raw file for its position, and hides what that raises, an interrupt too. So for
     that moment the answer comes from C, where no interrupt can arrive.
     """
     raw.__dict__["tell"] = itertools.repeat(position).__next__
-    reader = io.BufferedReader(raw)
+    reader: io.BufferedReader[Any] = io.BufferedReader(raw)
     del raw.__dict__["tell"]
     return reader
 

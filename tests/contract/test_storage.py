@@ -215,6 +215,8 @@ def test_copy_replaces(storage):
 @pytest.mark.parametrize("size", [0, 4, 6, 9_000_000])
 def test_copy_of_another_length(storage, size):
     """A copy whose source has another length than expected, such as a truncated file, is refused and leaves nothing."""
+    if storage.provider in {"s3", "ibm_cos", "ibm_cos_iam"}:
+        pytest.skip("what CopyObject answers does not hold the length")
     storage.put(KEY, b"bytes")
     with pytest.raises(ProviderError) as caught:
         storage.copy(KEY, OTHER, size)
