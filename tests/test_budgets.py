@@ -31,18 +31,18 @@ PACKAGES = """
 KIB, MIB = 1024, 1024 * 1024
 
 PEAKS = {
-    "memory store": 4.5 * KIB,
-    "memory retrieve": 1.5 * KIB,
-    "memory metadata": 1.5 * KIB,
-    "memory exists": 1.5 * KIB,
-    "memory store large": 4.5 * KIB,
-    "memory retrieve large": 1.5 * KIB,
+    "memory store": 5 * KIB,
+    "memory retrieve": 2 * KIB,
+    "memory metadata": 2 * KIB,
+    "memory exists": 2 * KIB,
+    "memory store large": 5 * KIB,
+    "memory retrieve large": 2 * KIB,
     "filesystem store": 12.5 * KIB,
-    "filesystem retrieve": 6.5 * KIB,
-    "filesystem metadata": 6.5 * KIB,
-    "filesystem exists": 6.5 * KIB,
+    "filesystem retrieve": 7 * KIB,
+    "filesystem metadata": 7 * KIB,
+    "filesystem exists": 7 * KIB,
     "filesystem store large": 12.5 * KIB,
-    "filesystem retrieve large": 8 * MIB + 6.5 * KIB,
+    "filesystem retrieve large": 8 * MIB + 7 * KIB,
 }
 """How many bytes a call on 1 KiB, or where it is large 8 MiB, allocates at a time: no copy of what is stored."""
 
@@ -50,15 +50,18 @@ RECORD = 1.5 * KIB
 """How many bytes a store in memory keeps for an artifact, beside its content."""
 
 SYSTEM_CALLS = {
-    "store": {"random": 2, "stat": 3, "open": 1, "write": 1, "close": 1, "rename": 1, "fcntl": 4, "pwrite": 16},
-    "retrieve": {"fcntl": 2, "stat": 4, "open": 1, "read": 1, "close": 1},
-    "metadata": {"fcntl": 2},
-    "exists": {"fcntl": 2},
-    "update_metadata": {"fcntl": 6, "pwrite": 6},
-    "list_by_session": {"fcntl": 2},
-    "delete": {"fcntl": 4, "pwrite": 8, "stat": 3, "unlink": 1, "rmdir": 1},
+    "store": {"random": 2, "stat": 5, "open": 1, "write": 1, "close": 1, "rename": 1, "fcntl": 4, "pwrite": 16},
+    "retrieve": {"fcntl": 2, "stat": 6, "open": 1, "read": 1, "close": 1},
+    "metadata": {"fcntl": 2, "stat": 1},
+    "exists": {"fcntl": 2, "stat": 1},
+    "update_metadata": {"fcntl": 6, "pwrite": 6, "stat": 2},
+    "list_by_session": {"fcntl": 2, "stat": 1},
+    "delete": {"fcntl": 4, "pwrite": 8, "stat": 4, "unlink": 1, "rmdir": 1},
 }
-"""The system calls of a filesystem store with its SQLite, a pwrite a page and one for its header."""
+"""The system calls of a filesystem store with its SQLite, a pwrite a page and one for its header.
+
+One stat each time a connection is used makes sure that the database file is still the same.
+"""
 
 DURABLE = {"fsync": 3, "open": 1, "close": 1}
 """The system calls that a store makes beside these when it is to be durable: file, folder and database are synced."""

@@ -104,6 +104,8 @@ def run_block(runner, block, namespace, origin):
         runner.run(result)
 
 
+@pytest.mark.filterwarnings("ignore:a store on .* was not closed:ResourceWarning")  # the document closes none
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", SECTIONS)
 def test_example(name, namespace, request):
     """Each example does what it says, with the async store imported."""

@@ -22,6 +22,7 @@ TREE = {
     "ConflictError": ArtifactStoreError,
     "ProviderError": ArtifactStoreError,
     "SessionError": ArtifactStoreError,
+    "OutcomeUnknownError": SessionError,
 }
 ALSO = {
     "ArtifactNotFoundError": FileNotFoundError,

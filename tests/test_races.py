@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import threading
 import time
 
 import pytest
+from orphans import orphans
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ConflictError
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ArtifactStoreError, ConflictError
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.memory import MemoryCatalog
 
@@ -168,23 +172,56 @@ def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, chang
     assert store.retrieve(artifact_id) == b"first"
 
 
-def test_next_key_is_taken(store, artifact_id):
-    """New content goes under the next free key; bytes that lie there are never overwritten."""
-    key = store.metadata(artifact_id).key
-    store._core.storage.put(f"{key}~2", b"of somebody who is about to write the record")
-    assert store.update_file(artifact_id, data=b"second").key == f"{key}~3"
-    assert store._core.storage.get(f"{key}~2") == b"of somebody who is about to write the record"
+@pytest.mark.parametrize("change", ["update_file", "register", "first reads"])
+def test_two_writers_never_get_the_same_key(store, artifact_id, monkeypatch, change):
+    """Of two that change one artifact at once on a service without conditions, the loser removes only its own bytes."""
+    monkeypatch.setattr(type(store._core.storage), "guards", False)
+    for _ in range(20):
+        if change == "update_file":
+            work = [lambda data=data: store.update_file(artifact_id, data=data) for data in (b"one", b"two")]
+            this = artifact_id
+        else:
+            sign = store.presign_upload if change == "register" else store.presign_upload_and_register
+            options = {} if change == "register" else {"mime": "text/plain", "summary": ""}
+            _, this = sign(session_id="alice", **options)
+            store._core.storage.put(f"{store.generate_artifact_key('alice', this)}~upload", b"one")
+            register = functools.partial(store.register_uploaded_artifact, this, mime="text/plain", summary="")
+            work = [register if change == "register" else functools.partial(store.retrieve, this)] * 2
+        at_once(work)
+        assert store.retrieve(this) in {b"one", b"two"}
+        assert orphans(store) == []
 
 
-def test_every_next_key_is_taken(store, artifact_id):
-    """Where no key is free within reach the change gives up with ConflictError."""
-    key = store.metadata(artifact_id).key
-    for revision in range(2, 130):
-        store._core.storage.put(f"{key}~{revision}", b"")
-    with pytest.raises(ConflictError, match="is being changed by 128 others"):
-        store.update_file(artifact_id, data=b"mine")
-    assert len(keys(store)) == 129
-    assert store.retrieve(artifact_id) == b"first"
+def at_once(work):
+    """Call functions in threads of their own, as nearly at once as can be; none may fail."""
+    barrier, errors = threading.Barrier(len(work)), []
+
+    def run(function):
+        barrier.wait()
+        try:
+            function()
+        except ArtifactStoreError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(function,)) for function in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_keys_of_earlier_versions(store, artifact_id):
+    """The keys of artifacts that were stored by earlier versions, with a count behind them, are read as ever."""
+    storage, catalog = store._core.storage, store._core.catalog
+    record = store.metadata(artifact_id)
+    old = record.changed(key=f"{record.key}~2", revision=2, bytes=3, sha256=hashlib.sha256(b"old").hexdigest())
+    storage.put(old.key, b"old")
+    assert catalog.replace(old, expected_revision=1)
+    assert store.retrieve(artifact_id) == b"old"
+    assert store.parse_grid_key(old.key).revision == 2
+    assert store.update_file(artifact_id, data=b"new").revision == 3
+    assert store.retrieve(artifact_id) == b"new"
 
 
 def test_cleaning_what_is_being_changed(store, artifact_id, clock, monkeypatch):

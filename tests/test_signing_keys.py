@@ -15,7 +15,7 @@ import threading
 import pytest
 from werkzeug.test import Client
 
-from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError, core
+from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
 from chuk_artifacts.gateway import Gateway
 from chuk_artifacts.signing import UPLOAD
 
@@ -121,24 +121,6 @@ def together(start):
 def at_a_url(**options):
     """Return a store at a URL, where no write can be made to be the first."""
     return ArtifactStore(storage_provider="memory://keys", session_provider="memory", **options)
-
-
-def test_no_key_is_kept_where_nobody_is_first():
-    """Of any that start at once on a storage that can't tell who wrote first none keeps a key of its own."""
-    refused = []
-
-    def start(barrier):
-        with at_a_url() as store:
-            barrier.wait()
-            try:
-                core._kept_key(store._core.storage)
-            except InvalidInputError as error:
-                refused.append(str(error))
-            assert list(store._core.storage.list_objects("")) == []
-
-    together(start)
-    assert len(refused) == 8
-    assert all("ARTIFACT_SIGNING_KEY" in text for text in refused)
 
 
 def test_stores_that_start_at_once_at_a_url_accept_each_other():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chuk_artifacts import ArtifactStore, aio
+from chuk_artifacts import ArtifactStore, aio, identity
 
 SECONDS = 30  # after which waiting for another thread counts as hanging
 
@@ -76,6 +76,8 @@ class Gate:
 def gate(options) -> Iterator[Gate]:
     """Return the gate of :func:`gated`."""
     blocking = ArtifactStore(**options)
+    if not blocking._core.identified:
+        identity.establish(blocking._core)
     gate = Gate(blocking._core.storage)
     blocking._core.storage = gate
     gate.store = blocking

@@ -166,6 +166,7 @@ async def test_memory_is_bounded(anyio_backend, tmp_path):
     given, most = 0, 0
 
     async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
+        await store.store(b"before")
         storage = store._blocking._core.storage
         put = storage.put
         streams = []
