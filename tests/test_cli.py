@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import child
 import pytest
 from click.testing import CliRunner
+from servers.buckets import s3_on_moto
 
 from chuk_artifacts import ArtifactStore, __main__, __version__
 from chuk_artifacts.cli import cli
@@ -405,16 +409,78 @@ def test_rm(file):
 
 
 def test_gc(file):
-    """Cleaning tells what it removed: expired files, and old bytes without a record."""
+    """Cleaning only removes what is expired; with --orphans also old bytes without a record. It reports how much."""
     (kept,) = put(file)
     put(file, "--ttl", "0.000001")
     (stored,) = Path("artifacts").rglob(kept)
     orphan = stored.with_name("0" * 32)
     orphan.write_bytes(b"123")
     os.utime(orphan, (0, 0))
-    assert json.loads(run("gc", "--json")) == {"sessions": 0, "artifacts": 1, "orphans": 1, "bytes": 16}
+    assert json.loads(run("gc", "--dry-run", "--json")) == {"sessions": 0, "artifacts": 1, "orphans": 0, "bytes": 13}
+    assert json.loads(run("gc", "--json")) == {"sessions": 0, "artifacts": 1, "orphans": 0, "bytes": 13}
+    assert orphan.exists()
+    assert json.loads(run("gc", "--orphans", "--dry-run", "--json"))["orphans"] == 1
+    shown = run("gc", "--orphans", "--dry-run", "-v").splitlines()
+    assert shown[-1].startswith("orphan  grid/")
+    assert shown[-1].endswith(f"/cli/{'0' * 32}")
+    assert orphan.exists()
+    assert json.loads(run("gc", "--orphans", "--json")) == {"sessions": 0, "artifacts": 0, "orphans": 1, "bytes": 3}
     assert run("gc").split() == ["sessions", "0", "artifacts", "0", "orphans", "0", "bytes", "0"]
     assert stored.exists()
+    assert not orphan.exists()
+
+
+def test_gc_by_age(file):
+    """Orphans younger than --older-than stay; an age below a day is refused."""
+    (kept,) = put(file)
+    (stored,) = Path("artifacts").rglob(kept)
+    orphan = stored.with_name("0" * 32)
+    orphan.write_bytes(b"123")
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(orphan, (two_days_ago, two_days_ago))
+    for age in ("3d", "1w", "72h"):
+        assert json.loads(run("gc", "--orphans", "--older-than", age, "--json"))["orphans"] == 0
+    for age in ("23h", "0d", "7", "-1d", "1y", ""):
+        assert CliRunner().invoke(cli, ["gc", "--orphans", "--older-than", age]).exit_code == 2
+    assert json.loads(run("gc", "--orphans", "--older-than", "36h", "--json"))["orphans"] == 1
+
+
+def test_gc_with_another_catalog(monkeypatch, file):
+    """With another database than that of the files nothing is removed, the exit status is 1, and the reason is said."""
+    (kept,) = put(file)
+    (stored,) = Path("artifacts").rglob(kept)
+    os.utime(stored, (0, 0))
+    monkeypatch.setenv("SESSION_SQLITE_PATH", "other.sqlite3")
+    assert run("gc").split()[5] == "0"
+    assert "SESSION_SQLITE_PATH" in complaint("gc", "--orphans")
+    assert "no orphan was removed" in complaint("gc", "--orphans", "--force")
+    assert stored.exists()
+
+
+def test_gc_of_many_orphans(file):
+    """More orphans than half of all objects need --force."""
+    (kept,) = put(file)
+    (stored,) = Path("artifacts").rglob(kept)
+    for number in range(21):
+        orphan = stored.with_name(f"{number:032x}")
+        orphan.write_bytes(b"123")
+        os.utime(orphan, (0, 0))
+    assert "--force" in complaint("gc", "--orphans")
+    assert json.loads(run("gc", "--orphans", "--force", "--json"))["orphans"] == 21
+    assert stored.exists()
+
+
+def test_gc_around_damage(file):
+    """A damaged record does not stop the cleaning; it is counted, and the exit status is 1."""
+    (damaged,) = put(file, "--ttl", "0.000001")
+    put(file, "--ttl", "0.000001")
+    with contextlib.closing(sqlite3.connect("artifacts/catalog.sqlite3")) as connection, connection:
+        connection.execute("UPDATE artifacts SET record = 'rubbish' WHERE artifact_id = ?", (damaged,))
+    result = CliRunner().invoke(cli, ["gc", "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["artifacts"]) == (1, 1)
+    assert "1 records are damaged" in result.stderr
+    assert "damaged" in CliRunner().invoke(cli, ["doctor"]).stdout
+    assert CliRunner().invoke(cli, ["doctor"]).exit_code == 1
 
 
 # Configuration
@@ -431,10 +497,44 @@ def test_environment(monkeypatch, file):
 
 def test_provider_of_the_environment(monkeypatch, file):
     """ARTIFACT_PROVIDER is heeded, though the default of the commands is another."""
-    monkeypatch.setenv("ARTIFACT_PROVIDER", "memory")
-    put(file)
-    assert run("ls") == ""
+    monkeypatch.setenv("ARTIFACT_PROVIDER", Path("elsewhere").absolute().as_uri())
+    (artifact_id,) = put(file)
+    assert artifact_id in run("ls")
+    assert Path("elsewhere").exists()
     assert not Path("artifacts").exists()
+
+
+MEMORY = {
+    "records": {"SESSION_PROVIDER": "memory"},
+    "bucket": {"ARTIFACT_PROVIDER": "s3"},
+    "all": {"ARTIFACT_PROVIDER": "memory"},
+    "bytes": {"ARTIFACT_PROVIDER": "memory", "SESSION_PROVIDER": "sqlite"},
+}
+COMMANDS = ["put FILE", "get ID", "ls", "info ID", "rm ID", "url ID", "serve --port 0", "gc", "gc --orphans"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("environment", MEMORY)
+def test_nothing_in_memory(monkeypatch, file, environment, words):
+    """What ends with the command is refused by each that stores or finds something: no later one would find it."""
+    for name, value in MEMORY[environment].items():
+        monkeypatch.setenv(name, value)
+    words = words.replace("FILE", str(file)).replace("ID", "0" * 32).split()
+    expected = "ARTIFACT_PROVIDER" if environment == "bytes" else "set SESSION_PROVIDER to sqlite or redis"
+    assert expected in complaint(*words)
+
+
+@pytest.mark.parametrize("environment", MEMORY)
+def test_doctor_of_what_is_in_memory(request, monkeypatch, environment):
+    """The doctor runs with anything, and fails where bytes outlive their records, or records their bytes."""
+    for name, value in MEMORY[environment].items():
+        monkeypatch.setenv(name, value)
+    if environment == "bucket":
+        options = s3_on_moto(request)
+        monkeypatch.setenv("ARTIFACT_BUCKET", options["bucket"])
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == (0 if environment == "all" else 1)
+    assert ("warning" in result.stdout) == (environment != "all")
 
 
 @pytest.mark.parametrize("provider", ["nonsense", "s3://user:hunter2@host"])

@@ -108,7 +108,7 @@ def test_sqlite_path_by_environment(monkeypatch, tmp_path, path):
     monkeypatch.setenv("SESSION_SQLITE_PATH", path)
     with ArtifactStore(storage_provider="fs", fs_root="bytes") as store:
         artifact_id = store.store(b"x")
-    assert files(tmp_path / "bytes") == {artifact_id}
+    assert files(tmp_path / "bytes" / "grid") == {artifact_id}
     assert "records.db" in files(tmp_path / "elsewhere")
 
 
