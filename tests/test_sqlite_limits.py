@@ -486,7 +486,7 @@ def test_large_session_is_removed_in_bounded_memory(open_catalog):
         catalog.add([record(number) for number in range(start, start + 2000)], now=NOW)
     portions = []
     tracemalloc.start()
-    while (portion := catalog.remove_session("alice", NOW, 10**9)) is not None:
+    while (portion := catalog.remove_session("alice", NOW, 500)) is not None:
         portions.append(len(portion))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -14,18 +14,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import Any, TypeVar, TypeVarTuple
 
-import attrs
-
 from chuk_artifacts import grid
+from chuk_artifacts.arguments import LAST_MOMENT
 from chuk_artifacts.catalog import (
     DAMAGE,
     NOBODY,
     Due,
     FilenameTakenError,
     batches,
+    decode_records,
     decode_sound,
     decoded,
     new_session,
@@ -39,7 +38,7 @@ from chuk_artifacts.catalog import (
 from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
 from chuk_artifacts.catalog.mounts import network_filesystem
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
-from chuk_artifacts.errors import ErrorMap, GridError, SessionError
+from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 
 S = TypeVar("S")
@@ -98,14 +97,16 @@ _LONG_RECORD = 2 * PAGE
 _SHORTEST_LOG = 32 * PAGE
 _LOG_OF_DISK = 64  # on a small disk the log is so small a part
 _NOTHING = "{}"
+_RECORD = 8  # the place of a record in a row
 _EVERYTHING = 2**62
 _FIRST_ROW = -(2**63)
 _LIVING = "revision > 0 AND (expires_at IS NULL OR expires_at > ?)"
 _GET = "SELECT artifact_id, record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?"
+# The log holds the change, and a power cut may bring it back though this process and others don't see it.
+_UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _UNDECODABLE = "Could not decode to UTF-8"
 _DRIVER = (sqlite3.Error, sqlite3.Warning, OSError, UnicodeDecodeError, OverflowError)
 """What the driver raises: the last two of messages and numbers that damage has made."""
-_fields_of = attrgetter(*(field.name for field in attrs.fields(ArtifactMetadata)))  # raises when one is missing
 _log = logging.getLogger("chuk_artifacts")
 _VARIABLES = 500  # of one statement; SQLite's own limit is 999 or more
 
@@ -160,22 +161,32 @@ class SqliteCatalog:
             wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
             row = _row(record)
             if self._read(self._add_to_session, (*row, *wanted)):
-                if len(row[-1]) > _LONG_RECORD:
-                    self._read(self._bound_growth)
                 return
         options = {"now": now, "inheriting": inheriting, "user_ids": user_ids}
-        self._change(self._add, records, options, exclusive)
-        self._read(self._bound_growth)
+        self._read(self._add_many, records, options, exclusive)
 
     def _add_to_session(self, connection: Connection, values: tuple[Any, ...]) -> bool:
         """Add a record if its session, as it is, fits it: see :func:`settle`."""
         self._check_writable(connection)
         try:
-            return self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
+            added = self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
         except sqlite3.OperationalError as error:
             if self._is_full(error):
                 return False  # a transaction may find room
             raise
+        if added and len(values[_RECORD]) > _LONG_RECORD:
+            self._bound_growth(connection)
+        return added
+
+    def _add_many(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        options: dict[str, Any],
+        exclusive: bool,  # noqa: FBT001 - a contract's argument, passed on
+    ) -> None:
+        self._write(connection, self._add, records, options, exclusive)
+        self._bound_growth(connection)
 
     def _add(
         self,
@@ -196,11 +207,12 @@ class SqliteCatalog:
     def _bound_growth(self, connection: Connection) -> None:
         """Bring the log to the database before that grows by more than the reserve, which may have to make room for it.
 
-        Records stored one by one change so many pages that the log is long before.
+        Records stored one by one change so many pages that the log is long before. What fails here is no error: what
+        was stored is stored.
         """
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        if pages * PAGE - self._connections.size > _MOST_GROWTH:
-            with contextlib.suppress(sqlite3.OperationalError):  # what was stored is stored
+        with contextlib.suppress(sqlite3.Error):
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            if pages * PAGE - self._connections.size > _MOST_GROWTH:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
@@ -340,25 +352,37 @@ class SqliteCatalog:
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session, and with the last one the session."""
+        removed: list[ArtifactMetadata] = []
         remove = partial(self._remove_session, session_id, timestamp(now))
-        return self._free_portion(remove, min(limit, _PORTION))
+        while len(removed) < limit:
+            portion, is_last = self._free_portion(remove, min(limit - len(removed), _PORTION))
+            if portion is None:
+                return removed or None  # another caller removed the rest
+            removed += portion
+            if is_last:
+                break
+        return removed
 
     def _remove_session(
         self, session_id: str, now: str, connection: Connection, limit: int
-    ) -> list[ArtifactMetadata] | None:
+    ) -> tuple[list[ArtifactMetadata] | None, bool]:
+        """Remove a portion, and return it and whether the session went with it; None: there is no session."""
         which, values = "sandbox_id = ? AND session_id = ?", (self._sandbox_id, session_id)
         if not connection.execute(
             f"SELECT 1 FROM sessions WHERE {which} AND (expires_at IS NULL OR expires_at > ?)", (*values, now)
         ).fetchone():
-            return None
+            return None, True
         rows = connection.execute(
             f"DELETE FROM artifacts WHERE rowid IN (SELECT rowid FROM artifacts WHERE {which} LIMIT ?)"
             f" RETURNING {_FILED}",
             (*values, limit),
         ).fetchall()
-        if not connection.execute(f"SELECT 1 FROM artifacts WHERE {which} LIMIT 1", values).fetchone():
+        is_last = not connection.execute(f"SELECT 1 FROM artifacts WHERE {which} LIMIT 1", values).fetchone()
+        if not (rows or is_last):
+            raise sqlite3.DatabaseError("the file is damaged: an index holds records that the table lacks")
+        if is_last:
             connection.execute(f"DELETE FROM sessions WHERE {which}", values)
-        return self._removed(rows)
+        return self._removed(rows), is_last
 
     def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
         """Remove the expired sessions, through their index, in portions."""
@@ -435,6 +459,8 @@ class SqliteCatalog:
             f"SELECT rowid, {_FILED} FROM artifacts WHERE rowid > ? ORDER BY rowid LIMIT ?", (after, _PORTION)
         ).fetchall():
             damaged += sum(self._is_damaged(row[1:]) for row in rows)
+            if rows[-1][0] <= after:
+                raise sqlite3.DatabaseError("the file is damaged: its rows are in disorder")
             after = rows[-1][0]
         return damaged
 
@@ -501,8 +527,7 @@ class SqliteCatalog:
     def _is_full(self, error: BaseException | None) -> bool:
         return isinstance(error, sqlite3.OperationalError) and is_full(error, self._path)
 
-    @staticmethod
-    def _patiently(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+    def _patiently(self, connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         """Call *work* until no other process is in its way; a damaged text it gets as bytes."""
         until = None
         while True:
@@ -510,6 +535,8 @@ class SqliteCatalog:
                 return work(connection, *arguments)
             except sqlite3.OperationalError as error:
                 roll_back(connection)
+                if getattr(error, "sqlite_errorcode", 0) in _UNSYNCED:
+                    raise OutcomeUnknownError(f"catalog {self._path!r}: {error}") from error
                 if code_of(error) == sqlite3.SQLITE_BUSY:
                     until = until or time.monotonic() + _BUSY_TIMEOUT_SECONDS
                     if time.monotonic() >= until:
@@ -741,9 +768,8 @@ def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
 
 def _decode(rows: Sequence[tuple[Any, ...]]) -> list[ArtifactMetadata]:
     """Return the records of rows that begin with their id and end with the record."""
-    records = ArtifactMetadata.from_jsons([row[-1] for row in rows])
+    records = decode_records([row[-1] for row in rows])
     for row, record in zip(rows, records, strict=True):
-        _fields_of(record)
         if row[0] != record.artifact_id:
             raise ValueError(f"filed under {row[0]!r:.80}, and says of itself that it is {record.artifact_id!r:.80}")
     return records
@@ -759,8 +785,10 @@ def _session_of(row: tuple[Any, ...]) -> SessionInfo:
         if moment is not None:
             seconds_of(moment)
     metadata = {} if custom_metadata == _NOTHING else json.loads(custom_metadata)
-    if not isinstance(metadata, dict) or not isinstance(user_id, str | None) or not isinstance(ttl, int | float | None):
+    if not isinstance(metadata, dict) or not isinstance(user_id, str | None):
         raise TypeError("a column of another type")
+    if ttl is not None and not 0 <= ttl <= LAST_MOMENT:
+        raise ValueError(f"ttl can't be {ttl}")
     return SessionInfo(
         session_id=session_id,
         sandbox_id=sandbox_id,
