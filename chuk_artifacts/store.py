@@ -13,7 +13,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts import arguments, grid, identity, links, uploads
-from chuk_artifacts.catalog import Catalog, batches, new_session, place
+from chuk_artifacts.catalog import Catalog, FilenameTakenError, batches, new_session, place
 from chuk_artifacts.cleanup import Sweep, clean, delete_bytes, delete_session, remove_orphans, split_superseded
 from chuk_artifacts.core import Core, LocalGateway, shared_core, store_is_closed
 from chuk_artifacts.draft import Draft, description, draft
@@ -59,8 +59,8 @@ _PAGE_SIZE = 1000
 _DELETED_AT_ONCE = 1000
 _LONGEST_PAUSE_SECONDS = 0.05
 
-_SIGNALS = (ObjectMissingError, ObjectExistsError, ObjectChangedError)
-"""What a storage says to the methods that expect it; from any other it is a failure of the storage."""
+_SIGNALS = (ObjectMissingError, ObjectExistsError, ObjectChangedError, FilenameTakenError)
+"""What a backend says to the methods that expect it. From any other method callers get the public error above it."""
 
 _log = logging.getLogger("chuk_artifacts")
 _log.addHandler(logging.NullHandler())
@@ -83,7 +83,7 @@ def _call(method: Callable[Concatenate[ArtifactStore, P], R]) -> Callable[Concat
         except BaseException as error:
             core.end_call(this_call)  # an interrupt may have come just before
             if isinstance(error, _SIGNALS):
-                raise ProviderError(str(error)) from error
+                raise _public_error(error) from error
             raise
 
     return call
@@ -622,6 +622,8 @@ class ArtifactStore:
             data = self._core.storage.get(record.key)
         except ObjectMissingError:
             return self._bytes_of(self._latest(record))
+        except _SIGNALS as error:
+            raise _public_error(error) from error
         if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
             raise _corrupted(record)
         return data
@@ -632,6 +634,8 @@ class ArtifactStore:
             file = self._core.storage.open(record.key, record.bytes, start=start)
         except ObjectMissingError:
             return self._open(self._latest(record), start)
+        except _SIGNALS as error:
+            raise _public_error(error) from error
         size = file.seek(0, os.SEEK_END)
         file.seek(start)
         if size != record.bytes:
@@ -1743,6 +1747,10 @@ def _check_encoding(encoding: Any) -> None:
         "".encode(encoding)
     except (LookupError, TypeError, ValueError):
         raise InvalidInputError(f"encoding is not known: {encoding!r}") from None
+
+
+def _public_error(signal: Exception) -> ArtifactStoreError:
+    return (ConflictError if isinstance(signal, ConflictError) else ProviderError)(str(signal))
 
 
 def _id_of(artifact: str | ArtifactMetadata) -> str:
