@@ -57,6 +57,7 @@ R = TypeVar("R")
 
 _PAGE_SIZE = 1000
 _DELETED_AT_ONCE = 1000
+_RENAMED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
 
 _SIGNALS = (ObjectMissingError, ObjectExistsError, ObjectChangedError, FilenameTakenError)
@@ -798,6 +799,33 @@ class ArtifactStore:
             return changes
 
         return self._change(artifact_id, change)
+
+    @_call
+    def _rename(self, names: Sequence[tuple[ArtifactMetadata, str]]) -> None:
+        """Give artifacts new filenames by as few calls of the catalog as can be. The filesystem calls this.
+
+        Args:
+            names: records that the catalog has just returned, and their new filenames.
+
+        Raises:
+            ArtifactNotFoundError: one was deleted meanwhile. The others may have their new names, or not.
+
+        """
+        core = self._core
+        now = timestamp(core.clock())
+        for some in batches(names, _RENAMED_AT_ONCE):
+            changes = [
+                (
+                    record.changed(
+                        filename=arguments.check_filename(name), updated_at=now, revision=record.revision + 1
+                    ),
+                    record.revision,
+                )
+                for record, name in some
+            ]
+            for (record, name), replaced in zip(some, core.catalog.replace_each(changes), strict=True):
+                if not replaced:  # another change came first
+                    self.move_file(record.artifact_id, new_filename=name)
 
     @_call
     def copy_file(

@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 import warnings
 
+import child
 import pytest
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, InvalidInputError, aio
@@ -275,3 +276,33 @@ def test_child_of_a_fork_closes(options):
     calling.join()
     store.close()
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+AT_EXIT = """
+    import atexit, sys, threading
+    from chuk_artifacts import ArtifactStore
+
+    store = ArtifactStore(storage_provider="filesystem", fs_root=sys.argv[1])
+
+    def store_files():
+        items = [{"data": bytes([number]) * 2_000_000} for number in range(3)]
+        ids = store.store_batch(items, "alice")
+        assert [data[:1] for data in store.retrieve_batch(ids)] == [b"\\0", b"\\1", b"\\2"]
+        store.close()
+        print("stored")
+
+    def wait_and_store():
+        threading.main_thread().join()
+        store_files()
+
+    if sys.argv[2] == "atexit":
+        atexit.register(store_files)
+    else:
+        threading.Thread(target=wait_and_store).start()
+    """
+
+
+@pytest.mark.parametrize("when", ["atexit", "thread"])
+def test_store_at_the_end_of_the_interpreter(tmp_path, when):
+    """While the interpreter ends no thread can start, and a batch is stored and read all the same."""
+    assert child.run(AT_EXIT, tmp_path, when) == "stored\n"
