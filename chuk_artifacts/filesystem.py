@@ -977,9 +977,13 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _move(self, transfers: Sequence[Transfer]) -> None:
         """Rename all, and delete what they replace when they have their names: so nothing is lost halfway."""
         moved = {artifact.artifact_id for transfer in transfers for artifact in transfer.found}
-        for transfer in in_safe_order(transfers):
-            for artifact in reversed(transfer.found):
-                self.store.move_file(artifact.artifact_id, new_filename=transfer.name)
+        self.store._rename(
+            [
+                (artifact, transfer.name)
+                for transfer in in_safe_order(transfers)
+                for artifact in reversed(transfer.found)
+            ]
+        )
         replaced = [artifact.artifact_id for transfer in transfers for artifact in transfer.replaced]
         self._delete([artifact_id for artifact_id in replaced if artifact_id not in moved])
 

@@ -406,3 +406,41 @@ def test_file_and_folder_of_one_name_move_together(fs):
         fs.mv("alice/a", "alice/a/c", recursive=True)
     fs.mv("alice/a", "alice/z", recursive=True)
     assert (fs.cat_file("alice/z"), fs.cat_file("alice/z/b")) == (b"file", b"a")
+
+
+def test_many_are_renamed_at_once(fs, monkeypatch):
+    """A folder of files is renamed by one call of the catalog, each file to its new name."""
+    for number in range(20):
+        fs.pipe_file(f"alice/from/{number}", b"%d" % number)
+    catalog = fs.store._core.catalog
+    calls, replace_each = [], catalog.replace_each
+
+    def noted(changes):
+        calls.append(len(changes))
+        return replace_each(changes)
+
+    monkeypatch.setattr(catalog, "replace_each", noted)
+    monkeypatch.setattr(catalog, "replace", None)
+    fs.mv("alice/from", "alice/to", recursive=True)
+    assert calls == [20]
+    assert {path: fs.cat_file(path) for path in fs.find("alice")} == {
+        f"alice/to/{number}": b"%d" % number for number in range(20)
+    }
+
+
+def test_rename_beside_another_change(fs, monkeypatch):
+    """A file that is changed while it is renamed keeps both changes."""
+    fs.pipe_file("alice/a", b"a")
+    (artifact,) = fs.store.list_by_session("alice")
+    catalog = fs.store._core.catalog
+    replace_each = catalog.replace_each
+
+    def late(changes):
+        monkeypatch.setattr(catalog, "replace_each", replace_each)
+        fs.store.update_metadata(artifact.artifact_id, summary="meanwhile")
+        return replace_each(changes)
+
+    monkeypatch.setattr(catalog, "replace_each", late)
+    fs.mv("alice/a", "alice/b")
+    renamed = fs.store.metadata(artifact.artifact_id)
+    assert (renamed.filename, renamed.summary, renamed.revision) == ("b", "meanwhile", 3)
