@@ -61,7 +61,7 @@ from chuk_artifacts.threads import Threads
 T = TypeVar("T")
 
 _MIB = 1024 * 1024
-_COPIED_AT_ONCE = 256 * _MIB  # a slow service, of 20 MiB/s, copies that before the read time-out, which repeats it all
+_COPIED_AT_ONCE = 256 * _MIB  # 3 MiB/s suffice before the read time-out of two minutes, which repeats all of it
 _COPIED_PART = 64 * _MIB
 _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _SMALL_BODY = _MIB  # below that, asking before sending costs more than sending in vain
