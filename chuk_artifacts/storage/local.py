@@ -101,11 +101,8 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         if start is not None or end is not None:
             part: Any = super().cat_file(path, start, end)
             return bytes(part)
-        with self._open_to_read(path) as file:
-            descriptor = file.fileno()
-            size = os.fstat(descriptor).st_size
-            data = os.read(descriptor, size + 1)  # one call where ``readall`` makes four
-            return data if len(data) == size else data + file.readall()
+        # One line: an interrupt between the block and its end, on a line of its own, would leave the file to its end.
+        with self._open_to_read(path) as file: return _content(file)  # noqa: E701 # fmt: skip
 
     def cp_file(self, path1: str, path2: str, *, size: int | None = None, **_: Any) -> None:
         """Copy a file within the kernel; raise ``ProviderError`` when *size* is not its length in bytes."""
@@ -145,9 +142,12 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         writer = _Writer(self, "check", exclusive=False)
         try:
             writer.write(data)
-            return writer.settle(sync=bool(data))
-        finally:
+            modified = writer.settle(sync=bool(data))
             writer.discard()
+        except BaseException:
+            writer.discard()
+            raise
+        return modified
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return name, type, size in bytes and mtime in seconds of a file or folder."""
@@ -165,15 +165,14 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def _entries(self, path: str) -> Iterator[tuple[dict[str, Any], bool]]:
         prefix = path.rstrip("/")
-        with os.scandir(self._descend(prefix)) as entries:
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # removed since it was listed
-                name = unquote(entry.name) if _ON_WINDOWS else entry.name
-                info = _info(f"{prefix}/{name}" if prefix else name, status)
-                yield info, info["type"] == "file" and name.endswith(_TEMPORARY)
+        for entry in list(os.scandir(self._descend(prefix))):  # closes at its end, where ``with`` may be interrupted
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            name = unquote(entry.name) if _ON_WINDOWS else entry.name
+            info = _info(f"{prefix}/{name}" if prefix else name, status)
+            yield info, info["type"] == "file" and name.endswith(_TEMPORARY)
 
     def locate(self, path: str) -> str:
         """Return the place of *path* on the disk."""
@@ -301,6 +300,13 @@ def _open_file(place: str, flags: int, mode: str) -> io.FileIO:
     except IsADirectoryError:  # which leaves it open
         os.close(next(again))
         raise
+
+
+def _content(file: io.FileIO) -> bytes:
+    descriptor = file.fileno()
+    size = os.fstat(descriptor).st_size
+    data = os.read(descriptor, size + 1)  # one call where ``readall`` makes four
+    return data if len(data) == size else data + file.readall()
 
 
 def _unlink_each(folder: str, names: Sequence[str]) -> None:
