@@ -15,7 +15,7 @@ from pathlib import Path
 import child
 import pytest
 
-from chuk_artifacts import ArtifactStore, SessionError, grid
+from chuk_artifacts import ArtifactStore, OutcomeUnknownError, SessionError, grid
 from chuk_artifacts.catalog import sqlite
 from chuk_artifacts.catalog.sqlite import SCHEMA_VERSION, SqliteCatalog
 
@@ -295,6 +295,20 @@ def test_failed_transaction_leaves_nothing(store, monkeypatch):
     assert store.list_by_session("alice") == []
     assert not store.validate_session("alice")
     assert list(store._core.storage.list_objects("grid/box/")) == []
+
+
+def test_change_that_can_not_be_synced(catalog, monkeypatch):
+    """A change that is in the log, but perhaps not on the disk, may come back: its outcome is unknown."""
+
+    def fail(connection, work, *arguments):
+        work(connection, *arguments)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+    monkeypatch.setattr(sqlite, "_in_transaction", fail)
+    with pytest.raises(OutcomeUnknownError, match="disk I/O error"):
+        catalog.remove(["0" * 32])
 
 
 def test_close_while_in_use(catalog):

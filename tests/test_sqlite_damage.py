@@ -15,8 +15,15 @@ from chuk_artifacts.catalog import FilenameTakenError, new_session
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.models import timestamp
 
-DAMAGED = ["garbage", "", "{", "[]", "{}", "1", "null", '"text"', b"\xff", 7]
+DAMAGED = ["garbage", "", "{", "[]", "{}", "1", "null", '"text"', b"\xff", 7, '{"superseded":[]}']
 """What may stand in the place of a record."""
+
+WRONG = [
+    *({"bytes": "x"}, {"bytes": None}, {"revision": "x"}, {"meta": None}, {"meta": []}, {"key": 7}),
+    *({"filename": 7}, {"expires_at": "tomorrow"}, {"expires_at": 7}, {"ttl": "x"}, {"ttl": -1.0}, {"mime": None}),
+    *({"superseded": [[1, 2, 3]]}, {"superseded": [["x"]]}, {"pending": [1]}, {"pending": ["x", "y", "z"]}),
+]
+"""What fields can't have for a value."""
 
 PAGE = 4096
 
@@ -112,6 +119,19 @@ def test_damaged_record_is_an_error_for_who_asks_for_it(catalog, path, content):
         with pytest.raises(SessionError, match="damaged"):
             catalog.get(wanted)
     assert ids(catalog.get([name(2), name(4)])) == [2, 4]
+
+
+@pytest.mark.parametrize("fields", WRONG, ids=str)
+def test_field_that_can_not_have_its_value(catalog, path, fields):
+    """A record in which a field has no value that it can have is damaged, though it is JSON."""
+    damage(path, 3, record(3, ttl=63.0).changed(**fields).to_json())
+    for wanted in ([name(3)], [name(2), name(3)]):
+        with pytest.raises(SessionError, match="damaged"):
+            catalog.get(wanted)
+    assert page(catalog) == [1, 2, 4, 5, 6, 7, 8, 9]
+    assert catalog.verify() == 1
+    assert catalog.due(NOW + 999, 100).damaged == [name(3)]
+    assert catalog.remove([name(3)])[0].key == record(3).key
 
 
 @pytest.mark.parametrize("content", DAMAGED)
@@ -296,6 +316,25 @@ def test_verify_compares_the_indexes(catalog, path):
     catalog.close()
     with pytest.raises(SessionError, match=r"damaged.*artifacts_by_place"):
         catalog.verify()
+
+
+def test_index_that_holds_what_the_table_lacks(catalog, path):
+    """A session that can't be emptied, because an index is damaged, is an error and no endless loop."""
+    copy_of_index = "SELECT rootpage FROM sqlite_master WHERE name = 'artifacts_by_place'"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (root,) = connection.execute(copy_of_index).fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    catalog.close()
+    before = path.read_bytes()[(root - 1) * PAGE : root * PAGE]
+    for number in range(1, 10):
+        catalog.remove([name(number)])
+    catalog.close()
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * PAGE : root * PAGE] = before
+    path.write_bytes(content)
+    with pytest.raises(SessionError, match=r"damaged|malformed"):
+        while catalog.remove_session("alice", NOW, 100) is not None:
+            pass
 
 
 # At random

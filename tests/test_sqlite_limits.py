@@ -176,6 +176,14 @@ def test_add_on_a_full_disk_leaves_nothing(full):
     assert catalog.remove([name(3)]) == [record(3)]
 
 
+def test_portion_of_a_session_on_a_full_disk_is_whole(full):
+    """A portion has as many records as it may although there is room only for smaller transactions."""
+    catalog = full()
+    assert len(catalog.remove_session("alice", NOW, 150)) == 150
+    assert len(full().remove_session("alice", NOW, 150)) == 50
+    assert full().remove_session("alice", NOW, 150) is None
+
+
 def test_room_is_used_again(full, disk):
     """A disk that was full takes records again when there is room, and the reserve is whole again."""
     catalog = full()
@@ -493,6 +501,14 @@ def test_large_session_is_removed_in_bounded_memory(open_catalog):
     assert sum(portions) == 8000
     assert max(portions) <= 500
     assert peak < 4 * 1024 * 1024
+
+
+def test_portion_is_as_large_as_was_asked_for(open_catalog):
+    """A portion that is longer than one transaction may be is whole, and only the last one is shorter."""
+    catalog = open_catalog()
+    catalog.add([record(number) for number in range(2500)], now=NOW)
+    assert [len(catalog.remove_session("alice", NOW, 1200)) for _ in range(3)] == [1200, 1200, 100]
+    assert catalog.remove_session("alice", NOW, 1200) is None
 
 
 def test_many_sessions_expire_in_portions(open_catalog):

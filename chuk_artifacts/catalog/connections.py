@@ -136,7 +136,10 @@ class Connections:
         loan: list[Connection] = []
         try:
             try:
-                return self._call(loan, work, *arguments)
+                connection = self._take(loan)
+                if connection.frozen is not None:
+                    return self._use_frozen(loan, work, *arguments)
+                return work(connection, *arguments)
             finally:
                 self._give(loan)
         except BaseException:
@@ -163,27 +166,26 @@ class Connections:
         self._changed.notify_all()
         self._lock.release()
 
-    def _call(self, loan: list[Connection], work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+    def _use_frozen(self, loan: list[Connection], work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         while True:
-            connection = self._take(loan)
-            if connection.frozen is None:
-                return work(connection, *arguments)
+            state = loan[0].frozen
             try:
-                result = work(connection, *arguments)
+                result = work(loan[0], *arguments)
             except sqlite3.Error:
-                if connection.frozen == self._state():
+                if state in {None, self._state()}:
                     raise
             else:
-                if connection.frozen == self._state():
+                if state in {None, self._state()}:
                     return result
-            self._give(loan)  # somebody can write after all, and did
+            self._give(loan)  # another process can write after all, and did
+            self._take(loan)
 
     def _take(self, loan: list[Connection]) -> Connection:
         self._lent[id(loan)] = loan  # first, so that a fork either waits for it or is noticed here
         if self._resting:
             self._wait_for_fork(loan)
         if self._file is not None:
-            self._check_file()
+            self._check_file(self._file)
         try:
             loan.append(self._idle.pop())
         except IndexError:
@@ -193,7 +195,7 @@ class Connections:
     def _give(self, loan: list[Connection]) -> None:
         """Take a connection back; harmless the second time, so that it can be repeated when it was interrupted."""
         if loan:
-            if roll_back(loan[0]) and loan[0].frozen is None:
+            if loan[0].frozen is None and roll_back(loan[0]):
                 self._idle.append(loan.pop())  # one line: it is never in both, nor does it stay in none
             else:
                 loan.pop().close()
@@ -217,17 +219,18 @@ class Connections:
             while True:
                 self._idle.pop().close()
 
-    def _check_file(self) -> None:
+    def _check_file(self, file: tuple[int, int]) -> None:
+        """Raise ``SessionError`` when the path leads to another file than *file*, by device and inode."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
             raise SessionError(f"catalog {self._path!r} was removed while it was open: close this store") from None
-        self.size = status.st_size
-        if (status.st_dev, status.st_ino) != self._file:
+        if (status.st_dev, status.st_ino) != file:
             raise SessionError(
                 f"catalog {self._path!r} was replaced by another file while it was open: close this store, and open"
                 " another one"
             )
+        self.size = status.st_size
 
     def _open(self) -> Connection:
         if self._file is None:
@@ -293,9 +296,8 @@ class Connections:
                 factory=Connection,
             )
         )
-        if self._file is None and _identity(self._path) == before:
-            self._file = before
-        self._check_file()
+        self._check_file(self._file or before)
+        self._file = before
 
     def _make_file(self) -> None:
         """Make an empty file, unless there is one."""
