@@ -81,7 +81,8 @@ class Core:
         self._shared = shared
         self._threads = Threads(self.storage.parallel, "chuk-artifacts")
         self._made: dict[str, Signer] = {}
-        self._gateways: list[LocalGateway] = []
+        self._starting = threading.Lock()
+        self._gateway: LocalGateway | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
         watch(self)
         if self.storage.persistent and not self.catalog.persistent:
@@ -178,18 +179,15 @@ class Core:
         """Return where URLs signed here can be used; *start* is called if there is no such place yet."""
         if self.settings.gateway_url is not None:
             return self.settings.gateway_url
-        gateway = self._gateways[0] if self._gateways else self._start_gateway(start)
-        return gateway.url
+        # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
+        with self._starting: return self._local_gateway(start).url  # fmt: skip # noqa: E701
 
-    def _start_gateway(self, start: Callable[[], LocalGateway]) -> LocalGateway:
-        gateway = start()
-        try:
+    def _local_gateway(self, start: Callable[[], LocalGateway]) -> LocalGateway:
+        if self._gateway is None:
+            gateway = start()
             weakref.finalize(self, gateway.close)
-            self._gateways.append(gateway)
-            return self._gateways[0]
-        finally:
-            if gateway not in self._gateways[:1]:  # another thread came first, or an interrupt
-                gateway.close()
+            self._gateway = gateway
+        return self._gateway
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more calls, wait for those under way, and close what is open; harmless the second time.
@@ -217,8 +215,8 @@ class Core:
             self._shut_down()
 
     def _shut_down(self) -> None:
-        for gateway in self._gateways:
-            gateway.close()
+        if self._gateway is not None:
+            self._gateway.close()
         self._threads.close()
         self._finalizer()
         self.storage = self.catalog = _Closed()
@@ -234,7 +232,8 @@ class Core:
         """Forget the threads in a *child*, which has none of them, and the calls that ran in them."""
         if child:
             self._threads.forget()
-            self._gateways = []
+            self._gateway = None
+            self._starting = threading.Lock()
             self._ended = threading.Event()
             here = threading.get_ident()
             self.calls = {call: thread for call, thread in self.calls.items() if thread == here}

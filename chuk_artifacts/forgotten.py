@@ -62,6 +62,8 @@ def watch(file: Any) -> None:
     if number == 0:  # handlers run in reverse: now, so that this runs before the ones that close what a store needs
         atexit.register(_exit)
     _open[number] = file
+    if _watch_collector not in gc.callbacks:
+        gc.callbacks.append(_watch_collector)
 
 
 def highest(file: Any) -> Any:
@@ -91,6 +93,8 @@ def _watch_collector(phase: str, _info: object) -> None:
         _collector = threading.get_ident()
         return
     _collector = None
+    if not _open:  # an interrupt that comes in here is lost: so this is called only while there are files
+        gc.callbacks.remove(_watch_collector)
     if _collected:
         files = _collected[:]
         _collected.clear()
@@ -104,7 +108,6 @@ def _forget_parent() -> None:
     _ending.clear()
 
 
-gc.callbacks.append(_watch_collector)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
 

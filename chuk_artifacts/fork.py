@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import weakref
@@ -46,7 +47,7 @@ _held: list[Forkable] = []
 def watch(forkable: Forkable) -> None:
     """Tell *forkable* of every fork, as long as it lives."""
     key = id(forkable)
-    _watched[key] = weakref.ref(forkable, lambda _: _watched.pop(key, None))
+    _watched[key] = weakref.ref(forkable, functools.partial(_watched.pop, key))
 
 
 def _before() -> None:

@@ -14,7 +14,20 @@ from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
 
 SIGNALS = [ObjectMissingError("grid/box/alice/1"), ObjectExistsError("grid/box/alice/1"), ObjectChangedError("k", 1, 2)]
-STORAGE = ["put", "get", "open", "stat", "copy", "delete", "sign_get", "sign_put", "list_objects", "now", "sweep", "check"]
+STORAGE = [
+    "put",
+    "get",
+    "open",
+    "stat",
+    "copy",
+    "delete",
+    "sign_get",
+    "sign_put",
+    "list_objects",
+    "now",
+    "sweep",
+    "check",
+]
 CATALOG = ["add", "get", "replace", "replace_each", "remove", "due", "get_session", "remove_session"]
 PUBLIC = {value for name, value in vars(chuk_artifacts).items() if inspect.isclass(value) and name.endswith("Error")}
 

@@ -420,7 +420,6 @@ def test_many_are_renamed_at_once(fs, monkeypatch):
         return replace_each(changes)
 
     monkeypatch.setattr(catalog, "replace_each", noted)
-    monkeypatch.setattr(catalog, "replace", None)
     fs.mv("alice/from", "alice/to", recursive=True)
     assert calls == [20]
     assert {path: fs.cat_file(path) for path in fs.find("alice")} == {
