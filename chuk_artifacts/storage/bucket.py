@@ -106,6 +106,7 @@ _ANSWERS: dict[str, type[ProviderError]] = {
     "NoSuchKey": ObjectMissingError,
     "NotFound": ObjectMissingError,
     "PreconditionFailed": ObjectExistsError,
+    "BucketAlreadyOwnedByYou": ObjectExistsError,
     "NoSuchUpload": _UploadOverError,
     "InvalidRange": _OutsideError,
     "416": _OutsideError,
@@ -118,6 +119,7 @@ _EXPECTED: dict[str, tuple[type[ProviderError], ...]] = {
     "HeadObject": (ObjectMissingError,),
     "HeadBucket": (ObjectMissingError,),
     "CopyObject": (ObjectMissingError,),
+    "CreateBucket": (ObjectExistsError,),
     "DeleteObject": (ObjectMissingError,),
     "DeleteObjects": (_UnsupportedError,),
     "UploadPart": (_UploadOverError,),
@@ -218,7 +220,7 @@ class _Translation:
         self._thread = threading.local()
 
     def __enter__(self) -> None:
-        """Begin."""
+        """See ``begin``."""
         self.begin()
 
     def begin(self) -> None:
@@ -683,7 +685,8 @@ class BucketStorage(Lockable):
             region = self._connected().meta.region_name
             elsewhere = self._on_aws and region != _DEFAULT_REGION
             where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
-            self._call("create_bucket", **where)
+            with contextlib.suppress(ObjectExistsError):  # since then, or a retry met the first attempt
+                self._call("create_bucket", **where)
 
     def close(self) -> None:
         """Give back the connections and threads."""

@@ -155,6 +155,16 @@ def test_refused_sweep(storage, proxy):
     assert len(list(storage.sweep("grid/box/", float("inf")))) == 1
 
 
+def test_bucket_that_was_made_already(storage, proxy):
+    """To make a bucket that a lost answer, or another process, has made in the meantime is a success."""
+    proxy.failing, proxy.failure = 1, (404, b"")  # to the question whether it is there
+    body = b"<Error><Code>BucketAlreadyOwnedByYou</Code></Error>"
+    owned = (409, [("Content-Length", str(len(body)))], body)
+    proxy.changing = lambda line, answer: owned if line.startswith("PUT") else answer
+    storage.create()
+    assert proxy.told() == ["HEAD", "PUT"]
+
+
 def test_contract(storage):
     """A bucket has all that a storage has, and no more of what is gone from there."""
     contract: Storage = storage

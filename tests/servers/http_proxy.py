@@ -131,7 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif proxy.take("heads_cut", line):
             head = "".join(f"{name}: {value}\r\n" for name, value in answered)
-            self.wfile.write(f"HTTP/1.1 {status} Status\r\n{head}\r\n".encode("latin-1")[: proxy.head_length])
+            with contextlib.suppress(OSError):
+                self.wfile.write(f"HTTP/1.1 {status} Status\r\n{head}\r\n".encode("latin-1")[: proxy.head_length])
             self.close_connection = True
         else:
             self._answer(status, answered, content, proxy.take_cut(line))
