@@ -93,12 +93,12 @@ def _watch_collector(phase: str, _info: object) -> None:
         _collector = threading.get_ident()
         return
     _collector = None
-    if not _open:  # an interrupt that comes in here is lost: so this is called only while there are files
-        gc.callbacks.remove(_watch_collector)
     if _collected:
         files = _collected[:]
         _collected.clear()
         _end_elsewhere(files)
+    if not _open and not _collected:  # an interrupt that comes in here is lost: be called only while there are files
+        gc.callbacks.remove(_watch_collector)
 
 
 def _forget_parent() -> None:

@@ -46,7 +46,8 @@ def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> li
         discard(core, [key for key in keys if key != error.key])
         raise ConflictError(f"a fresh key is in use already: {error.key}") from None
     except BaseException:
-        discard(core, keys)
+        if len(keys) > 1:  # a put that fails leaves nothing; to ask a dead service twice would take twice as long
+            discard(core, keys)
         raise
     add(
         core,
