@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -70,6 +71,7 @@ def _interrupt(
         return on_line
 
     before = sys.gettrace()
+    gc.disable()  # a callback of some other object that is collected can raise nothing
     sys.settrace(on_call)  # Python takes it away again when it raises
     try:
         function()
@@ -80,4 +82,5 @@ def _interrupt(
         assert not places, f"interrupted at {places[0]}, and the caller never heard of it"
     finally:
         sys.settrace(before)
+        gc.enable()
     return None

@@ -529,6 +529,30 @@ def test_many_sessions_expire_in_portions(open_catalog):
     assert catalog.stats(NOW)["sessions"] == 0
 
 
+@pytest.mark.parametrize("what", ["records", "sessions"])
+def test_others_write_between_two_portions(open_catalog, monkeypatch, what):
+    """Between two portions that are removed another process can write, although SQLite's lock is not fair."""
+    catalog, other = open_catalog(), open_catalog()
+    written = []
+
+    def pause(seconds):
+        assert seconds >= sqlite._BUSY_SLICE_SECONDS
+        other.create_session(new_session(f"new{len(written)}", "box", now=NOW, ttl=None))
+        written.append(seconds)
+
+    catalog.add([record(number) for number in range(1000)], now=NOW)
+    for number in range(501):
+        catalog.create_session(new_session(f"{number}", "box", now=NOW, ttl=60.0))
+    monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(sqlite.time, "sleep", pause)
+    if what == "records":
+        while catalog.remove_session("alice", NOW, 500) is not None:
+            pass
+    else:
+        assert catalog.expire_sessions(NOW + 60) == 501
+    assert written
+
+
 # A network file system
 
 

@@ -30,12 +30,15 @@ class Reserve:
     Args:
         path: the database file.
 
+    Attributes:
+        short: whether it is smaller than it should be, as far as this process knows.
+
     """
 
     def __init__(self, path: str) -> None:
         """Make nothing yet."""
         self._path = f"{path}-reserve"
-        self._short = False
+        self.short = False
 
     def release(self) -> bool:
         """Give half of it back to the disk, the last all at once; False when nothing is left."""
@@ -45,23 +48,20 @@ class Reserve:
                 os.truncate(self._path, size // 2 if size >= 2 * _STEP else 0)
         except FileNotFoundError:
             return False
-        self._short = True
+        self.short = True
         return size > 0
 
     def make(self) -> None:
-        """Make it, if it is smaller than it should be and the disk has more than enough room."""
+        """Let it grow to what it should be, by at most half of the room on the disk."""
         with contextlib.suppress(OSError):
             size, missing, free = self._measured()
-            self._short = missing > 0
-            if free > 2 * missing:
-                self._grow(size, missing)
+            self._grow(size, missing, free // 2)
 
     def refill(self) -> None:
         """Take back what was given, as far as there is room: it comes before what else could be stored."""
-        if self._short:
+        if self.short:
             with contextlib.suppress(OSError):
-                size, missing, free = self._measured()
-                self._grow(size, min(missing, free))
+                self._grow(*self._measured())
 
     def _measured(self) -> tuple[int, int, int]:
         """Return its length, what is missing of it, and the room on the disk, all in bytes."""
@@ -72,10 +72,11 @@ class Reserve:
             size = 0
         return size, max(wanted - size, 0), free_bytes(self._path)
 
-    def _grow(self, size: int, more: int) -> None:
+    def _grow(self, size: int, missing: int, free: int) -> None:
+        more = min(missing, free)
+        self.short = more < missing
         if more:
             _write(self._path, _GROW, size, more)
-        self._short = self._measured()[1] > 0
 
 
 def free_bytes(path: str) -> int:

@@ -89,7 +89,8 @@ CREATE TABLE IF NOT EXISTS identities (sandbox_id TEXT PRIMARY KEY, identity TEX
 """
 _FILED = "artifact_id, sandbox_id, session_id, filename, bytes, revision, expires_at, due, record"
 _BUSY_TIMEOUT_SECONDS = 30.0
-_BUSY_SLICE_SECONDS = 0.02  # how long SQLite waits at a stretch: it polls a few ms apart, and no signal is handled
+_BUSY_SLICE_SECONDS = 0.003  # how long SQLite waits at a stretch: it polls 1 and 2 ms apart, and handles no signal
+_PAUSE_SECONDS = 0.003  # between two portions, in which another process that polls comes first
 _BUSY_PAUSE_SECONDS = 0.01
 _PROBE = 8192  # bytes that a check writes
 _PORTION = 500  # how many rows one transaction removes: some 10 ms in which other writers wait
@@ -180,8 +181,8 @@ class SqliteCatalog:
             if self._is_full(error):
                 return False  # a transaction may find room
             raise
-        if added and len(values[_RECORD]) > _LONG_RECORD:
-            self._bound_growth(connection)
+        if added and (len(values[_RECORD]) > _LONG_RECORD or self._connections.reserve.short):
+            self._keep_room(connection)
         return added
 
     def _add_many(
@@ -192,7 +193,7 @@ class SqliteCatalog:
         exclusive: bool,  # noqa: FBT001 - a contract's argument, passed on
     ) -> None:
         self._write(connection, self._add, records, options, exclusive)
-        self._bound_growth(connection)
+        self._keep_room(connection)
 
     def _add(
         self,
@@ -210,12 +211,14 @@ class SqliteCatalog:
             self._write_session(connection, info)
         connection.executemany(_ADD, map(_row, settled))
 
-    def _bound_growth(self, connection: Connection) -> None:
-        """Bring the log to the database before that grows by more than the reserve, which may have to make room for it.
+    def _keep_room(self, connection: Connection) -> None:
+        """Make the reserve whole, and bring the log to the database before that grows by more than the reserve.
 
         Records stored one by one change so many pages that the log is long before. What fails here is no error: what
         was stored is stored.
         """
+        if self._connections.reserve.short:
+            self._connections.reserve.make()
         with contextlib.suppress(sqlite3.Error):
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
             if pages * PAGE - self._connections.size > _MOST_GROWTH:
@@ -367,6 +370,7 @@ class SqliteCatalog:
             removed += portion
             if is_last:
                 break
+            time.sleep(_PAUSE_SECONDS)
         return removed
 
     def _remove_session(
@@ -397,6 +401,7 @@ class SqliteCatalog:
         expired = 0
         while portion := self._free_portion(partial(self._expire_sessions, timestamp(now)), _PORTION):
             expired += portion
+            time.sleep(_PAUSE_SECONDS)
         return expired
 
     def _count_expired_sessions(self, connection: Connection, now: str) -> int:
@@ -579,10 +584,13 @@ class SqliteCatalog:
             while True:
                 _empty_log(connection)
                 try:
-                    return self._writing.run(_in_transaction, connection, work, *arguments)
+                    result = self._writing.run(_in_transaction, connection, work, *arguments)
                 except sqlite3.OperationalError as error:
                     if not self._is_full(error) or not reserve.release():
                         raise
+                else:
+                    _empty_log(connection)  # of its room the reserve is made again
+                    return result
         finally:
             reserve.refill()
 
