@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -29,8 +30,9 @@ def interrupted(
 
     Yield after each interrupted call, and end with the first call that completes. Two lines protect nothing in Python:
     the one at which a ``with`` block ends (``__exit__`` is skipped), and that of a ``try:`` in another (all handlers of
-    the function are). Only the calling thread is interrupted. The exception is kept while the test goes on, and with
-    it what its traceback refers to, as a debugger or a log may do.
+    the function are). Only the calling thread is interrupted, and the collector is off: Python hides what is raised in
+    the functions that it calls. The exception is kept while the test goes on, and with it what its traceback refers to,
+    as a debugger or a log may do.
 
     Args:
         function: what is called; each call stands for itself, so it makes what it needs.
@@ -70,6 +72,7 @@ def _interrupt(
         return on_line
 
     before = sys.gettrace()
+    gc.disable()
     sys.settrace(on_call)  # Python takes it away again when it raises
     try:
         function()
@@ -80,4 +83,5 @@ def _interrupt(
         assert not places, f"interrupted at {places[0]}, and the caller never heard of it"
     finally:
         sys.settrace(before)
+        gc.enable()
     return None
