@@ -30,8 +30,9 @@ def interrupted(
 
     Yield after each interrupted call, and end with the first call that completes. Two lines protect nothing in Python:
     the one at which a ``with`` block ends (``__exit__`` is skipped), and that of a ``try:`` in another (all handlers of
-    the function are). Only the calling thread is interrupted. The exception is kept while the test goes on, and with
-    it what its traceback refers to, as a debugger or a log may do.
+    the function are). Only the calling thread is interrupted, and the collector is off: Python hides what is raised in
+    the functions that it calls. The exception is kept while the test goes on, and with it what its traceback refers to,
+    as a debugger or a log may do.
 
     Args:
         function: what is called; each call stands for itself, so it makes what it needs.
@@ -71,7 +72,11 @@ def _interrupt(
         return on_line
 
     before = sys.gettrace()
+<<<<<<< HEAD
     gc.disable()  # a callback of some other object that is collected can raise nothing
+=======
+    gc.disable()
+>>>>>>> files
     sys.settrace(on_call)  # Python takes it away again when it raises
     try:
         function()

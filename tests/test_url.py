@@ -56,20 +56,25 @@ def urls(request):
 
 
 @pytest.mark.parametrize(("name", "match"), PATTERNS.items(), ids=PATTERNS)
-def test_root_that_looks_like_a_pattern(urls, name, match):
+def test_root_that_looks_like_a_pattern(urls, monkeypatch, name, match):
     """A folder may be called as it likes: what is stored is there, and a folder that it would match is untouched."""
     if len(name) < 6 and not urls("").startswith("memory"):
         pytest.skip("tried in memory")
-    if "?" in name and urls("").startswith(("ftp", "sftp")):
-        pytest.skip("what follows a ? in such a URL is a query")
+    pieces = LONG
+    if urls("").startswith(("ftp", "sftp")):
+        monkeypatch.setattr(url_storage, "_SPOOL_BYTES", 1000)  # a real server takes its time
+        pieces = [b"a" * 100_000] * 3
+        if "?" in name:
+            pytest.skip("what follows a ? in such a URL is a query")
     storage, sibling = at(urls(name)), at(urls(match))
     for key in (KEY, OTHER):
         sibling.put(key, b"sibling")
-    storage.put(KEY, source(iter(LONG)))
-    assert storage.get(KEY) == b"".join(LONG)
-    storage.copy(KEY, OTHER, 9 * MIB)
-    with storage.open(OTHER, 9 * MIB, start=8 * MIB) as file:
-        assert file.read() == LONG[-1]
+    storage.put(KEY, source(iter(pieces)))
+    whole = b"".join(pieces)
+    assert storage.get(KEY) == whole
+    storage.copy(KEY, OTHER, len(whole))
+    with storage.open(OTHER, len(whole), start=len(whole) - 5) as file:
+        assert file.read() == whole[-5:]
     assert keys(storage) == [KEY, OTHER]
     storage.delete([KEY, OTHER])
     assert keys(storage) == []

@@ -79,7 +79,7 @@ def test_never_closed_is_committed(fs, layer, drop, text):
     assert fs.info(PATH)["revision"] == 1
 
 
-@NEVER_CLOSED
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the store too
 @pytest.mark.parametrize("kind", STORES)
 @pytest.mark.parametrize("drop", DROPS)
 def test_each_backend(request, clock, kind, drop):
