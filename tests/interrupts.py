@@ -72,11 +72,7 @@ def _interrupt(
         return on_line
 
     before = sys.gettrace()
-<<<<<<< HEAD
-    gc.disable()  # a callback of some other object that is collected can raise nothing
-=======
     gc.disable()
->>>>>>> files
     sys.settrace(on_call)  # Python takes it away again when it raises
     try:
         function()
