@@ -670,7 +670,7 @@ def test_doctor_of_a_cluster(redis_cluster_url):
 
 @pytest.mark.parametrize("record", [b"garbage", b"1\n{", b"1\n[]", b"1\n{}", b"1\nnull", b"1\n\xff"])
 def test_damaged_record(store, server, record):
-    """A record that was damaged is an error of the catalog for its readers, and no obstacle to the rest of the store."""
+    """A record that was damaged is an error of the catalog for its readers, and stands in the way of nothing else."""
     kept = store.store(b"kept", session_id="bob")
     neighbour = store.store(b"x", session_id="alice")
     artifact_id = store.store(b"x", session_id="alice")

@@ -198,6 +198,7 @@ def test_first_call_interrupted_at_every_line(rig, method):
         assert rig.connections() == clients, place
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("kind", "package"), [("redis", redis), ("redis_cluster", redis._parsers)])
 def test_interrupted_in_the_driver(request, kind, package):
     """An exception in the midst of the driver's work is never followed by the answer to another question."""
@@ -208,6 +209,7 @@ def test_interrupted_in_the_driver(request, kind, package):
         one = next(asked)
         assert catalog.get([one.artifact_id]) == [one], place
         assert catalog.get_session("alice", NOW) is not None, place
+    gc.collect()  # what the driver left open is closed here
 
 
 def test_removal_interrupted_at_every_line(rig):

@@ -65,6 +65,8 @@ _FORMS = (
     " redis+cluster://host:port,host:port"
 )
 
+_NO_ANSWER = object()
+
 _NO_RETRY = Retry(NoBackoff(), 0)
 """Nothing is repeated below :class:`Link`, which knows what may be."""
 
@@ -307,8 +309,8 @@ def _shown(reason: BaseException) -> BaseException | None:
 class PooledClient:
     """One server at a time, through connections of its own.
 
-    Those in use are limited by :class:`Link`; idle ones are kept here. A connection is with its call or idle, and goes
-    back only after a whole answer: whatever else happens drops it, and Python closes it.
+    Those in use are limited by :class:`Link`; idle ones are kept here. A connection goes back only after a whole
+    answer, on the line that reads it, where no trace function can come between.
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
@@ -319,18 +321,23 @@ class PooledClient:
 
     def execute(self, *command: Any) -> Any:
         """Return the answer to a command."""
-        connection = self._take()
+        connection, answer = None, _NO_ANSWER
         try:
+            connection = self._take()
             _renew(connection)
             connection.send_command(*command)
-            answer = connection.read_response()
+            answer = connection.read_response(); self._idle.append(connection)  # fmt: skip # noqa: E702
         except redis.ResponseError:
-            self._give(connection)
+            if connection is not None:
+                self._idle.append(connection)
             raise
         except BaseException:  # half an answer may be left in it
-            connection.disconnect()
+            if connection is not None and answer is _NO_ANSWER:
+                connection.disconnect()
             raise
-        self._give(connection)
+        finally:
+            if self._closed:
+                self.close()
         return answer
 
     def servers(self) -> Iterator[redis.Redis]:
@@ -356,14 +363,13 @@ class PooledClient:
 
     def _made(self) -> AbstractConnection:
         connection: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
-        with _nothing_sent():
-            connection.connect()
-        return connection
-
-    def _give(self, connection: AbstractConnection) -> None:
-        self._idle.append(connection)
-        if self._closed:
-            self.close()
+        try:
+            with _nothing_sent():
+                connection.connect()
+            return connection  # noqa: TRY300 - here an interrupt still closes it
+        except BaseException:
+            connection.disconnect()
+            raise
 
 
 def _renew(connection: AbstractConnection) -> None:
