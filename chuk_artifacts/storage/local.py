@@ -101,7 +101,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
         if start is not None or end is not None:
             part: Any = super().cat_file(path, start, end)
             return bytes(part)
-        # One line: an interrupt between the block and its end, on a line of its own, would leave the file to its end.
+        # One line: an interrupt between the block and its end, on a line of its own, would leave the file open.
         with self._open_to_read(path) as file: return _content(file)  # noqa: E701 # fmt: skip
 
     def cp_file(self, path1: str, path2: str, *, size: int | None = None, **_: Any) -> None:
