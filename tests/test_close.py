@@ -101,8 +101,7 @@ def test_async_close_within_a_time(options):
     async def main():
         source, store = Source(), aio.ArtifactStore(**options)
         storing = asyncio.create_task(store.store(source, session_id="alice"))
-        while not source.begun.is_set():
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(source.begun.wait, 30)
         with pytest.raises(ArtifactStoreError, match="still under way"):
             await store.close(timeout=0.01)
         source.may_go_on.set()
