@@ -219,7 +219,8 @@ class Core:
             self._gateway.close()
         self._threads.close()
         self._finalizer()
-        self.storage = self.catalog = _Closed()
+        closed: Any = _Closed()
+        self.storage = self.catalog = closed
 
     def _is_in_use(self) -> bool:
         here = threading.get_ident()

@@ -52,12 +52,12 @@ class LiteralPaths:
             ArtifactNotFoundError: there are none.
 
         """
-        expand = super().expand_path  # type: ignore[misc]
+        paths: Any = super()
         found: set[str] = set()
         for one in map(self._strip_protocol, several(path)):
             literal = assume_literal or not self.is_pattern(one)
             with suppress(FileNotFoundError):
-                found.update(expand([one], recursive, maxdepth, assume_literal=literal, **kwargs))
+                found.update(paths.expand_path([one], recursive, maxdepth, assume_literal=literal, **kwargs))
         if not found:
             raise ArtifactNotFoundError(f"no such file: {path!r}")
         return sorted(found)

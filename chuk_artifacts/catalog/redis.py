@@ -356,6 +356,7 @@ class RedisCatalog:
         self._sessions.pop(session_id, None)
         removal = self._removal(session_id)
         values: list[bytes] = []
+        number, answer = 0, None
         for number in itertools.count():
             if number == len(removal.tokens):
                 removal.tokens.append(os.urandom(8).hex())

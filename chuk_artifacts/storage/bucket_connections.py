@@ -55,7 +55,8 @@ class _Pool:
         """Send a request; wait longer for the answer to a long one."""
         if "timeout" not in more and takes_long(method, url, headers or {}):
             more["timeout"] = Timeout(connect=self.timeout.connect_timeout, read=patience(self.timeout.read_timeout))
-        return super().urlopen(method, url, body, headers, *arguments, **more)  # type: ignore[misc]
+        pool: Any = super()
+        return pool.urlopen(method, url, body, headers, *arguments, **more)
 
 
 class _Lines:

@@ -66,9 +66,9 @@ def _buffered(raw: _MappedReader, position: int) -> io.BufferedReader[Any]:
     When one is made, Python asks the raw file for its position, and hides what that raises, an interrupt too. So for
     that moment the answer comes from C, where no interrupt can arrive.
     """
-    raw.__dict__["tell"] = itertools.repeat(position).__next__
+    vars(raw)["tell"] = itertools.repeat(position).__next__
     reader: io.BufferedReader[Any] = io.BufferedReader(raw)
-    del raw.__dict__["tell"]
+    del vars(raw)["tell"]
     return reader
 
 

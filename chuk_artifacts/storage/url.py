@@ -407,7 +407,8 @@ class _Upload:
         """Write all of *data*."""
         if self._file is None:
             self._open()
-        self._file.write(data)
+        file: Any = self._file
+        file.write(data)
         self._size += len(data)
 
     def _open(self) -> None:
