@@ -260,7 +260,8 @@ def test_many_records_go_in_portions(single):
         client.config_resetstat()
         assert call() == expected
         stats = client.info("commandstats")
-        assert sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval")) == 4  # one unknown
+        scripts = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+        assert scripts in {3, 4}  # of 500 at most, and one in which the server gets to know it
 
 
 def test_removed_portions_are_forgotten(place, catalog):
