@@ -248,6 +248,22 @@ def test_large_session_goes_in_portions(place, catalog):
     assert catalog.get_session("alice", NOW) is None
 
 
+def test_many_records_go_in_portions(single):
+    """No script removes or verifies more than a few hundred records, however many are asked for."""
+    catalog, client = single.open(), single.nodes[0]
+    for start in range(0, 1200, 100):
+        catalog.add([record(number) for number in range(start, start + 100)], now=NOW)
+    for call, expected in (
+        (catalog.verify, 0),
+        (lambda: len(catalog.remove([record(number).artifact_id for number in range(1200)])), 1200),
+    ):
+        client.config_resetstat()
+        assert call() == expected
+        stats = client.info("commandstats")
+        scripts = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+        assert scripts in {3, 4}  # of 500 at most, and one in which the server gets to know it
+
+
 def test_removed_portions_are_forgotten(place, catalog):
     """What the server keeps of a removal is one call's, and not longer than a minute."""
     catalog.add([record(number) for number in range(50)], now=NOW)
