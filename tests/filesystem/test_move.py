@@ -383,6 +383,18 @@ def test_move_that_stops_halfway_loses_nothing(fs, store, monkeypatch, broken):
     assert kept == [b"1", b"2", b"3", b"a"]
 
 
+def test_no_file_moves_onto_one_that_is_yet_to_move(fs, store, monkeypatch):
+    """Of files that each move onto the next the last moves first: where it stops halfway, no path stands for two."""
+    renamed = []
+    monkeypatch.setattr(fs.store, "_rename", renamed.extend)
+    fs.mv(["alice/a", "alice/docs/1", "alice/other/3"], ["alice/docs/1", "alice/other/3", "alice/z"])
+    assert [(record.filename, name) for record, name in renamed] == [
+        ("other/3", "z"),
+        ("docs/1", "other/3"),
+        ("a", "docs/1"),
+    ]
+
+
 def test_folder_of_one_file_keeps_its_shape(fs):
     """A folder with one file, moved or copied to a depth, is still a folder with one file."""
     fs.cp("alice/other", "alice/copy", recursive=True, maxdepth=1)
