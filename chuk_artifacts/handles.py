@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import inspect
 import io
@@ -432,7 +433,7 @@ class CompressingWriter:
     def __del__(self) -> None:
         """End a file that was never closed."""
         if self.closed:
-            _below.pop(id(self), None)
+            self.close()
             return
         try:
             self.forget()
@@ -474,6 +475,7 @@ class CompressingWriter:
     def close(self) -> None:
         """Write what is left, and commit; harmless the second time."""
         if self._writer.closed:
+            self._drop_layer()
             return
         if self._writer.is_forgotten:
             forgotten.end(self)
@@ -493,6 +495,12 @@ class CompressingWriter:
             self._writer.lose(f"it could not be compressed: {error}")
         finally:
             self._writer.end()
+
+    def _drop_layer(self) -> None:
+        """Close the layer over a writer that was discarded: its own finalizer would complain of what it can't write."""
+        if _below.pop(id(self), None) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._layer.close()
 
     def _end_layer(self) -> None:
         _below.pop(id(self), None)
