@@ -437,7 +437,8 @@ def test_message_that_is_no_text(path, sound_file):
     """An error whose message SQLite takes from a damaged schema, no UTF-8 as it is, is one of the catalog."""
     content, _ = sound_file
     path.parent.mkdir()
-    path.write_bytes(content.replace(b"CREATE TABLE artifacts", b"CREATE TABLE \xff\xfetifacts", 1))
+    named = content.replace(b"tableartifactsartifacts", b"table\xff\xfetifacts\xff\xfetifacts", 1)
+    path.write_bytes(named.replace(b"CREATE TABLE artifacts", b"CREATE TABLE (rtifacts", 1))
     catalog = SqliteCatalog(str(path), "box", None)
     for call in (catalog.verify, catalog.check, lambda: catalog.get([name(1)])):
         with pytest.raises(SessionError):

@@ -99,6 +99,19 @@ def use(catalog, path):
 
 
 fresh = itertools.count(100)
+ttls = itertools.count(10 * 86400, 86400)
+seen = {1: 1, 2: 1}
+
+
+def restore(catalog):
+    """Bring back what a method has changed, so that it has the same to do once more."""
+    seen.update({number: catalog.get([name(number)])[0].revision for number in seen})
+    for one in (record(4), record(5), record(11, "bob"), record(12, "bob"), record(13, "bob")):
+        if catalog.get([one.artifact_id]) == [None]:
+            catalog.add([one], now=NOW)
+    if not catalog.get_session("short", NOW):
+        catalog.create_session(new_session("short", "box", now=NOW, ttl=60.0))
+
 
 METHODS = {
     "add": lambda catalog: catalog.add([record(next(fresh))], now=NOW),
@@ -108,8 +121,10 @@ METHODS = {
     "add exclusively": lambda catalog: catalog.add([record(next(fresh)), record(next(fresh))], now=NOW, exclusive=True),
     "get": lambda catalog: catalog.get([name(1)]),
     "get many": lambda catalog: catalog.get([name(1), name(2)]),
-    "replace": lambda catalog: catalog.replace(record(1, ttl=10 * 86400.0, revision=2), expected_revision=1),
-    "replace_each": lambda catalog: catalog.replace_each([(record(2, revision=2), 1), (record(3, revision=2), 1)]),
+    "replace": lambda catalog: catalog.replace(
+        record(1, ttl=next(ttls), revision=seen[1] + 1), expected_revision=seen[1]
+    ),
+    "replace_each": lambda catalog: catalog.replace_each([(record(2, revision=seen[2] + 1), seen[2])]),
     "remove": lambda catalog: catalog.remove([name(4), name(5)]),
     "page": lambda catalog: catalog.page("alice", prefix="f", after=("f1", ""), limit=3, now=NOW),
     "named": lambda catalog: catalog.named("alice", "f1", NOW),
@@ -117,8 +132,8 @@ METHODS = {
     "create_session": lambda catalog: catalog.create_session(new_session("dave", "box", now=NOW, ttl=1.0)),
     "get_session": lambda catalog: catalog.get_session("alice", NOW),
     "update_session": lambda catalog: catalog.update_session("alice", NOW, custom_metadata={"a": 1}, extend=1.0),
-    "remove_session": lambda catalog: catalog.remove_session("bob", NOW, 2),
-    "expire_sessions": lambda catalog: catalog.expire_sessions(NOW + 9 * 86400.0),
+    "remove_session": lambda catalog: catalog.remove_session("bob", NOW, 5),
+    "expire_sessions": lambda catalog: catalog.expire_sessions(NOW + 60),
     "stats": lambda catalog: catalog.stats(NOW),
     "identity": lambda catalog: catalog.identity("identity"),
     "sample": lambda catalog: catalog.sample(NOW, 5),
@@ -133,9 +148,11 @@ METHODS = {
 )
 def test_interrupt_at_any_line(catalog, path, other, method, kind):
     """A method that is interrupted at any line leaves the catalog usable from each thread, catalog and process."""
+    restore(catalog)
     for number, _place in enumerate(interrupted(lambda: METHODS[method](catalog), kind=kind)):
         use(catalog, path)
         other(f"s{number}")
+        restore(catalog)
         assert not catalog._connections._lent
     assert not catalog._connections._lent
     assert not [file for file in os.listdir(os.path.dirname(path)) if "check" in file]
@@ -158,8 +175,10 @@ def test_interrupted_change_is_lost_or_done(catalog):
     for _place in interrupted(lambda: METHODS["add exclusively"](catalog)):
         assert catalog.stats(NOW)["artifacts"] % 2 == 1  # two more each time
     states = set()
+    restore(catalog)
     for _place in interrupted(lambda: METHODS["remove"](catalog)):
         states.add(tuple(one and one.artifact_id for one in catalog.get([name(4), name(5)])))
+        restore(catalog)
     assert states == {(name(4), name(5)), (None, None)}
 
 
@@ -173,6 +192,7 @@ def test_interrupt_while_another_process_writes(catalog, path):
     blocking = sqlite3.connect(path, isolation_level=None)
     try:
         sqlite._BUSY_TIMEOUT_SECONDS = 60
+        restore(catalog)
         for method in ("add", "replace", "check"):
             blocking.execute("BEGIN IMMEDIATE")
             signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -203,6 +223,20 @@ def test_interrupt_that_ends_the_wait_with_the_lock(catalog, path, monkeypatch):
             monkeypatch.undo()
             use(catalog, path)
             assert caught.value is not None
+
+
+def test_transaction_that_work_leaves_open_is_rolled_back(catalog, path):
+    """A connection that is given back in a transaction is out of it, whether it was interrupted or not."""
+    catalog._connections.lend(lambda connection: connection.execute("BEGIN IMMEDIATE"))
+    use(catalog, path)
+
+    def interrupt(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        catalog._connections.lend(interrupt)
+    use(catalog, path)
 
 
 def test_signal_handler_that_writes_in_the_midst_of_a_write(catalog, path, monkeypatch):

@@ -189,11 +189,13 @@ def test_room_is_used_again(full, disk):
     catalog = full()
     assert len(catalog.remove([name(number) for number in range(100)])) == 100
     (disk / "filler").unlink()
-    catalog.add([record(number) for number in range(1000, 1100)], now=NOW)
-    catalog.close()
+    os.truncate(disk / "catalog.sqlite3-reserve", 0)
+    catalog._connections.reserve.short = True  # as it is when what was removed became free too late
+    catalog.add([record(1000)], now=NOW)
+    assert (disk / "catalog.sqlite3-reserve").stat().st_size == 128 * 1024
+    catalog.add([record(number) for number in range(1001, 1100)], now=NOW)
     assert stored(catalog) == 200
     assert catalog.check() == {}
-    assert (disk / "catalog.sqlite3-reserve").stat().st_size == 128 * 1024
 
 
 def test_batches_grow_the_file_by_less_than_the_reserve(tmp_path, open_catalog, monkeypatch):
@@ -458,6 +460,23 @@ def test_other_store_makes_a_vanished_file_anew(path, open_catalog):
     with pytest.raises(SessionError, match="was replaced"):
         first.add([record(3)], now=NOW)
     assert second.get([name(1), name(2), name(3)]) == [None, record(2), None]
+
+
+def test_file_that_vanishes_while_it_is_opened(path, open_catalog, monkeypatch):
+    """A file that is removed at the moment at which it is opened is not made anew."""
+    catalog = open_catalog()
+    catalog.add([record(1)], now=NOW)
+    catalog.close()
+    connect = sqlite3.connect
+
+    def too_late(*arguments, **options):
+        path.unlink()
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", too_late)
+    with pytest.raises(SessionError):
+        catalog.add([record(2)], now=NOW)
+    assert not path.exists()
 
 
 def test_names_that_mean_something_in_a_url(tmp_path, open_catalog):
