@@ -28,13 +28,13 @@ from chuk_artifacts.errors import (
     ProviderError,
     no_artifact,
 )
+from chuk_artifacts.grid import GridKey
 from chuk_artifacts.kept import Kept, not_kept
 from chuk_artifacts.models import (
     GRACE_SECONDS,
     ORPHAN_GRACE_SECONDS,
     ArtifactMetadata,
     CleanupReport,
-    GridKey,
     SessionInfo,
     Superseded,
     is_over,
@@ -1177,7 +1177,7 @@ class ArtifactStore:
             wanted = page_size if remaining is None else min(remaining, page_size)
             page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
             seen = uploads.settled(core, page)
-            yield from map(self._public, seen)
+            yield from map(self._public, seen) if core.catalog.keeps else seen
             if len(page) < wanted:
                 return
             after = place(page[-1])
