@@ -20,7 +20,8 @@ from chuk_artifacts.errors import (
     ProviderError,
     SessionError,
 )
-from chuk_artifacts.models import ArtifactMetadata, CleanupReport, GridKey, SessionInfo
+from chuk_artifacts.grid import GridKey
+from chuk_artifacts.models import ArtifactMetadata, CleanupReport, SessionInfo
 from chuk_artifacts.store import ArtifactStore
 
 __all__ = [

@@ -20,6 +20,7 @@ from chuk_artifacts.models import (
     is_over,
 )
 from chuk_artifacts.storage import StoredObject
+from chuk_artifacts.writing import delete_keys
 
 MAX_SUPERSEDED = 16
 """How many superseded revisions of one artifact are kept at most."""
@@ -98,7 +99,7 @@ def _release(core: Core, due: Sequence[ArtifactMetadata], now: float, *, dry_run
         gone += freed
         yield record.pending is None and lesser.released, sum(freed.values())
     if not dry_run:
-        core.storage.delete(gone)
+        delete_keys(core, gone)
 
 
 def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
@@ -136,7 +137,7 @@ def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
     """Remove the bytes of records that are gone."""
     keys = [key for record in records for key in record.all_bytes]
     if keys:
-        core.storage.delete(keys)
+        delete_keys(core, keys)
 
 
 @attrs.frozen
@@ -195,7 +196,7 @@ def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredOb
     count = 0
     objects = core.storage.list_objects(prefix)
     while page := list(itertools.islice(objects, _PAGE)):
-        ours = [item for item in page if _is_ours(item.key)]
+        ours = [item for item in page if grid.is_content(item.key, core.settings.sandbox_id)]
         count += len(ours)
         orphans += _without_record(core, [item for item in ours if item.modified < before])
     return orphans, count
@@ -204,14 +205,8 @@ def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredOb
 def _delete_orphans(core: Core, found: Sequence[StoredObject]) -> list[StoredObject]:
     """Remove those of the orphans that still have no record, and return them."""
     orphans = _without_record(core, found)
-    core.storage.delete([item.key for item in orphans])
+    delete_keys(core, [item.key for item in orphans])
     return orphans
-
-
-def _is_ours(key: str) -> bool:
-    """Return whether an artifact can have this key: any other file in the same place is not ours to remove."""
-    parts = grid.parse(key)
-    return parts is not None and grid.is_artifact_id(parts.artifact_id)
 
 
 def _without_record(core: Core, page: Sequence[StoredObject]) -> list[StoredObject]:

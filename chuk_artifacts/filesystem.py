@@ -181,12 +181,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Return the path of a URL, in the one form in which the session's segment is written here."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
-        return _parsed(path if isinstance(path, str) else str(stringify_path(path)))[0]
+        return _parsed(path if isinstance(path, str) else _text(path))[0]
 
     @staticmethod
     def _split(path: Any) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
-        return _parsed(path if isinstance(path, str) else str(stringify_path(path)))[1]
+        return _parsed(path if isinstance(path, str) else _text(path))[1]
 
     def _split_file(self, path: Any) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
@@ -437,7 +437,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the session is a pattern; sessions are not listed.
 
         """
-        session = str(stringify_path(path)).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
+        session = _text(path).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
         if has_magic(session):
             raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {session!r}")
         return super().glob(path, maxdepth=maxdepth, **kwargs)
@@ -485,7 +485,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         begin, stop, _step = slice(start, end).indices(found[0].bytes)
         if begin >= stop:
             return b""
-        return b"".join(self.store.stream(found[0], start=begin, end=stop, chunk_size=stop - begin))
+        return b"".join(self.store._stream_record(found[0], begin, stop, stop - begin))
 
     def cat_ranges(
         self,
@@ -555,7 +555,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def _read_portion(self, portion: _Portion) -> dict[int, bytes | Exception]:
         try:
-            found, file = self.store._open(portion.found, portion.parts[0].within(portion.found.bytes)[0])
+            found, file = self.store._open(portion.found, start=portion.parts[0].within(portion.found.bytes)[0])
         except _FAILURES as error:
             return {part.index: error for part in portion.parts}
         with file:
@@ -587,10 +587,10 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             raise self._no_file(rpath)
         elif outfile is None:
             os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
-            self.store.download(found[0], lpath, callback=callback)
+            self.store._download_record(found[0], lpath, callback=callback)
         else:
             callback.set_size(found[0].bytes)
-            for piece in self.store.stream(found[0]):
+            for piece in self.store._stream_record(found[0]):
                 outfile.write(piece)
                 callback.relative_update(len(piece))
 
@@ -696,7 +696,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         found = self._find(path)
         if not found:
             raise self._no_file(path)
-        return Reader(self, _file_info(path, found), self.store.open(found[0]))
+        return Reader(self, _file_info(path, found), self.store._open_record(found[0]))
 
     # Write
 
@@ -741,7 +741,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             return
 
     def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> _Again:
-        return _Again(lambda: chain(self.store.stream(artifact), _pieces(data)))
+        return _Again(lambda: chain(self.store._stream_record(artifact), _pieces(data)))
 
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a whole file.
@@ -919,7 +919,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _copy_onto(self, artifact: ArtifactMetadata, replaced: ArtifactMetadata) -> None:
         self.store.update_file(
             replaced.artifact_id,
-            data=_Again(lambda: self.store.stream(artifact)),
+            data=_Again(lambda: self.store._stream_record(artifact)),
             mime=artifact.mime,
             summary=artifact.summary,
             meta=artifact.meta,
@@ -1107,6 +1107,14 @@ def _bound_session(store: ArtifactStore) -> str | None:
         return store.get_canonical_prefix().split("/")[-2]
     except InvalidInputError:
         return None
+
+
+def _text(path: Any) -> str:
+    """Return a path as a text; an object of any other kind is none."""
+    text = stringify_path(path)
+    if not isinstance(text, str):
+        raise InvalidInputError(f"a path must be a str, not {type(path).__name__}")
+    return text
 
 
 @lru_cache(maxsize=4096)

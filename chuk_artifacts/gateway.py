@@ -148,7 +148,7 @@ class Gateway:
             response.status_code = 206
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{record.bytes}"
         if request.method == "GET":
-            latest, file = self._store._open(record, start)
+            latest, file = self._store._open(record, start=start)
             if latest is not record:  # changed so often since it was asked for that its bytes are gone
                 file.close()
                 return self._download(request, grant)

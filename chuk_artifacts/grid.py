@@ -13,14 +13,35 @@ import os
 import re
 from typing import Any
 
+import attrs
+
 from chuk_artifacts.errors import GridError
-from chuk_artifacts.models import GridKey
+from chuk_artifacts.fields import Fields
 
 ROOT = "grid"
 _MAX_ID_BYTES = 255
 _FORBIDDEN = r"[/\\\x00-\x1f\x7f-\x9f]"
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+_LATER = re.compile(r"~[1-9][0-9]{0,17}").fullmatch
 _LAST_PART = r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?"
+
+
+@attrs.frozen(eq=False, kw_only=True, slots=False)
+class GridKey(Fields):
+    """The parts of a grid key.
+
+    Attributes:
+        sandbox_id: the first level under ``grid/``.
+        session_id: the second level.
+        artifact_id: the third level.
+        revision: 1 for the first content, or the number after ``~``; 0 for the key of an upload.
+
+    """
+
+    sandbox_id: str
+    session_id: str
+    artifact_id: str
+    revision: int = 1
 
 
 def check_part(kind: str, value: Any) -> str:
@@ -148,6 +169,17 @@ def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> boo
     )
 
 
+def is_later(rest: str) -> bool:
+    """Say whether *rest* is what the key of a later content has behind that of the first."""
+    return _LATER(rest) is not None
+
+
+def is_content(key: str, sandbox_id: str) -> bool:
+    """Say whether *key* is one under which a sandbox keeps bytes of artifacts: any other is not ours to remove."""
+    parts = parse(key)
+    return parts is not None and parts.sandbox_id == sandbox_id and is_artifact_id(parts.artifact_id)
+
+
 def is_valid_grid_key(key: str) -> bool:
     """Say whether *key* is a grid key."""
     return parse(key) is not None
@@ -182,7 +214,8 @@ def validate_grid_key(key: str) -> GridKey:
 
 
 @functools.lru_cache(maxsize=4096)
-def _beginnings(sandbox_id: str, session_id: str) -> tuple[str, str]:
+def beginnings(sandbox_id: str, session_id: str) -> tuple[str, str]:
+    """Return how the ids and the keys of a session's artifacts begin; raises as :func:`canonical_prefix`."""
     return slot_tag(sandbox_id, session_id), canonical_prefix(sandbox_id, session_id)
 
 
@@ -191,7 +224,7 @@ def new_artifact(sandbox_id: str, session_id: str) -> tuple[str, str]:
 
     The id is 8 digits of the session's digest and 24 of the operating system's randomness.
     """
-    tag, prefix = _beginnings(sandbox_id, session_id)
+    tag, prefix = beginnings(sandbox_id, session_id)
     artifact_id = tag + os.urandom(12).hex()
     return artifact_id, prefix + artifact_id
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import typing
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
+from types import UnionType
 from typing import Any, NamedTuple, Self
 
 import attrs
+
+from chuk_artifacts import grid
+from chuk_artifacts.arguments import LAST_MOMENT, check_filename, check_text
+from chuk_artifacts.fields import Fields, decode, encode
 
 GRACE_SECONDS = 3600.0
 """How long superseded bytes and records of expired artifacts are kept: as long as a presigned URL works by default."""
@@ -18,9 +25,6 @@ ORPHAN_GRACE_SECONDS = 86400.0
 
 An upload of 100 GB at 200 Mbit/s takes 67 minutes.
 """
-
-_decode_first = json.JSONDecoder().raw_decode
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def timestamp(seconds: float) -> str:
@@ -50,73 +54,6 @@ def is_over(moment: str | None, now: float) -> bool:
     if moment is None or moment > _second(int(now) + 2):  # mostly so, and quicker than all digits of now
         return False
     return moment <= timestamp(now)
-
-
-@functools.cache
-def _public(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
-
-
-@functools.cache
-def _defaults(kind: type[Any]) -> dict[str, Any]:
-    return {field.name: field.default for field in attrs.fields(kind) if field.default is not attrs.NOTHING}
-
-
-@functools.cache
-def _number(kind: type[Any]) -> int:
-    return len(attrs.fields(kind))
-
-
-def _decode(text: str) -> Any:
-    """Return what *text* is, as this library wrote it: JSON without spaces around."""
-    value, end = _decode_first(text)
-    if end != len(text):
-        raise ValueError("more than one JSON value")
-    return value
-
-
-class Fields(Mapping[str, Any]):
-    """A mapping of the public fields of an attrs class, in their order."""
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the value of the field *name*."""
-        if name not in _public(type(self)):
-            raise KeyError(name)
-        return getattr(self, name)
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the fields."""
-        return iter(_public(type(self)))
-
-    def __len__(self) -> int:
-        """Count the fields."""
-        return len(_public(type(self)))
-
-    def changed(self, **fields: Any) -> Self:
-        """Return a copy in which *fields* have other values."""
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__, **fields)
-        return copy
-
-    def to_json(self) -> str:
-        """Return all fields, the internal ones too, as a JSON object."""
-        return _encode(self.__dict__)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Return the value whose :meth:`to_json` is *text*."""
-        return cls._of(_decode(text))
-
-    @classmethod
-    def _of(cls, fields: dict[str, Any]) -> Self:
-        """Return a value with *fields*, and defaults for what an earlier version did not know."""
-        if not isinstance(fields, dict):
-            raise TypeError("no JSON object")
-        value = object.__new__(cls)
-        if len(fields) < _number(cls):
-            fields = _defaults(cls) | fields
-        value.__dict__.update(fields)
-        return value
 
 
 class Superseded(NamedTuple):
@@ -191,30 +128,52 @@ class ArtifactMetadata(Fields):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the record whose :meth:`to_json` is *text*."""
-        return cls._restored(_decode(text))
+        """Return the record whose :meth:`to_json` is *text*.
+
+        Raises:
+            ValueError: no record can be that: a field is missing, of another type, or leads to another artifact.
+            TypeError: it is no JSON object, or a field is of another type.
+            RecursionError: it is nested too deep.
+
+        """
+        fields = decode(text, strict=False)
+        return cls._holding(fields) if _are_usual(text, [fields]) else cls._careful(text)
 
     @classmethod
     def from_jsons(cls, texts: Sequence[str]) -> list[Self]:
         """Return the record of each text, as :meth:`from_json` does; many are read as one, which is quicker."""
-        found = _decode(f"[{','.join(texts)}]")
-        if len(found) != len(texts):
-            raise ValueError("not one JSON object each")
-        return [cls._restored(fields) for fields in found]
+        restored: list[Self] = []
+        for begin in range(0, len(texts), _PORTION):
+            some = texts[begin : begin + _PORTION]
+            text = f"[{','.join(some)}]"
+            found = decode(text, strict=False)
+            if len(found) == len(some) and _are_usual(text, found):
+                restored += map(cls._holding, found)
+            else:
+                restored += map(cls.from_json, some)
+        return restored
 
     @classmethod
-    def _restored(cls, fields: dict[str, Any]) -> Self:
-        earlier = fields["superseded"]
-        fields["superseded"] = tuple(Superseded(*item) for item in earlier) if earlier else ()
-        if fields.get("pending"):
-            fields["pending"] = Pending(*fields["pending"])
-        return cls._of(fields)
+    def _careful(cls, text: str) -> Self:
+        fields = cls._known(decode(text))
+        _check_record(fields)
+        check_text("a record", encode(fields))  # half of a surrogate pair can't be encoded
+        return cls._holding(fields)
+
+    @classmethod
+    def _holding(cls, fields: dict[str, Any]) -> Self:
+        """Return the record that has *fields*, not a copy of them."""
+        if not fields["superseded"]:
+            fields["superseded"] = ()  # and not a list
+        value = object.__new__(cls)
+        object.__setattr__(value, "__dict__", fields)
+        return value
 
     @property
     def due(self) -> str | None:
         """When cleanup has something to do here (ISO 8601, UTC), or None for never."""
         if self.released and self.expires_at is not None:
-            return timestamp(seconds_of(self.expires_at) + GRACE_SECONDS)
+            return timestamp(min(seconds_of(self.expires_at) + GRACE_SECONDS, LAST_MOMENT))
         if self.pending is None and not self.superseded:
             return self.expires_at
         first = min(earlier.until for earlier in (self.pending, *self.superseded) if earlier is not None)
@@ -251,23 +210,17 @@ class SessionInfo(Fields):
     custom_metadata: dict[str, Any]
     ttl: float | None = attrs.field(default=None, repr=False, metadata={"internal": True})
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the session whose :meth:`to_json` is *text*; raises as :meth:`ArtifactMetadata.from_json`."""
+        return cls.restored(decode(text))
 
-@attrs.frozen(eq=False, kw_only=True, slots=False)
-class GridKey(Fields):
-    """The parts of a grid key.
-
-    Attributes:
-        sandbox_id: the first level under ``grid/``.
-        session_id: the second level.
-        artifact_id: the third level.
-        revision: 1 for the first content, or the number after ``~``; 0 for the key of an upload.
-
-    """
-
-    sandbox_id: str
-    session_id: str
-    artifact_id: str
-    revision: int = 1
+    @classmethod
+    def restored(cls, fields: Any) -> Self:
+        """Return the session that has *fields*, as JSON gives them; raises as :meth:`from_json`."""
+        fields = cls._known(fields)
+        _check_session(fields)
+        return cls._of(fields)
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
@@ -290,3 +243,217 @@ class CleanupReport(Fields):
     bytes: int
     damaged: int = attrs.field(default=0, metadata={"internal": True})
     orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
+
+
+_DEEPEST = 64  # levels of a JSON object of the user's own, as arguments.check_meta has it
+_LARGEST = 2**63 - 1  # of an integer in SQLite
+_VALUES = itemgetter(*(field.name for field in attrs.fields(ArtifactMetadata)))
+_COUNT = len(attrs.fields(ArtifactMetadata))
+_ALWAYS_TEXTS = _COUNT + 11  # the names, and the values that are never null
+_ID_DIGITS = 32
+_HASH_DIGITS = 64
+_PORTION = 50  # records that are looked at together: where one is unusual, each is looked at by itself
+_SHORT_NAME = 255
+_ENDS = frozenset("/\\.")
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def _are_usual(text: str, records: Sequence[dict[str, Any]]) -> bool:
+    """Say whether the fields of all records, which *text* says, are as those of most are; others may be sound as well.
+
+    SQLite finds a record in a few microseconds, and this adds less than one, because it looks at each field of all
+    records at once. It lets nothing pass that is not sound.
+    """
+    try:
+        return _have_usual_fields(text, records)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # a field is missing, or of another type
+        return False
+
+
+def _have_usual_fields(text: str, records: Sequence[dict[str, Any]]) -> bool:
+    # fmt: off
+    (
+        ids, sessions, sandboxes, keys, mimes, summaries, metas, filenames, sizes, hashes, stored, updated, ends, ttls,
+        revisions, storages, catalogs, superseded, released, pending,
+    ) = zip(*map(_VALUES, records), strict=True)
+    # fmt: on
+    moments = {*stored, *updated, *ends} - {None}
+    for moment in moments:
+        datetime.fromisoformat(moment)
+    names = [name for name in filenames if name is not None]
+    texts = _ALWAYS_TEXTS * len(records) + len(names) + len(ends) - ends.count(None)
+    quotes = 2 * texts + sum(_quotes_in(meta) for meta in metas if meta)
+    if not text.isascii():
+        text.encode()
+    if "\\" in text:
+        quotes += _escaped_quotes(text)
+    digits = "".join(ids) + "".join(hashes)
+    return (
+        {*map(len, records)} == {_COUNT}
+        and text.count('"') == quotes  # else a name stands twice
+        and {*map(type, metas)} == {dict}
+        and {*map(type, summaries)} == {str}
+        and {*map(type, superseded)} == {list}
+        and {*map(type, released)} == {bool}
+        and {*map(type, (*sizes, *revisions))} == {int}
+        and {*map(type, ttls)} <= {float, type(None)}
+        and not any(superseded)
+        and not any(released)
+        and {*pending} == {None}
+        and {moment[4:11:3] + moment[13:20:3] + moment[26:] for moment in moments} == {"--T::.+00:00"}
+        and {*map(len, ids)} == {_ID_DIGITS}
+        and digits == digits.lower()
+        and len(bytes.fromhex(digits)) * 2 == len(digits) == (_ID_DIGITS + _HASH_DIGITS) * len(records)
+        and min(sizes) >= 0
+        and min(revisions) > 0
+        and max(*sizes, *revisions) <= _LARGEST
+        and all(ttl is None or 0 <= ttl <= LAST_MOMENT for ttl in {*ttls})
+        and all("/" in mime and mime.isascii() and mime.isprintable() for mime in {*mimes})
+        and all(map(str.isprintable, {*storages, *catalogs}))
+        and _are_own(keys, ids, [*zip(sandboxes, sessions, strict=True)])
+        and _are_plain(names)
+    )
+
+
+def _are_own(keys: Sequence[str], ids: Sequence[str], sessions: Sequence[tuple[str, str]]) -> bool:
+    """Say whether keys are those of contents of the artifacts with these ids, of sessions with their sandboxes."""
+    prefixes = {session: grid.beginnings(*session)[1] for session in {*sessions}}
+    for key, artifact_id, session in zip(keys, ids, sessions, strict=True):
+        first = prefixes[session] + artifact_id
+        if key != first and not (key.startswith(first) and grid.is_later(key[len(first) :])):
+            return False
+    return True
+
+
+def _are_plain(filenames: Sequence[str]) -> bool:
+    """Say whether texts are surely filenames."""
+    return not filenames or (
+        "".join(filenames).isprintable()
+        and ".." not in "\n".join(filenames)
+        and max(map(len, filenames)) <= _SHORT_NAME
+        and _ENDS.isdisjoint([end for name in filenames for end in (name[0], name[-1])])
+        and ":" not in {name[1:2] for name in filenames}
+    )
+
+
+def _quotes_in(value: Any, levels: int = _DEEPEST) -> int:
+    """Return how many quotes stand around names and texts in an object or list of JSON.
+
+    Raises:
+        ValueError: it is nested too deep, or a number in it is not finite.
+
+    """
+    if levels == 0:
+        raise ValueError(f"nested deeper than {_DEEPEST} levels")
+    quotes = 0
+    if type(value) is dict:
+        quotes, value = 2 * len(value), value.values()
+    for one in value:
+        kind = type(one)
+        if kind is str:
+            quotes += 2
+        elif kind is dict or kind is list:
+            quotes += _quotes_in(one, levels - 1)
+        elif kind is float and one - one:  # NaN, of an infinite one
+            raise ValueError("a number is not finite")
+    return quotes
+
+
+def _escaped_quotes(text: str) -> int:
+    """Return how many quotes are parts of texts; raise ``ValueError`` when their number does not tell."""
+    if "\\\\" in text or "\\u" in text:  # the latter may be half of a surrogate pair
+        raise ValueError("a closer look is needed")
+    return text.count('\\"')
+
+
+def _check_record(fields: dict[str, Any]) -> None:
+    """Raise ``ValueError`` or ``TypeError`` when no record can have *fields*; make tuples of the lists in them."""
+    fields["superseded"] = tuple(_tuple_of(Superseded, item) for item in fields["superseded"] or ())
+    if fields["pending"] is not None:
+        fields["pending"] = _tuple_of(Pending, fields["pending"])
+    _check_types(ArtifactMetadata, fields)
+    place = fields["sandbox_id"], fields["session_id"], fields["artifact_id"]
+    contents = (fields["key"], *(earlier.key for earlier in fields["superseded"]))
+    if not grid.is_artifact_id(place[2]) or not all(grid.belongs(key, *place) for key in contents):
+        raise ValueError(f"{contents!r:.200} are not all keys of the artifact {place!r:.200}")
+    if fields["filename"] is not None:
+        check_filename(fields["filename"])
+    mime, sha256 = fields["mime"], fields["sha256"]
+    if "/" not in mime or not mime.isascii() or not mime.replace("\t", " ").isprintable():
+        raise ValueError(f"mime can't be {mime!r:.80}")
+    if not _SHA256(sha256) and (sha256 or fields["pending"] is None):
+        raise ValueError(f"sha256 can't be {sha256!r:.80}")
+    if fields["released"] and fields["expires_at"] is None:
+        raise ValueError("released, and does not expire")
+    _check_moments_and_sizes(fields)
+    _check_ttl(fields["ttl"])
+    _quotes_in(fields["meta"])
+
+
+def _check_moments_and_sizes(fields: dict[str, Any]) -> None:
+    moments = [fields["stored_at"], fields["updated_at"], fields["expires_at"]]
+    sizes = [fields["bytes"], fields["revision"]]
+    for earlier in fields["superseded"]:
+        moments.append(earlier.until)
+        sizes.append(earlier.bytes)
+    if fields["pending"] is not None:
+        moments.append(fields["pending"].until)
+        sizes.append(fields["pending"].max_bytes or 0)
+    for moment in moments:
+        _check_moment("a moment", moment)
+    if min(sizes) < 0 or max(sizes) > _LARGEST:
+        raise ValueError(f"a size or revision is below 0, or above {_LARGEST}")
+
+
+def _check_session(fields: dict[str, Any]) -> None:
+    """Raise ``ValueError`` or ``TypeError`` when no session can have *fields*."""
+    _check_types(SessionInfo, fields)
+    grid.canonical_prefix(fields["sandbox_id"], fields["session_id"])
+    _check_moment("created_at", fields["created_at"])
+    _check_moment("expires_at", fields["expires_at"])
+    _check_ttl(fields["ttl"])
+    _quotes_in(fields["custom_metadata"])
+    check_text("a session", encode(fields))
+
+
+def _tuple_of(kind: type[Any], values: Any) -> Any:
+    """Return a list of JSON as a named tuple."""
+    names = kind._fields
+    if type(values) is not list or len(values) != len(names):
+        raise ValueError(f"no {kind.__name__.lower()} bytes are {values!r:.80}")
+    _check_types(kind, dict(zip(names, values, strict=True)))
+    return kind(*values)
+
+
+def _check_types(kind: Any, fields: dict[str, Any]) -> None:
+    for name, allowed in _types_of(kind).items():
+        if type(fields[name]) not in allowed:
+            raise TypeError(f"{name} can't be a {type(fields[name]).__name__}")
+
+
+@functools.cache
+def _types_of(kind: Any) -> dict[str, set[type]]:
+    """Return the types that each field may have."""
+    return {name: set(_alternatives(hint)) for name, hint in typing.get_type_hints(kind).items()}
+
+
+def _alternatives(hint: Any) -> Iterator[type]:
+    if isinstance(hint, UnionType):
+        for one in typing.get_args(hint):
+            yield from _alternatives(one)
+    elif hint is float:
+        yield from (int, float)
+    else:
+        yield typing.get_origin(hint) or hint
+
+
+def _check_moment(name: str, moment: str | None) -> None:
+    if moment is not None and (
+        moment[26:] != "+00:00" or datetime.fromisoformat(moment).isoformat(timespec="microseconds") != moment
+    ):
+        raise ValueError(f"{name} can't be {moment!r:.80}")
+
+
+def _check_ttl(ttl: float | None) -> None:
+    if ttl is not None and not 0 <= ttl <= LAST_MOMENT:
+        raise ValueError(f"ttl can't be {ttl!r:.40}")

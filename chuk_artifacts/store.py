@@ -28,12 +28,13 @@ from chuk_artifacts.errors import (
     ProviderError,
     no_artifact,
 )
+from chuk_artifacts.grid import GridKey
+from chuk_artifacts.kept import Kept, not_kept
 from chuk_artifacts.models import (
     GRACE_SECONDS,
     ORPHAN_GRACE_SECONDS,
     ArtifactMetadata,
     CleanupReport,
-    GridKey,
     SessionInfo,
     Superseded,
     is_over,
@@ -373,19 +374,23 @@ class ArtifactStore:
         """Return the bytes of an artifact, verified against its record.
 
         Args:
-            artifact_id: the artifact, or metadata of it that this store gave out: then the catalog is not asked again,
-                and the bytes are those of that revision as long as they are kept.
+            artifact_id: the artifact, or metadata of it that the caller has kept. Metadata asks for the bytes of its
+                revision: the latest ones, or those that an update replaced, for the hour that they are kept. The
+                catalog is asked as with an id, and decides: metadata only names id, session, key, length, SHA-256 and
+                revision, and reads nothing where one of them is not what the catalog knows. It reads nothing beyond
+                the expiry that the catalog knows either, whatever it says itself.
 
         Returns:
             all its bytes.
 
         Raises:
-            ArtifactNotFoundError: there is no such artifact.
+            ArtifactNotFoundError: there is no such artifact, or the bytes that metadata asks for are not kept any more.
             ArtifactExpiredError: its time to live is over.
             ArtifactCorruptedError: the stored bytes are not those that were stored.
+            InvalidInputError: metadata has a field that none that a store gives out can have.
 
         """
-        return self._bytes_of(self._readable("retrieve", artifact_id))
+        return self._bytes_of(*self._readable("retrieve", artifact_id))
 
     def read_file(
         self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
@@ -436,7 +441,12 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
-        return self._open(self._readable("open", artifact_id))[1]
+        return self._open(*self._readable("open", artifact_id))[1]
+
+    @_call
+    def _open_record(self, record: ArtifactMetadata) -> BinaryIO:
+        """Open an artifact by the record that the catalog has just returned. The filesystem calls this."""
+        return self._open(self._checked(record.artifact_id, record, self._core.clock()))[1]
 
     @_call
     def stream(
@@ -469,7 +479,15 @@ class ArtifactStore:
         arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
             arguments.check_count("end", end, start)
-        return self._chunks(self._readable("stream", artifact_id), start, end, chunk_size)
+        record, is_kept = self._readable("stream", artifact_id)
+        return self._chunks(record, start, end, chunk_size, is_kept=is_kept)
+
+    @_call
+    def _stream_record(
+        self, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+    ) -> Iterator[bytes]:
+        """Stream an artifact by the record that the catalog has just returned. The filesystem calls this."""
+        return self._chunks(self._checked(record.artifact_id, record, self._core.clock()), start, end, chunk_size)
 
     @_call
     def download(
@@ -497,9 +515,24 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
+        return self._save(*self._readable("download", artifact_id), path, callback)
+
+    @_call
+    def _download_record(
+        self, record: ArtifactMetadata, path: str | os.PathLike[str], *, callback: Callback | None = None
+    ) -> Path:
+        """Download an artifact by the record that the catalog has just returned. The filesystem calls this."""
+        return self._save(self._checked(record.artifact_id, record, self._core.clock()), False, path, callback)
+
+    def _save(
+        self,
+        record: ArtifactMetadata,
+        is_kept: bool,  # noqa: FBT001 - as _readable returns it
+        path: str | os.PathLike[str],
+        callback: Callback | None,
+    ) -> Path:
         from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
 
-        record = self._readable("download", artifact_id)
         target = Path(arguments.check_path("path", path))
         if target.is_dir():
             target /= record.artifact_id if record.filename is None else arguments.name_in_folder(record.filename)
@@ -510,7 +543,7 @@ class ArtifactStore:
         part = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
         try:
             with part.open("xb") as file:
-                for chunk in self._chunks(record, 0, None, CHUNK_SIZE):
+                for chunk in self._chunks(record, 0, None, CHUNK_SIZE, is_kept=is_kept):
                     file.write(chunk)
                     if callback is not None:
                         callback.relative_update(len(chunk))
@@ -576,20 +609,17 @@ class ArtifactStore:
         _log.debug("metadata %s", artifact_id)
         return self._public(self._live(artifact_id))
 
-    def _readable(self, verb: str, artifact: str | ArtifactMetadata) -> ArtifactMetadata:
-        """Return the record to read an artifact by, which may be one that the caller kept.
+    def _readable(self, verb: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
+        """Return the catalog's record to read an artifact by, and whether it is of a revision that the caller kept.
 
-        That one may be forged. It passes the checks of one that the catalog gave, and its key must be a key of its own
-        artifact, so that it leads nowhere where its session and id do not lead.
+        Nothing of metadata that a caller hands in goes further than this: see :mod:`~chuk_artifacts.kept`.
         """
         if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
             _log.debug("%s %s", verb, artifact)
-            return self._live(artifact)
-        _log.debug("%s %s", verb, artifact.artifact_id)
-        core = self._core
-        if not grid.belongs(artifact.key, core.settings.sandbox_id, artifact.session_id, artifact.artifact_id):
-            raise no_artifact(artifact.artifact_id)
-        return self._checked(artifact.artifact_id, artifact, core.clock())
+            return self._live(artifact), False
+        wanted = Kept.of(artifact)
+        _log.debug("%s %s", verb, wanted.artifact_id)
+        return wanted.content_of(self._live(wanted.artifact_id)), True
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an artifact that can be seen from here and has not expired."""
@@ -618,23 +648,29 @@ class ArtifactStore:
             raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
         return record
 
-    def _bytes_of(self, record: ArtifactMetadata) -> bytes:
+    def _bytes_of(self, record: ArtifactMetadata, is_kept: bool = False) -> bytes:  # noqa: FBT001, FBT002 - as _readable returns it
         try:
             data = self._core.storage.get(record.key)
         except ObjectMissingError:
-            return self._bytes_of(self._latest(record))
+            return self._bytes_of(self._latest(record, is_kept=is_kept))
         except _SIGNALS as error:
             raise _public_error(error) from error
         if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
             raise _corrupted(record)
         return data
 
-    def _open(self, record: ArtifactMetadata, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
+    def _open(
+        self,
+        record: ArtifactMetadata,
+        is_kept: bool = False,  # noqa: FBT001, FBT002 - as _readable returns it
+        *,
+        start: int = 0,
+    ) -> tuple[ArtifactMetadata, BinaryIO]:
         """Return a reader of the bytes of *record*, and which revision it reads: this, or a later one by then."""
         try:
             file = self._core.storage.open(record.key, record.bytes, start=start)
         except ObjectMissingError:
-            return self._open(self._latest(record), start)
+            return self._open(self._latest(record, is_kept=is_kept), start=start)
         except _SIGNALS as error:
             raise _public_error(error) from error
         size = file.seek(0, os.SEEK_END)
@@ -644,12 +680,16 @@ class ArtifactStore:
             raise _corrupted(record)
         return record, file
 
-    def _chunks(self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int) -> Iterator[bytes]:
-        yield from chunks_of(*self._open(record, start), start, end, chunk_size)
+    def _chunks(
+        self, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int, *, is_kept: bool = False
+    ) -> Iterator[bytes]:
+        yield from chunks_of(*self._open(record, is_kept, start=start), start, end, chunk_size)
 
-    def _latest(self, record: ArtifactMetadata) -> ArtifactMetadata:
-        """Return the next revision of an artifact whose bytes are gone."""
+    def _latest(self, record: ArtifactMetadata, *, is_kept: bool = False) -> ArtifactMetadata:
+        """Return the next revision of an artifact whose bytes are gone, unless the caller wants these and no others."""
         latest = self._live(record.artifact_id)
+        if is_kept and latest.key != record.key:
+            raise not_kept(record) from None
         if latest.key == record.key:
             raise ArtifactNotFoundError(f"artifact {record.artifact_id}: its bytes are gone from the storage") from None
         return latest
@@ -1137,7 +1177,7 @@ class ArtifactStore:
             wanted = page_size if remaining is None else min(remaining, page_size)
             page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
             seen = uploads.settled(core, page)
-            yield from map(self._public, seen)
+            yield from map(self._public, seen) if core.catalog.keeps else seen
             if len(page) < wanted:
                 return
             after = place(page[-1])

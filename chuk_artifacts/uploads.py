@@ -209,9 +209,9 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
 
 
 def _registered_by_other(core: Core, pending: ArtifactMetadata) -> ArtifactMetadata:
-    """Return the artifact that somebody else has just made of the upload, if that is why it is gone."""
+    """Return the artifact that another caller has just made of the upload, if that is why it is gone."""
     (record,) = core.catalog.get((pending.artifact_id,))
-    if record is None or record.pending is not None:
+    if record is None or record.pending is not None or record.session_id != pending.session_id:
         raise ArtifactNotFoundError(f"artifact {pending.artifact_id}: nothing has been uploaded")
     return record
 

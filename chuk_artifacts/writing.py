@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
-from chuk_artifacts import identity
+from chuk_artifacts import grid, identity
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, description
@@ -152,10 +152,27 @@ def discard_unrecorded(core: Core, keys: Sequence[str], error: BaseException, ta
         _log.debug("left for cleanup: %s: %s", keys, failure)
 
 
+def delete_keys(core: Core, keys: Sequence[str]) -> None:
+    """Remove bytes by their keys. A key that is not one of this sandbox's contents is left alone, and logged.
+
+    Whatever a record says, this removes no other file: not the signing key, the catalog or its identity.
+
+    Raises:
+        ProviderError: the storage fails.
+
+    """
+    sandbox_id = core.settings.sandbox_id
+    ours = [key for key in keys if grid.is_content(key, sandbox_id)]
+    if len(ours) < len(keys):
+        foreign = [key for key in keys if key not in ours]
+        _log.warning("keys were not removed, because they hold no artifact of this sandbox: %.200r", foreign)
+    core.storage.delete(ours)
+
+
 def discard(core: Core, keys: Sequence[str]) -> None:
     """Remove bytes that no record points to; what fails here is left to an orphan sweep."""
     try:
-        core.storage.delete(keys)
+        delete_keys(core, keys)
     except ProviderError as error:
         _log.debug("left for cleanup: %s: %s", keys, error)
 

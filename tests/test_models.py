@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from chuk_artifacts import ArtifactMetadata, CleanupReport, GridKey, SessionInfo
-from chuk_artifacts.models import Superseded, is_over, seconds_of, timestamp
+from chuk_artifacts.models import Pending, Superseded, is_over, seconds_of, timestamp
 
 NOW = 1_800_000_000.25
 FIELDS = [
@@ -218,7 +218,8 @@ def test_json_round_trip(value):
 
 def test_json_of_internal_fields():
     """Internal fields go to JSON and back, too."""
-    superseded = (Superseded("k~2", timestamp(NOW), 1), Superseded("k", timestamp(NOW), 2))
+    key = metadata().key
+    superseded = (Superseded(f"{key}~2", timestamp(NOW), 1), Superseded(key, timestamp(NOW), 2))
     record = metadata(superseded=superseded)
     back = ArtifactMetadata.from_json(record.to_json())
     assert back.superseded == superseded
@@ -250,7 +251,8 @@ def test_due():
 
 def test_many_records_at_once():
     """Many records are read as each is by itself; what is not one record each is an error."""
-    records = [metadata(artifact_id=f"{number:032x}", summary="[{,ü") for number in range(3)]
+    ids = [f"{number:032x}" for number in range(3)]
+    records = [metadata(artifact_id=one, key=f"grid/box/üser 1/{one}", summary="[{,ü") for one in ids]
     assert ArtifactMetadata.from_jsons([record.to_json() for record in records]) == records
     assert ArtifactMetadata.from_jsons([]) == []
     text = records[0].to_json()
@@ -264,6 +266,187 @@ def test_record_of_an_earlier_version():
     fields = json.loads(metadata().to_json())
     del fields["released"], fields["pending"]
     assert ArtifactMetadata.from_json(json.dumps(fields)) == metadata()
+
+
+KEY = metadata().key
+SOUND = {
+    "later": {"key": f"{KEY}~{10**17}", "revision": 2},
+    "upload": {"key": f"{KEY}~upload", "revision": 0, "sha256": "", "pending": Pending(timestamp(NOW), True, None)},
+    "limited": {"key": f"{KEY}~upload", "revision": 0, "sha256": "", "pending": Pending(timestamp(NOW), False, 5)},
+    "superseded": {"key": f"{KEY}~2", "superseded": (Superseded(KEY, timestamp(NOW), 0),)},
+    "released": {"released": True},
+    "for ever": {"expires_at": None, "ttl": None},
+    "whole seconds": {"ttl": 60},
+    "no name": {"filename": None},
+    "a drive's letter": {"filename": "docs/c:x"},
+    "dots": {"filename": "a..b/..c"},
+    "a long name": {"filename": "ä" * 512},
+    "a tab": {"mime": "text/plain;\tcharset=utf-8"},
+    "quotes": {"summary": '"a": "b" \\', "filename": 'a"b', "meta": {'"': '\\"'}},
+    "controls": {"summary": "a\nb\0\u2028\ufffe"},
+    "astral": {"summary": "\U0001f600", "filename": "\U0001f600", "meta": {"\U0001f600": ["\U0001f600"]}},
+    "nested": {"meta": {"a": [{"b": {}}, [], [[1.5]]], "c": {"d": {"e": None}}}},
+    "no numbers": {"meta": {"NaN": "Infinity"}},
+    "large": {"bytes": 2**63 - 1, "revision": 2**63 - 1},
+    "last": {"expires_at": timestamp(253_402_300_799), "ttl": 253_402_300_799.0},
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_record(name):
+    """A record that a store may have written comes back, read by itself or among others."""
+    record = metadata(**SOUND[name])
+    text = record.to_json()
+    plain = metadata()
+    assert vars(ArtifactMetadata.from_json(text)) == vars(record)
+    found = ArtifactMetadata.from_jsons([plain.to_json(), text, plain.to_json()])
+    assert [vars(one) for one in found] == [vars(plain), vars(record), vars(plain)]
+
+
+def damaged(**fields):
+    """Return the JSON of a record with fields of any kind."""
+    return json.dumps({**json.loads(metadata().to_json()), **fields})
+
+
+OTHERS = ("signing.key", "catalog.sqlite3", "identity/box/a", "", "grid/box", f"{KEY}/../x", f"{KEY}~", f"{KEY}~02")
+OTHER_KEYS = (*OTHERS, KEY.replace("box", "bix"), KEY.replace("üser 1", "bob"), f"{KEY[:-1]}1", f"{KEY}\n", f" {KEY}")
+UNTIL = timestamp(NOW)
+WEEK, LONG = "2027-W01-1T08:00:00.000000+00:00", "2027-01-15T080000.25000000+00:00"
+WRONG = {
+    **{name: (None, 1, True, 1.5, [], {}, ["a"]) for name in ("artifact_id", "session_id", "sandbox_id", "key")},
+    **{name: (None, 1, True, 1.5, [], {}) for name in ("mime", "summary", "sha256", "stored_at", "updated_at")},
+    **{name: (None, 1, True, [], {}) for name in ("storage_provider", "session_provider")},
+    **{name: (None, True, 1.0, "1", [], {}, -1, 2**63, 10**400) for name in ("bytes", "revision")},
+    "ttl": (True, "1", [], -1, -0.5, 1e300, 10**400),
+    "meta": (None, [], "", 1, True),
+    "filename": (1, True, [], {}, ["a"]),
+    "expires_at": (1, True, [], {}),
+    "released": (None, 0, 1, "", "false", [], {}),
+}
+FOREIGN = {
+    "artifact_id": ("", "0" * 31, "f" * 32, f"{'0' * 31}g", f"{'0' * 31} ", "../x", "A" * 32),
+    "session_id": ("", ".", "..", "bob", "a/b", "a\\b", "a\0", "\ud800", "a" * 256),
+    "sandbox_id": ("", ".", "..", "bix", "a/b", "\ud800"),
+    "key": OTHER_KEYS,
+    "mime": ("", "text", "text/html\r\nSet-Cookie: a=b", "text/\0", "text/ä", "text/\u2028", "text/\ud800"),
+    "summary": ("\ud800", "a\udfff"),
+    "filename": (
+        "",
+        "/a",
+        "\\a",
+        "a/",
+        "..",
+        "../../x",
+        "a/../b",
+        "C:\\x",
+        "a\r\nb",
+        "a\0",
+        "\x85",
+        "a" * 1025,
+        "\ud800",
+    ),
+    "sha256": ("", "0" * 63, "0" * 65, "g" * 64, f"{'0' * 62}  "),
+    **dict.fromkeys(
+        ("stored_at", "updated_at", "expires_at"),
+        ("", "never", "2027-01-15", "2027-13-01T00:00:00.000000+00:00", WEEK, LONG),
+    ),
+    "superseded": (
+        *([[key, UNTIL, 1]] for key in OTHER_KEYS),
+        *([[KEY, UNTIL, size]] for size in (-1, True, 1.0, "1", None, 2**63)),
+        *([[KEY, until, 1]] for until in ("", None, 1, "never")),
+        *("abc", 1, {"a": 1}, ["abc"], [[]], [[KEY, UNTIL]], [[KEY, UNTIL, 1, 1]], [{"a": 1, "b": 2, "c": 3}], [None]),
+    ),
+    "pending": (
+        *("abc", 0, False, {}, [], [UNTIL, True], [UNTIL, True, None, 1], {"a": 1, "b": 2, "c": 3}),
+        *(["never", True, None], [None, True, None], [UNTIL, 1, None], [UNTIL, True, -1], [UNTIL, True, True]),
+    ),
+    "meta": ({"a": "\ud800"}, {"\ud800": 1}),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for kind in (WRONG, FOREIGN) for name in kind for value in kind[name]]
+)
+def test_damaged_record(name, value):
+    """A record with a field that no store can have written is none, by itself or among others."""
+    text = damaged(**{name: value})
+    with pytest.raises((ValueError, TypeError)):
+        ArtifactMetadata.from_json(text)
+    compact = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+    with pytest.raises((ValueError, TypeError)):
+        ArtifactMetadata.from_jsons([metadata().to_json(), compact])
+
+
+PLAIN = metadata(summary="", meta={}).to_json()
+TEXTS = {
+    "twice": PLAIN.replace('"bytes":5', '"bytes":5,"bytes":5'),
+    "twice and hidden": PLAIN.replace('"bytes":5', '"bytes" :5,"bytes":5,"meta":{}'),
+    "twice among others": PLAIN.replace('"meta":{}', '"meta":{"a":1,"a":2}'),
+    "twice among escapes": PLAIN.replace('"summary":""', '"summary":"\\\\","summary":"\\\\"'),
+    "no number": PLAIN.replace('"ttl":60.0', '"ttl":NaN'),
+    "no number in it": PLAIN.replace('"meta":{}', '"meta":{"a":[Infinity]}'),
+    "too large": PLAIN.replace('"ttl":60.0', '"ttl":1e999'),
+    "too large in it": PLAIN.replace('"meta":{}', '"meta":{"a":-1e999}'),
+    "too many digits": PLAIN.replace('"bytes":5', f'"bytes":{"9" * 5000}'),
+    "nested": PLAIN.replace('"meta":{}', f'"meta":{{"a":{"[" * 64}{"]" * 64}}}'),
+    "nested very deep": PLAIN.replace('"meta":{}', f'"meta":{{"a":{"[" * 100_000}{"]" * 100_000}}}'),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_damaged_json(name):
+    """JSON that no store can have written is no record, by itself or among others."""
+    assert TEXTS[name] != PLAIN
+    for texts in ([TEXTS[name]], [PLAIN, TEXTS[name]]):
+        with pytest.raises((ValueError, TypeError, RecursionError)):
+            ArtifactMetadata.from_jsons(texts)
+    with pytest.raises((ValueError, TypeError, RecursionError)):
+        ArtifactMetadata.from_json(TEXTS[name])
+
+
+@pytest.mark.parametrize("number", range(len(FIELDS)))
+def test_missing_field(number):
+    """A record without a field that it has had ever since is none."""
+    fields = json.loads(PLAIN)
+    del fields[FIELDS[number]]
+    with pytest.raises(ValueError, match="missing"):
+        ArtifactMetadata.from_json(json.dumps(fields))
+
+
+def test_record_of_a_later_version():
+    """What a later version knows more of a record is passed over, and takes the place of nothing."""
+    found = ArtifactMetadata.from_json(damaged(changed=1, due="x", more={"a": 1}))
+    assert found == metadata()
+    assert found.changed(bytes=6).bytes == 6
+    assert "more" not in vars(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("session_id", value) for value in ("", "..", "a/b", "a\0", 1, None, "\ud800")),
+        *(("sandbox_id", value) for value in ("", "..", "a/b", 1, None)),
+        *(("user_id", value) for value in (1, True, [], "\ud800")),
+        *(("created_at", value) for value in (None, 1, "", "never")),
+        *(("expires_at", value) for value in (1, "", "never")),
+        *(("custom_metadata", value) for value in (None, [], "a", 1, {"a": "\ud800"})),
+        *(("ttl", value) for value in (True, "1", -1, 1e300, 10**400)),
+    ],
+)
+def test_damaged_session(name, value):
+    """A session with a field that no store can have written is none."""
+    fields = json.loads(session().to_json())
+    with pytest.raises((ValueError, TypeError)):
+        SessionInfo.from_json(json.dumps({**fields, name: value}))
+
+
+@pytest.mark.parametrize(
+    "custom", ['{"a":1,"a":2}', '{"a":NaN}', '{"a":1e999}', f'{{"a":{"[" * 64}{"]" * 64}}}', f'{{"a":{"[" * 10**5}']
+)
+def test_damaged_json_of_a_session(custom):
+    """JSON that no store can have written is no session."""
+    with pytest.raises((ValueError, RecursionError)):
+        SessionInfo.from_json(session().to_json().replace('{"a":1}', custom))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", "null", '"x"', "{}{}", "{} "])

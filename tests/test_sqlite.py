@@ -289,7 +289,7 @@ def test_opening_breaks_no_lock(path, catalog, monkeypatch):
 def test_failed_transaction_leaves_nothing(store, monkeypatch):
     """A batch whose last record can't be written leaves none of the others, no session and no bytes."""
     keys = itertools.count()
-    monkeypatch.setattr(grid, "new_artifact", lambda *_: ("a" * 32, f"grid/box/alice/{next(keys)}"))
+    monkeypatch.setattr(grid, "new_artifact", lambda *_: ("a" * 32, f"grid/box/alice/{next(keys):032x}"))
     with pytest.raises(SessionError, match="UNIQUE"):
         store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="alice")
     assert store.list_by_session("alice") == []

@@ -5,13 +5,9 @@ A catalog is bound to one sandbox: it neither shows nor changes what another hol
 
 from __future__ import annotations
 
-import functools
 import logging
-import math
-import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from operator import itemgetter
-from types import MappingProxyType, UnionType
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -19,7 +15,7 @@ import attrs
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, OCTET_STREAM, check_moment
 from chuk_artifacts.errors import ConflictError, SessionError
-from chuk_artifacts.models import ArtifactMetadata, Pending, SessionInfo, Superseded, is_over, seconds_of, timestamp
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
 T = TypeVar("T")
@@ -250,66 +246,46 @@ def decoded(stored: T, decode: Callable[[T], R]) -> R:
         raise SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}") from error
 
 
-def decode_records(texts: Sequence[str]) -> list[ArtifactMetadata]:
-    """Return the records of JSON texts; raise one of :data:`DAMAGE` when a field can't have its value."""
+def decode_record(text: str, artifact_id: str, sandbox_id: str) -> ArtifactMetadata:
+    """Return the record of a JSON text; raise one of :data:`DAMAGE` when it is none, or another one."""
+    record = ArtifactMetadata.from_json(text)
+    if record.artifact_id != artifact_id or record.sandbox_id != sandbox_id:
+        raise _misfiled(record, artifact_id, sandbox_id)
+    return record
+
+
+def decode_records(
+    texts: Sequence[str], artifact_ids: Sequence[str], sandbox_id: str, session_id: str | None = None
+) -> list[ArtifactMetadata]:
+    """Return the records of JSON texts; raise one of :data:`DAMAGE` when one is none, or another one.
+
+    Args:
+        texts: the texts.
+        artifact_ids: what they are filed under.
+        sandbox_id: the sandbox that the catalog is bound to.
+        session_id: the session that is listed; None: those of any are wanted.
+
+    """
     records = ArtifactMetadata.from_jsons(texts)
-    for text, record in zip(texts, records, strict=True):
-        _check(record)
-        for part in record.superseded:
-            _check(part)
-        if record.pending is not None:
-            _check(record.pending)
-        if "\\ud" in text or "\\uD" in text:  # perhaps half of a surrogate pair, which can't be encoded
-            record.to_json().encode()
+    for record, artifact_id in zip(records, artifact_ids, strict=True):
+        if record.artifact_id != artifact_id or record.sandbox_id != sandbox_id:
+            raise _misfiled(record, artifact_id, sandbox_id)
+        if record.session_id != session_id and session_id is not None:
+            raise _misfiled(record, artifact_id, session_id)
     return records
 
 
-def decode_session(text: str, expires_at: str | None) -> SessionInfo:
-    """Return the session of a JSON text, which ends at *expires_at*; raise as :func:`decode_records`."""
-    info = SessionInfo.from_json(text).changed(expires_at=expires_at)
-    _check(info)
-    info.to_json().encode()
+def _misfiled(record: ArtifactMetadata, *filed: str) -> ValueError:
+    is_really = record.artifact_id, record.sandbox_id, record.session_id
+    return ValueError(f"filed under {filed!r:.200}, and says of itself that it is {is_really!r:.200}")
+
+
+def decode_session(text: str, expires_at: str | None, session_id: str, sandbox_id: str) -> SessionInfo:
+    """Return the session of a JSON text, which ends at *expires_at*; raise as :func:`decode_record`."""
+    info = SessionInfo.restored({**SessionInfo.from_json(text).__dict__, "expires_at": expires_at})
+    if info.session_id != session_id or info.sandbox_id != sandbox_id:
+        raise ValueError(f"filed under {session_id!r:.80}, and says of itself that it is {info.session_id!r:.80}")
     return info
-
-
-_checked: set[tuple[type, ...]] = set()
-"""The types of values that were checked: there are few combinations, and to find one here is quick."""
-
-
-def _check(value: ArtifactMetadata | SessionInfo | Superseded | Pending) -> None:
-    """Raise when a field is missing or can't have its value."""
-    kind: type = type(value)
-    fields = value._asdict() if isinstance(value, tuple) else vars(value)
-    kinds, values_of = _fields(kind)
-    values = values_of(fields)
-    found = (kind, *map(type, values))
-    if found not in _checked:
-        for (name, allowed), one in zip(kinds.items(), values, strict=True):
-            if type(one) not in allowed:
-                raise TypeError(f"{name} can't be a {type(one).__name__}")
-        _checked.add(found)
-    ttl, moment = fields.get("ttl"), fields.get("expires_at", fields.get("until"))
-    if moment is not None:
-        seconds_of(moment)
-    if ttl is not None and not 0 <= ttl < math.inf:
-        raise ValueError(f"ttl can't be {ttl}")
-
-
-@functools.cache
-def _fields(kind: type) -> tuple[dict[str, set[type]], Callable[[Mapping[str, Any]], tuple[Any, ...]]]:
-    """Return the types that each field may have, and a function that returns the values of all of them."""
-    kinds = {name: set(_types(hint)) for name, hint in typing.get_type_hints(kind).items()}
-    return kinds, itemgetter(*kinds)
-
-
-def _types(hint: Any) -> Iterator[type]:
-    if isinstance(hint, UnionType):
-        for one in typing.get_args(hint):
-            yield from _types(one)
-    elif hint is float:
-        yield from (int, float)
-    else:
-        yield typing.get_origin(hint) or hint
 
 
 def decode_sound(

@@ -26,6 +26,7 @@ from chuk_artifacts.catalog import (
     Due,
     FilenameTakenError,
     batches,
+    decode_record,
     decode_records,
     decode_session,
     decode_sound,
@@ -86,9 +87,9 @@ class _Known(NamedTuple):
         return cls(info, info.changed(expires_at=None).to_json())
 
     @classmethod
-    def told(cls, text: bytes, expires_at: bytes) -> Self | None:
-        """Return what a script told, or None when there is no session."""
-        return cls(*decoded((text, expires_at), _decode_session)) if text else None
+    def told(cls, session_id: str, sandbox_id: str, text: bytes, expires_at: bytes) -> Self | None:
+        """Return what a script told of a session, or None when there is none."""
+        return cls(*decoded((session_id, sandbox_id, text, expires_at), _decode_session)) if text else None
 
 
 @attrs.define
@@ -170,12 +171,14 @@ class RedisCatalog:
         """Return the record of each id, or None."""
         if len(artifact_ids) == 1:
             value = self._link.read("GET", self._record_key(artifact_ids[0]))
-            return [None if value is None else _record_of(artifact_ids[0], value)]
+            return [None if value is None else self._record_of(artifact_ids[0], value)]
         found: dict[str, ArtifactMetadata] = {}
         for some in self._by_node(artifact_ids, str):
             values = self._link.read("MGET", *map(self._record_key, some))
             found.update(
-                (name, _record_of(name, value)) for name, value in zip(some, values, strict=True) if value is not None
+                (name, self._record_of(name, value))
+                for name, value in zip(some, values, strict=True)
+                if value is not None
             )
         return [found.get(artifact_id) for artifact_id in artifact_ids]
 
@@ -201,7 +204,7 @@ class RedisCatalog:
         for portion in self._by_node(artifact_ids, str):
             for some in batches(portion, _FILED_AT_ONCE):
                 values, damaged = self._remove(some, *conditions)
-                sound, undecoded = _sound(values)
+                sound, undecoded = self._sound(values)
                 removed += sound
                 removed += [self._salvaged(value, "", _name(value)) for value in undecoded]
                 removed += filter(None, (self._remove_damaged(name.decode(), *conditions) for name in damaged))
@@ -228,7 +231,7 @@ class RedisCatalog:
             values, rest = self._link.look(
                 scripts.PAGE, [f"{root}index/{session_id}"], root, session_id, first, last, wanted
             )
-            records, _ = _sound(values)
+            records, _ = self._sound(values, session_id)
             found += [record for record in records if not is_over(record.expires_at, now)]
             if not rest:
                 break
@@ -242,7 +245,7 @@ class RedisCatalog:
         damaged: list[str] = []
         while True:
             values, after = self._walk(moment, "", limit - len(records) - len(damaged), after)
-            sound, strange = _sound(values)
+            sound, strange = self._sound(values)
             records += sound
             damaged += map(_name, strange)
             if after is None or len(records) + len(damaged) >= limit:
@@ -254,7 +257,7 @@ class RedisCatalog:
         behind = None
         while True:
             values, behind = self._walk(_NEVER, timestamp(now), limit, behind)
-            found += _sound(values)[0]
+            found += self._sound(values)[0]
             if behind is None or len(found) >= limit:
                 return found[:limit]
 
@@ -295,17 +298,12 @@ class RedisCatalog:
         located = itertools.chain.from_iterable((self._root(one), one) for one in artifact_ids)
         values = self._link.look(scripts.VERIFY, list(map(self._record_key, artifact_ids)), *located)
         there = [value for value in values if value is not None]
-        sound, _ = _sound([value for value in there if value])
+        sound, _ = self._sound([value for value in there if value])
         return len(there) - sum(self._is_filed(record) for record in sound)
 
     def _is_filed(self, record: ArtifactMetadata) -> bool:
-        """Say whether a record, which names itself, is one of this sandbox and of its session."""
-        parts = self._sandbox_id, record.session_id
-        return (
-            record.sandbox_id == self._sandbox_id
-            and record.artifact_id.startswith(grid.slot_tag(*parts)[:_TAG_DIGITS])
-            and grid.belongs(record.key, *parts, record.artifact_id)
-        )
+        """Say whether a record, which names itself, is where its session's are."""
+        return record.artifact_id.startswith(grid.slot_tag(self._sandbox_id, record.session_id)[:_TAG_DIGITS])
 
     def create_session(self, info: SessionInfo) -> None:
         """Add a session."""
@@ -315,7 +313,7 @@ class RedisCatalog:
         """Return a session, or None."""
         key = f"{self._session_root(session_id)}session/{session_id}"
         text, expires_at = self._link.read("HMGET", key, "info", "expires_at")
-        known = None if text is None else _Known.told(text, expires_at)
+        known = None if text is None else _Known.told(session_id, self._sandbox_id, text, expires_at)
         return None if known is None or is_over(known.info.expires_at, now) else known.info
 
     def update_session(
@@ -342,7 +340,7 @@ class RedisCatalog:
             if answer.repeated and new is not None:
                 raise self._link.unknown()  # whose change was in the way?
             text, expires_at, _ = answer.value
-            known = _Known.told(text, expires_at)
+            known = _Known.told(session_id, self._sandbox_id, text, expires_at)
             if known is None:
                 return False
         self._remember(session_id, new)
@@ -367,7 +365,7 @@ class RedisCatalog:
                 values += answer[1:]
             if not answer or answer[0] == _GONE or len(values) >= limit:
                 break
-        sound, damaged = _sound(values)
+        sound, damaged = self._sound(values)
         removed = sound + [self._bury(value, session_id) for value in damaged]
         is_none = number == 0 and answer is None
         if answer is None or answer[0] == _GONE:
@@ -461,7 +459,9 @@ class RedisCatalog:
             unlike = self._send(known, records, new, now, exclusive=exclusive)
             if not unlike:
                 break
-            known.update((name.decode(), _Known.told(text, expires_at)) for name, text, expires_at, _ in unlike)
+            for name, text, expires_at, _ in unlike:
+                session_id = name.decode()
+                known[session_id] = _Known.told(session_id, self._sandbox_id, text, expires_at)
         for session_id, session in new.items():
             self._remember(session_id, session)
 
@@ -589,6 +589,20 @@ class RedisCatalog:
         except DAMAGE:
             return salvaged(self._sandbox_id, session_id or _UNKNOWN, artifact_id, provider=self.provider)
 
+    def _record_of(self, artifact_id: str, value: bytes) -> ArtifactMetadata:
+        """Return the record of an id; raise ``SessionError`` when the value is damaged, or another's."""
+        return decoded(value, lambda value: decode_record(_json_of(value), artifact_id, self._sandbox_id))
+
+    def _sound(
+        self, values: Sequence[bytes], session_id: str | None = None
+    ) -> tuple[list[ArtifactMetadata], list[bytes]]:
+        """Return the records of values, and the values that are damaged, of which a warning is logged."""
+
+        def decode(values: Sequence[bytes]) -> list[ArtifactMetadata]:
+            return decode_records(list(map(_json_of, values)), list(map(_name, values)), self._sandbox_id, session_id)
+
+        return decode_sound(values, decode, _name)
+
     def _remembered(self, session_id: str, now: float) -> _Known | None:
         known = self._sessions.get(session_id)
         return None if known is None or is_over(known.info.expires_at, now) else known
@@ -653,25 +667,9 @@ def _name(value: bytes) -> str:
     return value.partition(b"\n")[0].rpartition(b"\0")[2].decode(errors="replace")
 
 
-def _record_of(artifact_id: str, value: bytes) -> ArtifactMetadata:
-    """Return the record of an id; raise ``SessionError`` when the value is damaged, or another's."""
-
-    def decode(value: bytes) -> ArtifactMetadata:
-        (record,) = _decode([value])
-        if record.artifact_id != artifact_id:
-            raise ValueError("it is that of another artifact")
-        return record
-
-    return decoded(value, decode)
-
-
-def _sound(values: Sequence[bytes]) -> tuple[list[ArtifactMetadata], list[bytes]]:
-    """Return the records of values, and the values that are damaged, of which a warning is logged."""
-    return decode_sound(values, _decode, _name)
-
-
-def _decode(values: Sequence[bytes]) -> list[ArtifactMetadata]:
-    return decode_records([value[value.index(b"\n") + 1 :].decode() for value in values])
+def _json_of(value: bytes) -> str:
+    """Return the record itself, which is behind its line."""
+    return value[value.index(b"\n") + 1 :].decode()
 
 
 def _decode_identity(text: bytes) -> str:
@@ -680,9 +678,10 @@ def _decode_identity(text: bytes) -> str:
     return text.decode()
 
 
-def _decode_session(stored: tuple[bytes, bytes]) -> tuple[SessionInfo, str]:
-    text, expires_at = (part.decode() for part in stored)
-    return decode_session(text, expires_at or None), text
+def _decode_session(stored: tuple[str, str, bytes, bytes]) -> tuple[SessionInfo, str]:
+    session_id, sandbox_id, *parts = stored
+    text, expires_at = (part.decode() for part in parts)
+    return decode_session(text, expires_at or None, session_id, sandbox_id), text
 
 
 def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:

@@ -31,32 +31,60 @@ def test_metadata_reads_like_its_id(store, listed, tmp_path):
     assert store.download(listed, tmp_path).read_bytes() == b"0123456789"
 
 
-def test_metadata_spares_the_catalog(store, listed):
-    """Reading by metadata asks the catalog nothing."""
+def test_metadata_asks_the_catalog_once(store, listed):
+    """Reading by metadata costs one look into the catalog, as reading by an id does."""
     core = core_of(store)
-    catalog, core.catalog = core.catalog, None
+    catalog, asked = core.catalog, []
+
+    class Watched:
+        def __getattr__(self, name):
+            asked.append(name)
+            return getattr(catalog, name)
+
+    core.catalog = Watched()
     assert store.retrieve(listed) == b"0123456789"
+    assert asked.count("get") == 1
     core.catalog = catalog
 
 
 def test_metadata_reads_its_revision(store, listed):
-    """Metadata reads the revision it is of, as long as its bytes are kept, and the present one afterwards."""
+    """Metadata reads the bytes of its revision as long as these are kept, and none afterwards."""
+    store.update_metadata(listed.artifact_id, summary="new")
+    assert store.retrieve(listed) == b"0123456789"
     store.update_file(listed.artifact_id, data=b"second")
     assert store.retrieve(listed) == b"0123456789"
     second = store.metadata(listed.artifact_id)
     store.update_file(listed.artifact_id, data=b"third")
     assert store.retrieve(second) == b"second"
+    assert store.retrieve(store.metadata(listed.artifact_id)) == b"third"
     core_of(store).storage.delete([listed.key])
-    assert store.retrieve(listed) == b"third"
+    with pytest.raises(ArtifactNotFoundError, match="not kept"):
+        store.retrieve(listed)
+
+
+def test_metadata_reads_nothing_cleaned_up(store, listed, clock):
+    """Metadata reads a replaced revision until cleanup has removed its bytes."""
+    store.update_file(listed.artifact_id, data=b"second")
+    clock.advance(3601)
+    store.cleanup()
+    with pytest.raises(ArtifactNotFoundError, match="not kept"):
+        store.retrieve(listed)
 
 
 def test_metadata_of_what_is_gone(store, listed, clock):
-    """Metadata of a deleted or expired artifact reads nothing."""
+    """Metadata of a deleted or expired artifact reads nothing, whatever expiry it says itself."""
+    other_id = store.store(b"x", session_id="alice", ttl=60)
+    other = store.metadata(other_id).changed(expires_at=None, ttl=None)
+    assert store.retrieve(other) == b"x"
+    clock.advance(60)
+    with pytest.raises(ArtifactExpiredError):
+        store.retrieve(other)
+    store.update_file(listed.artifact_id, ttl=1)
+    clock.advance(1)
+    with pytest.raises(ArtifactExpiredError):
+        store.retrieve(listed)
     store.delete(listed.artifact_id)
     with pytest.raises(ArtifactNotFoundError):
-        store.retrieve(listed)
-    clock.advance(25 * 3600)
-    with pytest.raises(ArtifactExpiredError):
         store.retrieve(listed)
 
 

@@ -1,0 +1,122 @@
+"""Frozen values that are mappings of their own fields, and JSON of them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, Self
+
+import attrs
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@functools.cache
+def _public(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
+
+
+@functools.cache
+def _names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in attrs.fields(kind))
+
+
+@functools.cache
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    return {field.name: field.default for field in attrs.fields(kind) if field.default is not attrs.NOTHING}
+
+
+def _no_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON (RFC 8259)")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number:  # NaN, of an infinite one
+        raise ValueError(f"{text:.80} is no number that can be held")
+    return number
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return fields
+
+
+_quick = json.JSONDecoder(parse_constant=_no_json).raw_decode
+_strict = json.JSONDecoder(parse_constant=_no_json, parse_float=_finite, object_pairs_hook=_unique).raw_decode
+
+
+def decode(text: str, *, strict: bool = True) -> Any:
+    """Return what *text* is: JSON without spaces around, as this library writes it.
+
+    Args:
+        text: the JSON.
+        strict: whether to look for names that stand twice in an object, and for numbers that are too large, which takes
+            twice as long.
+
+    Raises:
+        ValueError: it is something else.
+        RecursionError: it is nested too deep.
+
+    """
+    value, end = (_strict if strict else _quick)(text)
+    if end != len(text):
+        raise ValueError("more than one JSON value")
+    return value
+
+
+class Fields(Mapping[str, Any]):
+    """A mapping of the public fields of an attrs class, in their order."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of the field *name*."""
+        if name not in _public(type(self)):
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the fields."""
+        return iter(_public(type(self)))
+
+    def __len__(self) -> int:
+        """Count the fields."""
+        return len(_public(type(self)))
+
+    def changed(self, **fields: Any) -> Self:
+        """Return a copy in which *fields* have other values."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, **fields)
+        return copy
+
+    def to_json(self) -> str:
+        """Return all fields, the internal ones too, as a JSON object."""
+        return encode(self.__dict__)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the value whose :meth:`to_json` is *text*."""
+        return cls._of(cls._known(decode(text)))
+
+    @classmethod
+    def _known(cls, fields: Any) -> dict[str, Any]:
+        """Return all fields that the class has, with defaults for what an earlier version did not know."""
+        if not isinstance(fields, dict):
+            raise TypeError("no JSON object")
+        names = _names(cls)
+        known = {name: value for name, value in fields.items() if name in names}  # a later version may know more
+        if len(known) == len(names):
+            return known
+        known = _defaults(cls) | known
+        if len(known) < len(names):
+            raise ValueError(f"{min(names - known.keys())} is missing")
+        return known
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Self:
+        """Return a value with all *fields*."""
+        value = object.__new__(cls)
+        value.__dict__.update(fields)
+        return value
