@@ -22,13 +22,15 @@ PACKAGE = Path(chuk_artifacts.__file__).parent
 PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
-    {"errors", "folders", "forgotten", "fork", "models"},
+    {"errors", "fields", "folders", "forgotten", "fork"},
     {"arguments", "disposition", "grid", "handles", "server", "signing", "source", "threads"},
+    {"models"},
     {"settings"},
     {"catalog", "storage"},
     {"core", "draft"},
-    {"identity", "links"},
-    {"cleanup", "writing"},
+    {"identity", "kept", "links"},
+    {"writing"},
+    {"cleanup"},
     {"uploads"},
     {"store"},
     {""},
@@ -362,7 +364,7 @@ def test_failed_cleaning_up_is_logged(store, caplog, monkeypatch):
     monkeypatch.setattr(storage, "delete", fail)
     caplog.set_level(logging.DEBUG, logger="chuk_artifacts")
     with pytest.raises(chuk_artifacts.ProviderError):
-        store.store(b"x", session_id="alice")
+        store.store_batch([{"data": b"x"}] * 2, "alice")
     assert "left for cleanup" in caplog.text
     assert "out of order" in caplog.text
 

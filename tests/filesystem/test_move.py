@@ -459,8 +459,9 @@ def test_rename_beside_another_change(fs, monkeypatch):
 
 def test_what_lands_on_the_other_kind_replaces_nothing(fs, tmp_path):
     """A folder that lands on a file, and a file that lands on a folder, stand beside it."""
-    (tmp_path / "x").write_bytes(b"x")
-    fs.put(str(tmp_path), "alice/a", recursive=True)
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "x").write_bytes(b"x")
+    fs.put(str(tmp_path / "local"), "alice/a", recursive=True)
     fs.cp("alice/other", "alice/docs/1", recursive=True)
     fs.mv(["alice/other/3"], ["alice/docs"])
     assert contents(fs) == {"a": "a", "a/x": "x", "docs": "3", "docs/1": "1", "docs/1/3": "3", "docs/deep/2": "2"}
