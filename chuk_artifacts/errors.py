@@ -67,7 +67,8 @@ class OutcomeUnknownError(SessionError):
 
 def no_artifact(artifact_id: object) -> ArtifactNotFoundError:
     """Return the error that says that there is no such artifact; its id may be anything, and of any length."""
-    return ArtifactNotFoundError(f"no artifact {artifact_id!r:.80}")
+    shown = f"{artifact_id!r:.80}" if isinstance(artifact_id, str) else f"that a {type(artifact_id).__name__} names"
+    return ArtifactNotFoundError(f"no artifact {shown}")
 
 
 class ErrorMap:

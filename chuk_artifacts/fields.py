@@ -106,6 +106,8 @@ class Fields(Mapping[str, Any]):
         if not isinstance(fields, dict):
             raise TypeError("no JSON object")
         names = _names(cls)
+        if fields.keys() == names:
+            return fields
         known = {name: value for name, value in fields.items() if name in names}  # a later version may know more
         if len(known) == len(names):
             return known

@@ -7,7 +7,6 @@ import re
 import typing
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from operator import itemgetter
 from types import UnionType
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +15,7 @@ import attrs
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, check_filename, check_text
 from chuk_artifacts.fields import Fields, decode, encode
+from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_usual, quotes_in
 
 GRACE_SECONDS = 3600.0
 """How long superseded bytes and records of expired artifacts are kept: as long as a presigned URL works by default."""
@@ -137,7 +137,7 @@ class ArtifactMetadata(Fields):
 
         """
         fields = decode(text, strict=False)
-        return cls._holding(fields) if _are_usual(text, [fields]) else cls._careful(text)
+        return cls._holding(fields) if is_usual(text, fields) else cls._careful(text)
 
     @classmethod
     def from_jsons(cls, texts: Sequence[str]) -> list[Self]:
@@ -147,7 +147,7 @@ class ArtifactMetadata(Fields):
             some = texts[begin : begin + _PORTION]
             text = f"[{','.join(some)}]"
             found = decode(text, strict=False)
-            if len(found) == len(some) and _are_usual(text, found):
+            if len(found) == len(some) and are_usual(text, found):
                 restored += map(cls._holding, found)
             else:
                 restored += map(cls.from_json, some)
@@ -245,125 +245,8 @@ class CleanupReport(Fields):
     orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
 
 
-_DEEPEST = 64  # levels of a JSON object of the user's own, as arguments.check_meta has it
-_LARGEST = 2**63 - 1  # of an integer in SQLite
-_VALUES = itemgetter(*(field.name for field in attrs.fields(ArtifactMetadata)))
-_COUNT = len(attrs.fields(ArtifactMetadata))
-_ALWAYS_TEXTS = _COUNT + 11  # the names, and the values that are never null
-_ID_DIGITS = 32
-_HASH_DIGITS = 64
 _PORTION = 50  # records that are looked at together: where one is unusual, each is looked at by itself
-_SHORT_NAME = 255
-_ENDS = frozenset("/\\.")
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
-
-
-def _are_usual(text: str, records: Sequence[dict[str, Any]]) -> bool:
-    """Say whether the fields of all records, which *text* says, are as those of most are; others may be sound as well.
-
-    SQLite finds a record in a few microseconds, and this adds less than one, because it looks at each field of all
-    records at once. It lets nothing pass that is not sound.
-    """
-    try:
-        return _have_usual_fields(text, records)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # a field is missing, or of another type
-        return False
-
-
-def _have_usual_fields(text: str, records: Sequence[dict[str, Any]]) -> bool:
-    # fmt: off
-    (
-        ids, sessions, sandboxes, keys, mimes, summaries, metas, filenames, sizes, hashes, stored, updated, ends, ttls,
-        revisions, storages, catalogs, superseded, released, pending,
-    ) = zip(*map(_VALUES, records), strict=True)
-    # fmt: on
-    moments = {*stored, *updated, *ends} - {None}
-    for moment in moments:
-        datetime.fromisoformat(moment)
-    names = [name for name in filenames if name is not None]
-    texts = _ALWAYS_TEXTS * len(records) + len(names) + len(ends) - ends.count(None)
-    quotes = 2 * texts + sum(_quotes_in(meta) for meta in metas if meta)
-    if not text.isascii():
-        text.encode()
-    if "\\" in text:
-        quotes += _escaped_quotes(text)
-    digits = "".join(ids) + "".join(hashes)
-    return (
-        {*map(len, records)} == {_COUNT}
-        and text.count('"') == quotes  # else a name stands twice
-        and {*map(type, metas)} == {dict}
-        and {*map(type, summaries)} == {str}
-        and {*map(type, superseded)} == {list}
-        and {*map(type, released)} == {bool}
-        and {*map(type, (*sizes, *revisions))} == {int}
-        and {*map(type, ttls)} <= {float, type(None)}
-        and not any(superseded)
-        and not any(released)
-        and {*pending} == {None}
-        and {moment[4:11:3] + moment[13:20:3] + moment[26:] for moment in moments} == {"--T::.+00:00"}
-        and {*map(len, ids)} == {_ID_DIGITS}
-        and digits == digits.lower()
-        and len(bytes.fromhex(digits)) * 2 == len(digits) == (_ID_DIGITS + _HASH_DIGITS) * len(records)
-        and min(sizes) >= 0
-        and min(revisions) > 0
-        and max(*sizes, *revisions) <= _LARGEST
-        and all(ttl is None or 0 <= ttl <= LAST_MOMENT for ttl in {*ttls})
-        and all("/" in mime and mime.isascii() and mime.isprintable() for mime in {*mimes})
-        and all(map(str.isprintable, {*storages, *catalogs}))
-        and _are_own(keys, ids, [*zip(sandboxes, sessions, strict=True)])
-        and _are_plain(names)
-    )
-
-
-def _are_own(keys: Sequence[str], ids: Sequence[str], sessions: Sequence[tuple[str, str]]) -> bool:
-    """Say whether keys are those of contents of the artifacts with these ids, of sessions with their sandboxes."""
-    prefixes = {session: grid.beginnings(*session)[1] for session in {*sessions}}
-    for key, artifact_id, session in zip(keys, ids, sessions, strict=True):
-        first = prefixes[session] + artifact_id
-        if key != first and not (key.startswith(first) and grid.is_later(key[len(first) :])):
-            return False
-    return True
-
-
-def _are_plain(filenames: Sequence[str]) -> bool:
-    """Say whether texts are surely filenames."""
-    return not filenames or (
-        "".join(filenames).isprintable()
-        and ".." not in "\n".join(filenames)
-        and max(map(len, filenames)) <= _SHORT_NAME
-        and _ENDS.isdisjoint([end for name in filenames for end in (name[0], name[-1])])
-        and ":" not in {name[1:2] for name in filenames}
-    )
-
-
-def _quotes_in(value: Any, levels: int = _DEEPEST) -> int:
-    """Return how many quotes stand around names and texts in an object or list of JSON.
-
-    Raises:
-        ValueError: it is nested too deep, or a number in it is not finite.
-
-    """
-    if levels == 0:
-        raise ValueError(f"nested deeper than {_DEEPEST} levels")
-    quotes = 0
-    if type(value) is dict:
-        quotes, value = 2 * len(value), value.values()
-    for one in value:
-        kind = type(one)
-        if kind is str:
-            quotes += 2
-        elif kind is dict or kind is list:
-            quotes += _quotes_in(one, levels - 1)
-        elif kind is float and one - one:  # NaN, of an infinite one
-            raise ValueError("a number is not finite")
-    return quotes
-
-
-def _escaped_quotes(text: str) -> int:
-    """Return how many quotes are parts of texts; raise ``ValueError`` when their number does not tell."""
-    if "\\\\" in text or "\\u" in text:  # the latter may be half of a surrogate pair
-        raise ValueError("a closer look is needed")
-    return text.count('\\"')
 
 
 def _check_record(fields: dict[str, Any]) -> None:
@@ -387,7 +270,7 @@ def _check_record(fields: dict[str, Any]) -> None:
         raise ValueError("released, and does not expire")
     _check_moments_and_sizes(fields)
     _check_ttl(fields["ttl"])
-    _quotes_in(fields["meta"])
+    quotes_in(fields["meta"])
 
 
 def _check_moments_and_sizes(fields: dict[str, Any]) -> None:
@@ -400,20 +283,25 @@ def _check_moments_and_sizes(fields: dict[str, Any]) -> None:
         moments.append(fields["pending"].until)
         sizes.append(fields["pending"].max_bytes or 0)
     for moment in moments:
-        _check_moment("a moment", moment)
-    if min(sizes) < 0 or max(sizes) > _LARGEST:
-        raise ValueError(f"a size or revision is below 0, or above {_LARGEST}")
+        if moment is not None:
+            check_moment(moment)
+    if min(sizes) < 0 or max(sizes) > LARGEST:
+        raise ValueError(f"a size or revision is below 0, or above {LARGEST}")
 
 
 def _check_session(fields: dict[str, Any]) -> None:
     """Raise ``ValueError`` or ``TypeError`` when no session can have *fields*."""
     _check_types(SessionInfo, fields)
-    grid.canonical_prefix(fields["sandbox_id"], fields["session_id"])
-    _check_moment("created_at", fields["created_at"])
-    _check_moment("expires_at", fields["expires_at"])
+    grid.beginnings(fields["sandbox_id"], fields["session_id"])
+    check_moment(fields["created_at"])
+    if fields["expires_at"] is not None:
+        check_moment(fields["expires_at"])
     _check_ttl(fields["ttl"])
-    _quotes_in(fields["custom_metadata"])
-    check_text("a session", encode(fields))
+    if fields["user_id"] is not None:
+        check_text("user_id", fields["user_id"])
+    if fields["custom_metadata"]:
+        quotes_in(fields["custom_metadata"])
+        check_text("custom_metadata", encode(fields["custom_metadata"]))
 
 
 def _tuple_of(kind: type[Any], values: Any) -> Any:
@@ -445,13 +333,6 @@ def _alternatives(hint: Any) -> Iterator[type]:
         yield from (int, float)
     else:
         yield typing.get_origin(hint) or hint
-
-
-def _check_moment(name: str, moment: str | None) -> None:
-    if moment is not None and (
-        moment[26:] != "+00:00" or datetime.fromisoformat(moment).isoformat(timespec="microseconds") != moment
-    ):
-        raise ValueError(f"{name} can't be {moment!r:.80}")
 
 
 def _check_ttl(ttl: float | None) -> None:

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 from forgeries import forgeries
+from werkzeug.test import Client
 
-from chuk_artifacts import ArtifactMetadata, ArtifactNotFoundError, ArtifactStore, InvalidInputError, aio
+from chuk_artifacts import (
+    ArtifactMetadata,
+    ArtifactNotFoundError,
+    ArtifactStore,
+    ArtifactStoreError,
+    InvalidInputError,
+    SessionError,
+    aio,
+    grid,
+    uploads,
+)
+from chuk_artifacts.cleanup import delete_bytes
 from chuk_artifacts.filesystem import ArtifactFileSystem
+from chuk_artifacts.gateway import Gateway
+from chuk_artifacts.models import Pending, Superseded, timestamp
 
 OWN, SECRET = b"what mallory stored", b"what alice stored"
 
@@ -144,3 +163,188 @@ def test_other_objects_are_no_paths(store):
             with pytest.raises(InvalidInputError):
                 method(thing)
     assert fs.cat_file("alice/a") == SECRET
+
+
+# What stands in the catalog
+
+
+def rewrite(store, artifact_id, text):
+    """Put another text in the place of a record, as one can who may write to the database or to Redis."""
+    core = store._core
+    if core.catalog.provider == "redis":
+        with redis.Redis.from_url(core.settings.redis_url.text) as client:
+            key = f"chuk:{{{artifact_id[:2]}}}:{core.settings.sandbox_id}/record/{artifact_id}"
+            line, _, _ = client.get(key).partition(b"\n")
+            client.set(key, line + b"\n" + text.encode())
+        return
+    with contextlib.closing(sqlite3.connect(core.settings.sqlite_path)) as connection, connection:
+        connection.execute("UPDATE artifacts SET record = ? WHERE artifact_id = ?", (text, artifact_id))
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def kept_store(request, tmp_path, clock):
+    """Return a store whose catalog another program can write to."""
+    options = STORES[request.param](request, tmp_path)
+    with ArtifactStore(**options, sandbox_id="box", clock=clock) as opened:
+        yield opened
+
+
+BAIT = ("signing.key", "identity/box/0", "grid/box/alice/bait", "grid/bix/alice/" + "0" * 32, "catalog.sqlite3", "bait")
+"""Files beside the attacker's own."""
+
+
+def bait(store):
+    """Put files where no artifact of an attacker has any business; return what is there."""
+    root = Path(store._core.settings.fs_root)
+    for key in BAIT:
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_bytes(b"bait")
+    return {key: (root / key).stat().st_ino for key in BAIT}
+
+
+def hostile(record, victim):
+    """Yield texts of records, each of which would do harm if it were believed."""
+    fields = json.loads(record.to_json())
+    late, early = timestamp(4e9), timestamp(1)
+    keys = (*BAIT, victim.key, f"../{record.key}", f"{record.key}/../../../../../signing.key")
+    for key in keys:
+        yield {**fields, "key": key}
+        yield {**fields, "key": key, "pending": [late, True, None], "revision": 0}
+        yield {**fields, "key": key, "expires_at": early}
+        for until in (early, late):
+            yield {**fields, "superseded": [[key, until, 1]]}
+    yield {**fields, "artifact_id": victim.artifact_id, "session_id": victim.session_id, "key": victim.key}
+    yield json.loads(victim.to_json())
+    yield {**fields, "sandbox_id": "bix", "key": record.key.replace("box", "bix")}
+    yield {**fields, "session_id": victim.session_id}
+    yield {**fields, "mime": "text/html\r\nSet-Cookie: a=b"}
+    yield {**fields, "filename": "../../x"}
+    yield {**fields, "filename": "a\r\nSet-Cookie: a=b"}
+    for wrong in (None, True, 1.5, -1, 2**63, 10**400, "1", [], {}, "\ud800", "a\0"):
+        for name in fields:
+            yield {**fields, name: wrong}
+    yield {**fields, "meta": "NaN"}
+    deep = []
+    for _ in range(200):
+        deep = [deep]
+    yield {**fields, "meta": {"a": deep}}
+
+
+USES = {
+    "retrieve": lambda store, one: store.retrieve(one),
+    "stream": lambda store, one: list(store.stream(one)),
+    "metadata": lambda store, one: store.metadata(one),
+    "exists": lambda store, one: store.exists(one),
+    "presign": lambda store, one: store.presign(one),
+    "copy_file": lambda store, one: store.copy_file(one),
+    "update_file": lambda store, one: store.update_file(one, data=b"x"),
+    "update_metadata": lambda store, one: store.update_metadata(one, summary="x"),
+    "extend_ttl": lambda store, one: store.extend_ttl(one, 1),
+    "list_files": lambda store, _: [dict(found) for found in store.list_files("mallory")],
+    "fs": lambda store, _: ArtifactFileSystem(store).ls("mallory"),
+    "cat": lambda store, _: ArtifactFileSystem(store).cat("mallory/own"),
+    "stats": lambda store, _: store.get_stats(),
+    "cleanup": lambda store, _: store.cleanup(),
+    "delete": lambda store, one: store.delete(one),
+    "delete_session": lambda store, _: store.delete_session("mallory"),
+}
+
+
+def test_hostile_record(kept_store):
+    """Whatever stands in a record, no method returns other bytes, removes another file, or raises but our errors."""
+    store, client = kept_store, Client(Gateway(kept_store))
+    victim = store.metadata(store.store(SECRET, filename="secret", session_id="alice"))
+    key = store.presign(victim.artifact_id) and store._core.storage.get("signing.key")
+    there = bait(store)
+    own = store.metadata(store.store(OWN, filename="own", session_id="mallory"))
+    for fields in hostile(own, victim):
+        if fields == json.loads(own.to_json()):
+            continue
+        artifact_id = store.store(OWN, filename="own", session_id="mallory")
+        url = urlsplit(store.presign(artifact_id))
+        text = json.dumps(fields).replace(own.artifact_id, artifact_id)
+        rewrite(store, artifact_id, text)
+        answered = client.get(f"{url.path}?{url.query}")
+        assert answered.status_code in {200, 404, 503}
+        assert SECRET not in answered.data
+        assert key not in answered.data
+        for name, use in USES.items():
+            try:
+                told = use(store, artifact_id)
+            except (ArtifactStoreError, OSError):
+                continue
+            assert SECRET not in repr(told).encode(), (name, text)
+            assert key not in repr(told).encode(), (name, text)
+        assert bait(store) == there, text
+        assert store.retrieve(victim) == SECRET
+
+
+def test_hostile_session(kept_store):
+    """Whatever stands in a session, a method returns it whole, or raises one of our errors."""
+    store = kept_store
+    store.store(OWN, session_id="mallory")
+    info = store.get_session_info("mallory")
+    custom = [
+        '{"a":NaN}',
+        '{"a":1e999}',
+        '"a"',
+        "[]",
+        f'{{"a":{"[" * 100}{"]" * 100}}}',
+        f'{{"a":{"[" * 10**5}',
+        "{",
+        "",
+    ]
+    for text in custom:
+        core = store._core
+        if core.catalog.provider == "redis":
+            with redis.Redis.from_url(core.settings.redis_url.text) as client:
+                key = f"chuk:{{{grid.slot_tag('box', 'mallory')[:2]}}}:box/session/mallory"
+                client.hset(key, "info", info.changed(expires_at=None).to_json().replace("{}", text))
+        else:
+            with contextlib.closing(sqlite3.connect(core.settings.sqlite_path)) as connection, connection:
+                connection.execute("UPDATE sessions SET custom_metadata = ?", (text,))
+        with ArtifactStore(**options_of(store)) as other:
+            for use in (
+                lambda other=other: other.get_session_info("mallory"),
+                lambda other=other: other.validate_session("mallory"),
+                lambda other=other: other.update_session_metadata("mallory", {"a": 1}),
+            ):
+                with pytest.raises(SessionError):
+                    use()
+
+
+def options_of(store):
+    """Return options to open the backends of a store again."""
+    settings = store._core.settings
+    url = settings.redis_url.text if settings.redis_url is not None else None
+    return {
+        "storage_provider": "filesystem",
+        "session_provider": settings.session_provider,
+        "fs_root": settings.fs_root,
+        "sandbox_id": settings.sandbox_id,
+        "redis_url": url,
+    }
+
+
+def test_only_contents_are_removed(store, caplog):
+    """What is not the key of one of the sandbox's contents is not removed, whichever record names it."""
+    core = store._core
+    own = store.metadata(store.store(OWN, session_id="mallory"))
+    names = ["identity/box/0", "bait", "grid/box/mallory/bait", f"grid/bix/mallory/{own.artifact_id}"]
+    for name in names:
+        core.storage.put(name, b"bait")
+    delete_bytes(core, [own.changed(superseded=tuple(Superseded(name, timestamp(1), 4) for name in names))])
+    assert [core.storage.get(name) for name in names] == [b"bait"] * len(names)
+    assert core.storage.stat(own.key) is None
+    assert "were not removed" in caplog.text
+
+
+def test_upload_registered_by_another(store):
+    """An artifact that took the place of an upload is returned only if it is of the upload's session."""
+    own = store.metadata(store.store(OWN, session_id="mallory"))
+    elsewhere = own.changed(session_id="alice", pending=Pending(timestamp(4e9), True, None), key=f"{own.key}~upload")
+    with pytest.raises(ArtifactNotFoundError):
+        uploads.completed(store._core, elsewhere)
+    assert uploads.completed(store._core, elsewhere.changed(session_id="mallory")).artifact_id == own.artifact_id

@@ -24,6 +24,7 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 LAYERS = [
     {"errors", "fields", "folders", "forgotten", "fork"},
     {"arguments", "disposition", "grid", "handles", "server", "signing", "source", "threads"},
+    {"usual"},
     {"models"},
     {"settings"},
     {"catalog", "storage"},

@@ -1,0 +1,226 @@
+"""A quick look at records that a catalog holds, to tell those that this library surely wrote from the rest.
+
+SQLite finds a record in a few microseconds, and this adds less than one. It lets nothing pass that the careful look of
+:mod:`~chuk_artifacts.models` would not; what it does not let pass may be sound nevertheless.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+from chuk_artifacts import grid
+from chuk_artifacts.arguments import LAST_MOMENT
+
+LARGEST = 2**63 - 1
+"""The largest integer in SQLite."""
+
+_DEEPEST = 64  # levels of a JSON object of the user's own, as arguments.check_meta has it
+_TEXTS = ("artifact_id", "session_id", "sandbox_id", "key", "mime", "summary", "sha256", "stored_at", "updated_at")
+_NAMES = (
+    *_TEXTS,
+    *("storage_provider", "session_provider", "filename", "expires_at", "meta", "bytes", "revision", "ttl"),
+    *("superseded", "released", "pending"),
+)
+_VALUES = itemgetter(*_NAMES)
+_COUNT = len(_NAMES)
+_ALWAYS_TEXTS = _COUNT + len(_TEXTS) + 2  # the names, and the values that are texts in each record
+_ID_DIGITS = 32
+_HASH_DIGITS = 64
+_SHORT_NAME = 255
+_ENDS = frozenset("/\\.")
+_ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What a value of another type may make the functions here raise, or one that is missing."""
+
+
+def is_usual(text: str, fields: dict[str, Any]) -> bool:
+    """Say whether *fields*, which *text* says, are surely those of a record."""
+    try:
+        return _has_usual_fields(text, fields)
+    except _ODD:
+        return False
+
+
+def are_usual(text: str, records: Sequence[dict[str, Any]]) -> bool:
+    """Say whether the fields of all *records*, which *text* says, surely are; field by field, which is quicker."""
+    try:
+        return _have_usual_fields(text, records)
+    except _ODD:
+        return False
+
+
+def _has_usual_fields(text: str, fields: dict[str, Any]) -> bool:
+    # fmt: off
+    (
+        artifact_id, session_id, sandbox_id, key, mime, summary, sha256, stored, updated, storage, catalog, filename,
+        end, meta, size, revision, ttl, superseded, released, pending,
+    ) = _VALUES(fields)
+    # fmt: on
+    texts = _ALWAYS_TEXTS
+    check_moment(stored)
+    if updated != stored:
+        check_moment(updated)
+    if end is not None:
+        texts += 1
+        check_moment(end)
+    if filename is not None:
+        texts += 1
+    digits = artifact_id + sha256
+    shown = mime + storage + catalog
+    return (
+        text.count('"') == _quotes(text, texts, meta)
+        and len(fields) == _COUNT
+        and type(meta) is dict
+        and type(summary) is str
+        and type(superseded) is list
+        and type(released) is bool
+        and type(size) is type(revision) is int
+        and (ttl is None or (type(ttl) is float and 0 <= ttl <= LAST_MOMENT))
+        and not superseded
+        and not released
+        and pending is None
+        and 0 <= size <= LARGEST
+        and 0 < revision <= LARGEST
+        and len(artifact_id) == _ID_DIGITS
+        and len(bytes.fromhex(digits)) * 2 == len(digits) == _ID_DIGITS + _HASH_DIGITS
+        and digits == digits.lower()
+        and shown.isascii()
+        and shown.isprintable()
+        and "/" in mime
+        and _is_own(key, grid.beginnings(sandbox_id, session_id)[1] + artifact_id)
+        and (filename is None or _is_plain(filename))
+    )
+
+
+def _have_usual_fields(text: str, records: Sequence[dict[str, Any]]) -> bool:
+    # fmt: off
+    (
+        ids, sessions, sandboxes, keys, mimes, summaries, hashes, stored, updated, storages, catalogs, filenames,
+        ends, metas, sizes, revisions, ttls, superseded, released, pending,
+    ) = zip(*map(_VALUES, records), strict=True)
+    # fmt: on
+    moments = {*stored, *updated, *ends} - {None}
+    for moment in moments:
+        datetime.fromisoformat(moment)
+    names = [name for name in filenames if name is not None]
+    texts = _ALWAYS_TEXTS * len(records) + len(names) + len(ends) - ends.count(None)
+    digits = "".join(ids) + "".join(hashes)
+    prefixes = {session: grid.beginnings(*session)[1] for session in {*zip(sandboxes, sessions, strict=True)}}
+    places = zip(keys, ids, zip(sandboxes, sessions, strict=True), strict=True)
+    return (
+        text.count('"') == _quotes(text, texts, *metas)
+        and {*map(len, records)} == {_COUNT}
+        and {*map(type, metas)} == {dict}
+        and {*map(type, summaries)} == {str}
+        and {*map(type, superseded)} == {list}
+        and {*map(type, released)} == {bool}
+        and {*map(type, (*sizes, *revisions))} == {int}
+        and {*map(type, ttls)} <= {float, type(None)}
+        and all(ttl is None or 0 <= ttl <= LAST_MOMENT for ttl in {*ttls})
+        and not any(superseded)
+        and not any(released)
+        and {*pending} == {None}
+        and min(sizes) >= 0
+        and min(revisions) > 0
+        and max(*sizes, *revisions) <= LARGEST
+        and all(map(_is_timestamp, moments))
+        and {*map(len, ids)} == {_ID_DIGITS}
+        and len(bytes.fromhex(digits)) * 2 == len(digits) == (_ID_DIGITS + _HASH_DIGITS) * len(records)
+        and digits == digits.lower()
+        and all(shown.isascii() and shown.isprintable() for shown in {*mimes, *storages, *catalogs})
+        and all("/" in mime for mime in {*mimes})
+        and all(_is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in places)
+        and (not names or _are_plain(names))
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def check_moment(moment: str) -> None:
+    """Raise ``ValueError`` when a moment is not written as :func:`~chuk_artifacts.models.timestamp` writes it."""
+    datetime.fromisoformat(moment)
+    if not _is_timestamp(moment):
+        raise ValueError(f"a moment is not written {moment!r:.80}")
+
+
+def _is_timestamp(moment: str) -> bool:
+    """Say whether what can be read as a moment is written as :func:`~chuk_artifacts.models.timestamp` writes it."""
+    return moment[4:11:3] + moment[13:20:3] + moment[26:] == "--T::.+00:00"
+
+
+def _is_own(key: str, first: str) -> bool:
+    """Say whether *key* is that of a content of the artifact whose first one is at *first*."""
+    return key == first or (key.startswith(first) and grid.is_later(key[len(first) :]))
+
+
+def _is_plain(filename: str) -> bool:
+    """Say whether a text is surely a filename."""
+    return (
+        filename.isprintable()
+        and len(filename) <= _SHORT_NAME
+        and ".." not in filename
+        and filename[0] not in _ENDS
+        and filename[-1] not in _ENDS
+        and filename[1:2] != ":"
+    )
+
+
+def _are_plain(filenames: Sequence[str]) -> bool:
+    """Say whether texts are surely filenames."""
+    return (
+        "".join(filenames).isprintable()
+        and ".." not in "\n".join(filenames)
+        and max(map(len, filenames)) <= _SHORT_NAME
+        and _ENDS.isdisjoint([end for name in filenames for end in (name[0], name[-1])])
+        and ":" not in {name[1:2] for name in filenames}
+    )
+
+
+def _quotes(text: str, texts: int, *metas: Any) -> int:
+    """Return how many quotes are in a text in which no name stands twice.
+
+    Args:
+        text: the JSON.
+        texts: how many texts and names are in it, beside those in *metas*.
+        metas: JSON objects of the user's own.
+
+    Raises:
+        ValueError: that can't be told, a text in it can't be encoded, or the objects are not sound.
+
+    """
+    if not text.isascii():
+        text.encode()
+    quotes = 2 * texts
+    for meta in metas:
+        if meta:
+            quotes += quotes_in(meta)
+    if "\\" in text:
+        if "\\\\" in text or "\\u" in text:  # the latter may be half of a surrogate pair
+            raise ValueError("a closer look is needed")
+        quotes += text.count('\\"')
+    return quotes
+
+
+def quotes_in(value: Any, levels: int = _DEEPEST) -> int:
+    """Return how many quotes stand around names and texts in an object or list of JSON.
+
+    Raises:
+        ValueError: it is nested too deep, or a number in it is not finite.
+
+    """
+    if levels == 0:
+        raise ValueError(f"nested deeper than {_DEEPEST} levels")
+    quotes = 0
+    if type(value) is dict:
+        quotes, value = 2 * len(value), value.values()
+    for one in value:
+        kind = type(one)
+        if kind is str:
+            quotes += 2
+        elif kind is dict or kind is list:
+            quotes += quotes_in(one, levels - 1)
+        elif kind is float and one - one:  # NaN, of an infinite one
+            raise ValueError("a number is not finite")
+    return quotes
