@@ -6,11 +6,14 @@ import re
 from urllib.parse import quote
 
 _UNSAFE = re.compile(r"[^ !#$&\'()+,\-.0-9;=@A-Z\[\]^_`a-z{}~]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ATTR_CHAR = "!#$&+-.^_`|~"  # RFC 5987 section 3.2.1; letters and digits are never quoted
 
 
 def content_disposition(filename: str | None) -> str:
     """Return the header's value that saves a download under *filename*: RFC 6266, with RFC 5987 for other characters.
+
+    It is safe to send whatever the filename holds: control characters become ``_``, and half of a surrogate pair ``?``.
 
     >>> content_disposition("report.pdf")
     'attachment; filename="report.pdf"'
@@ -19,7 +22,8 @@ def content_disposition(filename: str | None) -> str:
     """
     if filename is None:
         return "attachment"
+    filename = _CONTROL.sub("_", filename)
     plain = _UNSAFE.sub("_", filename)
     if plain == filename:
         return f'attachment; filename="{filename}"'
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHAR)}"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe=_ATTR_CHAR, errors='replace')}"

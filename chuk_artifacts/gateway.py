@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING
 
 from werkzeug.exceptions import (
@@ -32,6 +32,7 @@ from chuk_artifacts.errors import (
     ArtifactCorruptedError,
     ArtifactNotFoundError,
     ArtifactStoreError,
+    ConflictError,
     ErrorMap,
     InvalidInputError,
     ProviderError,
@@ -40,6 +41,7 @@ from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.server import Server
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.store import ArtifactStore, chunks_of
+from chuk_artifacts.uploads import Allows
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -47,6 +49,14 @@ if TYPE_CHECKING:
 _CHUNK_SIZE = 256 * 1024
 _METHODS = {"GET": DOWNLOAD, "HEAD": DOWNLOAD, "PUT": UPLOAD}
 _RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECASE).fullmatch
+_DIGITS = re.compile(r"0*([0-9]*)").fullmatch
+_MAX_DIGITS = 18
+_HEADER_TEXT = re.compile(r"[\t\x20-\x7e]{0,4096}").fullmatch
+_MAX_FILENAME = 1024
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+").fullmatch
+_ODD = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a record with a value of a wrong type or form may raise here."""
 _STATUS = (
     (AccessDeniedError, 403),
     (ArtifactNotFoundError, 404),
@@ -58,20 +68,27 @@ _log = logging.getLogger("chuk_artifacts")
 
 
 class _Request(Request):
-    """A request, with what Werkzeug tells in another form or not at all.
+    """A request, with what Werkzeug gives in another form or not at all.
 
     Attributes:
+        verb: the method, in the case in which it was received (RFC 9110 section 9.1).
         segment: the path below the place where the gateway is mounted, without its first slash.
         query: the query as it was received.
-        ends: whether its content has an end: an announced one, or one that the server tells.
+        length: the length of its content in bytes, if it was announced.
+        ends: whether its content has an end: an announced one, or one that the server finds.
+
+    Raises:
+        BadRequest: where its content ends is not clear.
 
     """
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         super().__init__(environ)
+        self.verb = str(environ.get("REQUEST_METHOD", ""))
         self.segment = str(environ.get("PATH_INFO", "")).removeprefix("/")
         self.query = str(environ.get("QUERY_STRING", ""))
-        self.ends = self.content_length is not None or "wsgi.input_terminated" in environ
+        self.length = _content_length(environ)
+        self.ends = self.length is not None or "wsgi.input_terminated" in environ
 
 
 class Gateway:
@@ -102,37 +119,41 @@ class Gateway:
         if isinstance(origins, str):
             raise InvalidInputError("origins must be a list of origins, not one")
         self._store = store
-        self._origins = frozenset(origins)
+        self._origins = frozenset(map(_check_origin, origins))
         self._verify = verify
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        request = _Request(environ)
-        response = self._response(request)
-        self._allow_origin(request, response)
+        response = self._response(environ)
+        self._allow_origin(environ, response)
         return response(environ, start_response)
 
-    def _response(self, request: _Request) -> Response:
+    def _response(self, environ: WSGIEnvironment) -> Response:
         try:
-            return self._answer(request)
+            return self._answer(_Request(environ))
         except HTTPException as error:
             headers = [item for item in error.get_headers() if item[0] != "Content-Type"]
             return _plain(error.code or 500, error.description or "", headers)
         except ArtifactStoreError as error:
             status = next(status for kind, status in _STATUS if isinstance(error, kind))
             if status >= 500:  # noqa: PLR2004 - where it is our fault
-                _log.error("gateway: %s", error)
+                _log_error(error)
             return _plain(status)
+        except UnicodeEncodeError:  # from a server that hands on more than the latin-1 of PEP 3333
+            return _plain(400)
+        except ReferenceError:  # the store of a gateway that it started itself is gone
+            return _plain(503)
 
     def _answer(self, request: _Request) -> Response:
-        if request.method == "OPTIONS" and self._origins:
+        if request.verb == "OPTIONS" and self._origins:
             return Response(status=204)
-        method = _METHODS.get(request.method)
+        method = _METHODS.get(request.verb)
         if method is None:
             raise MethodNotAllowed([*_METHODS, "OPTIONS"] if self._origins else list(_METHODS))
         core = self._store._core
         grant = core.signer.check(method, request.segment, request.query, core.clock())
-        return self._upload(request, grant) if method == UPLOAD else self._download(request, grant)
+        with ErrorMap(_ODD, ArtifactCorruptedError, f"artifact {grant.artifact_id}: its record is damaged"):
+            return self._upload(request, grant) if method == UPLOAD else self._download(request, grant)
 
     def _download(self, request: _Request, grant: Grant) -> Response:
         record = self._store._live(grant.artifact_id)
@@ -147,7 +168,7 @@ class Gateway:
         if part is not None:
             response.status_code = 206
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{record.bytes}"
-        if request.method == "GET":
+        if request.verb == "GET":
             latest, file = self._store._open(record, start=start)
             if latest is not record:  # changed so often since it was asked for that its bytes are gone
                 file.close()
@@ -159,22 +180,28 @@ class Gateway:
 
     def _upload(self, request: _Request, grant: Grant) -> Response:
         _check_upload(request, grant)
-        sha256 = self._store._receive(grant.artifact_id, _received(request, grant.max_bytes))
+        data = _received(request, grant.max_bytes)
+        try:
+            sha256 = self._store._receive(grant.artifact_id, data, _upload_condition(request))
+        except ConflictError:
+            raise PreconditionFailed from None
         return Response(headers={"ETag": quote_etag(sha256), "X-Content-Type-Options": "nosniff"})
 
-    def _allow_origin(self, request: _Request, response: Response) -> None:
+    def _allow_origin(self, environ: WSGIEnvironment, response: Response) -> None:
         """Let pages of the configured origins read the response."""
         if not self._origins:
             return
-        response.vary.add("Origin")
-        origin = request.headers.get("Origin")
-        if origin is None or self._origins.isdisjoint({origin, "*"}):
-            return
-        response.headers["Access-Control-Allow-Origin"] = origin
+        allowed = "*"
+        if "*" not in self._origins:
+            response.vary.add("Origin")
+            allowed = environ.get("HTTP_ORIGIN", "")
+            if allowed not in self._origins:
+                return
+        response.headers["Access-Control-Allow-Origin"] = allowed
         response.headers["Access-Control-Expose-Headers"] = (
             "Accept-Ranges, Content-Disposition, Content-Length, Content-Range, ETag"
         )
-        if request.method == "OPTIONS":
+        if environ.get("REQUEST_METHOD") == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, PUT"
             response.headers["Access-Control-Allow-Headers"] = "Content-Type, If-Match, If-None-Match, If-Range, Range"
             response.headers["Access-Control-Max-Age"] = "600"
@@ -215,12 +242,51 @@ def _plain(status: int, text: str = "", headers: Iterable[tuple[str, str]] = ())
     return response
 
 
+def _log_error(error: ArtifactStoreError) -> None:
+    _log.error("gateway: %.500r", str(error))
+
+
+def _check_origin(origin: object) -> str:
+    """Return a web origin that can stand in a header."""
+    if not isinstance(origin, str) or not _ORIGIN(origin):
+        raise InvalidInputError(f"origins must hold web origins such as 'https://app.example.org': {origin!r:.200}")
+    return origin
+
+
+def _content_length(environ: WSGIEnvironment) -> int | None:
+    """Return the announced length of a request's content in bytes, or None (RFC 9112 section 6.3).
+
+    Two lengths, also if they are the same, and a length of content that comes in chunks are what requests are smuggled
+    with: a server in front may have taken the other one. An empty text is what some servers hand on for no header.
+    """
+    given = str(environ.get("CONTENT_LENGTH", "")).strip(" \t")
+    chunked = environ.get("HTTP_TRANSFER_ENCODING")
+    if chunked is not None and ("CONTENT_LENGTH" in environ or str(chunked).strip(" \t").lower() != "chunked"):
+        raise BadRequest("Where the content ends is not clear.")
+    if "CONTENT_LENGTH" not in environ or (not given and environ.get("REQUEST_METHOD") != "PUT"):
+        return None
+    digits = _DIGITS(given)
+    if digits is None or not given:
+        raise BadRequest("The Content-Length must be a number.")
+    if len(digits[1]) > _MAX_DIGITS:
+        raise RequestEntityTooLarge
+    return int(digits[1] or 0)
+
+
 def _described(record: ArtifactMetadata) -> Response:
     """Return a response without content that says what an artifact is.
 
     A browser saves it and does not show it. Should it be shown nevertheless, it has no origin, and nothing in it runs.
+
+    Raises:
+        ValueError: a field of the record can't stand in a header.
+
     """
     filename = None if record.filename is None else last_segment(record.filename)
+    if not _HEADER_TEXT(record.mime) or not _SHA256(record.sha256) or len(filename or "") > _MAX_FILENAME:
+        raise ValueError("its type, SHA-256 or filename can't stand in a header")
+    if not isinstance(record.bytes, int) or record.bytes < 0:
+        raise ValueError("its length is not one")
     return Response(
         content_type=record.mime,
         headers={
@@ -249,7 +315,7 @@ def _range(request: _Request, record: ArtifactMetadata) -> tuple[int, int] | Non
     """
     given = _RANGE(request.headers.get("Range", ""))
     fits = request.headers.get("If-Range") in {None, quote_etag(record.sha256)}
-    if given is None or not fits or request.method != "GET" or given[1] == given[2] == "":
+    if given is None or not fits or request.verb != "GET" or given[1] == given[2] == "":
         return None
     if not given[1]:
         start, stop = max(record.bytes - int(given[2]), 0), record.bytes
@@ -268,10 +334,31 @@ def _all_but_last_first(held: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]
     After the last one comes the verdict on the whole. When that is an error, the response ends short of its length, and
     no client takes it for the file.
     """
-    for chunk in chunks:
-        yield held
-        held = chunk
+    try:
+        for chunk in chunks:
+            yield held
+            held = chunk
+    except ArtifactStoreError as error:
+        _log_error(error)
+        raise
     yield held
+
+
+def _upload_condition(request: _Request) -> Allows | None:
+    """Return what decides whether an upload may take the place of the one before, or None when it always may.
+
+    That is RFC 9110 section 13.1.1 and 13.1.2, of what was uploaded before and its SHA-256.
+    """
+    if "If-Match" not in request.headers and "If-None-Match" not in request.headers:
+        return None
+    wanted, known = request.if_match, request.if_none_match
+
+    def allows(sha256: Callable[[], str] | None) -> bool:
+        if "If-Match" in request.headers and (sha256 is None or not (wanted.star_tag or wanted.contains(sha256()))):
+            return False
+        return sha256 is None or not (known.star_tag or (bool(known) and known.contains_weak(sha256())))
+
+    return allows
 
 
 def _check_upload(request: _Request, grant: Grant) -> None:
@@ -282,7 +369,7 @@ def _check_upload(request: _Request, grant: Grant) -> None:
         raise UnsupportedMediaType(f"The Content-Type must be {grant.mime}.")
     if not request.ends:
         raise LengthRequired
-    if grant.max_bytes is not None and (request.content_length or 0) > grant.max_bytes:
+    if grant.max_bytes is not None and (request.length or 0) > grant.max_bytes:
         raise _too_large(grant.max_bytes)
 
 
@@ -301,7 +388,7 @@ def _received(request: _Request, max_bytes: int | None) -> Iterator[bytes]:
         if max_bytes is not None and size > max_bytes:
             raise _too_large(max_bytes)
         yield chunk
-    if request.content_length not in {None, size}:
+    if request.length not in {None, size}:
         raise ClientDisconnected
 
 

@@ -1356,9 +1356,9 @@ class ArtifactStore:
         return uploads.expect(self._core, order, expires, max_bytes, registered=True, start=self._start_gateway)
 
     @_call
-    def _receive(self, artifact_id: str, data: Iterator[bytes]) -> str:
+    def _receive(self, artifact_id: str, data: Iterator[bytes], allows: uploads.Allows | None = None) -> str:
         """Take an upload that is awaited, and return its SHA-256. The gateway calls this."""
-        return uploads.receive(self._core, self._bound, artifact_id, data)
+        return uploads.receive(self._core, self._bound, artifact_id, data, allows)
 
     def _start_gateway(self) -> LocalGateway:
         """Serve the URLs of this store from this process, until it is closed or nobody refers to it any more."""

@@ -22,10 +22,28 @@ from chuk_artifacts.errors import (
     InvalidInputError,
     no_artifact,
 )
+from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, is_over, seconds_of, timestamp
 from chuk_artifacts.source import CHUNK_SIZE, source
-from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
+from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
 from chuk_artifacts.writing import ATTEMPTS, check_bytes, discard, fresh_bytes, record_of
+
+Allows = Callable[[Callable[[], str] | None], bool]
+"""Says whether an upload may take the place of another, given what returns that one's SHA-256, or None if it is the
+first."""
+
+
+class _Turn(Lockable):
+    """A context in which one thread is at a time."""
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *details: object) -> None:
+        self._lock.release()
+
+
+_conditional = _Turn()
 
 
 def expect(
@@ -76,20 +94,60 @@ def expect(
     return url, order.artifact_id
 
 
-def receive(core: Core, bound: str | None, artifact_id: str, data: Iterator[bytes]) -> str:
+def receive(
+    core: Core, bound: str | None, artifact_id: str, data: Iterator[bytes], allows: Allows | None = None
+) -> str:
     """Take an upload that is awaited, and return its SHA-256.
+
+    Args:
+        core: where it goes.
+        bound: the session it must belong to, or None for any.
+        artifact_id: what it becomes.
+        data: its bytes.
+        allows: whether it may take the place of what was uploaded before; None: always.
 
     Raises:
         ArtifactNotFoundError: it is not awaited, or not any more when it has arrived; nothing is left behind.
+        ConflictError: *allows* refuses; nothing is changed.
 
     """
     key = _awaited(core, bound, artifact_id).key
-    _, sha256 = core.storage.put(key, source(data))
+    if allows is None:
+        _, sha256 = core.storage.put(key, source(data))
+    else:
+        sha256 = _put_if(core, key, data, allows)
     try:
         _awaited(core, bound, artifact_id)
     except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
         discard(core, [key])
         raise
+    return sha256
+
+
+def _put_if(core: Core, key: str, data: Iterator[bytes], allows: Allows) -> str:
+    """Write an upload, if what was uploaded before allows that, and return its SHA-256.
+
+    That is asked before the first byte and again after the last, and from then on no other conditional upload of this
+    process comes in between. One of another process may, unless the storage can write exclusively.
+    """
+
+    def check() -> bool:
+        """Return whether nothing was uploaded before."""
+        before = core.storage.stat(key)
+        if not allows(None if before is None else lambda: _measured(core, key, before.bytes, None)[1]):
+            raise ConflictError("another upload came first, or not the one that was expected")
+        return before is None
+
+    def checked() -> Iterator[bytes]:
+        yield from data
+        turn.enter_context(_conditional)
+        check()
+
+    with contextlib.ExitStack() as turn:
+        try:
+            _, sha256 = core.storage.put(key, source(checked()), exclusive=check())
+        except ObjectExistsError:
+            raise ConflictError("another upload came first") from None
     return sha256
 
 

@@ -300,6 +300,13 @@ def test_other_methods(client, path, method):
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, PUT")
 
 
+@pytest.mark.parametrize("method", ["get", "Get", "put", "GET ", "", "\u0131", "G\r\nX: y", "X" * 100_000])
+def test_methods_are_case_sensitive(store, path, method):
+    """A method is one of three, letter by letter (RFC 9110 section 9.1)."""
+    environ = {**create_environ(path), "REQUEST_METHOD": method}
+    assert run_wsgi_app(Gateway(store), environ)[1] == "405 METHOD NOT ALLOWED"
+
+
 def test_url_is_of_one_method(client, store, path):
     """A URL to download takes no upload, and one to upload gives no download."""
     target, artifact_id = upload(store)
@@ -575,16 +582,40 @@ APP = "https://app.example.org"
 
 
 @pytest.mark.parametrize(
-    ("origins", "allowed"), [([APP], True), (["*"], True), (["https://other.org"], False), ([], False)]
+    ("origins", "allowed", "varies"),
+    [
+        ([APP], APP, True),
+        (["*"], "*", False),
+        (["*", APP], "*", False),
+        (["https://other.org"], None, True),
+        ([], None, False),
+    ],
 )
-def test_origins(store, path, origins, allowed):
-    """Pages of the configured origins, and no others, may read what is answered, refusals too."""
+def test_origins(store, path, origins, allowed, varies):
+    """Pages of the configured origins, and no others, may read what is answered, refusals too; ``*`` is answered so."""
     client = Client(Gateway(store, origins=origins))
     for url, status in ((path, 200), (path + "x", 403)):
         response = client.get(url, headers={"Origin": APP})
         assert response.status_code == status
-        assert response.headers.get("Access-Control-Allow-Origin") == (APP if allowed else None)
-        assert ("Vary" in response.headers) == bool(origins)
+        assert response.headers.get("Access-Control-Allow-Origin") == allowed
+        assert ("Vary" in response.headers) == varies
+
+
+def test_any_origin(store, path):
+    """With ``*`` the answer is the same for each page, so that a cache may hand it on."""
+    client = Client(Gateway(store, origins=["*"]))
+    answers = [client.get(path, headers=headers).headers for headers in ({}, {"Origin": APP}, {"Origin": "null"})]
+    assert answers[0] == answers[1] == answers[2]
+    assert client.options(path, headers={"Origin": APP}).headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "example.org", "https://a\r\nSet-Cookie: b", "https://a b", "https://é", 5, None]
+)
+def test_origins_are_checked(store, origin):
+    """What is no web origin is refused where it is configured, and never gets into a header."""
+    with pytest.raises(InvalidInputError):
+        Gateway(store, origins=[origin])
 
 
 def test_preflight(store):
