@@ -141,9 +141,9 @@ def test_full_server_can_be_emptied(place, catalog):
 def test_release_on_a_full_server(place, catalog):
     """Cleanup marks records as released, and takes superseded bytes out of them, on a full server too."""
     until = timestamp(NOW + 30)
-    superseded = tuple(Superseded(f"grid/box/alice/{number}", until, 1) for number in range(3))
     awaited = record(3, ttl=None, revision=0, pending=Pending(until, True, None))
     updated = record(2, ttl=None)
+    superseded = tuple(Superseded(f"{updated.key}~{number}", until, 1) for number in (7, 8, 9))
     catalog.add([record(1), updated, awaited], now=NOW)
     updated = updated.changed(revision=2, superseded=superseded)
     assert catalog.replace(updated, expected_revision=1)
