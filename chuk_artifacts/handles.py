@@ -44,6 +44,7 @@ class Reader(io.BufferedIOBase):
     """
 
     mode = "rb"
+    _file: BinaryIO = io.BytesIO()  # an interrupt may come before it is set, and collecting closes what was half made
 
     def __init__(self, fs: Any, info: dict[str, Any], file: BinaryIO) -> None:
         """See the class."""

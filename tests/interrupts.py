@@ -10,8 +10,6 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-import pytest
-
 import chuk_artifacts
 
 
@@ -48,8 +46,6 @@ def interrupted(
         AssertionError: the interrupt did not reach the caller.
 
     """
-    if sys.version_info[:2] != (3, 11):  # elsewhere a block has other lines at which a trace function may raise
-        pytest.skip("every line is tried on Python 3.11")
     folder = str(Path(str(package.__file__)).parent)
     for number in itertools.count(1):
         error = _interrupt(function, number, folder, kind)

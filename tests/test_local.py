@@ -874,8 +874,6 @@ NEW = f"{KEY}~2"
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_interrupted_call(root, call):
     """A call that is interrupted at any line leaves no descriptor and no temporary file, and what is there is whole."""
-    if call is CALLS["open"] and sys.version_info >= (3, 13):
-        pytest.skip("Python 3.13 keeps the frame of one interrupted call, and the file in it, until this test ends")
     storage = LocalStorage(str(root))
     storage.put(KEY, b"there")
     gc.collect()

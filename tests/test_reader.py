@@ -7,7 +7,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
+from chuk_artifacts import ProviderError
+from chuk_artifacts.handles import Reader
+from chuk_artifacts.storage.files import _MappedReader
+from chuk_artifacts.storage.reader import FIRST_BLOCK, RangeReader, open_ranges
 
 MIB = 1024 * 1024
 DATA = bytes(range(256)) * (MIB // 256) * 40 + b"the end"
@@ -161,3 +164,20 @@ def test_failed_block_can_be_read_again():
             file.read(5)
         assert file.tell() == 2 * MIB
         assert file.read(5) == DATA[2 * MIB : 2 * MIB + 5]
+
+
+def test_object_that_ends_early():
+    """An object that is shorter than it was said to be is an error, and not the end of the file."""
+    fetcher = Fetcher()
+    file = reader(fetcher)
+    fetcher.data = DATA[: 2 * MIB]
+    with pytest.raises(ProviderError):
+        file.read()
+
+
+@pytest.mark.parametrize("kind", [RangeReader, _MappedReader, Reader])
+def test_half_made_reader(kind):
+    """A reader whose making was interrupted before it held anything is closed, and collected, without an error."""
+    file = kind.__new__(kind)
+    file.close()
+    assert file.closed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage.reader import buffered
 
 _PARALLEL_FILES = 8
 _PROBE_BYTES = 16 * 1024
@@ -21,9 +21,11 @@ _PROBE_BYTES = 16 * 1024
 class _MappedReader(io.RawIOBase):
     """A file open for reading whose errors are those of the storage."""
 
+    _file: Any = None  # an interrupt may come before it is set, and collecting closes what was half made
+
     def __init__(self, file: Any, errors: ErrorMap) -> None:
-        self._file = file
         self._errors = errors
+        self._file = file
 
     def readable(self) -> bool:
         return True
@@ -54,22 +56,11 @@ class _MappedReader(io.RawIOBase):
         if self.closed:
             return
         try:
-            with self._errors:
-                self._file.close()
+            if self._file is not None:
+                with self._errors:
+                    self._file.close()
         finally:
             super().close()
-
-
-def _buffered(raw: _MappedReader, position: int) -> io.BufferedReader[Any]:
-    """Return a reader with a buffer.
-
-    When one is made, Python asks the raw file for its position, and hides what that raises, an interrupt too. So for
-    that moment the answer comes from C, where no interrupt can arrive.
-    """
-    vars(raw)["tell"] = itertools.repeat(position).__next__
-    reader: io.BufferedReader[Any] = io.BufferedReader(raw)
-    del vars(raw)["tell"]
-    return reader
 
 
 class FileStorage:
@@ -152,7 +143,7 @@ class FileStorage:
                 file.seek(start)
         except FileNotFoundError:
             raise ObjectMissingError(key) from None
-        return _buffered(_MappedReader(file, self._errors), start)
+        return buffered(_MappedReader(file, self._errors), start)
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing would tell of one key, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -37,7 +38,19 @@ def open_ranges(
     fetch: Callable[[int, int], Future[bytes]], size: int, start: int = 0, first: bytes = b""
 ) -> io.BufferedReader:
     """Return a reader with a buffer for small reads; see :class:`RangeReader`."""
-    return io.BufferedReader(RangeReader(fetch, size, start, first), _BUFFER)
+    return buffered(RangeReader(fetch, size, start, first), start, _BUFFER)
+
+
+def buffered(raw: io.RawIOBase, position: int, size: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader[Any]:
+    """Return a reader with a buffer over a raw file that stands at *position*.
+
+    When one is made, Python asks the raw file for its position, and hides what that raises, an interrupt too. So for
+    that moment the answer comes from C, where no interrupt can arrive.
+    """
+    vars(raw)["tell"] = itertools.repeat(position).__next__
+    reader: io.BufferedReader[Any] = io.BufferedReader(raw, size)
+    del vars(raw)["tell"]
+    return reader
 
 
 class RangeReader(io.RawIOBase):
@@ -51,6 +64,8 @@ class RangeReader(io.RawIOBase):
 
     """
 
+    _coming: deque[_Block] = deque()  # noqa: RUF012 - stays empty; what an interrupt left half made is closed too
+
     def __init__(self, fetch: Callable[[int, int], Future[bytes]], size: int, start: int, first: bytes) -> None:
         """See the class."""
         super().__init__()
@@ -59,7 +74,7 @@ class RangeReader(io.RawIOBase):
         self._position = start
         self._begin, self._block = start, first
         self._length = FIRST_BLOCK
-        self._coming: deque[_Block] = deque()
+        self._coming = deque()
 
     def readable(self) -> bool:
         """Say that it can be read."""
