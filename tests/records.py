@@ -1,4 +1,4 @@
-"""Records as the tests of one catalog need them."""
+"""Records as the tests of catalogs need them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from chuk_artifacts.models import ArtifactMetadata, timestamp
 NOW = 1_800_000_000.0
 
 
-def name(number: int, session_id: str = "alice") -> str:
+def name(number: int, session_id: str = "alice", sandbox_id: str = "box") -> str:
     """Return the id of the record with a number."""
-    return f"{grid.slot_tag('box', session_id)}{number:024x}"
+    return f"{grid.slot_tag(sandbox_id, session_id)}{number:024x}"
 
 
-def record(number: int, session_id: str = "alice", *, ttl: float = 86400.0, **fields: Any) -> ArtifactMetadata:
-    """Return a record of the sandbox ``box``."""
-    artifact_id = name(number, session_id)
+def record(
+    number: int, session_id: str = "alice", *, sandbox_id: str = "box", ttl: float | None = 86400.0, **fields: Any
+) -> ArtifactMetadata:
+    """Return a record, with the fields given or usual ones."""
+    artifact_id = name(number, session_id, sandbox_id)
     values = {
         "artifact_id": artifact_id,
         "session_id": session_id,
-        "sandbox_id": "box",
-        "key": grid.artifact_key("box", session_id, artifact_id),
+        "sandbox_id": sandbox_id,
+        "key": grid.artifact_key(sandbox_id, session_id, artifact_id),
         "mime": "text/plain",
         "summary": "",
         "meta": {},
@@ -31,7 +33,7 @@ def record(number: int, session_id: str = "alice", *, ttl: float = 86400.0, **fi
         "sha256": "0" * 64,
         "stored_at": timestamp(NOW),
         "updated_at": timestamp(NOW),
-        "expires_at": timestamp(NOW + ttl),
+        "expires_at": None if ttl is None else timestamp(NOW + ttl),
         "ttl": ttl,
         "revision": 1,
         "storage_provider": "memory",

@@ -8,40 +8,20 @@ import random
 import threading
 
 import pytest
+import records
 from interrupts import Interrupt, TimeLimit, interrupted
+from records import NOW
 
 from chuk_artifacts.catalog import FilenameTakenError, new_session
 from chuk_artifacts.catalog.memory import MemoryCatalog
-from chuk_artifacts.grid import slot_tag
-from chuk_artifacts.models import ArtifactMetadata, timestamp
 
-NOW = 1_800_000_000.0
 DAY = 86400.0
 
 
-def record(number, *, session_id="alice", ttl=DAY, **fields):
+def record(number, **fields):
     """Return a record; three share a filename, and of three one has none."""
-    artifact_id = f"{slot_tag('box', session_id)}{number:024x}"
-    values = {
-        "artifact_id": artifact_id,
-        "session_id": session_id,
-        "sandbox_id": "box",
-        "key": f"grid/box/{session_id}/{artifact_id}",
-        "mime": "text/plain",
-        "summary": "",
-        "meta": {},
-        "filename": f"f{number % 3}" if number % 3 else None,
-        "bytes": 5,
-        "sha256": "0" * 64,
-        "stored_at": timestamp(NOW),
-        "updated_at": timestamp(NOW),
-        "expires_at": None if ttl is None else timestamp(NOW + ttl),
-        "ttl": ttl,
-        "revision": 1,
-        "storage_provider": "memory",
-        "session_provider": "memory",
-    }
-    return ArtifactMetadata(**{**values, **fields})
+    usual = {"filename": f"f{number % 3}" if number % 3 else None, "session_provider": "memory"}
+    return records.record(number, **{**usual, **fields})
 
 
 RECORDS = [record(number, ttl=60.0 + number) for number in range(6)]

@@ -8,41 +8,21 @@ import json
 import random
 
 import pytest
+import records
+from records import NOW
 
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
 from chuk_artifacts.catalog.redis_link import open_link
 from chuk_artifacts.errors import ConflictError, SessionError
-from chuk_artifacts.grid import slot_tag
-from chuk_artifacts.models import ArtifactMetadata, timestamp
 
-NOW = 1_800_000_000.0
 DAY = 86400.0
 
 
-def record(number, *, session_id="alice", sandbox_id="box", filename="f", ttl=60.0, **fields):
-    """Return a record."""
-    artifact_id = f"{slot_tag(sandbox_id, session_id)}{number:024x}"
-    values = {
-        "artifact_id": artifact_id,
-        "session_id": session_id,
-        "sandbox_id": sandbox_id,
-        "key": f"grid/{sandbox_id}/{session_id}/{artifact_id}",
-        "mime": "text/plain",
-        "summary": "",
-        "meta": {},
-        "filename": filename,
-        "bytes": 5,
-        "sha256": "0" * 64,
-        "stored_at": timestamp(NOW),
-        "updated_at": timestamp(NOW),
-        "expires_at": None if ttl is None else timestamp(NOW + ttl),
-        "ttl": ttl,
-        "revision": 1,
-        "storage_provider": "memory",
-        "session_provider": "redis",
-    }
-    return ArtifactMetadata(**{**values, **fields})
+def record(number, **fields):
+    """Return a record; all have one filename."""
+    usual = {"filename": "f", "ttl": 60.0, "session_provider": "redis"}
+    return records.record(number, **{**usual, **fields})
 
 
 SOUND = [record(number) for number in (1, 3)]

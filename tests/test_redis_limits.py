@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+import records
+from records import NOW
 from servers.proxy import Proxy
 from servers.redis import RedisServer
 
@@ -13,36 +15,15 @@ from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
 from chuk_artifacts.catalog.redis_link import open_link
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
-from chuk_artifacts.grid import slot_tag
-from chuk_artifacts.models import ArtifactMetadata, Pending, Superseded, timestamp
+from chuk_artifacts.models import Pending, Superseded, timestamp
 
-NOW = 1_800_000_000.0
 DAY = 86400.0
 
 
-def record(number, *, session_id="alice", ttl=60.0, **fields):
-    """Return a record."""
-    artifact_id = f"{slot_tag('box', session_id)}{number:024x}"
-    values = {
-        "artifact_id": artifact_id,
-        "session_id": session_id,
-        "sandbox_id": "box",
-        "key": f"grid/box/{session_id}/{artifact_id}",
-        "mime": "text/plain",
-        "summary": "",
-        "meta": {},
-        "filename": f"f{number % 7}",
-        "bytes": 5,
-        "sha256": "0" * 64,
-        "stored_at": timestamp(NOW),
-        "updated_at": timestamp(NOW),
-        "expires_at": None if ttl is None else timestamp(NOW + ttl),
-        "ttl": ttl,
-        "revision": 1,
-        "storage_provider": "memory",
-        "session_provider": "redis",
-    }
-    return ArtifactMetadata(**{**values, **fields})
+def record(number, **fields):
+    """Return a record; seven filenames are shared."""
+    usual = {"filename": f"f{number % 7}", "ttl": 60.0, "session_provider": "redis"}
+    return records.record(number, **{**usual, **fields})
 
 
 def ids(records):

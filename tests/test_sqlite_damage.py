@@ -290,8 +290,8 @@ def test_verify_compares_records_with_their_columns(catalog, path, column, value
 def test_verify_of_a_sandbox_among_others(catalog, path):
     """Damage of another sandbox is not counted, as long as it is clear that it is of another one."""
     other = SqliteCatalog(str(path), "other", None)
-    artifact_id = f"{grid.slot_tag('other', 's')}{3:024x}"
-    other.add([record(3, "s", sandbox_id="other", artifact_id=artifact_id)], now=NOW)
+    artifact_id = name(3, "s", "other")
+    other.add([record(3, "s", sandbox_id="other", key=grid.artifact_key("box", "s", artifact_id))], now=NOW)
     assert other.verify() == 1  # its key is of another sandbox
     assert catalog.verify() == 0
     change(path, "UPDATE artifacts SET record = '' WHERE artifact_id = ?", artifact_id)
