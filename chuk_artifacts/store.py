@@ -929,8 +929,9 @@ class ArtifactStore:
                 raise _corrupted(record) from None
             return copy
 
-        copy = copied(record)
-        check_bytes(core, [key], now)
+        with fresh_bytes(core, copy_id, key):
+            copy = copied(record)
+            check_bytes(core, [key], now)
         add(core, [copy], now)
         return copy_id
 
@@ -1019,8 +1020,8 @@ class ArtifactStore:
             kept, over = split_superseded(record.changed(superseded=(*record.superseded, before)), now)
             return {**change(record, now), "key": key, "bytes": size, "sha256": sha256, "superseded": kept}
 
-        size, sha256 = core.storage.put(key, content, exclusive=core.storage.guards, about=described)
         with fresh_bytes(core, artifact_id, key):
+            size, sha256 = core.storage.put(key, content, exclusive=core.storage.guards, about=described)
             check_bytes(core, [key], begun)
             changed = self._change(artifact_id, change_with_bytes, if_revision, record)
         discard(core, [earlier.key for earlier in over])

@@ -250,8 +250,8 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
     """Copy *length* bytes of an upload to a key of the artifact's own, and let *record* point to them."""
     key = grid.later_key(pending.sandbox_id, pending.session_id, pending.artifact_id)
     try:
-        sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
         with fresh_bytes(core, pending.artifact_id, key):
+            sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
             size, sha256 = _measured(core, key, length, sha256)
             _check_length(core, pending, size)  # another upload may have come in between
             check_bytes(core, [key], seconds_of(record.stored_at))

@@ -45,8 +45,8 @@ def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> li
     except ObjectExistsError as error:
         discard(core, [key for key in keys if key != error.key])
         raise ConflictError(f"a fresh key is in use already: {error.key}") from None
-    except BaseException:
-        if len(keys) > 1:  # a put that fails leaves nothing; to ask a dead service twice would take twice as long
+    except BaseException as error:
+        if len(keys) > 1 or not isinstance(error, ProviderError):  # see discard_unrecorded
             discard(core, keys)
         raise
     add(
@@ -136,14 +136,15 @@ def fresh_bytes(core: Core, artifact_id: str, key: str) -> Iterator[None]:
 
 
 def discard_unrecorded(core: Core, keys: Sequence[str], error: BaseException, take_back: Callable[[], bool]) -> None:
-    """Remove the bytes of a change of the catalog that failed with *error*, if no record can point to them.
+    """Remove the bytes of a change that failed with *error*, if no record can point to them.
 
-    This is the one place that knows which these are. After one of our errors nothing was changed, unless the outcome
-    is unknown: then the bytes stay, and an orphan sweep finds them if no record does. Anything else interrupted the
-    call, perhaps after the change was made: *take_back* makes sure, and returns whether the bytes may go. What fails
-    here does not take the place of *error*.
+    This is the one place that knows which these are. After one of our errors the catalog was not changed, unless the
+    outcome is unknown: then the bytes stay, and an orphan sweep finds them if no record does. They stay as well when
+    the storage itself failed: a put that fails leaves nothing, and to ask a dead service twice takes twice as long.
+    Anything else interrupted the call, perhaps after the change was made: *take_back* makes sure, and returns whether
+    the bytes may go. What fails here does not take the place of *error*.
     """
-    if isinstance(error, OutcomeUnknownError):
+    if isinstance(error, (OutcomeUnknownError, ProviderError)):
         return
     try:
         if isinstance(error, ArtifactStoreError) or take_back():

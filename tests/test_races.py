@@ -10,7 +10,7 @@ import time
 import pytest
 from orphans import orphans
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ArtifactStoreError, ConflictError
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ArtifactStoreError, ConflictError, ProviderError
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.memory import MemoryCatalog
 
@@ -100,6 +100,29 @@ def test_interrupted_bytes(store, artifact_id, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             verb()
     assert keys(store) == held
+    assert store.retrieve(artifact_id) == b"first"
+
+
+@pytest.mark.parametrize(("error", "left"), [(KeyboardInterrupt(), 0), (ProviderError("no answer"), 1)])
+def test_failed_right_after_the_bytes(store, artifact_id, monkeypatch, error, left):
+    """Bytes that an interrupt followed are removed; a storage that failed is not asked again, the sweep finds them."""
+    storage = store._core.storage
+    for name in ("put", "copy"):
+
+        def landing(*arguments, real=getattr(storage, name), **options):
+            real(*arguments, **options)
+            raise error
+
+        monkeypatch.setattr(storage, name, landing)
+    for verb in (
+        lambda: store.store(b"new", session_id="alice"),
+        lambda: store.update_file(artifact_id, data=b"new"),
+        lambda: store.copy_file(artifact_id),
+    ):
+        before = len(orphans(store))
+        with pytest.raises(type(error)):
+            verb()
+        assert len(orphans(store)) == before + left
     assert store.retrieve(artifact_id) == b"first"
 
 
