@@ -107,13 +107,13 @@ def test_interrupted_bytes(store, artifact_id, monkeypatch):
 def test_failed_right_after_the_bytes(store, artifact_id, monkeypatch, error, left):
     """Bytes that an interrupt followed are removed; a storage that failed is not asked again, the sweep finds them."""
     storage = store._core.storage
+
+    def landing(real, *arguments, **options):
+        real(*arguments, **options)
+        raise error
+
     for name in ("put", "copy"):
-
-        def landing(*arguments, real=getattr(storage, name), **options):
-            real(*arguments, **options)
-            raise error
-
-        monkeypatch.setattr(storage, name, landing)
+        monkeypatch.setattr(storage, name, functools.partial(landing, getattr(storage, name)))
     for verb in (
         lambda: store.store(b"new", session_id="alice"),
         lambda: store.update_file(artifact_id, data=b"new"),
