@@ -70,7 +70,7 @@ class Request(NamedTuple):
         """Whether the client sends its content when it is asked to (RFC 9110 section 10.1.1)."""
         return self.version > "HTTP/1.0" and ("expect", "100-continue") in [(n, v.lower()) for n, v in self.fields]
 
-    def environ(self, server: tuple[str, int], client: tuple[str, int]) -> WSGIEnvironment:
+    def as_wsgi(self, server: tuple[str, int], client: tuple[str, int]) -> WSGIEnvironment:
         """Return what PEP 3333 hands to an application, but for the content."""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,
@@ -211,6 +211,7 @@ class Wire(io.RawIOBase):
         self._connection = connection
         self._held = held
         self._patience = self._left = patience
+        self._timeout = 0.0
         self._rate = bytes_per_second
         self._clock = clock
 
@@ -236,7 +237,9 @@ class Wire(io.RawIOBase):
     def _timed(self, act: Callable[[Any], int], argument: Any) -> int:
         if self._left <= 0:
             raise TimeoutError("the client is too slow")
-        self._connection.settimeout(self._left)
+        if self._left != self._timeout:  # which it is with a quick client
+            self._timeout = self._left
+            self._connection.settimeout(self._timeout)
         begun = self._clock()
         count = act(argument)
         self._left = min(self._patience, self._left - (self._clock() - begun) + count / self._rate)

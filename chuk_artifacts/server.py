@@ -297,10 +297,10 @@ class Server:
         content, exchange = Content(wire, request), Exchange(wire)
         try:
             client = connection.getpeername()[:2]
-            environ = request.environ(self._address, client) | {"wsgi.input": content}
+            environ = request.as_wsgi(self._address, client) | {"wsgi.input": content}
             exchange.run(self._app, environ)
         except (ArtifactStoreError, OSError) as error:  # the store failed, which is logged, or the client went away
-            _log.debug("gateway: broken off: %.200r", str(error))
+            _log.debug("gateway: broken off: %.200r", error)
         finally:
             with contextlib.suppress(OSError):
                 exchange.fail(HTTPStatus.INTERNAL_SERVER_ERROR)

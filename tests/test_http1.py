@@ -43,7 +43,7 @@ def test_head():
         "HTTP/1.1",
         7,
     )
-    environ = found.environ(("127.0.0.1", 80), ("127.0.0.2", 81))
+    environ = found.as_wsgi(("127.0.0.1", 80), ("127.0.0.2", 81))
     assert environ["PATH_INFO"] == "/a b"
     assert environ["QUERY_STRING"] == "x=1"
     assert environ["CONTENT_LENGTH"] == "007"
