@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05
 _BACKLOG = 128
 _PIECE = 64 * 1024
-_LINGER_SECONDS = 2
 
 _log = logging.getLogger("chuk_artifacts")
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # no state in the kernel that a fork shares
@@ -47,7 +46,7 @@ class Limits:
         connections: how many are open at once, each with at most one thread. An open one is one descriptor, and a
             download takes another for its file.
         head_bytes: the greatest length of a request's head in bytes: request line and header.
-        head_seconds: how long a client may take to send a head, in seconds.
+        head_seconds: how long a client may take to send a head, or go on sending after its answer, in seconds.
         idle_seconds: how long a client may do so, in seconds, when others queue for its connection.
         wait_seconds: how long a client may keep a request waiting in all after that, in seconds.
         bytes_per_second: how many bytes that a client sends or takes earn it another second, up to *wait_seconds*.
@@ -287,7 +286,7 @@ class Server:
         """Throw away what a client still sends, so that it can read its answer."""
         connection.setblocking(False)
         self._busy.discard(connection)
-        self._wait(connection, _Waiting(now, now + _LINGER_SECONDS, None))
+        self._wait(connection, _Waiting(now, now + self._limits.head_seconds, None))
 
     # The threads of the requests
 
