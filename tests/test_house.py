@@ -22,7 +22,7 @@ PACKAGE = Path(chuk_artifacts.__file__).parent
 PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
-    {"errors", "fields", "folders", "forgotten", "fork"},
+    {"errors", "fields", "folders", "forgotten", "fork", "http1"},
     {"arguments", "disposition", "grid", "handles", "server", "signing", "source", "threads"},
     {"usual"},
     {"models"},
