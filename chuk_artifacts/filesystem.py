@@ -33,7 +33,7 @@ from chuk_artifacts.errors import (
 from chuk_artifacts.grid import is_artifact_id
 from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
-from chuk_artifacts.settings import public_url
+from chuk_artifacts.redaction import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
 from chuk_artifacts.transfers import (
     LiteralPaths,

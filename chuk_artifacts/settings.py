@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -23,6 +23,14 @@ from chuk_artifacts.arguments import (
 )
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import check_part, check_sandbox_id
+from chuk_artifacts.redaction import (
+    public_bucket_options,
+    public_options,
+    public_redis_url,
+    public_url,
+    secret_values,
+    secrets_of_url,
+)
 
 MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
@@ -42,12 +50,17 @@ PUT_OPTIONS = frozenset(
     }
 )
 """The storage options of buckets that go with each write; the others make the client."""
-_SECRET_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "ibm_api_key_id"})
 SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
 """The storage options of buckets that tell whose keys are used."""
 TIMEOUT_OPTIONS = frozenset({"connect_timeout", "read_timeout"})
 """The storage options of buckets that say how many seconds to wait for a connection, and for an answer to come."""
 _CLIENT_OPTIONS = TIMEOUT_OPTIONS | frozenset({"api_version", "config", "use_ssl", "verify"})
+_PUBLIC_OPTIONS = (
+    PUT_OPTIONS
+    | TIMEOUT_OPTIONS
+    | {"api_version", "ibm_auth_endpoint", "part_size", "profile_name", "use_ssl", "verify"}
+)
+"""The storage options of buckets that may go to another process; so may what is harmless in ``config``."""
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
@@ -67,17 +80,13 @@ _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
 # Patterns are compiled when they are first needed, which in most stores is never.
-_PASSWORD = r"(?<=://)([^/:@]*):([^/]*)@"  # noqa: S105 - where one is
-_QUERY = r"\?(.*?)(?=::|$)"
 _BROKEN_PASSWORD = r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@"  # noqa: S105
 _FILE_URL = r"(file|local)://"
 _URL = r"[a-z][a-z0-9+.-]*(://|::)"
 _PROTOCOL = r"[a-z][a-z0-9+._-]*"
-_SECRET_NAME = r"(?i)pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info"  # noqa: S105
-_PLAIN = (str, int, float, bool, type(None))
+_SHORTEST_KEY_BYTES = 16  # RFC 2104 section 3 advises as many as the hash has (32), and no fewer than half of that
 _DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 _BASE_URL = r"(?ai)https?://[^/?#@\s\\]+(/[^?#\s\\]*)?"
-_URL_WITH_USER = r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
 
 
 GATEWAY_PORT = 8765
@@ -121,13 +130,8 @@ class RedisUrl:
         return hash(self.text)
 
     def __str__(self) -> str:
-        """Return the URL without passwords; of one that is not understood, nothing."""
-        match = re.fullmatch(_URL_WITH_USER, self.text)
-        if match is None:
-            return "redis"
-        user = f"{match['user']}@" if match["user"] else ""
-        options = [option for option in (match["query"] or "").split("&") if option and "password" not in option]
-        return f"{match['scheme']}{user}{match['place']}{'?' if options else ''}{'&'.join(options)}"
+        """Return the URL without passwords and options that may be secret; of one that is not understood, nothing."""
+        return public_redis_url(self.text)
 
     def __repr__(self) -> str:
         """Return what ``str`` does, quoted."""
@@ -147,11 +151,6 @@ def _redis_url_here(shown: str) -> RedisUrl:
 def default_provider_of_commands() -> str:
     """Return the storage provider of the command line: one that the next command finds again."""
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
-
-
-def public_url(url: str) -> str:
-    """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
-    return re.sub(_QUERY, "", re.sub(_PASSWORD, r"\1@", url))
 
 
 def complete_url(url: str) -> str:
@@ -282,20 +281,16 @@ class Settings:
     def without_secrets(self) -> Settings:
         """Return the settings for another process, which finds keys in its own environment."""
         if self.url is not None:
-            options = _public_options(self.storage_options)
+            options = public_options(self.storage_options)
             return attrs.evolve(self, url=public_url(self.url), storage_options=options)
-        options = {name: value for name, value in self.storage_options.items() if name not in _SECRET_OPTIONS}
-        return attrs.evolve(self, storage_options=options)
+        if self.bucket is not None:
+            return attrs.evolve(self, storage_options=public_bucket_options(self.storage_options, _PUBLIC_OPTIONS))
+        return attrs.evolve(self, storage_options={"fsync": True} if self.fsync else {})
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold of the URL and its options, the longest first."""
-        from urllib.parse import unquote  # noqa: PLC0415 - only who has a URL needs it
-
-        found = set(_secret_values(self.storage_options))
-        for pattern, group in ((_PASSWORD, 2), (_QUERY, 1)):
-            for match in re.finditer(pattern, self.url or ""):
-                found |= {match[group], unquote(match[group])}
+        found = {*secret_values(self.storage_options), *secrets_of_url(self.url or "")}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     @property
@@ -531,6 +526,12 @@ def _signing_keys(given: Any) -> SigningKeys:
     secrets = tuple(key for key in map(str.strip, (text or "").split(",")) if key)
     if text is not None and not secrets:
         raise InvalidInputError("signing_key must hold a key, or several with commas between them")
+    if any(len(key.encode()) < _SHORTEST_KEY_BYTES for key in secrets):
+        found = "it" if len(secrets) == 1 else f"one of the {len(secrets)} (a comma separates keys)"
+        raise InvalidInputError(
+            f"signing_key must be at least {_SHORTEST_KEY_BYTES} bytes long, and {found} is shorter:"
+            ' make one with "openssl rand -hex 32"'
+        )
     return SigningKeys(secrets)
 
 
@@ -562,32 +563,3 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
 def _check_part_size(size: Any) -> None:
     if check_count("part_size in storage_options", size, _SHORTEST_PART) > _LONGEST_PART:
         raise InvalidInputError(f"part_size in storage_options must be at most {_LONGEST_PART}: {size}")
-
-
-def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a filesystem without those that are secret by their name, and without objects of any kind."""
-    public: dict[str, Any] = {}
-    for name, value in options.items():
-        if re.search(_SECRET_NAME, str(name)):
-            continue
-        if isinstance(value, Mapping):
-            public[name] = _public_options(value)
-        elif isinstance(value, _PLAIN) or (isinstance(value, (list, tuple)) and all(map(_is_plain, value))):
-            public[name] = value
-    return public
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN)
-
-
-def _secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
-    """Iterate over the texts in options of a filesystem that are secret by the name of what holds them."""
-    if isinstance(options, Mapping):
-        for name, value in options.items():
-            yield from _secret_values(value, secret=secret or bool(re.search(_SECRET_NAME, str(name))))
-    elif isinstance(options, (list, tuple)):
-        for value in options:
-            yield from _secret_values(value, secret=secret)
-    elif secret and isinstance(options, str):
-        yield options

@@ -125,8 +125,9 @@ class ArtifactStore:
             else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
         gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
             storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
-        signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all
-            are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in its root.
+        signing_key: the secret that signs these URLs, at least 16 bytes, or several with commas between them: the first
+            one signs, all are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in
+            its root.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not

@@ -257,7 +257,7 @@ SECRET = b"the content that no log may tell"
 @pytest.fixture
 def store(tmp_path):
     """Return a store on the disk."""
-    with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path, signing_key="hunter2") as store:
+    with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path, signing_key="hunter2-hunter2-") as store:
         yield store
 
 
