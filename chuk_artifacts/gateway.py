@@ -6,7 +6,6 @@ https://fetch.spec.whatwg.org/#http-cors-protocol).
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING
@@ -36,6 +35,7 @@ from chuk_artifacts.errors import (
     InvalidInputError,
     ProviderError,
 )
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.server import Server
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
@@ -53,8 +53,6 @@ _STATUS = (
     (ArtifactCorruptedError, 500),
     (ArtifactStoreError, 503),
 )
-
-_log = logging.getLogger("chuk_artifacts")
 
 
 class _Request(Request):

@@ -7,7 +7,6 @@ connection alive and speaks no TLS: before it meets the internet it belongs behi
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from chuk_artifacts.fork import watch
+from chuk_artifacts.log import log as _log
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _POLL_SECONDS = 0.05
 _BACKLOG = 128
-
-_log = logging.getLogger("chuk_artifacts")
 
 
 class Server:
@@ -98,7 +96,7 @@ class _Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log method, path and status."""
         path = getattr(self, "path", "").partition("?")[0]
-        _log.debug("gateway: %s %r %s", self.command, path, code)
+        _log.debug("gateway: %s %s %s", self.command, path, code)
 
     def log_error(self, format: str, *args: Any) -> None:
         """Log nothing: this would be told of a request that is no HTTP, and repeat it."""

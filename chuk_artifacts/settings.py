@@ -14,6 +14,9 @@ from typing import Any
 import attrs
 
 from chuk_artifacts.arguments import (
+    LIMITS,
+    MAX_AT_ONCE,
+    Limits,
     check_count,
     check_hours,
     check_path,
@@ -21,7 +24,7 @@ from chuk_artifacts.arguments import (
     check_text,
     check_text_or_none,
 )
-from chuk_artifacts.errors import InvalidInputError
+from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.grid import check_part, check_sandbox_id
 from chuk_artifacts.redaction import (
     public_bucket_options,
@@ -70,6 +73,7 @@ _STORAGE_OPTIONS = {
 }
 OBJECT_STORES = frozenset({"gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"})
 """The protocols of URLs that begin with a bucket or container; a put shows the new object or none there."""
+_LONGEST_TIMEOUT = 7 * 86400.0  # seconds; poll() itself takes no more than 24 days
 # Bytes; the limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _SHORTEST_PART, _LONGEST_PART = 5 * 1024**2, 5 * 1024**3
 _DEFAULT_BUCKET = "artifacts"
@@ -253,6 +257,7 @@ class Settings:
         gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
         signing_keys: what signs the URLs of the gateway.
         storage_options: more, for the backend of the bytes.
+        limits: how long summaries, metas and user ids may be.
         url: where the bytes are, when that is told by an fsspec URL; None for others.
 
     """
@@ -270,6 +275,7 @@ class Settings:
     gateway_url: str | None
     signing_keys: SigningKeys
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
+    limits: Limits = LIMITS
     url: str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
@@ -322,6 +328,9 @@ def resolve(
     gateway_url: str | None = None,
     signing_key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    max_summary_bytes: int = LIMITS.summary,
+    max_meta_bytes: int = LIMITS.meta,
+    max_user_id_bytes: int = LIMITS.user_id,
 ) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
 
@@ -329,8 +338,6 @@ def resolve(
         InvalidInputError: a provider is not known, or a value is none that it can be.
 
     """
-    check_count("max_retries", max_retries, 0)
-    check_count("max_connections", max_connections, 1)
     storage, url = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
     default_sessions = SQLITE if storage == FILESYSTEM else MEMORY
     sessions = _session_provider(session_provider or _environment("SESSION_PROVIDER") or default_sessions)
@@ -346,11 +353,16 @@ def resolve(
         bucket=place,
         redis_url=_redis_url(redis_url) if sessions == REDIS else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
-        max_retries=max_retries,
-        max_connections=max_connections,
+        max_retries=check_count("max_retries", max_retries, 0, MAX_AT_ONCE),
+        max_connections=check_count("max_connections", max_connections, 1, MAX_AT_ONCE),
         gateway_url=_gateway_url(gateway_url),
         signing_keys=_signing_keys(signing_key),
         storage_options=_options(storage, url, storage_options),
+        limits=Limits(
+            summary=check_count("max_summary_bytes", max_summary_bytes, 0),
+            meta=check_count("max_meta_bytes", max_meta_bytes, 2),
+            user_id=check_count("max_user_id_bytes", max_user_id_bytes, 0),
+        ),
         url=url if _is_url(storage) else None,
     )
 
@@ -393,14 +405,14 @@ def _protocols(url: str) -> str:
     links = [link.partition("://") for link in url.split("::")]
     protocols = [protocol for protocol, _, _ in links]
     if protocols[-1] in OBJECT_STORES and not _names_bucket(links):
-        raise InvalidInputError(f"storage_provider {protocols[-1] + '://'!r} must name a bucket or container")
+        raise InvalidInputError(f"storage_provider {shown(protocols[-1] + '://')} must name a bucket or container")
     for protocol in protocols:
         if not re.fullmatch(_PROTOCOL, protocol):  # which may hold a password
             raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
         try:
             get_filesystem_class(protocol)
         except (ImportError, ValueError) as error:  # a missing package, an unknown protocol
-            raise InvalidInputError(f"storage_provider {protocol + '://'!r}: {error}") from error
+            raise InvalidInputError(f"storage_provider {shown(protocol + '://')}: {error}") from error
     return "::".join(protocols) + "://"
 
 
@@ -428,8 +440,8 @@ def _session_provider(name: Any) -> str:
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
     what = "is not known"
-    shown = scheme + is_url  # the rest of a URL may hold a password
-    return InvalidInputError(f"{argument} {shown!r} {what}; known are {', '.join(map(repr, known))}")
+    word = scheme + is_url  # the rest of a URL may hold a password
+    return InvalidInputError(f"{argument} {shown(word)} {what}; known are {', '.join(map(repr, known))}")
 
 
 def _folder(path: Any) -> str:
@@ -510,7 +522,7 @@ def _session_ttl(hours: Any, now: float) -> float | None:
         try:
             hours = float(configured)
         except ValueError:
-            raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {configured!r}") from None
+            raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {shown(configured)}") from None
     return check_hours("session_ttl_hours", hours, now)
 
 
@@ -549,17 +561,12 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
         options = {name: value for name, value in options.items() if name != "auto_mkdir"}
     if options.get("part_size") is not None:
-        _check_part_size(options["part_size"])
+        check_count("part_size in storage_options", options["part_size"], _SHORTEST_PART, _LONGEST_PART)
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
-        raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
+        raise InvalidInputError(f"storage_options of {provider!r} has no {shown(unknown[0])}; known: {listed}")
     for name in sorted(TIMEOUT_OPTIONS & options.keys()):
-        check_positive(f"storage_options[{name!r}]", options[name])
+        check_positive(f"storage_options[{name!r}]", options[name], _LONGEST_TIMEOUT)
     return dict(options)
-
-
-def _check_part_size(size: Any) -> None:
-    if check_count("part_size in storage_options", size, _SHORTEST_PART) > _LONGEST_PART:
-        raise InvalidInputError(f"part_size in storage_options must be at most {_LONGEST_PART}: {size}")
