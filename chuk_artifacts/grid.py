@@ -169,6 +169,16 @@ def parse(key: str) -> GridKey | None:
         return None
 
 
+def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> bool:
+    """Say whether *key* is a grid key of that artifact, in any revision."""
+    parts = parse(key)
+    return parts is not None and (parts.sandbox_id, parts.session_id, parts.artifact_id) == (
+        sandbox_id,
+        session_id,
+        artifact_id,
+    )
+
+
 def is_later(rest: str) -> bool:
     """Say whether *rest* is what the key of a later content has behind that of the first."""
     return _LATER(rest) is not None

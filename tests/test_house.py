@@ -24,8 +24,8 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 LAYERS = [
     {"errors", "fields", "folders", "forgotten", "fork", "redaction"},
     {"log"},
-    {"arguments", "disposition", "grid", "handles", "server", "signing", "source", "threads"},
-    {"models"},
+    {"arguments", "disposition", "grid", "handles", "server", "signing", "threads"},
+    {"models", "source"},
     {"settings"},
     {"catalog", "storage"},
     {"core", "draft"},
