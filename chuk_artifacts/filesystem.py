@@ -76,6 +76,9 @@ _NOT_SECRET = frozenset(
         "session_ttl_hours",
         "max_retries",
         "max_connections",
+        "max_summary_bytes",
+        "max_meta_bytes",
+        "max_user_id_bytes",
         "region",
     }
 )
