@@ -999,7 +999,9 @@ class ArtifactStore:
                 return self._public(changed)
             record = None
             _pause(attempt)
-        raise ConflictError(f"artifact {shown(artifact_id)} was changed by others {ATTEMPTS} times in a row")
+        raise ConflictError(
+            f"artifact {grid.plain_artifact_id(artifact_id)} was changed by others {ATTEMPTS} times in a row"
+        )
 
     def _public(self, record: ArtifactMetadata) -> ArtifactMetadata:
         """Return what a caller may change without changing the store."""
