@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import TIMEOUT_MAX
 from typing import Any
 
-from chuk_artifacts.errors import InvalidInputError
+import attrs
+
+from chuk_artifacts.errors import SHOWN, InvalidInputError, shown
 
 OCTET_STREAM = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
@@ -19,8 +23,18 @@ MAX_EXPIRES_SECONDS = 7 * 86400
 LAST_MOMENT = 253402300799
 """The end of the year 9999 in seconds since the epoch, beyond which ISO 8601 needs an agreement of both sides."""
 _MAX_FILENAME_BYTES = 1024
+_MAX_MIME_CHARACTERS = 1024
 _MAX_META_DEPTH = 64
 _MAX_INTEGER_BITS = 1024
+_MAX_ENCODING_CHARACTERS = 64  # Python keeps each name for which it has looked for a codec
+_WORST = 8  # so many times as long may JSON be as what is certain of it: a float has 3 to 24 digits, a character 1 to 6
+MAX_COUNT = 2**63 - 1
+"""The greatest number that counts something: what SQLite, Redis and file systems know."""
+MAX_PAGE = 1_000_000
+"""The greatest number of records that are read at once."""
+MAX_AT_ONCE = 65_536
+"""The greatest number of connections and threads."""
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # Patterns are compiled when they are first needed, which is seldom at the import.
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2, no password
@@ -36,16 +50,74 @@ _ENCODED_MIMES = {
 }
 
 
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How long the texts and JSON objects may be that a record or a session holds, in bytes of UTF-8.
+
+    Attributes:
+        summary: a summary.
+        meta: a meta of an artifact, or the custom metadata of a session, as JSON.
+        user_id: a user id.
+
+    """
+
+    summary: int = 64 * 1024
+    meta: int = 1024 * 1024
+    user_id: int = 255
+
+    def check_summary(self, value: Any) -> str:
+        """Return *value* when it can be a summary."""
+        return _short_text("summary", value, self.summary)
+
+    def check_user_id(self, value: Any) -> str | None:
+        """Return *value* when it can be a user id, or is None."""
+        return None if value is None else _short_text("user_id", value, self.user_id)
+
+    def check_meta(self, name: str, value: Any) -> dict[str, Any]:
+        """Return a copy of *value*, a JSON object; None is an empty one. The error names the offending key."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}")
+        copy: dict[str, Any] = _Copy(name, self.meta).of(value)
+        return copy
+
+    def check_merged(self, name: str, present: Mapping[str, Any], addition: Mapping[str, Any]) -> dict[str, Any]:
+        """Return two JSON objects merged, key by key, when the result is not too long."""
+        merged = {**present, **addition}
+        if addition:
+            _check_length(name, len(_encode(merged).encode()), self.meta)
+        return merged
+
+
+LIMITS = Limits()
+"""What a record or a session may hold where nothing else is configured."""
+
+
+def plain(value: str) -> str:
+    """Return *value* as a plain str: the methods of a subclass may say anything of it."""
+    return value if type(value) is str else str.__str__(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether UTF-8 can hold a plain str, which it can't where that has half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_text(name: str, value: Any) -> str:
-    """Return *value* when it is a str that UTF-8 can hold."""
+    """Return *value* as a plain str when it is a str that UTF-8 can hold."""
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a str, not {type(value).__name__}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InvalidInputError(f"{name} is not valid Unicode") from None
-    return value
+    text = plain(value)
+    if not _is_unicode(text):
+        raise InvalidInputError(f"{name} is not valid Unicode")
+    return text
 
 
 def check_text_or_none(name: str, value: Any) -> str | None:
@@ -53,17 +125,29 @@ def check_text_or_none(name: str, value: Any) -> str | None:
     return None if value is None else check_text(name, value)
 
 
+def _short_text(name: str, value: Any, most: int) -> str:
+    text = check_text(name, value)
+    if len(text) * 4 > most:
+        _check_length(name, len(text.encode()), most)
+    return text
+
+
+def _check_length(name: str, size: int, most: int) -> None:
+    if size > most:
+        raise InvalidInputError(f"{name} is longer than {most} bytes: {size}")
+
+
 def check_filename(value: Any) -> str:
     """Return *value* when it can name a file, folders and all, on any system."""
     name = check_text("filename", value)
     if not name or name[-1] in "/\\" or name == "." or name.endswith(("/.", "\\.")):
-        raise InvalidInputError(f"filename must end with the name of a file: {name!r}")
+        raise InvalidInputError(f"filename must end with the name of a file: {shown(name)}")
     if name[0] in "/\\" or re.match(_DRIVE, name):
-        raise InvalidInputError(f"filename must not be absolute: {name!r}")
+        raise InvalidInputError(f"filename must not be absolute: {shown(name)}")
     if ".." in name and ".." in re.split(_SEPARATOR, name):
-        raise InvalidInputError(f"filename must not hold a '..' segment: {name!r}")
+        raise InvalidInputError(f"filename must not hold a '..' segment: {shown(name)}")
     if re.search(_CONTROL, name):
-        raise InvalidInputError(f"filename must not hold a control character: {name!r}")
+        raise InvalidInputError(f"filename must not hold a control character: {shown(name)}")
     if len(name) * 4 > _MAX_FILENAME_BYTES and len(name.encode()) > _MAX_FILENAME_BYTES:
         raise InvalidInputError(f"filename is longer than {_MAX_FILENAME_BYTES} bytes of UTF-8")
     return name
@@ -85,9 +169,12 @@ def check_mime(value: Any, filename: str | None, default: str) -> str:
     """Return the media type *value* (RFC 9110 section 8.3.1), or, for None, a guess from *filename*, or *default*."""
     if value is None:
         return _guess(filename) or default
-    if not isinstance(value, str) or not re.fullmatch(_MIME, value):
-        raise InvalidInputError(f"mime must be a media type such as 'image/png' (RFC 9110): {value!r}")
-    return value
+    mime = plain(value) if isinstance(value, str) else ""
+    if len(mime) > _MAX_MIME_CHARACTERS:
+        raise InvalidInputError(f"mime is longer than {_MAX_MIME_CHARACTERS} characters: {len(mime)}")
+    if not re.fullmatch(_MIME, mime):
+        raise InvalidInputError(f"mime must be a media type such as 'image/png' (RFC 9110): {shown(value)}")
+    return mime
 
 
 @functools.cache
@@ -106,42 +193,112 @@ def _guess(filename: str | None) -> str | None:
     return mime
 
 
-def check_meta(name: str, value: Any) -> dict[str, Any]:
-    """Return a copy of *value*, a JSON object; None is an empty one. The error names the offending key."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}")
-    copy: dict[str, Any] = _json_copy(value, name, _MAX_META_DEPTH)
-    return copy
+class _Copy:
+    """A copy of a JSON value, which is given up as soon as it is known to be too long.
+
+    Args:
+        name: what the value is called.
+        most: its greatest length in bytes, as JSON.
+
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._least = 0  # bytes of JSON that are certain
+
+    def of(self, value: Mapping[Any, Any]) -> Any:
+        """Return the copy; the error names the way to the offending value."""
+        try:
+            copy = self._copied(value, _MAX_META_DEPTH)
+        except _NotJsonError as error:
+            way = "".join(f"[{shown(step)}]" for step in reversed(error.way))
+            raise InvalidInputError(f"{self._name}{way[-SHOWN:]} {error.reason}") from None
+        if self._least * _WORST > self._most:
+            _check_length(self._name, len(_encode(copy).encode()), self._most)
+        return copy
+
+    def _copied(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if value is None or isinstance(value, bool):
+            self._grow(4)
+            return value
+        if isinstance(value, int):
+            return self._integer(value)
+        if isinstance(value, float):
+            return self._finite(value)
+        self._grow(2)
+        if isinstance(value, (list, tuple)):
+            return self._values(value, depth)
+        if isinstance(value, Mapping):
+            return self._items(value, depth)
+        raise _NotJsonError(f"is not JSON: {type(value).__name__}")
+
+    def _items(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        _check_depth(depth)
+        copy = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _NotJsonError(f"has a key that is no str: {shown(key)}")
+            name = self._text(key, "has a key that ")
+            try:
+                copy[name] = self._copied(item, depth - 1)
+            except _NotJsonError as error:
+                error.way.append(name)
+                raise
+        return copy
+
+    def _values(self, value: Sequence[Any], depth: int) -> list[Any]:
+        _check_depth(depth)
+        copy = []
+        for index, item in enumerate(value):
+            try:
+                copy.append(self._copied(item, depth - 1))
+            except _NotJsonError as error:
+                error.way.append(index)
+                raise
+        return copy
+
+    def _text(self, value: str, subject: str = "") -> str:
+        text = plain(value)
+        self._grow(len(text) + 2)
+        if not _is_unicode(text):
+            raise _NotJsonError(f"{subject}is not valid Unicode")
+        return text
+
+    def _integer(self, value: int) -> int:
+        bits = int.bit_length(value)
+        if bits > _MAX_INTEGER_BITS:
+            raise _NotJsonError(f"is an integer of more than {_MAX_INTEGER_BITS} bits")
+        self._grow(bits // 4 or 1)  # no more than its digits
+        return int.__int__(value)
+
+    def _finite(self, value: float) -> float:
+        number = float.__float__(value)
+        if not math.isfinite(number):
+            raise _NotJsonError(f"is not a finite number: {number}")
+        self._grow(3)
+        return number
+
+    def _grow(self, size: int) -> None:
+        self._least += size
+        if self._least > self._most:
+            raise InvalidInputError(f"{self._name} is longer than {self._most} bytes of JSON")
 
 
-def _json_copy(value: Any, path: str, depth: int) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return check_text(path, value)
-    if isinstance(value, int):
-        if value.bit_length() > _MAX_INTEGER_BITS:
-            raise InvalidInputError(f"{path} is an integer of more than {_MAX_INTEGER_BITS} bits")
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidInputError(f"{path} is not a finite number: {value}")
-        return float(value)
+class _NotJsonError(Exception):
+    """What is wrong with a value, and the keys and indices on the way to it, the last one first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.way: list[str | int] = []
+
+
+def _check_depth(depth: int) -> None:
     if depth == 0:
-        raise InvalidInputError(f"{path} is nested deeper than {_MAX_META_DEPTH} levels")
-    if isinstance(value, Mapping):
-        return {_key(key, path): _json_copy(item, f"{path}[{key!r}]", depth - 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_copy(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
-    raise InvalidInputError(f"{path} is not JSON: {type(value).__name__}")
-
-
-def _key(key: Any, path: str) -> str:
-    if not isinstance(key, str):
-        raise InvalidInputError(f"{path} has a key that is no str: {key!r}")
-    return check_text(f"a key of {path}", key)
+        raise _NotJsonError(f"is nested deeper than {_MAX_META_DEPTH} levels")
 
 
 def copy_json(value: Any) -> Any:
@@ -166,7 +323,8 @@ def check_path(name: str, value: Any) -> str:
         path = os.fspath(value)
     except TypeError:
         raise InvalidInputError(f"{name} must be a path, not {type(value).__name__}") from None
-    if not isinstance(path, str) or "\0" in path:
+    path = plain(path) if isinstance(path, str) else "\0"
+    if "\0" in path:
         raise InvalidInputError(f"{name} must be a path of text without NUL")
     try:
         os.fsencode(path)
@@ -175,13 +333,34 @@ def check_path(name: str, value: Any) -> str:
     return path
 
 
-def check_positive(name: str, value: Any) -> float:
-    """Return *value* when it is a finite number above 0."""
+def check_encoding(value: Any) -> str:
+    """Return *value* when it names an encoding of text."""
+    encoding = check_text("encoding", value)
+    if len(encoding) <= _MAX_ENCODING_CHARACTERS:
+        try:
+            "".encode(encoding)
+        except (LookupError, ValueError):
+            pass
+        else:
+            return encoding
+    raise InvalidInputError(f"encoding is not known: {shown(encoding)}")
+
+
+def check_positive(name: str, value: Any, most: float = sys.float_info.max) -> float:
+    """Return *value* as a plain int or float when it is a finite number above 0, of *most* at most."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInputError(f"{name} must be a number, not {type(value).__name__}")
-    if not 0 < value <= sys.float_info.max:
-        raise InvalidInputError(f"{name} must be a finite number above 0: {value!r:.40}")
-    return value
+    number: float = int.__int__(value) if isinstance(value, int) else float.__float__(value)
+    if not 0 < number <= sys.float_info.max:
+        raise InvalidInputError(f"{name} must be a finite number above 0: {shown(number)}")
+    if number > most:
+        raise InvalidInputError(f"{name} must be at most {most}: {shown(number)}")
+    return number
+
+
+def check_timeout(value: Any) -> float | None:
+    """Return *value*, how long to wait in seconds; None is as long as it takes."""
+    return None if value is None else check_positive("timeout", value, TIMEOUT_MAX)
 
 
 def check_ttl(name: str, value: Any, now: float) -> float | None:
@@ -209,7 +388,7 @@ def check_expires(value: Any) -> int:
     """Return *value*, how long a signed URL works in seconds, as whole seconds, rounded up."""
     seconds = check_positive("expires", value)
     if seconds > MAX_EXPIRES_SECONDS:
-        raise InvalidInputError(f"expires must be at most 7 days, {MAX_EXPIRES_SECONDS} seconds: {value!r}")
+        raise InvalidInputError(f"expires must be at most 7 days, {MAX_EXPIRES_SECONDS} seconds: {shown(seconds)}")
     return math.ceil(seconds)
 
 
@@ -218,10 +397,12 @@ def check_limit(value: Any) -> int | None:
     return None if value is None else check_count("limit", value, 0)
 
 
-def check_count(name: str, value: Any, least: int) -> int:
-    """Return *value* when it is an int of at least *least*."""
+def check_count(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int:
+    """Return *value* as a plain int when it is one from *least* to *most*."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInputError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least:
-        raise InvalidInputError(f"{name} must be at least {least}: {value}")
-    return value
+    number = int.__int__(value)
+    if not least <= number <= most:
+        bound = f"at least {least}" if number < least else f"at most {most}"
+        raise InvalidInputError(f"{name} must be {bound}: {shown(number)}")
+    return number

@@ -131,16 +131,32 @@ def url(artifact_id: str, expires: float) -> None:
 @click.option(
     "--origin", "origins", multiple=True, metavar="ORIGIN", help="A web origin whose pages may read answers (CORS)."
 )
-def serve(host: str, port: int, origins: tuple[str, ...]) -> None:
+@click.option(
+    "--connections",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="How many clients are served at once; others queue.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a client may keep a request waiting in all.",
+)
+def serve(host: str, port: int, origins: tuple[str, ...], connections: int, timeout: float) -> None:
     """Serve the signed URLs of the store, until interrupted.
 
-    There is no TLS and no limit to the number of connections: before it meets the internet it belongs behind a proxy.
+    There is no TLS: before it meets the internet it belongs behind a proxy.
     """
     from chuk_artifacts.gateway import Gateway  # noqa: PLC0415 - the other commands start faster without
-    from chuk_artifacts.server import Server  # noqa: PLC0415 - as above
+    from chuk_artifacts.server import Limits, Server  # noqa: PLC0415 - as above
 
     with _store() as store:
-        server = Server(Gateway(store, origins=origins), host, port)
+        limits = Limits(connections=connections, wait_seconds=timeout)
+        server = Server(Gateway(store, origins=origins), host, port, limits=limits)
         click.echo(f"serving {server.url}", err=True)
         with suppress(KeyboardInterrupt):
             server.run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
 from chuk_artifacts.fork import Lockable, watch
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
@@ -23,7 +23,6 @@ from chuk_artifacts.threads import Threads
 T = TypeVar("T")
 R = TypeVar("R")
 
-_log = logging.getLogger("chuk_artifacts")
 
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32

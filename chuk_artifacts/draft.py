@@ -95,6 +95,7 @@ def draft(
     user_id: Any = None,
     ttl: Any = None,
     default_mime: str = arguments.OCTET_STREAM,
+    limits: arguments.Limits = arguments.LIMITS,
 ) -> Draft:
     """Check the arguments of ``ArtifactStore.store`` and return them in their stored form, under a new id.
 
@@ -111,10 +112,10 @@ def draft(
         session_id=session_id,
         sandbox_id=sandbox_id,
         mime=arguments.check_mime(mime, filename, default_mime),
-        summary=arguments.check_text("summary", summary),
-        meta=arguments.check_meta("meta", meta),
+        summary=limits.check_summary(summary),
+        meta=limits.check_meta("meta", meta),
         filename=filename,
-        user_id=arguments.check_text_or_none("user_id", user_id),
+        user_id=limits.check_user_id(user_id),
         ttl=arguments.check_ttl("ttl", ttl, now),
     )
 

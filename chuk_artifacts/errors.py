@@ -17,6 +17,14 @@ Each class has one layer that raises it::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+SHOWN = 200
+"""How many characters of an argument a message repeats at most."""
+_SHOWN_OF_ERRORS = 1000
+_SHOWN_ITEMS = 4  # ids, mostly, of which more than these are cut
+_SHOWN_BITS = 640  # Python itself refuses to write out an int of more than 4,300 digits
+
 
 class ArtifactStoreError(Exception):
     """Base of every error this library raises on purpose."""
@@ -65,10 +73,39 @@ class OutcomeUnknownError(SessionError):
     """
 
 
+def shown(value: object) -> str:
+    """Return what messages and log lines show of an argument: its repr, on one line, of at most 200 characters.
+
+    It runs no code of the argument, which may be anything.
+    """
+    text = _repr(value)
+    limit = _SHOWN_OF_ERRORS if isinstance(value, BaseException) else SHOWN
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _repr(value: object) -> str:
+    if isinstance(value, str):
+        return repr(str.__getitem__(value, slice(SHOWN)))
+    if isinstance(value, int) and not isinstance(value, bool):
+        bits = int.bit_length(value)
+        return int.__repr__(value) if bits <= _SHOWN_BITS else f"an integer of {bits} bits"
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if isinstance(value, BaseException):
+        return repr(str(value))
+    if type(value) in {list, tuple}:
+        return _repr_of_items(value)  # type: ignore[arg-type]
+    return repr(value) if type(value) in {bool, type(None)} else f"<{type(value).__name__}>"
+
+
+def _repr_of_items(values: Sequence[object]) -> str:
+    first = ", ".join(map(shown, values[:_SHOWN_ITEMS]))
+    return f"[{first}]" if len(values) <= _SHOWN_ITEMS else f"{len(values)} items: [{first}, …]"
+
+
 def no_artifact(artifact_id: object) -> ArtifactNotFoundError:
     """Return the error that says that there is no such artifact; its id may be anything, and of any length."""
-    shown = f"{artifact_id!r:.80}" if isinstance(artifact_id, str) else f"that a {type(artifact_id).__name__} names"
-    return ArtifactNotFoundError(f"no artifact {shown}")
+    return ArtifactNotFoundError(f"no artifact {shown(artifact_id)}")
 
 
 class ErrorMap:

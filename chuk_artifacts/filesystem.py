@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import re
+from codecs import lookup_error
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -22,6 +24,7 @@ from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import stringify_path, tokenize
 
+from chuk_artifacts.arguments import check_count, check_encoding, check_items, check_path, check_text, plain
 from chuk_artifacts.core import forget_shared_cores
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -29,17 +32,19 @@ from chuk_artifacts.errors import (
     ArtifactStoreError,
     ConflictError,
     InvalidInputError,
+    shown,
 )
 from chuk_artifacts.grid import is_artifact_id
 from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
-from chuk_artifacts.settings import public_url
+from chuk_artifacts.redaction import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
 from chuk_artifacts.transfers import (
     LiteralPaths,
     LocalFiles,
     Pairs,
     Transfer,
+    check_depth,
     check_moves,
     in_safe_order,
     is_list,
@@ -53,6 +58,7 @@ _PROTOCOL = "artifact"
 _BEGINNINGS = (f"{_PROTOCOL}://", f"{_PROTOCOL}::")
 _PIECE = 1024 * 1024
 _FIRST_PAGE = 256
+_KEPT = 512  # characters; 4 bytes of memory each at most, and a cache keeps thousands of paths
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
 _PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
@@ -70,6 +76,9 @@ _NOT_SECRET = frozenset(
         "session_ttl_hours",
         "max_retries",
         "max_connections",
+        "max_summary_bytes",
+        "max_meta_bytes",
+        "max_user_id_bytes",
         "region",
     }
 )
@@ -181,12 +190,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Return the path of a URL, in the one form in which the session's segment is written here."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
-        return _parsed(path if isinstance(path, str) else _text(path))[0]
+        return _parsed(path)[0]
 
     @staticmethod
     def _split(path: Any) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
-        return _parsed(path if isinstance(path, str) else _text(path))[1]
+        return _parsed(path)[1]
 
     def _split_file(self, path: Any) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
@@ -258,7 +267,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             ArtifactNotFoundError: there is neither a file nor a folder.
 
         """
-        path = self._strip_protocol(path)
+        path = _parsed(path)[0]
         found = self._find(path)
         if found:
             return _file_info(path, found)
@@ -327,7 +336,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the sessions of a whole store are wanted, which are not listed.
 
         """
-        path = self._strip_protocol(path)
+        path = _parsed(path)[0]
         infos = list(self._children(path) if path else self._sessions())
         if not infos:
             info = self.info(path)
@@ -402,7 +411,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
 
         """
-        path = self._strip_protocol(path)
+        path, maxdepth = _parsed(path)[0], check_depth(maxdepth)
         if not path:
             (path,) = (info["name"] for info in self._sessions())
         if maxdepth is not None:
@@ -437,10 +446,16 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the session is a pattern; sessions are not listed.
 
         """
-        session = _text(path).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
+        session = _text_of(path).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
         if has_magic(session):
-            raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {session!r}")
-        return super().glob(path, maxdepth=maxdepth, **kwargs)
+            raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {shown(session)}")
+        return super().glob(path, maxdepth=check_depth(maxdepth), **kwargs)
+
+    def walk(self, path: Any, maxdepth: int | None = None, topdown: bool = True, **kwargs: Any) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+        """Iterate over the folders below a path, each with its folders and files, as ``os.walk`` does."""
+        path, maxdepth = _parsed(path)[0], check_depth(maxdepth)
+        folders: Iterator[Any] = super().walk(path, maxdepth=maxdepth, topdown=topdown, **kwargs)
+        return folders
 
     def du(
         self,
@@ -477,6 +492,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
+        start, end = _bound("start", start), _bound("end", end)
         found = self._find(path)
         if not found:
             raise self._no_file(path)
@@ -512,20 +528,20 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         Raises:
             NotImplementedError: *max_gap* is given.
-            TypeError: *paths* is no list.
-            ValueError: there are not as many starts or ends as paths.
+            InvalidInputError: *paths* is no list, or there are not as many starts or ends as paths.
 
         """
         if max_gap is not None:
             raise NotImplementedError("max_gap")
         if not isinstance(paths, list):
-            raise TypeError(f"paths must be a list, not {type(paths).__name__}")
+            raise InvalidInputError(f"paths must be a list, not {type(paths).__name__}")
         starts, ends = (bound if isinstance(bound, list) else [bound] * len(paths) for bound in (starts, ends))
         if not len(starts) == len(ends) == len(paths):
-            raise ValueError("paths, starts and ends must be of one length")
+            raise InvalidInputError("paths, starts and ends must be of one length")
         parts: dict[str, list[_Part]] = {}
         for index, path in enumerate(paths):
-            parts.setdefault(self._strip_protocol(path), []).append(_Part(index, starts[index], ends[index]))
+            part = _Part(index, _bound("start", starts[index]), _bound("end", ends[index]))
+            parts.setdefault(self._strip_protocol(path), []).append(part)
         out = self._read_parts(parts)
         if on_error != "return":
             _raise_first(out)
@@ -561,6 +577,26 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         with file:
             return {part.index: _part_of(file, *part.within(found.bytes)) for part in portion.parts}
 
+    def head(self, path: Any, size: int = 1024) -> bytes:
+        """Return the first bytes of a file, so many at most."""
+        return bytes(super().head(path, check_count("size", size, -1)))
+
+    def tail(self, path: Any, size: int = 1024) -> bytes:
+        """Return the last bytes of a file, so many at most."""
+        return bytes(super().tail(path, check_count("size", size, 0)))
+
+    def read_block(self, fn: Any, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
+        """Return a block of a file, from one delimiter to another if that is given; see fsspec."""
+        if length is not None:
+            length = check_count("length", length, 0)
+        if delimiter is not None and not isinstance(delimiter, bytes):
+            raise InvalidInputError(f"delimiter must be bytes, not {type(delimiter).__name__}")
+        return bytes(super().read_block(fn, check_count("offset", offset, 0), length, delimiter))
+
+    def sizes(self, paths: Any) -> list[int]:
+        """Return the length in bytes of each file."""
+        return [self.size(path) for path in check_items("paths", paths)]
+
     def get_file(
         self,
         rpath: Any,
@@ -581,6 +617,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         if outfile is None and hasattr(lpath, "write"):
             outfile = lpath
         found = self._find(rpath)
+        lpath = check_path("lpath", lpath) if outfile is None else None
         if not found and outfile is None and self._is_folder(rpath):
             os.makedirs(lpath, exist_ok=True)
         elif not found:
@@ -618,7 +655,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             InvalidInputError: two files would become one.
 
         """
-        found = pairs(self, rpath, LocalFiles(), lpath, recursive=recursive, maxdepth=maxdepth)
+        found = pairs(self, rpath, LocalFiles(), _local(lpath), recursive=recursive, maxdepth=maxdepth)
         super().get([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
 
     # Open
@@ -652,9 +689,14 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             ArtifactNotFoundError: there is no such file to read.
             FileExistsError: there is a file, and the mode is ``xb``; it may also be raised when the file is closed.
             IsADirectoryError: it is a folder.
-            ValueError: there is no such mode.
+            InvalidInputError: there is no such mode, compression or encoding.
 
         """
+        _check_text_options(kwargs)
+        if not isinstance(mode, str):
+            raise InvalidInputError(f"mode must be a str, not {type(mode).__name__}")
+        if compression is not None and (not isinstance(compression, str) or compression not in {"infer", *compr}):
+            raise InvalidInputError(f"compression is not known: {shown(compression)}")
         if "r" in mode:
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
         if "b" not in mode:
@@ -662,7 +704,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             binary = f"{mode.replace('t', '')}b"
             below = self.open(path, binary, block_size, cache_options, compression, **kwargs)
             return _layered(below, lambda: TextWriter(below, **text))
-        codec = get_compression(self._strip_protocol(path), compression)
+        codec = get_compression(self._strip_protocol(path), compression and plain(compression))
         writer = super().open(path, mode, block_size, cache_options, **kwargs)
         if codec is None:
             return writer
@@ -675,7 +717,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         session, _name = self._split_file(path)
         self.store.get_canonical_prefix(session)  # raises for a session that can't be reached from here
         if mode not in {"wb", "xb", "ab"}:
-            raise ValueError(f"mode must be one of rb, wb, xb, ab: {mode!r}")
+            raise InvalidInputError(f"mode must be one of rb, wb, xb, ab: {shown(mode)}")
         found = [] if mode == "wb" else self._find(path)
         if mode == "xb" and found:
             raise _taken(path)
@@ -743,6 +785,27 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> _Again:
         return _Again(lambda: chain(self.store._stream_record(artifact), _pieces(data)))
 
+    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
+        """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`."""
+        super().pipe(path if isinstance(path, dict) else _parsed(path)[0], value, **kwargs)
+
+    def write_text(
+        self,
+        path: Any,
+        value: str,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        **kwargs: Any,
+    ) -> int:
+        """Write a text, and return how many characters it has; see :meth:`open`."""
+        if not isinstance(value, str):
+            raise InvalidInputError(f"value must be a str, not {type(value).__name__}")
+        try:
+            return int(super().write_text(path, value, encoding, errors, newline, **kwargs))
+        except UnicodeError:
+            raise InvalidInputError(f"value: {shown(encoding or 'utf-8')} can't hold it") from None
+
     def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a whole file.
 
@@ -784,6 +847,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             kwargs: see :meth:`pipe_file`.
 
         """
+        lpath = check_path("lpath", lpath)
         if os.path.isdir(lpath):
             self.mkdir(rpath)
         elif self._intrans:
@@ -817,7 +881,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             InvalidInputError: two files would become one.
 
         """
-        found = pairs(LocalFiles(), lpath, self, rpath, recursive=recursive, maxdepth=maxdepth)
+        found = pairs(LocalFiles(), _local(lpath), self, rpath, recursive=recursive, maxdepth=maxdepth)
         super().put([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
@@ -849,7 +913,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Look up the files among paths that are copied or moved, all of them before one changes."""
         for source, target in found:
             if self._split(source)[0] != self._split(target)[0]:
-                raise AccessDeniedError(f"a file can't leave its session: {source!r}")
+                raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
         found = [(source, target) for source, target in dict.fromkeys(found) if source != target]
         paths = [path for pair in found for path in pair]
         artifacts = iter(self.store._core.each(self._find, paths, lambda _: 0))
@@ -1095,6 +1159,42 @@ def _part_of(file: BinaryIO, begin: int, length: int) -> bytes | Exception:
         return error
 
 
+def _bound(name: str, value: Any) -> int | None:
+    """Return the beginning or end of a slice as a plain int, or None."""
+    if value is None or type(value) is int:
+        return value
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        raise InvalidInputError(f"{name} must be an int, not {type(value).__name__}") from None
+
+
+def _local(path: Any) -> Any:
+    """Return local paths, or one, as texts; open files stay as they are."""
+    if is_list(path):
+        return list(map(_local, path))
+    return path if hasattr(path, "write") else check_path("lpath", path)
+
+
+def _check_text_options(options: dict[str, Any]) -> None:
+    """Refuse what no text file can be opened with."""
+    if options.get("encoding") is not None:
+        check_encoding(options["encoding"])
+    if options.get("errors") is not None:
+        _check_errors(options["errors"])
+    newline = options.get("newline")
+    if newline is not None and (not isinstance(newline, str) or newline not in {"", "\n", "\r", "\r\n"}):
+        raise InvalidInputError(f"newline can't be {shown(newline)}")
+
+
+def _check_errors(value: Any) -> None:
+    name = check_text("errors", value)
+    try:
+        lookup_error(name)
+    except (LookupError, ValueError):
+        raise InvalidInputError(f"errors is not known: {shown(name)}") from None
+
+
 def _raise_first(outcomes: Iterable[object]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, Exception):
@@ -1109,17 +1209,21 @@ def _bound_session(store: ArtifactStore) -> str | None:
         return None
 
 
-def _text(path: Any) -> str:
-    """Return a path as a text; an object of any other kind is none."""
+def _parsed(path: Any) -> tuple[str, tuple[str, str]]:
+    """Return the path of a path or URL in its one form, and session and filename."""
+    text = path if type(path) is str else _text_of(path)
+    return _parsed_again(text) if len(text) <= _KEPT else _parse(text)
+
+
+def _text_of(path: Any) -> str:
+    """Return the text of a path, which may be an ``os.PathLike``; anything else is :class:`InvalidInputError`."""
     text = stringify_path(path)
     if not isinstance(text, str):
-        raise InvalidInputError(f"a path must be a str, not {type(path).__name__}")
-    return text
+        raise InvalidInputError(f"path must be a str or a path, not {type(path).__name__}")
+    return plain(text)
 
 
-@lru_cache(maxsize=4096)
-def _parsed(text: str) -> tuple[str, tuple[str, str]]:
-    """Return the path of a path or URL in its one form, and session and filename."""
+def _parse(text: str) -> tuple[str, tuple[str, str]]:
     if text.startswith(_BEGINNINGS):
         text = text[len(_PROTOCOL) + 1 :].lstrip(":")
     first, slash, name = text.strip("/").partition("/")
@@ -1127,13 +1231,18 @@ def _parsed(text: str) -> tuple[str, tuple[str, str]]:
     return f"{segment}{slash}{name}", (session, name)
 
 
-@lru_cache(maxsize=1024)
+_parsed_again = lru_cache(maxsize=4096)(_parse)
+
+
 def _session(text: str) -> tuple[str, str]:
     """Return a session as a path's first segment, one that is encoded already as it is, and its id."""
     if _PLAIN_SESSION(text):
         return text, text
     session = unquote(text, errors="surrogateescape")
-    return quote(session, safe=_UNQUOTED, errors="surrogateescape"), session
+    try:
+        return quote(session, safe=_UNQUOTED, errors="surrogateescape"), session
+    except UnicodeEncodeError:  # half of a surrogate pair, which can be in no session
+        return quote(session, safe=_UNQUOTED, errors="surrogatepass"), session
 
 
 def _shown(artifact: ArtifactMetadata) -> str:
@@ -1199,7 +1308,7 @@ def _layered(writer: Any, layer: Callable[[], Any]) -> Any:
 
 
 def _missing(path: Any) -> ArtifactNotFoundError:
-    return ArtifactNotFoundError(f"no such file: {str(path)!r}")
+    return ArtifactNotFoundError(f"no such file: {shown(path)}")
 
 
 def _taken(path: Any) -> FileExistsError:

@@ -6,7 +6,6 @@ https://fetch.spec.whatwg.org/#http-cors-protocol).
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING
@@ -37,6 +36,7 @@ from chuk_artifacts.errors import (
     InvalidInputError,
     ProviderError,
 )
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.server import Server
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
@@ -63,8 +63,6 @@ _STATUS = (
     (ArtifactCorruptedError, 500),
     (ArtifactStoreError, 503),
 )
-
-_log = logging.getLogger("chuk_artifacts")
 
 
 class _Request(Request):
@@ -243,7 +241,7 @@ def _plain(status: int, text: str = "", headers: Iterable[tuple[str, str]] = ())
 
 
 def _log_error(error: ArtifactStoreError) -> None:
-    _log.error("gateway: %.500r", str(error))
+    _log.error("gateway: %s", error)
 
 
 def _check_origin(origin: object) -> str:

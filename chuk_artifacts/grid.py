@@ -15,11 +15,14 @@ from typing import Any
 
 import attrs
 
-from chuk_artifacts.errors import GridError
+from chuk_artifacts.errors import GridError, shown
 from chuk_artifacts.fields import Fields
 
 ROOT = "grid"
 _MAX_ID_BYTES = 255
+_LONGEST_KEY = 1024  # three ids, and what is around them
+_KEPT = 512  # characters; 4 bytes of memory each at most, and a cache keeps thousands of texts
+_REVISIONS = 10**18
 _FORBIDDEN = r"[/\\\x00-\x1f\x7f-\x9f]"
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
 _LATER = re.compile(r"~[1-9][0-9]{0,17}").fullmatch
@@ -45,22 +48,27 @@ class GridKey(Fields):
 
 
 def check_part(kind: str, value: Any) -> str:
-    """Return *value*, or raise :class:`GridError` when no level of a key can be called that; *kind* is what it is."""
+    """Return *value*, or raise :class:`GridError` when no level of a key can be called that; *kind* is what it is.
+
+    A value of a subclass of str is returned as a plain one: its own methods may say anything of it.
+    """
+    if type(value) is str:
+        return _checked(kind, value)
     if not isinstance(value, str):
         raise GridError(f"{kind} must be a str, not {type(value).__name__}")
-    return _checked(kind, value)
+    return _checked(kind, str.__str__(value))
 
 
 @functools.lru_cache(maxsize=4096)
 def _checked(kind: str, value: str) -> str:
     if value in {"", ".", ".."}:
-        raise GridError(f"{kind} must not be {value!r}")
+        raise GridError(f"{kind} must not be {shown(value)}")
     if re.search(_FORBIDDEN, value):
-        raise GridError(f"{kind} must not hold '/', a backslash or a control character: {value!r}")
+        raise GridError(f"{kind} must not hold '/', a backslash or a control character: {shown(value)}")
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise GridError(f"{kind} is not valid Unicode: {value!r}") from None
+        raise GridError(f"{kind} is not valid Unicode: {shown(value)}") from None
     if size > _MAX_ID_BYTES:
         raise GridError(f"{kind} is longer than {_MAX_ID_BYTES} bytes of UTF-8: {size}")
     return value
@@ -122,12 +130,15 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
 
     """
     prefix = canonical_prefix(sandbox_id, session_id)
-    if "~" in check_part("artifact_id", artifact_id):
-        raise GridError(f"artifact_id must not hold '~': {artifact_id!r}")
+    artifact_id = check_part("artifact_id", artifact_id)
+    if "~" in artifact_id:
+        raise GridError(f"artifact_id must not hold '~': {shown(artifact_id)}")
+    if type(revision) is not int:
+        raise GridError(f"revision must be an int, not {type(revision).__name__}")
     if revision == 1:
         return prefix + artifact_id
-    if revision < 1:
-        raise GridError(f"revision must be at least 1: {revision}")
+    if not 1 < revision < _REVISIONS:
+        raise GridError(f"revision must be at least 1, and of 18 digits at most: {shown(revision)}")
     return f"{prefix}{artifact_id}~{revision}"
 
 
@@ -158,7 +169,6 @@ def parse(key: str) -> GridKey | None:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
 def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> bool:
     """Say whether *key* is a grid key of that artifact, in any revision."""
     parts = parse(key)
@@ -201,10 +211,13 @@ def validate_grid_key(key: str) -> GridKey:
     """
     if not isinstance(key, str):
         raise GridError(f"a grid key must be a str, not {type(key).__name__}")
+    key = str.__str__(key)
+    if len(key) > _LONGEST_KEY:
+        raise GridError(f"a grid key has at most {_LONGEST_KEY} characters: {shown(key)}")
     parts = key.split("/")
     last = re.fullmatch(_LAST_PART, parts[-1])
     if len(parts) != 4 or parts[0] != ROOT or last is None:  # noqa: PLR2004 - the four levels of the layout
-        raise GridError(f"not of the form grid/{{sandbox}}/{{session}}/{{artifact}}: {key!r}")
+        raise GridError(f"not of the form grid/{{sandbox}}/{{session}}/{{artifact}}: {shown(key)}")
     return GridKey(
         sandbox_id=check_sandbox_id(parts[1]),
         session_id=check_session_id(parts[2]),
@@ -216,7 +229,8 @@ def validate_grid_key(key: str) -> GridKey:
 @functools.lru_cache(maxsize=4096)
 def beginnings(sandbox_id: str, session_id: str) -> tuple[str, str]:
     """Return how the ids and the keys of a session's artifacts begin; raises as :func:`canonical_prefix`."""
-    return slot_tag(sandbox_id, session_id), canonical_prefix(sandbox_id, session_id)
+    prefix = canonical_prefix(sandbox_id, session_id)
+    return slot_tag(sandbox_id, session_id), prefix
 
 
 def new_artifact(sandbox_id: str, session_id: str) -> tuple[str, str]:
@@ -229,10 +243,17 @@ def new_artifact(sandbox_id: str, session_id: str) -> tuple[str, str]:
     return artifact_id, prefix + artifact_id
 
 
-@functools.lru_cache(maxsize=4096)
 def slot_tag(sandbox_id: str, session_id: str) -> str:
     """Return the 8 hexadecimal digits that begin the id of each artifact of a session."""
+    is_short = len(sandbox_id) <= _KEPT and len(session_id) <= _KEPT
+    return _slot_tag_again(sandbox_id, session_id) if is_short else _slot_tag(sandbox_id, session_id)
+
+
+def _slot_tag(sandbox_id: str, session_id: str) -> str:
     return hashlib.sha256(f"{sandbox_id}/{session_id}".encode()).hexdigest()[:8]
+
+
+_slot_tag_again = functools.lru_cache(maxsize=4096)(_slot_tag)
 
 
 def new_session_id() -> str:
@@ -240,6 +261,15 @@ def new_session_id() -> str:
     return f"session-{os.urandom(16).hex()}"
 
 
+def plain_artifact_id(artifact_id: Any) -> str | None:
+    """Return *artifact_id* as a plain str if it has the form of the ids that :func:`new_artifact` makes, else None."""
+    if type(artifact_id) is not str:
+        if not isinstance(artifact_id, str):
+            return None
+        artifact_id = str.__str__(artifact_id)
+    return artifact_id if _ARTIFACT_ID(artifact_id) is not None else None
+
+
 def is_artifact_id(artifact_id: Any) -> bool:
     """Say whether *artifact_id* has the form of the ids that :func:`new_artifact` makes."""
-    return isinstance(artifact_id, str) and _ARTIFACT_ID(artifact_id) is not None
+    return plain_artifact_id(artifact_id) is not None

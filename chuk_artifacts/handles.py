@@ -6,7 +6,6 @@ import contextlib
 import dis
 import inspect
 import io
-import logging
 import os
 import sys
 import tempfile
@@ -18,11 +17,12 @@ from types import FrameType
 from typing import Any, BinaryIO, NoReturn, Self
 
 from chuk_artifacts import forgotten
+from chuk_artifacts.errors import shown
+from chuk_artifacts.log import log as _log
 
 _ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _EXITS = {"__exit__", "__aexit__"}
 _LEAVE_BY_ERROR = dis.opmap.get("WITH_EXCEPT_START", -1)  # what calls the exit method when a with block raised
-_log = logging.getLogger("chuk_artifacts")
 _below: dict[int, Any] = {}  # what open files write to: the collector might end it before them if it were their own
 _SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
 
@@ -61,7 +61,7 @@ class Reader(io.BufferedIOBase):
 
     def __repr__(self) -> str:
         """Name the path."""
-        return f"<Reader of {self.path!r}>"
+        return f"<Reader of {shown(self.path)}>"
 
     @property
     def full_name(self) -> str:
@@ -83,11 +83,11 @@ class Reader(io.BufferedIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read at most *size* bytes; None or less than 0: all that are left."""
-        return self._file.read(-1 if size is None else size)
+        return self._file.read(self._within(size))
 
     def read1(self, size: int = -1, /) -> bytes:
         """Read as :meth:`read` does."""
-        return self._file.read(size)
+        return self._file.read(self._within(size))
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer, and return how many bytes."""
@@ -96,7 +96,11 @@ class Reader(io.BufferedIOBase):
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Read a line."""
-        return self._file.readline(-1 if size is None else size)
+        return self._file.readline(self._within(size))
+
+    def _within(self, size: int | None) -> int:
+        """Return a size that is no longer than the file: so much memory may be taken before it is read."""
+        return -1 if size is None else min(size, self.size)
 
     def __next__(self) -> bytes:
         """Return the next line."""
@@ -180,7 +184,7 @@ class Writer(io.BufferedIOBase):
 
     def __repr__(self) -> str:
         """Name the path."""
-        return f"<Writer of {self.path!r}>"
+        return f"<Writer of {shown(self.path)}>"
 
     def __enter__(self) -> Self:
         """Return the file, which the end of the ``with`` block closes."""
@@ -316,7 +320,7 @@ class Writer(io.BufferedIOBase):
             try:
                 self.commit()
             except BaseException as error:  # noqa: BLE001 - a finalizer calls this, and can't raise
-                self.lose(f"it could not be stored: {error}")
+                self.lose(f"it could not be stored: {shown(error)}")
 
     def lose(self, why: str) -> None:
         """Log, and warn, that a forgotten file is lost. The warning is one that is shown by default."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import attrs
 
-from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError
+from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, shown
 from chuk_artifacts.models import ArtifactMetadata
 
 _TYPES: dict[str, type] = {
@@ -81,4 +81,4 @@ class Kept:
 
 def not_kept(wanted: Kept | ArtifactMetadata) -> ArtifactNotFoundError:
     """Return the error of a content that is not there, or not any more."""
-    return ArtifactNotFoundError(f"artifact {wanted.artifact_id!r:.80}: the bytes of that revision are not kept")
+    return ArtifactNotFoundError(f"artifact {shown(wanted.artifact_id)}: the bytes of that revision are not kept")

@@ -12,7 +12,6 @@ just been opened, new clients queue in the kernel.
 from __future__ import annotations
 
 import contextlib
-import logging
 import selectors
 import socket
 import threading
@@ -26,6 +25,7 @@ import attrs
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.http1 import Content, Exchange, Head, RefusedError, Request, Wire, refusal
+from chuk_artifacts.log import log as _log
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -34,7 +34,6 @@ _POLL_SECONDS = 0.05
 _BACKLOG = 128
 _PIECE = 64 * 1024
 
-_log = logging.getLogger("chuk_artifacts")
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # no state in the kernel that a fork shares
 
 
@@ -276,7 +275,7 @@ class Server:
             self._refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _refuse(self, connection: socket.socket, status: HTTPStatus) -> None:
-        _log.debug("gateway: refused a request: %d", status)
+        _log.debug("gateway: refused a request: %s", status)
         with contextlib.suppress(OSError):
             connection.send(refusal(status))
             connection.shutdown(socket.SHUT_WR)
@@ -299,12 +298,12 @@ class Server:
             environ = request.as_wsgi(self._address, client) | {"wsgi.input": content}
             exchange.run(self._app, environ)
         except (ArtifactStoreError, OSError) as error:  # the store failed, which is logged, or the client went away
-            _log.debug("gateway: broken off: %.200r", error)
+            _log.debug("gateway: broken off: %s", error)
         finally:
             with contextlib.suppress(OSError):
                 exchange.fail(HTTPStatus.INTERNAL_SERVER_ERROR)
                 connection.shutdown(socket.SHUT_WR)
-            _log.debug("gateway: %r %.200r %d", request.method, request.path, exchange.status)
+            _log.debug("gateway: %s %s %s", request.method, request.path, exchange.status)
             self._part(connection, finished=content.finished)
 
     def _part(self, connection: socket.socket, *, finished: bool) -> None:

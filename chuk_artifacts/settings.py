@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from chuk_artifacts.arguments import (
+    LIMITS,
+    MAX_AT_ONCE,
+    Limits,
     check_count,
     check_hours,
     check_path,
@@ -21,8 +24,16 @@ from chuk_artifacts.arguments import (
     check_text,
     check_text_or_none,
 )
-from chuk_artifacts.errors import InvalidInputError
+from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.grid import check_part, check_sandbox_id
+from chuk_artifacts.redaction import (
+    public_bucket_options,
+    public_options,
+    public_redis_url,
+    public_url,
+    secret_values,
+    secrets_of_url,
+)
 
 MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
@@ -42,12 +53,17 @@ PUT_OPTIONS = frozenset(
     }
 )
 """The storage options of buckets that go with each write; the others make the client."""
-_SECRET_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "ibm_api_key_id"})
 SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
 """The storage options of buckets that tell whose keys are used."""
 TIMEOUT_OPTIONS = frozenset({"connect_timeout", "read_timeout"})
 """The storage options of buckets that say how many seconds to wait for a connection, and for an answer to come."""
 _CLIENT_OPTIONS = TIMEOUT_OPTIONS | frozenset({"api_version", "config", "use_ssl", "verify"})
+_PUBLIC_OPTIONS = (
+    PUT_OPTIONS
+    | TIMEOUT_OPTIONS
+    | {"api_version", "ibm_auth_endpoint", "part_size", "profile_name", "use_ssl", "verify"}
+)
+"""The storage options of buckets that may go to another process; so may what is harmless in ``config``."""
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
@@ -57,6 +73,7 @@ _STORAGE_OPTIONS = {
 }
 OBJECT_STORES = frozenset({"gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"})
 """The protocols of URLs that begin with a bucket or container; a put shows the new object or none there."""
+_LONGEST_TIMEOUT = 7 * 86400.0  # seconds; poll() itself takes no more than 24 days
 # Bytes; the limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _SHORTEST_PART, _LONGEST_PART = 5 * 1024**2, 5 * 1024**3
 _DEFAULT_BUCKET = "artifacts"
@@ -67,17 +84,13 @@ _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
 # Patterns are compiled when they are first needed, which in most stores is never.
-_PASSWORD = r"(?<=://)([^/:@]*):([^/]*)@"  # noqa: S105 - where one is
-_QUERY = r"\?(.*?)(?=::|$)"
 _BROKEN_PASSWORD = r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@"  # noqa: S105
 _FILE_URL = r"(file|local)://"
 _URL = r"[a-z][a-z0-9+.-]*(://|::)"
 _PROTOCOL = r"[a-z][a-z0-9+._-]*"
-_SECRET_NAME = r"(?i)pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info"  # noqa: S105
-_PLAIN = (str, int, float, bool, type(None))
+_SHORTEST_KEY_BYTES = 16  # RFC 2104 section 3 advises as many as the hash has (32), and no fewer than half of that
 _DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 _BASE_URL = r"(?ai)https?://[^/?#@\s\\]+(/[^?#\s\\]*)?"
-_URL_WITH_USER = r"(?P<scheme>[a-z+]+://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?(?P<place>[^@?#]*)([?](?P<query>[^@#]*))?"
 
 
 GATEWAY_PORT = 8765
@@ -121,13 +134,8 @@ class RedisUrl:
         return hash(self.text)
 
     def __str__(self) -> str:
-        """Return the URL without passwords; of one that is not understood, nothing."""
-        match = re.fullmatch(_URL_WITH_USER, self.text)
-        if match is None:
-            return "redis"
-        user = f"{match['user']}@" if match["user"] else ""
-        options = [option for option in (match["query"] or "").split("&") if option and "password" not in option]
-        return f"{match['scheme']}{user}{match['place']}{'?' if options else ''}{'&'.join(options)}"
+        """Return the URL without passwords and options that may be secret; of one that is not understood, nothing."""
+        return public_redis_url(self.text)
 
     def __repr__(self) -> str:
         """Return what ``str`` does, quoted."""
@@ -147,11 +155,6 @@ def _redis_url_here(shown: str) -> RedisUrl:
 def default_provider_of_commands() -> str:
     """Return the storage provider of the command line: one that the next command finds again."""
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
-
-
-def public_url(url: str) -> str:
-    """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
-    return re.sub(_QUERY, "", re.sub(_PASSWORD, r"\1@", url))
 
 
 def complete_url(url: str) -> str:
@@ -254,6 +257,7 @@ class Settings:
         gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
         signing_keys: what signs the URLs of the gateway.
         storage_options: more, for the backend of the bytes.
+        limits: how long summaries, metas and user ids may be.
         url: where the bytes are, when that is told by an fsspec URL; None for others.
 
     """
@@ -271,6 +275,7 @@ class Settings:
     gateway_url: str | None
     signing_keys: SigningKeys
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
+    limits: Limits = LIMITS
     url: str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
@@ -282,20 +287,16 @@ class Settings:
     def without_secrets(self) -> Settings:
         """Return the settings for another process, which finds keys in its own environment."""
         if self.url is not None:
-            options = _public_options(self.storage_options)
+            options = public_options(self.storage_options)
             return attrs.evolve(self, url=public_url(self.url), storage_options=options)
-        options = {name: value for name, value in self.storage_options.items() if name not in _SECRET_OPTIONS}
-        return attrs.evolve(self, storage_options=options)
+        if self.bucket is not None:
+            return attrs.evolve(self, storage_options=public_bucket_options(self.storage_options, _PUBLIC_OPTIONS))
+        return attrs.evolve(self, storage_options={"fsync": True} if self.fsync else {})
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold of the URL and its options, the longest first."""
-        from urllib.parse import unquote  # noqa: PLC0415 - only who has a URL needs it
-
-        found = set(_secret_values(self.storage_options))
-        for pattern, group in ((_PASSWORD, 2), (_QUERY, 1)):
-            for match in re.finditer(pattern, self.url or ""):
-                found |= {match[group], unquote(match[group])}
+        found = {*secret_values(self.storage_options), *secrets_of_url(self.url or "")}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     @property
@@ -327,6 +328,9 @@ def resolve(
     gateway_url: str | None = None,
     signing_key: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    max_summary_bytes: int = LIMITS.summary,
+    max_meta_bytes: int = LIMITS.meta,
+    max_user_id_bytes: int = LIMITS.user_id,
 ) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
 
@@ -334,8 +338,6 @@ def resolve(
         InvalidInputError: a provider is not known, or a value is none that it can be.
 
     """
-    check_count("max_retries", max_retries, 0)
-    check_count("max_connections", max_connections, 1)
     storage, url = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
     default_sessions = SQLITE if storage == FILESYSTEM else MEMORY
     sessions = _session_provider(session_provider or _environment("SESSION_PROVIDER") or default_sessions)
@@ -351,11 +353,16 @@ def resolve(
         bucket=place,
         redis_url=_redis_url(redis_url) if sessions == REDIS else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
-        max_retries=max_retries,
-        max_connections=max_connections,
+        max_retries=check_count("max_retries", max_retries, 0, MAX_AT_ONCE),
+        max_connections=check_count("max_connections", max_connections, 1, MAX_AT_ONCE),
         gateway_url=_gateway_url(gateway_url),
         signing_keys=_signing_keys(signing_key),
         storage_options=_options(storage, url, storage_options),
+        limits=Limits(
+            summary=check_count("max_summary_bytes", max_summary_bytes, 0),
+            meta=check_count("max_meta_bytes", max_meta_bytes, 2),
+            user_id=check_count("max_user_id_bytes", max_user_id_bytes, 0),
+        ),
         url=url if _is_url(storage) else None,
     )
 
@@ -398,14 +405,14 @@ def _protocols(url: str) -> str:
     links = [link.partition("://") for link in url.split("::")]
     protocols = [protocol for protocol, _, _ in links]
     if protocols[-1] in OBJECT_STORES and not _names_bucket(links):
-        raise InvalidInputError(f"storage_provider {protocols[-1] + '://'!r} must name a bucket or container")
+        raise InvalidInputError(f"storage_provider {shown(protocols[-1] + '://')} must name a bucket or container")
     for protocol in protocols:
         if not re.fullmatch(_PROTOCOL, protocol):  # which may hold a password
             raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
         try:
             get_filesystem_class(protocol)
         except (ImportError, ValueError) as error:  # a missing package, an unknown protocol
-            raise InvalidInputError(f"storage_provider {protocol + '://'!r}: {error}") from error
+            raise InvalidInputError(f"storage_provider {shown(protocol + '://')}: {error}") from error
     return "::".join(protocols) + "://"
 
 
@@ -433,8 +440,8 @@ def _session_provider(name: Any) -> str:
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
     what = "is not known"
-    shown = scheme + is_url  # the rest of a URL may hold a password
-    return InvalidInputError(f"{argument} {shown!r} {what}; known are {', '.join(map(repr, known))}")
+    word = scheme + is_url  # the rest of a URL may hold a password
+    return InvalidInputError(f"{argument} {shown(word)} {what}; known are {', '.join(map(repr, known))}")
 
 
 def _folder(path: Any) -> str:
@@ -515,7 +522,7 @@ def _session_ttl(hours: Any, now: float) -> float | None:
         try:
             hours = float(configured)
         except ValueError:
-            raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {configured!r}") from None
+            raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {shown(configured)}") from None
     return check_hours("session_ttl_hours", hours, now)
 
 
@@ -531,6 +538,12 @@ def _signing_keys(given: Any) -> SigningKeys:
     secrets = tuple(key for key in map(str.strip, (text or "").split(",")) if key)
     if text is not None and not secrets:
         raise InvalidInputError("signing_key must hold a key, or several with commas between them")
+    if any(len(key.encode()) < _SHORTEST_KEY_BYTES for key in secrets):
+        found = "it" if len(secrets) == 1 else f"one of the {len(secrets)} (a comma separates keys)"
+        raise InvalidInputError(
+            f"signing_key must be at least {_SHORTEST_KEY_BYTES} bytes long, and {found} is shorter:"
+            ' make one with "openssl rand -hex 32"'
+        )
     return SigningKeys(secrets)
 
 
@@ -548,46 +561,12 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
         options = {name: value for name, value in options.items() if name != "auto_mkdir"}
     if options.get("part_size") is not None:
-        _check_part_size(options["part_size"])
+        check_count("part_size in storage_options", options["part_size"], _SHORTEST_PART, _LONGEST_PART)
     known = _STORAGE_OPTIONS[provider]
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"
-        raise InvalidInputError(f"storage_options of {provider!r} has no {unknown[0]!r}; known: {listed}")
+        raise InvalidInputError(f"storage_options of {provider!r} has no {shown(unknown[0])}; known: {listed}")
     for name in sorted(TIMEOUT_OPTIONS & options.keys()):
-        check_positive(f"storage_options[{name!r}]", options[name])
+        check_positive(f"storage_options[{name!r}]", options[name], _LONGEST_TIMEOUT)
     return dict(options)
-
-
-def _check_part_size(size: Any) -> None:
-    if check_count("part_size in storage_options", size, _SHORTEST_PART) > _LONGEST_PART:
-        raise InvalidInputError(f"part_size in storage_options must be at most {_LONGEST_PART}: {size}")
-
-
-def _public_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a filesystem without those that are secret by their name, and without objects of any kind."""
-    public: dict[str, Any] = {}
-    for name, value in options.items():
-        if re.search(_SECRET_NAME, str(name)):
-            continue
-        if isinstance(value, Mapping):
-            public[name] = _public_options(value)
-        elif isinstance(value, _PLAIN) or (isinstance(value, (list, tuple)) and all(map(_is_plain, value))):
-            public[name] = value
-    return public
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN)
-
-
-def _secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
-    """Iterate over the texts in options of a filesystem that are secret by the name of what holds them."""
-    if isinstance(options, Mapping):
-        for name, value in options.items():
-            yield from _secret_values(value, secret=secret or bool(re.search(_SECRET_NAME, str(name))))
-    elif isinstance(options, (list, tuple)):
-        for value in options:
-            yield from _secret_values(value, secret=secret)
-    elif secret and isinstance(options, str):
-        yield options

@@ -7,11 +7,15 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
-from chuk_artifacts.errors import ConflictError, InvalidInputError
+from chuk_artifacts.arguments import check_path
+from chuk_artifacts.errors import ConflictError, InvalidInputError, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHUNK_SIZE = 1024 * 1024
 _BUFFERED = (io.BufferedReader, io.BufferedRandom, io.BytesIO)
@@ -96,12 +100,13 @@ def source(data: Any) -> bytes | Stream:
 def _from_path(data: os.PathLike[str]) -> Stream:
     from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
 
-    path = Path(data)
-    if not path.is_file():
-        problem = "is not a file" if path.exists() else "does not exist"
-        raise InvalidInputError(f"data: {str(path)!r} {problem}")
-    if not os.access(path, os.R_OK):
-        raise InvalidInputError(f"data: {str(path)!r} is not readable")
+    path = Path(check_path("data", data))
+    try:
+        problem = _problem(path)
+    except OSError as error:  # a name that is too long, perhaps
+        problem = f"can't be read: {error.strerror}"
+    if problem:
+        raise InvalidInputError(f"data: {shown(str(path))} {problem}")
 
     def begin() -> Iterator[bytes]:
         with path.open("rb") as file:
@@ -113,6 +118,13 @@ def _from_path(data: os.PathLike[str]) -> Stream:
         return None
 
     return Stream(begin, rewindable=True, measure=measure)
+
+
+def _problem(path: Path) -> str:
+    """Return why a file can't be read; empty: it can."""
+    if not path.is_file():
+        return "is not a file" if path.exists() else "does not exist"
+    return "" if os.access(path, os.R_OK) else "is not readable"
 
 
 def _from_file(file: BinaryIO) -> Stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 import weakref
@@ -13,6 +12,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts import arguments, grid, identity, links, uploads
+from chuk_artifacts.arguments import Limits
 from chuk_artifacts.catalog import Catalog, FilenameTakenError, batches, new_session, place
 from chuk_artifacts.cleanup import Sweep, clean, delete_bytes, delete_session, remove_orphans, split_superseded
 from chuk_artifacts.core import Core, LocalGateway, shared_core, store_is_closed
@@ -27,9 +27,11 @@ from chuk_artifacts.errors import (
     InvalidInputError,
     ProviderError,
     no_artifact,
+    shown,
 )
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.kept import Kept, not_kept
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     GRACE_SECONDS,
     ORPHAN_GRACE_SECONDS,
@@ -63,9 +65,6 @@ _LONGEST_PAUSE_SECONDS = 0.05
 
 _SIGNALS = (ObjectMissingError, ObjectExistsError, ObjectChangedError, FilenameTakenError)
 """What a backend says to the methods that expect it. From any other method callers get the public error above it."""
-
-_log = logging.getLogger("chuk_artifacts")
-_log.addHandler(logging.NullHandler())
 
 
 def _call(method: Callable[Concatenate[ArtifactStore, P], R]) -> Callable[Concatenate[ArtifactStore, P], R]:
@@ -125,12 +124,17 @@ class ArtifactStore:
             else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
         gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
             storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
-        signing_key: the secret that signs these URLs, or several with commas between them: the first one signs, all
-            are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in its root.
+        signing_key: the secret that signs these URLs, at least 16 bytes, or several with commas between them: the first
+            one signs, all are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in
+            its root.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
-            pickled. A URL: arguments of the filesystem; those whose names speak of a secret are not pickled.
+            pickled. A URL: arguments of the filesystem. What is not known to be harmless is not pickled.
+        max_summary_bytes: the length of the longest summary, in bytes of UTF-8.
+        max_meta_bytes: the length of the longest *meta* of an artifact, and of the longest metadata of a session, in
+            bytes as JSON. Their depth is 64 levels at most.
+        max_user_id_bytes: the length of the longest user id, in bytes of UTF-8.
         clock: returns the present in seconds since the epoch.
 
     Raises:
@@ -161,6 +165,9 @@ class ArtifactStore:
         gateway_url: str | None = None,
         signing_key: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        max_summary_bytes: int = arguments.LIMITS.summary,
+        max_meta_bytes: int = arguments.LIMITS.meta,
+        max_user_id_bytes: int = arguments.LIMITS.user_id,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """See the class."""
@@ -179,6 +186,9 @@ class ArtifactStore:
             gateway_url=gateway_url,
             signing_key=signing_key,
             storage_options=storage_options,
+            max_summary_bytes=max_summary_bytes,
+            max_meta_bytes=max_meta_bytes,
+            max_user_id_bytes=max_user_id_bytes,
             now=clock(),
         )
         self._core = self._open_core(settings, clock)
@@ -353,10 +363,10 @@ class ArtifactStore:
         return write(self._core, orders) if orders else []
 
     def _draft_of_item(self, item: Mapping[str, Any], session_id: str, ttl: float | None) -> Draft:
-        values = dict(item)
+        values = {arguments.plain(name) if isinstance(name, str) else name: item[name] for name in item}
         unknown = values.keys() - _STORE_ARGUMENTS
         if unknown or "data" not in values:
-            problem = f"unknown argument {min(map(str, unknown))!r}" if unknown else "data is missing"
+            problem = f"unknown argument {min(map(shown, unknown))}" if unknown else "data is missing"
             raise InvalidInputError(f"{problem}; known are {', '.join(sorted(_STORE_ARGUMENTS))}")
         own_session = values.pop("session_id", None)
         if values.get("ttl") is None:
@@ -365,7 +375,8 @@ class ArtifactStore:
 
     def _draft(self, session_id: str, **values: Any) -> Draft:
         core = self._core
-        return draft(core.settings.sandbox_id, session_id, now=core.clock(), **values)
+        settings = core.settings
+        return draft(settings.sandbox_id, session_id, now=core.clock(), limits=settings.limits, **values)
 
     # Read
 
@@ -390,7 +401,7 @@ class ArtifactStore:
             InvalidInputError: metadata has a field that none that a store gives out can have.
 
         """
-        return self._bytes_of(*self._readable("retrieve", artifact_id))
+        return self._bytes_of(*self._readable("retrieve %s", artifact_id))
 
     def read_file(
         self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
@@ -413,16 +424,16 @@ class ArtifactStore:
 
         """
         if as_text:
-            _check_encoding(encoding)
+            encoding = arguments.check_encoding(encoding)
         data = self.retrieve(artifact_id)
         if not as_text:
             return data
         try:
             return data.decode(encoding)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            where = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
             raise InvalidInputError(
-                f"artifact {_id_of(artifact_id)} is not text in {encoding}:"
-                f" byte {error.start} is wrong; pass as_text=False"
+                f"artifact {_id_of(artifact_id)} is not text in {encoding}: {where} is wrong; pass as_text=False"
             ) from None
 
     @_call
@@ -441,7 +452,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes have another length than those that were stored.
 
         """
-        return self._open(*self._readable("open", artifact_id))[1]
+        return self._open(*self._readable("open %s", artifact_id))[1]
 
     @_call
     def _open_record(self, record: ArtifactMetadata) -> BinaryIO:
@@ -475,11 +486,11 @@ class ArtifactStore:
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
 
         """
-        arguments.check_count("start", start, 0)
-        arguments.check_count("chunk_size", chunk_size, 1)
+        start = arguments.check_count("start", start, 0)
+        chunk_size = arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
-            arguments.check_count("end", end, start)
-        record, is_kept = self._readable("stream", artifact_id)
+            end = arguments.check_count("end", end, start)
+        record, is_kept = self._readable("stream %s", artifact_id)
         return self._chunks(record, start, end, chunk_size, is_kept=is_kept)
 
     @_call
@@ -515,7 +526,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        return self._save(*self._readable("download", artifact_id), path, callback)
+        return self._save(*self._readable("download %s", artifact_id), path, callback)
 
     @_call
     def _download_record(
@@ -537,7 +548,7 @@ class ArtifactStore:
         if target.is_dir():
             target /= record.artifact_id if record.filename is None else arguments.name_in_folder(record.filename)
         if not target.parent.is_dir():
-            raise InvalidInputError(f"path: the folder {str(target.parent)!r} does not exist")
+            raise InvalidInputError(f"path: the folder {shown(str(target.parent))} does not exist")
         if callback is not None:
             callback.set_size(record.bytes)
         part = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
@@ -609,34 +620,38 @@ class ArtifactStore:
         _log.debug("metadata %s", artifact_id)
         return self._public(self._live(artifact_id))
 
-    def _readable(self, verb: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
+    def _readable(self, line: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
         """Return the catalog's record to read an artifact by, and whether it is of a revision that the caller kept.
 
         Nothing of metadata that a caller hands in goes further than this: see :mod:`~chuk_artifacts.kept`.
         """
         if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
-            _log.debug("%s %s", verb, artifact)
+            _log.debug(line, artifact)
             return self._live(artifact), False
         wanted = Kept.of(artifact)
-        _log.debug("%s %s", verb, wanted.artifact_id)
+        _log.debug(line, wanted.artifact_id)
         return wanted.content_of(self._live(wanted.artifact_id)), True
 
     def _live(self, artifact_id: str) -> ArtifactMetadata:
         """Return the record of an artifact that can be seen from here and has not expired."""
         core = self._core
-        if not grid.is_artifact_id(artifact_id):
+        plain_id = grid.plain_artifact_id(artifact_id)
+        if plain_id is None:
             raise no_artifact(artifact_id)
-        (record,) = core.catalog.get((artifact_id,))
-        return self._checked(artifact_id, record, core.clock())
+        (record,) = core.catalog.get((plain_id,))
+        return self._checked(plain_id, record, core.clock())
 
     def _all_live(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata]:
         core = self._core
+        ids = []
         for artifact_id in artifact_ids:
-            if not grid.is_artifact_id(artifact_id):
+            plain_id = grid.plain_artifact_id(artifact_id)
+            if plain_id is None:
                 raise no_artifact(artifact_id)
-        records = core.catalog.get(artifact_ids)
+            ids.append(plain_id)
+        records = core.catalog.get(ids)
         now = core.clock()
-        return [self._checked(*found, now) for found in zip(artifact_ids, records, strict=True)]
+        return [self._checked(*found, now) for found in zip(ids, records, strict=True)]
 
     def _checked(self, artifact_id: str, record: ArtifactMetadata | None, now: float) -> ArtifactMetadata:
         """Return the record that a catalog answered with, if it can be seen from here and has not expired."""
@@ -667,6 +682,7 @@ class ArtifactStore:
         start: int = 0,
     ) -> tuple[ArtifactMetadata, BinaryIO]:
         """Return a reader of the bytes of *record*, and which revision it reads: this, or a later one by then."""
+        start = min(start, record.bytes)  # some systems can't seek much further
         try:
             file = self._core.storage.open(record.key, record.bytes, start=start)
         except ObjectMissingError:
@@ -730,16 +746,16 @@ class ArtifactStore:
 
         """
         _log.debug("update_metadata %s", artifact_id)
-        _check_revision(if_revision)
-        changes = _changes(summary=summary, filename=filename, mime=mime)
-        addition = None if meta is None else arguments.check_meta("meta", meta)
+        if_revision, limits = _checked_revision(if_revision), self._core.settings.limits
+        changes = _changes(limits, summary=summary, filename=filename, mime=mime)
+        addition = None if meta is None else limits.check_meta("meta", meta)
         if not changes and addition is None:
             raise InvalidInputError("nothing to change: give one of summary, meta, filename, mime")
 
         def change(record: ArtifactMetadata, _: float) -> dict[str, Any]:
             if addition is None:
                 return changes
-            return {**changes, "meta": {**record.meta, **addition} if merge else addition}
+            return {**changes, "meta": limits.check_merged("meta", record.meta, addition) if merge else addition}
 
         return self._change(artifact_id, change, if_revision)
 
@@ -783,10 +799,8 @@ class ArtifactStore:
 
         """
         _log.debug("update_file %s", artifact_id)
-        _check_revision(if_revision)
-        changes = _changes(summary=summary, filename=filename, mime=mime)
-        if meta is not None:
-            changes["meta"] = arguments.check_meta("meta", meta)
+        if_revision = _checked_revision(if_revision)
+        changes = _changes(self._core.settings.limits, summary=summary, filename=filename, mime=mime, meta=meta)
         seconds = arguments.check_ttl("ttl", ttl, self._core.clock())
         content = None if data is None else source(data)
         if content is None and seconds is None and not changes:
@@ -828,9 +842,7 @@ class ArtifactStore:
 
         """
         _log.debug("move_file %s", artifact_id)
-        changes = _changes(filename=new_filename)
-        if new_meta is not None:
-            changes["meta"] = arguments.check_meta("new_meta", new_meta)
+        changes = _changes(self._core.settings.limits, filename=new_filename, new_meta=new_meta)
         if not changes and new_session_id is None:
             raise InvalidInputError("nothing to change: give one of new_filename, new_meta")
 
@@ -899,9 +911,7 @@ class ArtifactStore:
 
         """
         _log.debug("copy_file %s", artifact_id)
-        changes = _changes(filename=new_filename, summary=summary)
-        if new_meta is not None:
-            changes["meta"] = arguments.check_meta("new_meta", new_meta)
+        changes = _changes(self._core.settings.limits, filename=new_filename, summary=summary, new_meta=new_meta)
         record = self._live(artifact_id)
         _check_same_session(record, target_session_id)
         core = self._core
@@ -990,7 +1000,9 @@ class ArtifactStore:
                 return self._public(changed)
             record = None
             _pause(attempt)
-        raise ConflictError(f"artifact {artifact_id} was changed by others {ATTEMPTS} times in a row")
+        raise ConflictError(
+            f"artifact {grid.plain_artifact_id(artifact_id)} was changed by others {ATTEMPTS} times in a row"
+        )
 
     def _public(self, record: ArtifactMetadata) -> ArtifactMetadata:
         """Return what a caller may change without changing the store."""
@@ -1020,10 +1032,10 @@ class ArtifactStore:
             kept, over = split_superseded(record.changed(superseded=(*record.superseded, before)), now)
             return {**change(record, now), "key": key, "bytes": size, "sha256": sha256, "superseded": kept}
 
-        with fresh_bytes(core, artifact_id, key):
+        with fresh_bytes(core, record.artifact_id, key):
             size, sha256 = core.storage.put(key, content, exclusive=core.storage.guards, about=described)
             check_bytes(core, [key], begun)
-            changed = self._change(artifact_id, change_with_bytes, if_revision, record)
+            changed = self._change(record.artifact_id, change_with_bytes, if_revision, record)
         discard(core, [earlier.key for earlier in over])
         return changed
 
@@ -1055,7 +1067,7 @@ class ArtifactStore:
         """
         core = self._core
         wanted = arguments.check_items("artifact_ids", artifact_ids)
-        ids = [artifact_id for artifact_id in wanted if grid.is_artifact_id(artifact_id)]
+        ids = [plain_id for one in wanted if (plain_id := grid.plain_artifact_id(one)) is not None]
         _log.debug("delete %s", ids)
         there = 0
         for some in batches(ids, _DELETED_AT_ONCE):
@@ -1163,7 +1175,7 @@ class ArtifactStore:
             self._scope(session_id),
             arguments.check_text("prefix", prefix),
             None,
-            arguments.check_count("page_size", page_size, 1),
+            arguments.check_count("page_size", page_size, 1, arguments.MAX_PAGE),
             arguments.check_text("start", start),
         )
 
@@ -1189,8 +1201,7 @@ class ArtifactStore:
         """Return the artifacts of a session with a filename, by their ids. The filesystem calls this."""
         core = self._core
         scope = self._scope(session_id)
-        if not filename.isascii():
-            arguments.check_text("filename", filename)
+        filename = arguments.check_text("filename", filename)
         return uploads.settled(core, core.catalog.named(scope, filename, core.clock()))
 
     # Share
@@ -1303,9 +1314,9 @@ class ArtifactStore:
         core = self._core
         fields = {
             "mime": arguments.check_mime(mime, None, arguments.OCTET_STREAM),
-            "summary": arguments.check_text("summary", summary),
-            "meta": arguments.check_meta("meta", meta),
-            **_changes(filename=filename),
+            "summary": core.settings.limits.check_summary(summary),
+            "meta": core.settings.limits.check_meta("meta", meta),
+            **_changes(core.settings.limits, filename=filename),
         }
         ttl = arguments.check_ttl("ttl", ttl, core.clock())
         if session_id is not None:
@@ -1422,8 +1433,8 @@ class ArtifactStore:
             core.settings.sandbox_id,
             now=now,
             ttl=core.settings.session_ttl if ttl is None else ttl,
-            user_id=arguments.check_text_or_none("user_id", user_id),
-            custom_metadata=arguments.check_meta("custom_metadata", custom_metadata),
+            user_id=core.settings.limits.check_user_id(user_id),
+            custom_metadata=core.settings.limits.check_meta("custom_metadata", custom_metadata),
         )
         core.catalog.create_session(info)
         return info.session_id
@@ -1484,8 +1495,9 @@ class ArtifactStore:
         scope = self._scope(session_id)
         if metadata is None:
             raise InvalidInputError("metadata must be given")
-        addition = arguments.check_meta("metadata", metadata)
-        return core.catalog.update_session(scope, core.clock(), custom_metadata=addition)
+        limits = core.settings.limits
+        addition = limits.check_meta("metadata", metadata)
+        return core.catalog.update_session(scope, core.clock(), custom_metadata=addition, limits=limits)
 
     @_call
     def extend_session_ttl(self, session_id: str | None = None, additional_hours: float | None = None) -> bool:
@@ -1704,8 +1716,7 @@ class ArtifactStore:
             InvalidInputError: *timeout* is no finite number above 0.
 
         """
-        if timeout is not None:
-            arguments.check_positive("timeout", timeout)
+        timeout = arguments.check_timeout(timeout)
         self._closed = True
         if self._bound is None:
             self._core.close(timeout)
@@ -1722,8 +1733,8 @@ class ArtifactStore:
             if bound is None:
                 raise InvalidInputError("session_id must be given")
             return bound
-        grid.check_session_id(session_id)
-        if bound not in {None, session_id}:
+        session_id = grid.check_session_id(session_id)
+        if bound is not None and bound != session_id:
             raise AccessDeniedError("this store is bound to another session")
         return session_id
 
@@ -1771,25 +1782,29 @@ class SharedStore(ArtifactStore):
 _STORE_ARGUMENTS = {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"}
 
 
-def _changes(*, summary: Any = None, filename: Any = None, mime: Any = None) -> dict[str, Any]:
-    """Return the fields that are to change, checked."""
+def _changes(
+    limits: Limits, *, summary: Any = None, filename: Any = None, mime: Any = None, **metas: Any
+) -> dict[str, Any]:
+    """Return the fields that are to change, checked; *metas* is the meta, by the name of its argument."""
     changes: dict[str, Any] = {}
     if summary is not None:
-        changes["summary"] = arguments.check_text("summary", summary)
+        changes["summary"] = limits.check_summary(summary)
     if filename is not None:
         changes["filename"] = arguments.check_filename(filename)
     if mime is not None:
         changes["mime"] = arguments.check_mime(mime, None, arguments.OCTET_STREAM)
+    for name, meta in metas.items():
+        if meta is not None:
+            changes["meta"] = limits.check_meta(name, meta)
     return changes
 
 
-def _check_revision(if_revision: Any) -> None:
-    if if_revision is not None:
-        arguments.check_count("if_revision", if_revision, 1)
+def _checked_revision(if_revision: Any) -> int | None:
+    return None if if_revision is None else arguments.check_count("if_revision", if_revision, 1)
 
 
 def _check_expected(record: ArtifactMetadata, revision: int | None) -> None:
-    if revision not in {None, record.revision}:
+    if revision is not None and revision != record.revision:
         raise ConflictError(f"artifact {record.artifact_id} has revision {record.revision}, not {revision}")
 
 
@@ -1799,22 +1814,16 @@ def _check_same_session(record: ArtifactMetadata, session_id: str | None) -> Non
 
 
 def _encoded(content: Any, encoding: Any) -> Any:
-    _check_encoding(encoding)
+    encoding = arguments.check_encoding(encoding)
     if isinstance(content, (bytes, bytearray, memoryview)):
         return content
     if not isinstance(content, str):
         raise InvalidInputError(f"content must be a str or bytes, not {type(content).__name__}: use store for others")
     try:
-        return content.encode(encoding)
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(f"content: {encoding} can't hold the character at {error.start}") from None
-
-
-def _check_encoding(encoding: Any) -> None:
-    try:
-        "".encode(encoding)
-    except (LookupError, TypeError, ValueError):
-        raise InvalidInputError(f"encoding is not known: {encoding!r}") from None
+        return arguments.plain(content).encode(encoding)
+    except UnicodeError as error:
+        where = f"the character at {error.start}" if isinstance(error, UnicodeEncodeError) else "it"
+        raise InvalidInputError(f"content: {encoding} can't hold {where}") from None
 
 
 def _public_error(signal: Exception) -> ArtifactStoreError:
@@ -1822,7 +1831,7 @@ def _public_error(signal: Exception) -> ArtifactStoreError:
 
 
 def _id_of(artifact: str | ArtifactMetadata) -> str:
-    return artifact if isinstance(artifact, str) else artifact.artifact_id
+    return arguments.plain(artifact) if isinstance(artifact, str) else artifact.artifact_id
 
 
 def _corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:

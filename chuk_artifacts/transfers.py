@@ -12,7 +12,8 @@ import attrs
 from fsspec.implementations.local import LocalFileSystem, trailing_sep
 from fsspec.utils import other_paths, stringify_path
 
-from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError
+from chuk_artifacts.arguments import check_count
+from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, shown
 from chuk_artifacts.models import ArtifactMetadata
 
 Pairs = list[tuple[str, str]]
@@ -26,7 +27,7 @@ class LiteralPaths:
 
     def is_pattern(self: Any, path: str) -> bool:
         """Say whether a path is a pattern: it has a glob's magic, and nothing is there."""
-        return has_magic(path) and not self.exists(path)
+        return isinstance(path, str) and has_magic(path) and not self.exists(path)
 
     def expand_path(
         self: Any,
@@ -52,6 +53,7 @@ class LiteralPaths:
             ArtifactNotFoundError: there are none.
 
         """
+        maxdepth = check_depth(maxdepth)
         paths: Any = super()
         found: set[str] = set()
         for one in map(self._strip_protocol, several(path)):
@@ -59,7 +61,7 @@ class LiteralPaths:
             with suppress(FileNotFoundError):
                 found.update(paths.expand_path([one], recursive, maxdepth, assume_literal=literal, **kwargs))
         if not found:
-            raise ArtifactNotFoundError(f"no such file: {path!r}")
+            raise ArtifactNotFoundError(f"no such file: {shown(path)}")
         return sorted(found)
 
 
@@ -85,6 +87,11 @@ class Transfer:
     name: str
     found: Sequence[ArtifactMetadata]
     replaced: Sequence[ArtifactMetadata]
+
+
+def check_depth(maxdepth: Any) -> int | None:
+    """Return how many levels deep a search goes, at least one; None is no limit."""
+    return None if maxdepth is None else check_count("maxdepth", maxdepth, 1)
 
 
 def is_list(path: Any) -> bool:
@@ -182,7 +189,7 @@ def _check_targets(here: Any, found: Pairs) -> None:
         other = sources.setdefault(target, source)
         if other != source and not here.isdir(source):
             if not here.isdir(other):
-                raise InvalidInputError(f"{other!r} and {source!r} can't both become {target!r}")
+                raise InvalidInputError(f"{shown(other)} and {shown(source)} can't both become {shown(target)}")
             sources[target] = source
 
 
@@ -200,10 +207,10 @@ def check_moves(found: Pairs, files: Collection[str]) -> None:
     targets: dict[str, str] = {}
     for source, target in found:
         if targets.setdefault(source, target) != target:
-            raise InvalidInputError(f"{source!r} can't move to both {targets[source]!r} and {target!r}")
+            raise InvalidInputError(f"{shown(source)} can't move to both {shown(targets[source])} and {shown(target)}")
         is_inside = target.startswith(f"{source}/")
         if is_inside and (source not in files or any(path.startswith(f"{source}/") for path, _ in found)):
-            raise InvalidInputError(f"a folder can't move into itself: {source!r} to {target!r}")
+            raise InvalidInputError(f"a folder can't move into itself: {shown(source)} to {shown(target)}")
 
 
 def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:

@@ -74,7 +74,7 @@ def expect(
     """
     seconds = arguments.check_expires(expires)
     if max_bytes is not None:
-        arguments.check_count("max_bytes", max_bytes, 0)
+        max_bytes = arguments.check_count("max_bytes", max_bytes, 0)
     now = core.clock()
     until = timestamp(now + seconds + GRACE_SECONDS)
     expires_at: str | None = until
@@ -166,7 +166,8 @@ def find(core: Core, bound: str | None, artifact_id: str) -> ArtifactMetadata:
         ArtifactExpiredError: its time is over.
 
     """
-    (record,) = core.catalog.get((artifact_id,)) if grid.is_artifact_id(artifact_id) else (None,)
+    plain_id = grid.plain_artifact_id(artifact_id)
+    (record,) = (None,) if plain_id is None else core.catalog.get((plain_id,))
     if record is None or bound not in {None, record.session_id}:
         raise no_artifact(artifact_id)
     if is_over(record.expires_at, core.clock()):

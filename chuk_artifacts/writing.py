@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -11,7 +10,8 @@ from chuk_artifacts import grid, identity
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError
 from chuk_artifacts.core import Core
 from chuk_artifacts.draft import Draft, description
-from chuk_artifacts.errors import ArtifactStoreError, ConflictError, OutcomeUnknownError, ProviderError
+from chuk_artifacts.errors import ArtifactStoreError, ConflictError, OutcomeUnknownError, ProviderError, shown
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
@@ -21,8 +21,6 @@ ATTEMPTS = 128
 
 _LONG_SECONDS = ORPHAN_GRACE_SECONDS / 10
 """After so many seconds a write looks whether its first bytes are still there: a sweep may have taken them."""
-
-_log = logging.getLogger("chuk_artifacts")
 
 
 def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
@@ -116,7 +114,7 @@ def add(
 
         discard_unrecorded(core, [record.key for record in records], error, take_back)
         if isinstance(error, FilenameTakenError):
-            raise ConflictError(f"filename {records[0].filename!r} is taken in this session") from None
+            raise ConflictError(f"filename {shown(records[0].filename)} is taken in this session") from None
         raise
 
 
@@ -166,7 +164,7 @@ def delete_keys(core: Core, keys: Sequence[str]) -> None:
     ours = [key for key in keys if grid.is_content(key, sandbox_id)]
     if len(ours) < len(keys):
         foreign = [key for key in keys if key not in ours]
-        _log.warning("keys were not removed, because they hold no artifact of this sandbox: %.200r", foreign)
+        _log.warning("keys were not removed, because they hold no artifact of this sandbox: %s", foreign)
     core.storage.delete(ours)
 
 

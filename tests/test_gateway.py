@@ -25,7 +25,7 @@ ALICE = "user_alice"
 @pytest.fixture
 def store(clock):
     """Return an empty store in memory."""
-    with ArtifactStore(gateway_url=BASE, signing_key="a secret", clock=clock) as store:
+    with ArtifactStore(gateway_url=BASE, signing_key="a secret of 16 bytes", clock=clock) as store:
         yield store
 
 
@@ -318,7 +318,10 @@ def test_url_is_of_one_method(client, store, path):
 
 def test_gateway_of_another_store(path):
     """A store with another sandbox or another key refuses the URL."""
-    with ArtifactStore(signing_key="a secret") as other_box, ArtifactStore(signing_key="another") as other_key:
+    with (
+        ArtifactStore(signing_key="a secret of 16 bytes") as other_box,
+        ArtifactStore(signing_key="another of 16 bytes") as other_key,
+    ):
         assert Client(Gateway(other_box)).get(path).status_code == 403
         assert Client(Gateway(other_key)).get(path).status_code == 403
 
@@ -423,7 +426,7 @@ def test_logs_hold_no_signature(client, store, path, caplog):
     client.put(target, data=b"x")
     signatures = [url.rpartition("=")[2] for url in (path, target)]
     assert not any(signature in caplog.text for signature in signatures)
-    assert "a secret" not in caplog.text
+    assert "a secret of 16 bytes" not in caplog.text
 
 
 # Upload

@@ -18,7 +18,7 @@ from chuk_artifacts import ArtifactStore
 
 PROCESSES = 8
 STORES_EACH = 200
-SECRET = "hunter2"
+SECRET = "hunter2-hunter2-"
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

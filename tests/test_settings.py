@@ -11,7 +11,7 @@ import pytest
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, InvalidInputError
 
-SECRET = "hunter2"
+SECRET = "hunter2-hunter2-"
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def test_stores_that_start_at_once_at_a_url_accept_each_other():
 
     def start(barrier):
         with (
-            at_a_url(gateway_url=BASE, signing_key="a secret", sandbox_id="box") as store,
+            at_a_url(gateway_url=BASE, signing_key="a secret of 16 bytes", sandbox_id="box") as store,
             at_a_url(gateway_url=BASE) as keyless,
         ):
             barrier.wait()
@@ -139,7 +139,7 @@ def test_stores_that_start_at_once_at_a_url_accept_each_other():
             refused.append(True)
 
     together(start)
-    with at_a_url(gateway_url=BASE, signing_key="a secret", sandbox_id="box") as store:
+    with at_a_url(gateway_url=BASE, signing_key="a secret of 16 bytes", sandbox_id="box") as store:
         for url in urls:
             path, _, query = url.removeprefix(f"{BASE}/").partition("?")
             store._core.signer.check(UPLOAD, path, query, 0.0)
@@ -174,15 +174,16 @@ def test_key_of_memory():
 
 def test_keys_are_configured(monkeypatch, tmp_path):
     """Keys come from the argument, else from the environment, and then no key file is made; the first one signs."""
-    monkeypatch.setenv("ARTIFACT_SIGNING_KEY", " new , old ")
+    new, old = "new".zfill(16), "old".zfill(16)
+    monkeypatch.setenv("ARTIFACT_SIGNING_KEY", f" {new} , {old} ")
     with (
-        on_disk(tmp_path, signing_key="old") as old,
+        on_disk(tmp_path, signing_key=old) as only_old,
         on_disk(tmp_path) as both,
-        on_disk(tmp_path, signing_key="new") as new,
+        on_disk(tmp_path, signing_key=new) as only_new,
     ):
-        by_old, by_both = (store.presign(store.store(b"x")) for store in (old, both))
-        assert [status(store, by_old) for store in (old, both, new)] == [200, 200, 403]
-        assert [status(store, by_both) for store in (old, both, new)] == [403, 200, 200]
+        by_old, by_both = (store.presign(store.store(b"x")) for store in (only_old, both))
+        assert [status(store, by_old) for store in (only_old, both, only_new)] == [200, 200, 403]
+        assert [status(store, by_both) for store in (only_old, both, only_new)] == [403, 200, 200]
     assert not (tmp_path / "signing.key").exists()
 
 
@@ -191,6 +192,28 @@ def test_wrong_key(key):
     """A key that is none is refused, when the store is built."""
     with pytest.raises(InvalidInputError, match="signing_key"):
         ArtifactStore(signing_key=key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["x", "x" * 15, "\u00fc" * 7, " " * 20 + "x", f"{'x' * 16},{'y' * 15}", f"y,{'x' * 16}", "correct,horse,battery"],
+)
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_short_key(monkeypatch, key, by):
+    """A key below 16 bytes is refused, one among several too, and the error shows none and says what separates keys."""
+    if by == "environment":
+        monkeypatch.setenv("ARTIFACT_SIGNING_KEY", key)
+    with pytest.raises(InvalidInputError, match="signing_key must be at least 16 bytes") as caught:
+        ArtifactStore(**({"signing_key": key} if by == "argument" else {}))
+    assert ("a comma separates keys" in str(caught.value)) == ("," in key)
+    assert not any(one in str(caught.value) for one in ("horse", "battery", "x" * 5, "y" * 5))
+
+
+@pytest.mark.parametrize("key", ["x" * 16, "\u00fc" * 8, f"{'x' * 16}, {'y' * 16},"])
+def test_key_that_is_long_enough(key):
+    """A key of 16 bytes of UTF-8 is long enough."""
+    with ArtifactStore(signing_key=key, gateway_url=BASE) as store:
+        assert status(store, store.presign(store.store(b"x"))) == 200
 
 
 @pytest.mark.parametrize(
@@ -218,14 +241,14 @@ def test_storage_that_others_share_needs_a_key():
     options = {"storage_provider": "ibm_cos_iam", "endpoint_url": "http://127.0.0.1:9", "gateway_url": BASE}
     with ArtifactStore(**options) as store, pytest.raises(InvalidInputError, match="ARTIFACT_SIGNING_KEY"):
         store.presign_upload("s")
-    with ArtifactStore(**options, signing_key="a secret") as store:
+    with ArtifactStore(**options, signing_key="a secret of 16 bytes") as store:
         assert store.presign_upload("s")[0].startswith(BASE)
 
 
 def test_key_is_shown_nowhere(tmp_path, caplog):
     """A key is in no repr, no pickle and no log."""
     caplog.set_level(logging.DEBUG)
-    with on_disk(tmp_path, signing_key="a secret,another") as store:
+    with on_disk(tmp_path, signing_key="a secret of 16 bytes,another of 16 bytes") as store:
         store.presign(store.store(b"x"))
         shown = [repr(store), repr(store._core.settings), repr(vars(store._core)), caplog.text]
         assert not any("secret" in text or "another" in text for text in shown)
@@ -236,14 +259,14 @@ def test_key_is_shown_nowhere(tmp_path, caplog):
 
 def test_key_does_not_travel(monkeypatch, tmp_path):
     """A pickled store takes the key of the other side's environment, and signs nothing when there is none."""
-    with on_disk(tmp_path, signing_key="a secret") as store:
+    with on_disk(tmp_path, signing_key="a secret of 16 bytes") as store:
         artifact_id = store.store(b"x")
         pickled = pickle.dumps(store)
         with pickle.loads(pickled) as lost, pickle.loads(pickle.dumps(lost)) as lost_again:
             for one in (lost, lost_again):
                 with pytest.raises(InvalidInputError, match="ARTIFACT_SIGNING_KEY"):
                     one.presign(artifact_id)
-        monkeypatch.setenv("ARTIFACT_SIGNING_KEY", "a secret")
+        monkeypatch.setenv("ARTIFACT_SIGNING_KEY", "a secret of 16 bytes")
         with pickle.loads(pickled) as there:
             assert status(store, there.presign(artifact_id)) == 200
 

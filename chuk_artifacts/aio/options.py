@@ -24,4 +24,7 @@ class Options(TypedDict, total=False):
     gateway_url: str | None
     signing_key: str | None
     storage_options: Mapping[str, Any] | None
+    max_summary_bytes: int
+    max_meta_bytes: int
+    max_user_id_bytes: int
     clock: Callable[[], float]

@@ -13,7 +13,7 @@ from chuk_artifacts.aio.options import Options
 from chuk_artifacts.aio.streams import Reader, steps
 from chuk_artifacts.aio.supply import Supply, is_async
 from chuk_artifacts.aio.workers import Calls, Workers
-from chuk_artifacts.arguments import check_count, check_positive
+from chuk_artifacts.arguments import MAX_AT_ONCE, check_count, check_timeout
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.core import Core
 from chuk_artifacts.store import ArtifactStore as Blocking
@@ -38,7 +38,7 @@ def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
     """
     payload = 0
     for value in values:
-        if isinstance(value, str):
+        if type(value) is str:
             payload += len(value) if value.isascii() else 4 * len(value)
             if contents is not None and (record := contents.get((value,))[0]) is not None:
                 payload += record.bytes
@@ -196,7 +196,7 @@ class ArtifactStore:
     def __init__(self, *, max_workers: int | None = None, **options: Unpack[Options]) -> None:
         """See the class."""
         if max_workers is not None:
-            check_count("max_workers", max_workers, 1)
+            check_count("max_workers", max_workers, 1, MAX_AT_ONCE)
         store = Blocking(**options)
         self.__dict__.update(_parts(store, _workers(store, max_workers), whole=True))
 
@@ -325,8 +325,7 @@ class ArtifactStore:
             InvalidInputError: *timeout* is no finite number above 0.
 
         """
-        if timeout is not None:
-            check_positive("timeout", timeout)
+        timeout = check_timeout(timeout)
         self._at_once = False
         await self._calls.close(partial(self._blocking.close, timeout), all_views=self._whole, timeout=timeout)
 
@@ -350,7 +349,7 @@ def _core(store: Blocking) -> Core:
 def _workers(store: Blocking, max_workers: int | None) -> Workers:
     if max_workers is None:
         return Workers(_core(store).settings.max_connections)
-    return Workers(check_count("max_workers", max_workers, 1))
+    return Workers(check_count("max_workers", max_workers, 1, MAX_AT_ONCE))
 
 
 _entered: dict[Blocking, ArtifactStore] = {}

@@ -5,7 +5,6 @@ A catalog is bound to one sandbox: it neither shows nor changes what another hol
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -13,8 +12,9 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from chuk_artifacts import grid
-from chuk_artifacts.arguments import LAST_MOMENT, OCTET_STREAM, check_moment
+from chuk_artifacts.arguments import LAST_MOMENT, LIMITS, OCTET_STREAM, Limits, check_moment
 from chuk_artifacts.errors import ConflictError, SessionError
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
@@ -24,7 +24,6 @@ R = TypeVar("R")
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What decoding a record may raise that was not written here, or was damaged since."""
 
-_log = logging.getLogger("chuk_artifacts")
 _LEAST_OF_TTL = 0.001
 _LAST_CODE_POINT = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
@@ -148,9 +147,18 @@ class Catalog(Protocol):
         ...
 
     def update_session(
-        self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
+        self,
+        session_id: str,
+        now: float,
+        *,
+        custom_metadata: Mapping[str, Any] | None = None,
+        extend: float = 0,
+        limits: Limits = LIMITS,
     ) -> bool:
-        """Merge metadata into a session, or let it live *extend* seconds longer; False when there is none."""
+        """Merge metadata into a session, or let it live *extend* seconds longer; False when there is none.
+
+        Raise ``InvalidInputError`` when all its metadata would be longer than *limits* allow.
+        """
         ...
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
@@ -305,7 +313,7 @@ def decode_sound(
             sound += decode([one])
         except DAMAGE:
             damaged.append(one)
-    _log.warning("damaged records were skipped: %s", ", ".join(map(name, damaged)))
+    _log.warning("damaged records were skipped: %s", list(map(name, damaged)))
     return sound, damaged
 
 
@@ -414,14 +422,19 @@ def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
     return info.changed(expires_at=expires_at)
 
 
-def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend: float) -> SessionInfo:
-    """Return *info* with metadata merged in, and *extend* seconds more to live, for it and what is stored later."""
+def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend: float, limits: Limits) -> SessionInfo:
+    """Return *info* with metadata merged in, and *extend* seconds more to live, for it and what is stored later.
+
+    Raises:
+        InvalidInputError: the metadata are too long together, or the year 9999 is too near.
+
+    """
     expires_at, ttl = info.expires_at, info.ttl
     if extend and expires_at is not None:
         expires_at = timestamp(check_moment("additional_hours", seconds_of(expires_at) + extend))
     if extend and ttl is not None:
         ttl += extend
-    metadata = {**info.custom_metadata, **(custom_metadata or {})}
+    metadata = limits.check_merged("metadata", info.custom_metadata, custom_metadata or {})
     return info.changed(expires_at=expires_at, ttl=ttl, custom_metadata=metadata)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapp
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog import (
     NOBODY,
     Due,
@@ -246,13 +247,19 @@ class MemoryCatalog(Lockable):
 
     @_alone
     def update_session(
-        self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
+        self,
+        session_id: str,
+        now: float,
+        *,
+        custom_metadata: Mapping[str, Any] | None = None,
+        extend: float = 0,
+        limits: Limits = LIMITS,
     ) -> bool:
         """Change a session."""
         info = self._living(session_id, now)
         if info is None:
             return False
-        self._make({}, {session_id: updated(info, custom_metadata, extend)})
+        self._make({}, {session_id: updated(info, custom_metadata, extend, limits)})
         return True
 
     @_alone

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 import attrs
 
 from chuk_artifacts import grid
+from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog import (
     DAMAGE,
     NOBODY,
@@ -317,14 +318,20 @@ class RedisCatalog:
         return None if known is None or is_over(known.info.expires_at, now) else known.info
 
     def update_session(
-        self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
+        self,
+        session_id: str,
+        now: float,
+        *,
+        custom_metadata: Mapping[str, Any] | None = None,
+        extend: float = 0,
+        limits: Limits = LIMITS,
     ) -> bool:
         """Change a session."""
         root = self._session_root(session_id)
         mark = os.urandom(8).hex()
         known = self._remembered(session_id, now)
         while True:
-            new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend), known)
+            new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend, limits), known)
             answer = self._link.run(
                 scripts.UPDATE_SESSION,
                 [f"{root}session/{session_id}", f"{root}sessions"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import sqlite3
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts import grid
+from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog import (
     DAMAGE,
     NOBODY,
@@ -40,6 +40,7 @@ from chuk_artifacts.catalog.mounts import network_filesystem
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
 from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError
 from chuk_artifacts.fields import decode
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
 S = TypeVar("S")
@@ -108,7 +109,6 @@ _GET = "SELECT record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?"
 _UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _DRIVER = (sqlite3.Error, sqlite3.Warning, OSError, UnicodeDecodeError, OverflowError)
 """What the driver raises: the last two of messages and numbers that damage has made."""
-_log = logging.getLogger("chuk_artifacts")
 _VARIABLES = 500  # of one statement; SQLite's own limit is 999 or more
 
 
@@ -338,22 +338,28 @@ class SqliteCatalog:
         return self._read(self._session, session_id, now)
 
     def update_session(
-        self, session_id: str, now: float, *, custom_metadata: Mapping[str, Any] | None = None, extend: float = 0
+        self,
+        session_id: str,
+        now: float,
+        *,
+        custom_metadata: Mapping[str, Any] | None = None,
+        extend: float = 0,
+        limits: Limits = LIMITS,
     ) -> bool:
         """Change a session."""
-        return self._change(self._update_session, session_id, now, custom_metadata, extend)
+        change = partial(updated, custom_metadata=custom_metadata, extend=extend, limits=limits)
+        return self._change(self._update_session, session_id, now, change)
 
     def _update_session(
         self,
         connection: Connection,
         session_id: str,
         now: float,
-        custom_metadata: Mapping[str, Any] | None,
-        extend: float,
+        change: Callable[[SessionInfo], SessionInfo],
     ) -> bool:
         info = self._session(connection, session_id, now)
         if info is not None:
-            self._write_session(connection, updated(info, custom_metadata, extend))
+            self._write_session(connection, change(info))
         return info is not None
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
@@ -686,7 +692,7 @@ class SqliteCatalog:
                     )
                 )
             except GridError:  # of its session nothing is left: where its bytes are, an orphan sweep finds out
-                _log.warning("removed the record of %r without its bytes: its session is damaged", artifact_id)
+                _log.warning("removed the record of %s without its bytes: its session is damaged", artifact_id)
         return records
 
     def _decode(self, rows: Sequence[tuple[Any, ...]], session_id: str | None = None) -> list[ArtifactMetadata]:

@@ -27,6 +27,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
 _READ = os.O_RDONLY | _NO_FOLLOW
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
+_KEPT = 512  # characters of a path; a cache keeps thousands of them
 _ON_WINDOWS = os.name == "nt"
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _WINDOWS_FORBIDDEN = re.compile(r'[%<>:"|?*]|[. ]$')
@@ -55,11 +56,17 @@ def _name(segment: str) -> str:
     return windows_name(segment) if _ON_WINDOWS else segment
 
 
-@functools.lru_cache(maxsize=4096)
 def _folders(root: str, path: str) -> tuple[str, ...]:
     """Return the places of the folders on the way from *root* to *path*, which is one too; none to the root itself."""
+    return (_folders_again if len(root) + len(path) <= _KEPT else _all_folders)(root, path)
+
+
+def _all_folders(root: str, path: str) -> tuple[str, ...]:
     names = [_name(segment) for segment in path.split("/")] if path else []
     return tuple(itertools.accumulate(names, lambda place, name: f"{place}{os.sep}{name}", initial=root))[1:]
+
+
+_folders_again = functools.lru_cache(maxsize=4096)(_all_folders)
 
 
 class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types

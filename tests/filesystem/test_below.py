@@ -18,7 +18,8 @@ from servers.ftp import PASSWORD, USER
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, InvalidInputError, ProviderError
 from chuk_artifacts.filesystem import ArtifactFileSystem
-from chuk_artifacts.settings import public_url, resolve
+from chuk_artifacts.redaction import public_url
+from chuk_artifacts.settings import resolve
 from chuk_artifacts.storage import url as url_storage
 
 DAY = 86400.0

@@ -68,7 +68,7 @@ def test_readers_and_open_files_pickle(fs):
 def test_storage_options_hold_no_secret():
     """What a filesystem tells of its arguments holds nothing that may be a secret."""
     fs = fsspec.filesystem(
-        "artifact", sandbox_id="box", session_ttl_hours=1, signing_key="hunter2", redis_url="hunter2"
+        "artifact", sandbox_id="box", session_ttl_hours=1, signing_key="hunter2-hunter2-", redis_url="hunter2"
     )
     assert fs.storage_options == {"sandbox_id": "box", "session_ttl_hours": 1}
     for text in (repr(fs), fs.to_json(), str(fs.to_dict()), repr(vars(fs)), repr(fs.store)):

@@ -12,7 +12,7 @@ import zipfile
 import fsspec
 import pytest
 
-from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError
+from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError, InvalidInputError
 
 PATH = "alice/docs/a.bin"
 DATA = bytes(range(256)) * 40
@@ -52,7 +52,7 @@ def test_cat_ranges(fs):
         fs.cat_ranges(["alice/none"], 0, 1, on_error="raise")
     with pytest.raises(NotImplementedError):
         fs.cat_ranges([PATH], 0, 1, max_gap=5)
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidInputError):
         fs.cat_ranges(PATH, 0, 1)
     with pytest.raises(ValueError, match="length"):
         fs.cat_ranges([PATH], [0, 1], [1, 2])

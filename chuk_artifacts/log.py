@@ -1,0 +1,41 @@
+"""The one logger of this package: what a line shows of a value is its repr, cut, so that no value can forge a line."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from chuk_artifacts.errors import shown
+
+
+class Log:
+    """A logger that shows each value by :func:`~chuk_artifacts.errors.shown`; where nobody listens that costs nothing.
+
+    Args:
+        name: the name of the logger.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        """See the class."""
+        self._logger = logging.getLogger(name)
+        self._logger.addHandler(logging.NullHandler())
+
+    def debug(self, message: str, *values: object) -> None:
+        """Log at level debug; *message* has a ``%s`` for each value."""
+        if self._logger.isEnabledFor(logging.DEBUG):
+            self._log(logging.DEBUG, message, values)
+
+    def warning(self, message: str, *values: object) -> None:
+        """Log at level warning; see :meth:`debug`."""
+        self._log(logging.WARNING, message, values)
+
+    def error(self, message: str, *values: object, exc_info: Any = None) -> None:
+        """Log at level error, with the traceback of *exc_info*; see :meth:`debug`."""
+        self._log(logging.ERROR, message, values, exc_info)
+
+    def _log(self, level: int, message: str, values: tuple[object, ...], exc_info: Any = None) -> None:
+        self._logger.log(level, message, *map(shown, values), exc_info=exc_info, stacklevel=3)
+
+
+log = Log("chuk_artifacts")

@@ -1,0 +1,167 @@
+"""What may be shown or pickled of URLs and options: only what is known to hold no secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Patterns are compiled when they are first needed, which in most stores is never.
+PASSWORD = r"(?<=://)([^/:@]*?)(?::|%3[Aa])([^/]*)@"  # noqa: S105 - where one is
+QUERY = r"\?(.*?)(?=::|$)"
+_CREDENTIALS = r"(?:^|//)([^/@:]*):?([^/@]*)@"
+_SECRET_NAME = (
+    r"(?i)pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info"  # noqa: S105
+    r"|jwt|bearer|ticket|otp|^(pin|pat|acct)$"
+)
+_SUSPICIOUS = r"[@?=;]"  # of a user with a password, a query, a list of settings
+_USERS = frozenset({"user", "username"})
+_PLAIN_TEXTS = _USERS | {
+    "account_name", "acl", "addressing_style", "base_url", "branch", "bucket", "cache_storage", "cache_type",
+    "compression", "consistency", "container", "container_name", "database", "default_acl", "default_cache_type",
+    "default_location", "domain", "encoding", "endpoint", "endpoint_override", "endpoint_url", "host", "hostname",
+    "location", "mode", "org", "path", "port", "profile", "profile_name", "project", "protocol", "ref", "region",
+    "region_name", "remote_protocol", "repo", "root", "share", "share_access", "signature_version", "target_protocol",
+    "tenant_id", "version", "workspace",
+}  # fmt: skip
+"""The names of options of filesystems that may be pickled when they are texts. Other texts may be a key by any name."""
+
+_PLAIN_CONFIG = frozenset(
+    {
+        "client_cert", "connect_timeout", "defaults_mode", "disable_request_compression", "endpoint_discovery_enabled",
+        "ignore_configured_endpoint_urls", "inject_host_prefix", "max_pool_connections", "parameter_validation",
+        "proxies", "proxies_config", "read_timeout", "region_name", "request_checksum_calculation",
+        "request_min_compression_size_bytes", "response_checksum_validation", "retries", "s3",
+        "s3_disable_express_session_auth", "signature_version", "sigv4a_signing_region_set", "tcp_keepalive",
+        "use_dualstack_endpoint", "use_fips_endpoint",
+    }
+)  # fmt: skip
+"""The options of botocore's ``Config`` that may be pickled, as far as their values are plain."""
+_CONFIGS = frozenset({("botocore.config", "Config"), ("ibm_botocore.config", "Config")})
+
+_PLAIN_REDIS = frozenset(
+    {
+        "client_name", "db", "decode_responses", "encoding", "encoding_errors", "health_check_interval",
+        "max_connections", "protocol", "retry_on_timeout", "socket_connect_timeout", "socket_keepalive",
+        "socket_read_size", "socket_timeout", "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile",
+        "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_validate_ocsp", "timeout",
+    }
+)  # fmt: skip
+"""The options in the query of a Redis URL that may be shown; those of the Sentinels begin with ``sentinel_``."""
+_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^][@:/?#,;=&]*)(:\d*)?"
+_REDIS_URL = (
+    r"(?P<scheme>(redis|rediss|unix)(\+[a-z]+)?://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?"
+    rf"(?P<place>{_HOST}(,{_HOST})*(/[^@?#;=&]*)?)([?](?P<query>[^@#]*))?"
+)
+
+
+def public_url(url: str) -> str:
+    """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
+    return re.sub(QUERY, "", re.sub(PASSWORD, r"\1@", url))
+
+
+def public_redis_url(url: str) -> str:
+    """Return the URL of a Redis server without passwords, and without options that may hold one by any spelling.
+
+    What is not understood is not shown at all.
+    """
+    match = re.fullmatch(_REDIS_URL, url)
+    if match is None:
+        return "redis"
+    user = "" if not match["user"] or ":" in _decoded(match["user"]) else f"{match['user']}@"
+    query = "&".join(filter(_is_plain_redis_option, (match["query"] or "").split("&")))
+    return f"{match['scheme']}{user}{match['place']}{'?' if query else ''}{query}"
+
+
+def _is_plain_redis_option(option: str) -> bool:
+    name, _, value = map(_decoded, option.partition("="))
+    return name.removeprefix("sentinel_") in _PLAIN_REDIS and not re.search(_SUSPICIOUS, value)
+
+
+def public_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a filesystem that are known to be harmless.
+
+    Numbers are, unless their name speaks of a secret, and texts, if their name is known to speak of none.
+    """
+    public: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in _PLAIN_TEXTS and re.search(_SECRET_NAME, str(name)):
+            continue
+        if isinstance(value, Mapping):
+            public[name] = public_options(value)
+        elif _is_plain(value, text=name in _PLAIN_TEXTS, user=name in _USERS):
+            public[name] = value
+    return public
+
+
+def public_bucket_options(options: Mapping[str, Any], plain: frozenset[str]) -> dict[str, Any]:
+    """Return the storage options of a bucket that are known to be harmless; *plain* are the names of those."""
+    public = {name: value for name, value in options.items() if name in plain and _is_plain_in_bucket(name, value)}
+    config = _public_config(options.get("config"))
+    return public if config is None else {**public, "config": config}
+
+
+def _is_plain_in_bucket(name: str, value: Any) -> bool:
+    return type(value) is str if name[0].isupper() else _is_plain(value)  # S3's own, such as "Tagging": "a=b"
+
+
+def _public_config(config: Any) -> Any:
+    """Return a ``Config`` of botocore's with what is known to be harmless in it; None for anything else."""
+    if (type(config).__module__, type(config).__name__) not in _CONFIGS:
+        return None
+    given = config._user_provided_options  # noqa: SLF001 - what its ``merge`` looks at; its attributes are defaults too
+    return type(config)(**_plain_items({name: given[name] for name in given if name in _PLAIN_CONFIG}))
+
+
+def _plain_items(options: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the plain items of a mapping, and of the mappings in it."""
+    items = {name: _plain_items(value) if isinstance(value, Mapping) else value for name, value in options.items()}
+    return {name: value for name, value in items.items() if isinstance(value, dict) or _is_plain(value)}
+
+
+def _is_plain(value: Any, *, text: bool = True, user: bool = False) -> bool:
+    """Say whether a value is a number, None, or, where *text* is allowed, a text that holds nothing suspicious."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item, text=text, user=user) for item in value)
+    if type(value) is str:
+        return text and not re.search(r"[:?]" if user else _SUSPICIOUS, value)
+    return value is None or type(value) in {bool, int, float}
+
+
+def secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
+    """Iterate over the texts in options that no message may hold: by the name of what holds them, or as a password."""
+    if isinstance(options, Mapping):
+        for name, value in options.items():
+            yield from secret_values(value, secret=secret or _is_secret_name(name))
+    elif isinstance(options, (list, tuple)):
+        for value in options:
+            yield from secret_values(value, secret=secret)
+    elif isinstance(options, bytes):
+        yield from secret_values(options.decode(errors="replace"), secret=secret)
+    elif isinstance(options, str) and secret:
+        yield options
+    elif isinstance(options, str):
+        yield from _passwords(options)
+
+
+def _is_secret_name(name: Any) -> bool:
+    return name not in _PLAIN_TEXTS and bool(re.search(_SECRET_NAME, str(name)))
+
+
+def _passwords(url: str) -> Iterator[str]:
+    for match in re.finditer(_CREDENTIALS, url):
+        if match[2]:
+            yield from (match[2], _decoded(match[2]))
+
+
+def secrets_of_url(url: str) -> Iterator[str]:
+    """Iterate over the passwords and queries of a URL, or a chain of URLs, as they are and decoded."""
+    for pattern, group in ((PASSWORD, 2), (QUERY, 1)):
+        for match in re.finditer(pattern, url):
+            yield from (match[group], _decoded(match[group]))
+
+
+def _decoded(text: str) -> str:
+    from urllib.parse import unquote  # noqa: PLC0415 - only who has a URL needs it
+
+    return unquote(text)
