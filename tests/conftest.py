@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -53,6 +54,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="skip what runs on Ceph, Redis Cluster, Redis Sentinel, FTP, SFTP or in a browser: it tries drivers and"
         " protocols, of which a run of all tests on another interpreter tells as much",
     )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the garbage collector leave out what was imported: many tests call it, and it would look at all of that."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 import chuk_artifacts
+
+Place = tuple[int, int, int]
+"""A line: how it was reached, its number, how often it was executed in the call."""
+
+_TIMES = 2
 
 
 class Interrupt(KeyboardInterrupt):
@@ -26,13 +31,16 @@ def interrupted(
     package: ModuleType = chuk_artifacts,
     kind: type[BaseException] = Interrupt,
 ) -> Iterator[str]:
-    """Call *function* again and again, interrupted at the first line that it executes in *package*, the second, ….
+    """Call *function* again and again, each time interrupted at another line that it executes in *package*.
 
-    Yield after each interrupted call, and end with the first call that completes. Two lines protect nothing in Python:
-    the one at which a ``with`` block ends (``__exit__`` is skipped), and that of a ``try:`` in another (all handlers of
-    the function are). Only the calling thread is interrupted, and the collector is off: Python hides what is raised in
-    the functions that it calls. The exception is kept while the test goes on, and with it what its traceback refers to,
-    as a debugger or a log may do.
+    Yield after each interrupted call, and end with the first call that completes. A line counts as another one when it
+    is reached by other calls, and when it is executed for the second time in a call, as the body of a loop is. From the
+    third time on it is not: that would try the same again.
+
+    Two lines protect nothing in Python: the one at which a ``with`` block ends (``__exit__`` is skipped), and that of a
+    ``try:`` in another (all handlers of the function are). Only the calling thread is interrupted, and the collector is
+    off: Python hides what is raised in the functions that it calls. The exception is kept while the test goes on, and
+    with it what its traceback refers to, as a debugger or a log may do.
 
     Args:
         function: what is called; each call stands for itself, so it makes what it needs.
@@ -47,28 +55,41 @@ def interrupted(
 
     """
     folder = str(Path(str(package.__file__)).parent)
-    for number in itertools.count(1):
-        error = _interrupt(function, number, folder, kind)
-        if error is None:
-            return
+    tried: set[Place] = set()
+    while (error := _interrupt(function, tried, folder, kind)) is not None:
         yield str(error)
 
 
 def _interrupt(
-    function: Callable[[], object], number: int, folder: str, kind: type[BaseException]
+    function: Callable[[], object], tried: set[Place], folder: str, kind: type[BaseException]
 ) -> BaseException | None:
-    """Call *function* and interrupt it at a line; return the interrupt, or None when it has fewer lines."""
-    lines = itertools.count(1)
+    """Call *function*, interrupt it at a place that was not tried, and add that; return None when there is none."""
+    times: Counter[tuple[int, int]] = Counter()
+    ways: dict[FrameType | None, int] = {}
     places: list[str] = []
 
     def on_call(frame: FrameType, event: str, argument: Any) -> Any:
-        return on_line if frame.f_code.co_filename.startswith(folder) else None
+        code = frame.f_code
+        if not code.co_filename.startswith(folder):
+            return None
+        caller: FrameType | None = frame.f_back
+        while caller is not None and caller not in ways:
+            caller = caller.f_back
+        way = ways[frame] = hash((ways.get(caller), caller and caller.f_lineno, code))
 
-    def on_line(frame: FrameType, event: str, argument: Any) -> Any:
-        if event == "line" and next(lines) == number:
-            code = frame.f_code
-            places.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}")
-            raise kind(places[0])
+        def on_line(frame: FrameType, event: str, argument: Any) -> Any:
+            if event == "return":
+                ways.pop(frame, None)
+            if event == "line" and not places:
+                line = (way, frame.f_lineno)
+                times[line] += 1
+                place = (*line, min(times[line], _TIMES))
+                if place not in tried:
+                    tried.add(place)
+                    places.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}")
+                    raise kind(places[0])
+            return on_line
+
         return on_line
 
     before = sys.gettrace()
@@ -83,5 +104,6 @@ def _interrupt(
         assert not places, f"interrupted at {places[0]}, and the caller never heard of it"
     finally:
         sys.settrace(before)
+        ways.clear()
         gc.enable()
     return None

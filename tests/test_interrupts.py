@@ -95,15 +95,14 @@ CALLS = {
 
 def check(store):
     """Use a store: each record has its bytes, and a new artifact can be stored, changed, listed and deleted."""
-    records = store.list_by_session(SESSION)
-    for record in records:
+    for record in store.list_by_session(SESSION):
         assert store.retrieve(record.artifact_id) in {CONTENT, b"changed"}
     artifact_id = store.store(b"check", session_id=SESSION, filename="check")
     assert store.update_file(artifact_id, data=b"checked").revision == 2
     assert [found.filename for found in store.list_files(SESSION, "check")] == ["check"]
     assert store.delete(artifact_id)
-    for record in records:
-        store.delete(record.artifact_id)
+    store.delete_session(SESSION)  # and with it the uploads that wait
+    store.store(CONTENT, session_id=SESSION)
 
 
 def check_in_thread(store):
