@@ -51,8 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fewer-servers",
         action="store_true",
-        help="skip what runs on Ceph, Redis Cluster, Redis Sentinel, FTP, SFTP or in a browser: it tries drivers and"
-        " protocols, of which a run of all tests on another interpreter tells as much",
+        help="skip what runs on Ceph, moto, Redis Cluster, Redis Sentinel, FTP, SFTP or in a browser: it tries drivers"
+        " and protocols, and a run of all tests on another interpreter does that",
     )
 
 
@@ -96,7 +96,7 @@ def rgw_server(every_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def moto_server() -> Iterator[str]:
+def moto_server(every_server: None) -> Iterator[str]:
     """Return the URL of a running moto."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -106,7 +106,7 @@ def moto_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def moto_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def moto_aws(every_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let moto answer in the place of AWS, in this process; one request after the other, for it is not thread-safe."""
     answer, one_at_a_time = BotocoreStubber.__call__, threading.RLock()
 

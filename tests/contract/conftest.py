@@ -87,6 +87,10 @@ RIGS = [
 nothing that the contract of the storage does not try."""
 
 
+TWO_RIGS = [("blocking", "memory"), ("aio", "filesystem")]
+"""For tests of what is decided before a backend is asked, such as bad arguments: each face, once."""
+
+
 class StoreRig:
     """Opens stores on one backend, with one face, and closes them."""
 
@@ -152,7 +156,15 @@ def catalog(open_catalog: Callable[..., Catalog]) -> Catalog:
     return open_catalog()
 
 
-@pytest.fixture(params=RIGS, ids="-".join)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on all rigs, on two if no backend can change it, or on those that its module names."""
+    names_rigs = any("rig" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "rig" in metafunc.fixturenames and not names_rigs:
+        same = metafunc.definition.get_closest_marker("same_everywhere") is not None
+        metafunc.parametrize("rig", TWO_RIGS if same else RIGS, indirect=True, ids="-".join)
+
+
+@pytest.fixture
 def rig(request: pytest.FixtureRequest, tmp_path: Path, clock: Callable[[], float]) -> Iterator[StoreRig]:
     """Return a rig that opens stores on one backend, with one face."""
     face, name = request.param

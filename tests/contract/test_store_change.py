@@ -84,6 +84,7 @@ def seconds_between(earlier, later):
 # What all of them do
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", CHANGES)
 def test_change_of_nothing(store, verb, subtests):
     """An unknown or malformed id is not found."""
@@ -149,6 +150,7 @@ def test_update_metadata_moves_in_the_listing(store, artifact_id):
     assert [one.artifact_id for one in store.get_directory_contents(SESSION, "docs")] == [artifact_id]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     "field",
     ["artifact_id", "session_id", "sandbox_id", "key", "bytes", "sha256", "revision", "expires_at", "ttl", "data"],
@@ -162,6 +164,7 @@ def test_update_metadata_of_other_fields(store, before, field):
     assert store.retrieve(before.artifact_id) == b"before"
 
 
+@pytest.mark.same_everywhere
 def test_update_metadata_bad_arguments(store, before, subtests):
     """Each bad argument is refused, and nothing changes."""
     cases = [{}, {"merge": False}, {"if_revision": 1}]
@@ -273,6 +276,7 @@ def test_update_file_sets_the_ttl_anew(store, before, clock):
     assert not store.exists(before.artifact_id)
 
 
+@pytest.mark.same_everywhere
 def test_update_file_bad_arguments(store, clock, before, tmp_path, subtests):
     """Each bad argument is refused before anything is written, and neither record nor bytes change."""
     cases = [{}, {"if_revision": 1}]
@@ -495,6 +499,7 @@ def test_extend_ttl_of_what_never_expires(rig):
     assert (after.expires_at, after.ttl) == (None, None)
 
 
+@pytest.mark.same_everywhere
 def test_extend_ttl_bad_arguments(store, before, subtests):
     """What is no finite number of seconds above 0 is refused."""
     for seconds in (*BAD_TTLS, None):
@@ -549,6 +554,7 @@ def test_copy_of_a_later_revision(store, artifact_id):
     assert store.retrieve_batch([artifact_id, copy_id, second_id]) == [b"after", b"more", b"after"]
 
 
+@pytest.mark.same_everywhere
 def test_copy_stays_in_its_session(store, artifact_id):
     """To its own session a copy may go, to any other it may not."""
     copy_id = store.copy_file(artifact_id, target_session_id=SESSION)
@@ -563,6 +569,7 @@ def test_copy_stays_in_its_session(store, artifact_id):
     assert not store.validate_session("user_new")
 
 
+@pytest.mark.same_everywhere
 def test_copy_bad_arguments(store, artifact_id, subtests):
     """Each bad argument is refused, and nothing is copied."""
     cases = [{"new_filename": filename} for filename in BAD_FILENAMES]
@@ -600,6 +607,7 @@ def test_move_with_meta(store, before):
     assert (after.filename, after.meta) == ("after.txt", {"c": 3})
 
 
+@pytest.mark.same_everywhere
 def test_move_stays_in_its_session(store, before):
     """To its own session a file may be moved, to any other it may not, and then nothing changes."""
     after = store.move_file(before.artifact_id, new_filename="after.txt", new_session_id=SESSION)
@@ -620,6 +628,7 @@ def test_move_to_where_it_is(store, before):
     assert changed_fields(before, after) <= {"revision", "updated_at"}
 
 
+@pytest.mark.same_everywhere
 def test_move_bad_arguments(store, before, subtests):
     """Each bad argument is refused, none at all too, and nothing changes."""
     cases = [{}, {"new_session_id": "a/b"}, {"new_session_id": 5}]
@@ -680,6 +689,7 @@ def test_delete_of_a_large_batch(store):
     assert store.list_by_session(SESSION) == []
 
 
+@pytest.mark.same_everywhere
 def test_delete_batch_of_no_list(store):
     """What is no iterable of ids is refused."""
     with pytest.raises(InvalidInputError):

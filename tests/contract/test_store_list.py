@@ -68,6 +68,7 @@ def test_limit(store, verb, limit, count):
     assert names(LISTS[verb](store, SESSION, limit)) == list("abcde"[:count])
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
 @pytest.mark.parametrize("limit", [-1, "1", 1.0, True, float("inf")])
 def test_bad_limit(store, verb, limit):
@@ -76,6 +77,7 @@ def test_bad_limit(store, verb, limit):
         LISTS[verb](store, SESSION, limit)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", LISTS)
 def test_bad_session(store, verb, subtests):
     """What can be no session is refused, and is not one without files."""
@@ -134,6 +136,7 @@ def test_directory_that_is_none(store):
     assert names(store.get_directory_contents(SESSION, "docs/b")) == ["docs/b/c"]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("prefix", [5, None, b"a", "\ud800"])
 def test_bad_prefix(store, prefix):
     """A prefix that is no text is refused."""
@@ -177,6 +180,7 @@ def test_iteration_while_it_changes(store):
     assert len(told) == len(set(told))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("page_size", [0, -1, "1", 1.0, True, None])
 def test_bad_page_size(store, page_size):
     """A page that is no int from 1 on is refused."""

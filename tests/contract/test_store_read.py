@@ -71,6 +71,7 @@ def seconds(moment):
 # What all of them do
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", READS)
 def test_unknown_artifact(store, tmp_path, verb, subtests):
     """An id that is unknown or malformed is not found, with an error that is a FileNotFoundError too."""
@@ -122,6 +123,7 @@ def test_retrieve(store, artifact_id, large_id):
     assert store.retrieve(artifact_id) == b"0123456789"
 
 
+@pytest.mark.same_everywhere
 def test_read_file(store):
     """A file is read as text, UTF-8 unless another encoding is named, or as bytes."""
     artifact_id = store.store("ü\r\n".encode())
@@ -130,6 +132,7 @@ def test_read_file(store):
     assert store.read_file(artifact_id, as_text=False) == "ü\r\n".encode()
 
 
+@pytest.mark.same_everywhere
 def test_read_file_that_is_no_text(store):
     """Bytes that are no text of the encoding raise, and can still be read as bytes."""
     artifact_id = store.store(b"\xff\xfe\xff")
@@ -138,6 +141,7 @@ def test_read_file_that_is_no_text(store):
     assert store.read_file(artifact_id, as_text=False) == b"\xff\xfe\xff"
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("encoding", ["no-such-encoding", None, 5])
 def test_read_file_in_no_encoding(store, artifact_id, encoding):
     """An encoding that does not exist is refused."""
@@ -159,6 +163,7 @@ def test_retrieve_batch_with_a_gap(store, artifact_id, missing):
         store.retrieve_batch([artifact_id, missing])
 
 
+@pytest.mark.same_everywhere
 def test_retrieve_batch_of_no_list(store):
     """What is no iterable of ids is refused."""
     with pytest.raises(InvalidInputError):
@@ -277,6 +282,7 @@ def test_stream_that_is_left(store, artifact_id):
     assert list(store.stream(artifact_id, chunk_size=8)) == [b"01234567", b"89"]
 
 
+@pytest.mark.same_everywhere
 def test_stream_bad_arguments(store, artifact_id, subtests):
     """A range or a chunk size that can't be is refused, before the first piece."""
     cases = [{"start": -1}, {"start": "0"}, {"start": 1.0}, {"start": None}, {"start": True}]
@@ -300,6 +306,7 @@ def test_download(store, large_id, tmp_path):
     assert target.read_bytes() == LARGE
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("filename", "name"),
     [("a.txt", "a.txt"), ("docs/sub/ü b.txt", "ü b.txt"), ("docs\\sub\\c.txt", "c.txt"), ("docs/x\\d.txt", "d.txt")],
@@ -314,6 +321,7 @@ def test_download_to_a_folder(store, tmp_path, filename, name):
     assert list(folder.iterdir()) == [path]
 
 
+@pytest.mark.same_everywhere
 def test_download_without_a_filename(store, tmp_path):
     """In a folder a file without a name is called like its id."""
     artifact_id = store.store(b"")
@@ -334,6 +342,7 @@ def test_download_tells_its_callback(store, tmp_path, content):
     assert seen == sorted(seen)
 
 
+@pytest.mark.same_everywhere
 def test_download_to_no_folder(store, artifact_id, tmp_path):
     """A folder that does not exist is not made, but refused."""
     with pytest.raises(InvalidInputError, match="folder"):
@@ -341,6 +350,7 @@ def test_download_to_no_folder(store, artifact_id, tmp_path):
     assert not (tmp_path / "missing").exists()
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("path", [None, 5])
 def test_download_to_no_path(store, artifact_id, path):
     """What is no path is refused."""
@@ -348,6 +358,7 @@ def test_download_to_no_path(store, artifact_id, path):
         store.download(artifact_id, path)
 
 
+@pytest.mark.same_everywhere
 def test_failed_download_leaves_what_was_there(store, tmp_path):
     """A download of nothing leaves the file that was there, and no part of one."""
     folder = tmp_path / "folder"
@@ -362,6 +373,7 @@ class StopError(Exception):
     """What a callback of a test raises."""
 
 
+@pytest.mark.same_everywhere
 def test_download_that_its_callback_stops(store, large_id, tmp_path):
     """What a callback raises ends the download, and leaves no part of the file."""
     folder = tmp_path / "folder"
@@ -410,6 +422,7 @@ def test_metadata(store, clock):
     assert seconds(metadata.expires_at) == pytest.approx(clock.now + 60, abs=1e-5)
 
 
+@pytest.mark.same_everywhere
 def test_metadata_is_a_mapping(store, artifact_id):
     """Metadata is a mapping of its documented fields, in their order, and each is an attribute too."""
     metadata = store.metadata(artifact_id)
@@ -424,6 +437,7 @@ def test_metadata_is_a_mapping(store, artifact_id):
     assert json.loads(json.dumps(dict(metadata))) == dict(metadata)
 
 
+@pytest.mark.same_everywhere
 def test_metadata_is_frozen(store, artifact_id):
     """Neither an attribute nor an item of metadata can be set."""
     metadata = store.metadata(artifact_id)

@@ -84,6 +84,7 @@ def test_create_session_with_a_life(store, clock, hours):
     assert store.get_session_info(session_id) is None
 
 
+@pytest.mark.same_everywhere
 def test_create_session_bad_arguments(store, subtests):
     """Each bad argument is refused, and no session is made."""
     cases = [{"user_id": 5}, {"user_id": "\ud800"}]
@@ -132,6 +133,7 @@ def test_session_that_is_not_there(store, clock, verb):
         assert store.get_session_info(session_id) is None
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", SESSION_VERBS)
 def test_session_that_can_not_be(store, verb, subtests):
     """What can be no session is refused."""
@@ -150,6 +152,7 @@ def test_update_session_metadata(store):
     assert dict(after) == {**before, "custom_metadata": after.custom_metadata}
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("metadata", [None, *BAD_META])
 def test_update_session_metadata_bad_arguments(store, metadata):
     """What is no JSON object is refused, and nothing changes."""
@@ -175,6 +178,7 @@ def test_extend_session_ttl(store, clock):
     assert not store.validate_session(SESSION)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("hours", [None, *BAD_HOURS])
 def test_extend_session_ttl_bad_arguments(store, hours):
     """What is no finite number of hours above 0 is refused, and nothing changes."""

@@ -172,6 +172,7 @@ def test_bound_store_deletes_no_other(store, bound, own_id, foreign_id):
         bound.retrieve_batch([foreign_id])
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", SESSION_VERBS)
 def test_bound_store_with_a_session(store, bound, own_id, foreign_id, verb):
     """A bound store may be told its own session; another one is denied, whether it exists or not."""
@@ -195,6 +196,7 @@ def test_bound_store_fills_in_its_session(store, bound):
     assert store.metadata(copy_id).session_id == SESSION
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", WHOLE_VERBS)
 def test_bound_store_is_not_the_whole(bound, verb):
     """Verbs that concern the whole store are refused by a bound one."""
@@ -202,6 +204,7 @@ def test_bound_store_is_not_the_whole(bound, verb):
         WHOLE_VERBS[verb](bound)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("session_id", ["", "..", "a/b", None, 5])
 def test_bound_to_no_session(store, session_id):
     """A store can be bound to what can be a session, and to nothing else."""
@@ -209,6 +212,7 @@ def test_bound_to_no_session(store, session_id):
         store.session(session_id)
 
 
+@pytest.mark.same_everywhere
 def test_bound_store_can_be_bound_again(bound):
     """To bind a bound store to its own session keeps it bound, and to no other it can be."""
     again = bound.session(SESSION)
@@ -275,6 +279,7 @@ def test_sandboxes_are_cleaned_apart(rig, clock):
     assert one.retrieve(living_id) == b"abc"
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("sandbox_id", ["", "..", "a/b", "a\n", "x" * 256, 5])
 def test_bad_sandbox(rig, sandbox_id):
     """A sandbox is called what a session could be called."""
@@ -354,6 +359,7 @@ def test_pickle_of_a_bound_store(rig):
     copy.close()
 
 
+@pytest.mark.same_everywhere
 def test_pickle_of_a_closed_store(rig):
     """A closed store holds nothing that could be pickled."""
     store = rig.open(clock=time.time)
@@ -365,6 +371,7 @@ def test_pickle_of_a_closed_store(rig):
 # House
 
 
+@pytest.mark.same_everywhere
 def test_grid(store):
     """Keys are built from sandbox, session and artifact, and come apart again."""
     artifact_id = store.store(b"abc", session_id="üser 1")
@@ -378,6 +385,7 @@ def test_grid(store):
     assert parts["session_id"] == dict(parts)["session_id"] == "üser 1"
 
 
+@pytest.mark.same_everywhere
 def test_grid_key_of_a_revision(store):
     """The key of later content is the artifact's with a number that no other writer has, and comes apart too."""
     artifact_id = store.store(b"abc", session_id=SESSION)
@@ -389,12 +397,14 @@ def test_grid_key_of_a_revision(store):
     assert store.update_file(artifact_id, data=b"after").key != key
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("key", ["", "grid", "grid/a/b", "grid/a/b/c/d", "other/a/b/c", "grid/a/../c", "grid//b/c", 5])
 def test_no_grid_key(store, key):
     """What is no grid key has no parts."""
     assert store.parse_grid_key(key) is None
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("session_id", ["", "..", "a/b", 5])
 def test_grid_of_no_session(store, session_id):
     """Of what can be no session there is no key."""
@@ -404,6 +414,7 @@ def test_grid_of_no_session(store, session_id):
         store.generate_artifact_key(session_id, UNKNOWN)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("artifact_id", ["", "..", "a/b", "a\n", 5])
 def test_grid_of_no_artifact(store, artifact_id):
     """Of what can be no artifact there is no key."""
@@ -440,6 +451,7 @@ def test_get_stats(store, clock):
     assert store.get_stats() == stats
 
 
+@pytest.mark.same_everywhere
 def test_get_sandbox_info(rig):
     """The sandbox is told with its prefix, the providers, and the life of a session by default."""
     store = rig.open(sandbox_id="box", session_ttl_hours=2)
@@ -455,6 +467,7 @@ def test_get_sandbox_info(rig):
     }
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("options", [{"storage_provider": "nope"}, {"session_provider": "nope"}])
 def test_unknown_provider(rig, options):
     """A provider that is not known is refused with those that are."""
@@ -462,6 +475,7 @@ def test_unknown_provider(rig, options):
         rig.open(**options)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), "24", True])
 def test_bad_session_ttl(rig, hours):
     """What is no finite number of hours above 0 can't be the life of a session."""
@@ -521,6 +535,7 @@ def test_every_verb_is_tried():
     assert verbs - {"close"} == set(ALL_VERBS)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", ALL_VERBS)
 def test_closed_store(store, tmp_path, verb):
     """Every verb of a closed store says that it is closed."""

@@ -259,6 +259,7 @@ def test_every_kind_of_data(store, tmp_path, kind):
         data.close()
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", BAD_DATA)
 def test_bad_data(store, clock, tmp_path, kind):
     """What is no data is refused, even when a stream turns out so late, and nothing of it is left."""
@@ -268,18 +269,21 @@ def test_bad_data(store, clock, tmp_path, kind):
     assert nothing_was_written(store, clock)
 
 
+@pytest.mark.same_everywhere
 def test_text_is_told_where_to_go(store):
     """A str is refused with the name of the verb that takes one."""
     with pytest.raises(InvalidInputError, match="write_file"):
         store.store("text", session_id=SESSION)
 
 
+@pytest.mark.same_everywhere
 def test_open_text_file(store, tmp_path):
     """A file opened in text mode is refused."""
     with written(tmp_path / "file").open(encoding="utf-8") as file, pytest.raises(InvalidInputError, match="binary"):
         store.store(file, session_id=SESSION)
 
 
+@pytest.mark.same_everywhere
 def test_closed_file(store):
     """A file that is closed can't be stored."""
     file = io.BytesIO(b"abc")
@@ -298,6 +302,7 @@ def test_broken_stream(store, clock):
     assert nothing_was_written(store, clock)
 
 
+@pytest.mark.same_everywhere
 def test_bad_arguments(store, clock, subtests):
     """Each bad argument is refused by its name, and nothing is written."""
     for case, arguments in BAD_ARGUMENTS.items():
@@ -307,6 +312,7 @@ def test_bad_arguments(store, clock, subtests):
     assert nothing_was_written(store, clock)
 
 
+@pytest.mark.same_everywhere
 def test_bad_argument_leaves_the_stream_unread(store):
     """Arguments are checked before the first byte of a stream is read."""
     stream = iter([b"a", b"b"])
@@ -315,6 +321,7 @@ def test_bad_argument_leaves_the_stream_unread(store):
     assert list(stream) == [b"a", b"b"]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("meta", "key"),
     [({"good": 1, "worse": object()}, "worse"), ({"a": [1, {"deep": {1}}]}, "deep"), ({"nan": float("nan")}, "nan")],
@@ -354,6 +361,7 @@ def test_session_of_its_own(store):
     assert [one.artifact_id for one in store.list_by_session(first.session_id)] == [first.artifact_id]
 
 
+@pytest.mark.same_everywhere
 def test_ids_differ(store):
     """The same bytes under the same name are two artifacts, with ids of 32 hexadecimal digits."""
     first, second = (store.store(b"abc", filename="a.txt", session_id=SESSION) for _ in range(2))
@@ -364,12 +372,14 @@ def test_ids_differ(store):
     assert store.retrieve(second) == b"abc"
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("filename", "mime"), MIMES.items())
 def test_mime_is_guessed(store, filename, mime):
     """The media type is guessed from the filename, and is that of unknown bytes otherwise."""
     assert store.metadata(store.store(b"abc", filename=filename)).mime == mime
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("mime", ["image/png", "text/html; charset=utf-8", "application/vnd.x+json", 'a/b; c="d e"'])
 def test_mime_is_kept(store, mime):
     """A media type that is given outranks the filename's."""
@@ -416,6 +426,7 @@ def test_write_file(store, content):
     assert metadata.meta == {"a": 1}
 
 
+@pytest.mark.same_everywhere
 def test_write_file_in_an_encoding(store):
     """A text is stored in the encoding that is named, UTF-8 by default."""
     assert store.retrieve(store.write_file("ü", filename="a")) == b"\xc3\xbc"
@@ -424,6 +435,7 @@ def test_write_file_in_an_encoding(store):
     assert store.read_file(artifact_id, encoding="latin-1") == "ü"
 
 
+@pytest.mark.same_everywhere
 def test_write_file_guesses_text(store):
     """The media type of a text is guessed from its filename, else it is plain text."""
     assert store.metadata(store.write_file("{}", filename="a.json")).mime == "application/json"
@@ -438,6 +450,7 @@ def test_write_file_takes_what_store_takes(store):
     assert store.get_session_info(SESSION).user_id == "u1"
 
 
+@pytest.mark.same_everywhere
 def test_write_file_bad_arguments(store, clock, subtests):
     """Each bad argument is refused, and nothing is written."""
     cases = [
@@ -493,6 +506,7 @@ def test_large_batch(store):
     assert store.retrieve_batch(ids) == [b"%d" % number for number in range(120)]
 
 
+@pytest.mark.same_everywhere
 def test_empty_batch(store, clock):
     """An empty batch stores nothing."""
     assert store.store_batch([]) == []
@@ -500,6 +514,7 @@ def test_empty_batch(store, clock):
     assert nothing_was_written(store, clock)
 
 
+@pytest.mark.same_everywhere
 def test_batch_with_a_bad_item(store, clock, subtests):
     """One bad item is named by its place, and none of the others is stored."""
     cases = [{}, {"filename": "a"}, {"data": b"c", "key": "x"}, {"data": "text"}, b"c", None]
@@ -511,6 +526,7 @@ def test_batch_with_a_bad_item(store, clock, subtests):
     assert nothing_was_written(store, clock)
 
 
+@pytest.mark.same_everywhere
 def test_batch_with_a_bad_argument(store, clock, subtests):
     """Bad arguments of the batch itself are refused."""
     cases = [{"session_id": "a/b"}, {"session_id": 5}, {"ttl": 0}, {"ttl": "60"}, {"items": None}, {"items": 5}]
@@ -531,6 +547,7 @@ def test_batch_with_a_broken_stream(store, clock, stream, error):
     assert nothing_was_written(store, clock)
 
 
+@pytest.mark.same_everywhere
 def test_batch_items_stay_as_they_are(store):
     """The items of a batch are not changed, and may be changed afterwards."""
     item = {"data": b"a", "meta": {"list": [1]}, "session_id": SESSION}
