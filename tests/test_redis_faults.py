@@ -19,7 +19,8 @@ from chuk_artifacts.catalog.redis import RedisCatalog
 @pytest.fixture
 def server(tmp_path):
     """Return a server of the test's own, which keeps what it has over a restart."""
-    server = RedisServer(tmp_path / "server", "--appendonly", "yes")
+    # With other values of appendfsync a write may wait for the disk in the memory of the server, and a kill loses it.
+    server = RedisServer(tmp_path / "server", "--appendonly", "yes", "--appendfsync", "no")
     server.start()
     yield server
     server.stop()

@@ -22,7 +22,7 @@ from .ports import free_port
 
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool")
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 180
 _POOL_BYTES = 4 * 1024**3
 
 _CONFIGURATION = """
