@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from chuk_artifacts import arguments, grid, identity, links, uploads
 from chuk_artifacts.arguments import Limits
@@ -43,8 +43,8 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
-from chuk_artifacts.source import CHUNK_SIZE, Stream, source
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, SessionProvider, Settings, StorageProvider, resolve
+from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, Stream, source
 from chuk_artifacts.storage import Description, ObjectChangedError, ObjectExistsError, ObjectMissingError
 from chuk_artifacts.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes, write
 
@@ -151,8 +151,8 @@ class ArtifactStore:
     def __init__(
         self,
         *,
-        storage_provider: str | None = None,
-        session_provider: str | None = None,
+        storage_provider: StorageProvider | None = None,
+        session_provider: SessionProvider | None = None,
         bucket: str | None = None,
         sandbox_id: str | None = None,
         fs_root: str | os.PathLike[str] | None = None,
@@ -237,7 +237,7 @@ class ArtifactStore:
     @_call
     def store(
         self,
-        data: Any,
+        data: Data,
         *,
         mime: str | None = None,
         summary: str = "",
@@ -335,7 +335,7 @@ class ArtifactStore:
 
     @_call
     def store_batch(
-        self, items: Iterable[Mapping[str, Any]], session_id: str | None = None, ttl: float | None = None
+        self, items: Iterable[StoreItem], session_id: str | None = None, ttl: float | None = None
     ) -> list[str]:
         """Store several artifacts, all of them or none.
 
@@ -402,6 +402,21 @@ class ArtifactStore:
 
         """
         return self._bytes_of(*self._readable("retrieve %s", artifact_id))
+
+    @overload
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+    ) -> str: ...
+
+    @overload
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+    ) -> bytes: ...
+
+    @overload
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+    ) -> str | bytes: ...
 
     def read_file(
         self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
@@ -764,7 +779,7 @@ class ArtifactStore:
         self,
         artifact_id: str,
         *,
-        data: Any = None,
+        data: Data | None = None,
         meta: Mapping[str, Any] | None = None,
         filename: str | None = None,
         summary: str | None = None,
