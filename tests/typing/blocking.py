@@ -23,7 +23,12 @@ def right(body: Iterator[bytes], file: BinaryIO) -> None:
         assert_type(store.store_batch([{"data": body, "filename": "a"}, {"data": b"abc", "meta": {"a": 1}}]), list[str])
         assert_type(store.read_file(artifact_id), str)
         assert_type(store.read_file(artifact_id, as_text=False), bytes)
-        assert_type(store.update_file(artifact_id, data=file), ArtifactMetadata)
+        metadata = store.update_file(artifact_id, data=file)
+        assert_type(metadata, ArtifactMetadata)
+        assert_type(metadata["bytes"], int)
+        assert_type(metadata["mime"], str)
+        assert_type(metadata["filename"], str | None)
+        assert_type(metadata["ttl"], float | None)
 
 
 def wrong(store: ArtifactStore) -> None:
