@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
-from chuk_artifacts.errors import ArtifactStoreError, InvalidInputError, ProviderError
+from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, InvalidInputError, ProviderError
 from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.log import log as _log
+from chuk_artifacts.ownership import read_secret
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
-from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, Storage, open_storage
+from chuk_artifacts.storage import ObjectExistsError, Storage, open_storage
 from chuk_artifacts.threads import Threads
 
 T = TypeVar("T")
@@ -26,6 +27,12 @@ R = TypeVar("R")
 
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32
+_KEY_ERRORS = ErrorMap(
+    (OSError,),
+    ProviderError,
+    "no signing key is configured (ARTIFACT_SIGNING_KEY), and the kept one can't be used",
+    passing=(FileNotFoundError,),
+)
 _WORTH_A_THREAD = 1024 * 1024  # bytes; a file of 64 KiB is read three times while a thread takes it up
 _PAUSES = 50
 _PAUSE_SECONDS = 0.01
@@ -169,10 +176,20 @@ class Core:
         if settings.signing_keys.lost:
             raise InvalidInputError("a signing key does not travel between processes: set ARTIFACT_SIGNING_KEY")
         if settings.fs_root is not None:
-            return [_kept_key(self.storage)]
+            return [_kept_key(settings.fs_root, self.storage)]
         if settings.gateway_url is not None and settings.storage_provider != MEMORY:
             raise InvalidInputError("gateway_url needs a signing_key that all processes know: set ARTIFACT_SIGNING_KEY")
         return [_new_key()]
+
+    def key_facts(self) -> dict[str, str]:
+        """Return a ``warning`` if the kept signing key, or the folder for it, can't be used; otherwise nothing."""
+        if self.settings.fs_root is None or self.settings.signing_keys.secrets:
+            return {}
+        try:
+            _read_key(self.settings.fs_root)
+        except ProviderError as error:
+            return {"warning": str(error)}
+        return {}
 
     def gateway_url(self, start: Callable[[], LocalGateway]) -> str:
         """Return where URLs signed here can be used; *start* is called if there is no such place yet."""
@@ -292,25 +309,38 @@ def forget_shared_cores() -> None:
     _shared.forget()
 
 
-def _kept_key(storage: Storage) -> str:
+def _kept_key(root: str, storage: Storage) -> str:
     """Return the signing key in the root folder; the process that comes first makes it, by an exclusive put.
 
     With reads and plain writes only, two processes that start at once could not agree on one: either may have read for
     the last time before the other writes.
     """
-    try:
-        key = storage.get(_KEY_FILE)
-    except ObjectMissingError:
+    key = _read_key(root)
+    if key is None:
         with contextlib.suppress(ObjectExistsError):
             storage.put(_KEY_FILE, _new_key().encode(), exclusive=True)
-        key = storage.get(_KEY_FILE)
+        key = _read_key(root)
     pauses = _PAUSES
-    while not key and pauses:  # where there are no hard links, the name is taken a moment before the key is there
+    while key == b"" and pauses:  # where there are no hard links, the name is taken a moment before the key is there
         time.sleep(_PAUSE_SECONDS)
-        key, pauses = storage.get(_KEY_FILE), pauses - 1
-    if len(key) != 2 * _KEY_BYTES:
+        key, pauses = _read_key(root), pauses - 1
+    if key is None or len(key) != 2 * _KEY_BYTES or not key.isascii():
         raise ProviderError(f"the key in {_KEY_FILE} of the storage's root is damaged: remove it, and all URLs with it")
     return key.decode("ascii")
+
+
+def _read_key(root: str) -> bytes | None:
+    """Return what the key file in a root folder holds, or None when there is no such file.
+
+    Raises:
+        ProviderError: it can't be read, or another user could have made it.
+
+    """
+    try:
+        with _KEY_ERRORS:
+            return read_secret(root, _KEY_FILE, 2 * _KEY_BYTES + 1)
+    except FileNotFoundError:
+        return None
 
 
 def _new_key() -> str:

@@ -26,6 +26,7 @@ from chuk_artifacts.arguments import (
 )
 from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.grid import check_part, check_sandbox_id
+from chuk_artifacts.ownership import resolve_links
 from chuk_artifacts.redaction import (
     public_bucket_options,
     public_options,
@@ -454,7 +455,7 @@ def _folder(path: Any) -> str:
 
 def _sqlite_path(root: str) -> str:
     configured = _environment("SESSION_SQLITE_PATH")
-    return os.path.realpath(os.path.expanduser(configured) if configured else os.path.join(root, _CATALOG_FILE))
+    return resolve_links(os.path.expanduser(configured)) if configured else os.path.join(root, _CATALOG_FILE)
 
 
 def _bucket(provider: str, url: str | None, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:

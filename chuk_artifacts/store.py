@@ -1676,7 +1676,9 @@ class ArtifactStore:
         _log.debug("validate_configuration")
         core = self._whole("validate_configuration")
         found = {
-            "storage": _tried(core.storage.provider, lambda: core.storage.check(thorough=thorough)),
+            "storage": _tried(
+                core.storage.provider, lambda: {**core.storage.check(thorough=thorough), **core.key_facts()}
+            ),
             "session": _tried(core.catalog.provider, lambda: _facts(core.catalog, thorough=thorough)),
         }
         if core.storage.persistent != core.catalog.persistent:

@@ -22,7 +22,7 @@ PACKAGE = Path(chuk_artifacts.__file__).parent
 PYPROJECT = child.PROJECT / "pyproject.toml"
 
 LAYERS = [
-    {"errors", "fields", "folders", "forgotten", "fork", "redaction"},
+    {"errors", "fields", "folders", "forgotten", "fork", "ownership", "redaction"},
     {"log"},
     {"http1"},
     {"arguments", "disposition", "grid", "handles", "server", "signing", "threads"},

@@ -77,7 +77,7 @@ def mounted(place, *arguments):
 @pytest.fixture
 def disk(tmp_path):
     """Return a folder with a disk of its own, of 2 MiB."""
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as place:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs") as place:
         yield place
 
 
@@ -373,7 +373,7 @@ def test_read_only_root_without_a_catalog(tmp_path, open_catalog):
 
 @pytest.mark.parametrize("what", ["file", "folder", "both"])
 def test_root_of_another_user(what):
-    """Another user who may read the root, and not write the file or its folder, reads and is refused writes."""
+    """Another user who may read a file of root, and not write it or its folder, reads and is refused writes."""
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("only root may become another user")
     with tempfile.TemporaryDirectory() as folder:
@@ -381,8 +381,10 @@ def test_root_of_another_user(what):
         catalog = SqliteCatalog(str(path), "box", None)
         catalog.add([record(1), record(2)], now=NOW)
         catalog.close()
-        path.parent.chmod(0o755 if what in {"folder", "both"} else 0o777)
-        path.chmod(0o644 if what in {"file", "both"} else 0o666)
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
+        os.chown(path.parent, USER if what == "file" else 0, -1)
+        os.chown(path, USER if what == "folder" else 0, -1)
         answer = as_another_user(path)
     assert answer.split() == ["2", "True"]
 

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
+from chuk_artifacts.catalog.guard import check_database, check_place, make_private
 from chuk_artifacts.catalog.reserve import Reserve, free_bytes
 from chuk_artifacts.errors import SessionError
 from chuk_artifacts.folders import make_private_folders, sync_folder
@@ -87,7 +88,7 @@ _opening = Mutex("a catalog is being opened")
 class Connections:
     """A pool of connections, each in the hands of one thread at a time.
 
-    A file that can't be written is opened to read only.
+    A file that can't be written is opened to read only. One that another user could have made or changed is refused.
 
     Args:
         path: the database file; it and its folder are made when they are missing, for nobody but the user.
@@ -222,7 +223,7 @@ class Connections:
     def _check_file(self, file: tuple[int, int]) -> None:
         """Raise ``SessionError`` when the path leads to another file than *file*, by device and inode."""
         try:
-            status = os.stat(self._path)
+            status = os.lstat(self._path)
         except FileNotFoundError:
             raise SessionError(f"catalog {self._path!r} was removed while it was open: close this store") from None
         if (status.st_dev, status.st_ino) != file:
@@ -235,6 +236,13 @@ class Connections:
     def _open(self) -> Connection:
         if self._file is None:
             self._make_file()
+        is_wide = check_database(self._path)
+        connection = self._open_checked()
+        if is_wide:
+            make_private(self._path)
+        return connection
+
+    def _open_checked(self) -> Connection:
         if is_writable(self._path):
             return self._open_on_full_disk(_WRITABLE)
         try:
@@ -305,10 +313,11 @@ class Connections:
 
     def _make_missing_file(self) -> None:
         # closing a descriptor of a file drops the locks of every connection to it in this process
-        if os.path.exists(self._path):
+        if os.path.lexists(self._path):
             return
         folder = os.path.dirname(self._path)
         make_private_folders(folder, sync=self._sync)
+        check_place(self._path)
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE_FILE))
         except FileExistsError:
@@ -357,5 +366,5 @@ def is_full(error: sqlite3.Error, path: str) -> bool:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
+    status = os.lstat(path)
     return status.st_dev, status.st_ino

@@ -5,6 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
+from typing import TypeVar
+
+from chuk_artifacts.ownership import check_file
+
+T = TypeVar("T")
 
 PAGE = 4096
 """The bytes of a page of a new database."""
@@ -14,8 +20,9 @@ _SMALLEST = 128 * 1024
 _PART_OF_DISK = 16  # on a small disk it is so small a part
 _STEP = 64 * 1024  # with less than twice that, all is given at once
 _ZEROS = bytes(_STEP)
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_GROW = os.O_WRONLY | os.O_CREAT | _NO_FOLLOW
+_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_SHRINK = os.O_WRONLY | _SAFE | getattr(os, "O_BINARY", 0)
+_GROW = _SHRINK | os.O_CREAT
 _CREATE = _GROW | os.O_EXCL
 _PRIVATE_FILE = 0o600
 _PROBE = 8192
@@ -43,9 +50,7 @@ class Reserve:
     def release(self) -> bool:
         """Give half of it back to the disk, the last all at once; False when nothing is left."""
         try:
-            size = os.stat(self._path).st_size
-            if size:
-                os.truncate(self._path, size // 2 if size >= 2 * _STEP else 0)
+            size = _with_file(self._path, _SHRINK, _halve)
         except FileNotFoundError:
             return False
         self.short = True
@@ -67,7 +72,7 @@ class Reserve:
         """Return its length, what is missing of it, and the room on the disk, all in bytes."""
         wanted = part_of_disk(self._path, _PART_OF_DISK, _SMALLEST, _LARGEST)
         try:
-            size = os.stat(self._path).st_size
+            size = os.lstat(self._path).st_size
         except FileNotFoundError:
             size = 0
         return size, max(wanted - size, 0), free_bytes(self._path)
@@ -100,16 +105,36 @@ def check_room(path: str) -> None:
         raise
 
 
+def _halve(descriptor: int) -> int:
+    """Cut a file to half of its length, a short one to nothing; return what it was."""
+    size = os.fstat(descriptor).st_size
+    if size:
+        os.ftruncate(descriptor, size // 2 if size >= 2 * _STEP else 0)
+    return size
+
+
 def _write(path: str, flags: int, start: int, size: int) -> None:
     """Write so many zeros to a file, or as many as there is room for and raise ``OSError``."""
+
+    def write(descriptor: int) -> None:
+        missing = size
+        os.lseek(descriptor, start, os.SEEK_SET)
+        while missing > 0:
+            missing -= os.write(descriptor, _ZEROS[:missing])
+
+    _with_file(path, flags, write)
+
+
+def _with_file(path: str, flags: int, work: Callable[[int], T]) -> T:
+    """Return what *work* does with the descriptor of a file, which must be one that can be trusted."""
     opened: list[int] = []
     try:
         opened.append(os.open(path, flags, _PRIVATE_FILE))
-        os.lseek(opened[0], start, os.SEEK_SET)
-        while size > 0:
-            size -= os.write(opened[0], _ZEROS[:size])
+        check_file(path, os.fstat(opened[0]))
+        result = work(opened[0])
         os.close(opened.pop())
     except BaseException:  # no finally: an interrupt at its line would leave the file open
         while opened:
             os.close(opened.pop())
         raise
+    return result

@@ -1,0 +1,174 @@
+"""Refuse a file that another local user made, can write, or could have put in its place.
+
+A signing key or a database of another user would let that user sign URLs, or forge records. ``ssh`` and PostgreSQL
+refuse such files too. Root counts as trusted. Windows has neither owners nor modes of this kind: there only the type of
+a file is checked.
+
+All functions raise ``OSError``, with what to do about it in ``strerror``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+_HAS_OWNERS = os.name == "posix"
+_ROOT = 0
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link, which is not followed",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_READ = os.O_RDONLY | _FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# O_PATH needs no permission to read the folder.
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | _FLAGS | getattr(os, "O_DIRECTORY", 0)
+_MOST_LINKS = 40  # as in Linux: path_resolution(7)
+
+
+def check_file(path: str, status: os.stat_result) -> None:
+    """Raise ``OSError`` unless this is a regular file of this user or root that no other user can write.
+
+    Args:
+        path: its path, for the message.
+        status: its own status, not that of a file that it links to.
+
+    """
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+        raise _refused(f"{path!r} is {kind}: a file is needed in its place")
+    _check_owner(f"{path!r}", status)
+    users = _users(status, stat.S_IWGRP, stat.S_IWOTH)
+    if users and not _is_read_only(path):
+        raise _refused(f'{path!r} can be written by {users}: check what it holds, then run "chmod go-w" on it')
+
+
+def check_folder(path: str, status: os.stat_result, *, sticky: bool) -> None:
+    """Raise ``OSError`` unless a folder belongs to this user or root, and other users can't exchange files in it.
+
+    Args:
+        path: its path, for the message.
+        status: its status.
+        sticky: whether the sticky bit is enough (as in ``/tmp``), because the file in question is never removed: other
+            users can add files then, but not exchange those of this user.
+
+    """
+    _check_owner(f"the folder {path!r}", status)
+    users = _users(status, stat.S_IWGRP, stat.S_IWOTH)
+    if users and not (sticky and status.st_mode & stat.S_ISVTX) and not _is_read_only(path):
+        raise _refused(
+            f'the folder {path!r} can be written by {users}: run "chmod go-w" on it, or choose a new folder in it,'
+            " which is then made for this user only"
+        )
+
+
+def read_secret(folder: str, name: str, limit: int) -> bytes:
+    """Return the first bytes of a file that only this user can read, or root put there.
+
+    What is checked is what was opened, so that an exchange in between is noticed, and nothing blocks.
+
+    Args:
+        folder: where it is.
+        name: its name in the folder.
+        limit: how many bytes to return at most.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no folder.
+        OSError: another user could have made or changed it, or can read it.
+
+    """
+    opened: list[int] = []
+    try:
+        if os.open in os.supports_dir_fd:
+            opened.append(os.open(folder, _FOLDER))
+            check_folder(folder, os.fstat(opened[0]), sticky=True)
+            content = _read_secret(opened, os.path.join(folder, name), name, limit, opened[0])
+        else:
+            place = os.path.join(folder, name)
+            content = _read_secret(opened, place, place, limit, None)
+    except BaseException:  # no finally: an interrupt at its line would leave a descriptor open
+        _close(opened)
+        raise
+    _close(opened)
+    return content
+
+
+def _read_secret(opened: list[int], place: str, name: str, limit: int, folder: int | None) -> bytes:
+    check_file(place, os.stat(name, dir_fd=folder, follow_symlinks=False))  # opening a device may change it
+    opened.append(os.open(name, _READ, dir_fd=folder))
+    status = os.fstat(opened[-1])
+    check_file(place, status)
+    users = _users(status, stat.S_IRGRP, stat.S_IROTH)
+    # Others must be able to read a file of root if this user is to, and a mounted secret can't be changed.
+    if users and is_own(status) and not _is_read_only(place):
+        raise _refused(
+            f'{place!r} can be read by {users}: run "chmod 600" on it, or, if someone may have read it, remove it'
+        )
+    return os.read(opened[-1], limit)
+
+
+def _close(opened: list[int]) -> None:
+    while opened:
+        os.close(opened.pop())
+
+
+def resolve_links(path: str) -> str:
+    """Return a path without symbolic links, but keep a last component that is a link which is not to be trusted.
+
+    That is a link that leads nowhere, that another user made, or that lies in a folder where other users can exchange
+    it. Who opens the path refuses it.
+
+    Args:
+        path: the path, as the user configured it.
+
+    """
+    for _ in range(_MOST_LINKS):
+        folder, name = os.path.split(path)
+        if name in {"", os.curdir, os.pardir}:
+            return os.path.realpath(path)
+        folder = os.path.realpath(folder)
+        path = os.path.join(folder, name)
+        if not (os.path.islink(path) and _is_own_link(folder, path)):
+            break
+        path = os.path.join(folder, os.readlink(path))
+    return path
+
+
+def _is_own_link(folder: str, path: str) -> bool:
+    try:
+        _check_owner(path, os.lstat(path))
+        check_folder(folder, os.stat(folder), sticky=True)
+    except OSError:
+        return False
+    return os.path.exists(path)
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Say whether a file belongs to this user, who may change its mode; on Windows it does."""
+    return not _HAS_OWNERS or status.st_uid == os.geteuid()
+
+
+def _check_owner(subject: str, status: os.stat_result) -> None:
+    if not is_own(status) and status.st_uid != _ROOT:
+        raise _refused(
+            f"{subject} belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}: run it as the"
+            " owner, or, if you trust what is there, change the owner with chown"
+        )
+
+
+def _users(status: os.stat_result, group: int, others: int) -> str:
+    """Return which other users a mode allows something, in words; empty: none."""
+    if not _HAS_OWNERS:
+        return ""
+    return "every user" if status.st_mode & others else "its group" if status.st_mode & group else ""
+
+
+def _is_read_only(path: str) -> bool:
+    """Say whether a path lies on a file system that is mounted to read only, where modes allow no writing."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _refused(reason: str) -> OSError:
+    return PermissionError(errno.EPERM, reason)
