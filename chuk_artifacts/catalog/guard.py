@@ -19,7 +19,7 @@ from chuk_artifacts.ownership import check_file, check_folder, is_own
 
 _PRIVATE = 0o600
 _BESIDE = ("-journal", "-wal", "-shm", "-reserve")
-_MODES = os.name == "posix"
+_HAS_OWNERS = os.name == "posix"
 
 
 def check_place(path: str) -> None:
@@ -65,7 +65,7 @@ def _beside(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _is_private(status: os.stat_result) -> bool:
-    return not _MODES or not stat.S_IMODE(status.st_mode) & ~_PRIVATE
+    return not _HAS_OWNERS or not stat.S_IMODE(status.st_mode) & ~_PRIVATE
 
 
 def _narrowed(path: str, status: os.stat_result) -> bool:
