@@ -126,7 +126,7 @@ class ArtifactStore:
             storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
         signing_key: the secret that signs these URLs, at least 16 bytes, or several with commas between them: the first
             one signs, all are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in
-            its root.
+            its root, as ``signing.key``. One that another user could have put there, or can read, is refused.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
             ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
@@ -1241,6 +1241,7 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
             InvalidInputError: *expires* is no finite number above 0 and up to 7 days, or there is no signing key that
                 all who need it know.
+            ProviderError: the signing key that is kept in the root can't be read, or another user could have made it.
 
         """
         _log.debug("presign %s", artifact_id)
@@ -1670,7 +1671,7 @@ class ArtifactStore:
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, for an
             error, ``message``. An outage is reported and not raised. Some providers report more facts, and in
-            ``warning`` what may lose data.
+            ``warning`` what may lose data, or why the kept signing key is refused.
 
         """
         _log.debug("validate_configuration")
