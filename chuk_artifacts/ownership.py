@@ -46,7 +46,10 @@ def check_file(path: str, status: os.stat_result) -> None:
 
 
 def check_folder(path: str, status: os.stat_result, *, sticky: bool) -> None:
-    """Raise ``OSError`` unless a folder belongs to this user or root, and other users can't exchange files in it.
+    """Raise ``OSError`` unless a folder belongs to this user or root, and not every user can exchange files in it.
+
+    Its group may: that is what a umask of 002 and the volumes of Kubernetes allow. A file that another member of the
+    group puts there is refused by :func:`check_file`.
 
     Args:
         path: its path, for the message.
@@ -56,7 +59,7 @@ def check_folder(path: str, status: os.stat_result, *, sticky: bool) -> None:
 
     """
     _check_owner(f"the folder {path!r}", status)
-    users = _users(status, stat.S_IWGRP, stat.S_IWOTH)
+    users = _users(status, 0, stat.S_IWOTH)
     if users and not (sticky and status.st_mode & stat.S_ISVTX) and not _is_read_only(path):
         raise _refused(
             f'the folder {path!r} can be written by {users}: run "chmod go-w" on it, or choose a new folder in it,'

@@ -118,7 +118,7 @@ READABLE = {
     "read by group": (with_mode(0o640), "can be read by its group: .*chmod 600"),
     "read by others": (with_mode(0o604), "can be read by every user: .*chmod 600"),
 }
-FOLDERS = {"foreign": (0o700, "belongs to user"), "group": (0o770, "by its group"), "others": (0o707, "by every user")}
+FOLDERS = {"foreign": (0o700, "belongs to user"), "others": (0o777, "by every user")}
 
 
 def there(place):
@@ -359,6 +359,13 @@ def test_folder_of_a_database_that_is_not_trusted(root, kind, new):
     with pytest.raises(SessionError, match=f"the folder '.*root'.* {words}"):
         catalog.add([record(2)], now=NOW)
     assert set(os.listdir(root)) == before
+
+
+def test_folder_of_a_group(root):
+    """A folder that its group can write, as a umask of 002 makes it, serves: what others put there is refused."""
+    root.chmod(0o775)
+    for store in on_each_face(root):
+        assert store.presign(store.store(b"x", session_id="alice"))
 
 
 def test_new_folder_in_a_shared_one(root):

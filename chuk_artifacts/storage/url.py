@@ -131,7 +131,6 @@ class _Folder:
         self._errors = self.errors()
         self._own = threading.local()
         self._shared: Any = None
-        self._lock = threading.RLock()
         self._made: set[str] = set()
         *outer, protocol = [link.partition("://")[0] for link in (settings.url or "").split("::")]
         self._is_object_store = protocol in _OBJECT_STORES and _TRANSPARENT.issuperset(outer)
@@ -144,15 +143,13 @@ class _Folder:
         return _DriverErrors(self, self._settings, passing)
 
     def before_fork(self) -> None:
-        """Wait for who holds the lock."""
-        self._lock.acquire()
+        """Do nothing: nothing here is ever half-changed."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Go on; a child makes filesystems of its own."""
+        """Let a child make filesystems of its own."""
         if child:
             _inherited.extend((self._own, self._shared))
             self.close()
-        self._lock.release()
 
     def close(self) -> None:
         self._own, self._shared = threading.local(), None
@@ -174,10 +171,11 @@ class _Folder:
         self._own.opened = None
 
     def _open(self) -> tuple[Any, str]:
-        # One line: an interrupt between the block and its end, on a line of its own, would leave the lock taken.
-        with self._lock: return self._shared or self._open_for_thread()  # noqa: E701 # fmt: skip
+        """Make a filesystem: for all threads if it may be shared, or for this one.
 
-    def _open_for_thread(self) -> tuple[Any, str]:
+        No lock is taken, which an interrupt could leave taken. Of two threads that make a shared one at once, the later
+        replaces the other's, which works on for the call that uses it.
+        """
         url = complete_url(str(self._settings.url))
         fs, root = url_to_fs(url, skip_instance_cache=True, **self._settings.storage_options)
         opened = fs, root.rstrip("/")
