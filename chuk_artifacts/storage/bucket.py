@@ -410,11 +410,10 @@ class BucketStorage(Lockable):
 
         def send_one(number: int, part: T) -> dict[str, Any]:
             answer = send({**upload, "PartNumber": number}, part)
-            return {"PartNumber": number, **self._tag(answer), **_checksum(answer)}
+            return {"PartNumber": number, "ETag": answer["ETag"], **_checksum(answer)}
 
         try:
-            upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all).get("UploadId")
-            self._found("UploadId", upload)
+            upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all)["UploadId"]
             self._complete(key, upload, self._flow.send_all(parts, send_one, weigh), signature)
         except BaseException as error:
             if upload.get("UploadId"):
@@ -438,15 +437,6 @@ class BucketStorage(Lockable):
         """Remove the parts of an upload; what fails here is left to ``sweep``."""
         with contextlib.suppress(ProviderError):
             self._call("abort_multipart_upload", **upload)
-
-    def _found(self, name: str, answer: Mapping[str, Any]) -> Any:
-        """Return what an answer must hold."""
-        if not answer.get(name):
-            raise ProviderError(f"{self._translating.subject}: an answer of the service lacks {name}")
-        return answer[name]
-
-    def _tag(self, answer: Mapping[str, Any]) -> dict[str, str]:
-        return {"ETag": self._found("ETag", answer)}
 
     def copy(
         self,
@@ -479,8 +469,7 @@ class BucketStorage(Lockable):
             order["TaggingDirective"] = "REPLACE"
         if copy.hashed:
             order["ChecksumAlgorithm"] = "SHA256"
-        result = self._found("CopyObjectResult", self._call("copy_object", **order))
-        self._tag(result)
+        result = self._call("copy_object", **order)["CopyObjectResult"]
         return _sha256_of(result) if copy.hashed else None
 
     def _copy_parts(self, copy: _CopyOrder) -> None:
@@ -494,7 +483,7 @@ class BucketStorage(Lockable):
         def send(order: dict[str, Any], begin: int) -> Mapping[str, Any]:
             part = _range(begin, min(length, copy.size - begin))
             answer = self._call("upload_part_copy", CopySource=self._source(copy), CopySourceRange=part, **order)
-            result: Mapping[str, Any] = self._found("CopyPartResult", answer)
+            result: Mapping[str, Any] = answer["CopyPartResult"]
             return result
 
         # They hold no memory here; this many bytes let as many parts go at once as there are threads.
