@@ -111,7 +111,24 @@ def test_more_than_seven_days(store):
             "my-files.s3.dualstack.eu-west-1.amazonaws.com",
             "/grid/",
         ),
-        ({"bucket": "my-files", "endpoint_url": "https://minio.example.com"}, "minio.example.com", "/my-files/grid/"),
+        (
+            {
+                "bucket": "my-files",
+                "endpoint_url": "https://minio.example.com",
+                "storage_options": {"presign_upload": "native"},
+            },
+            "minio.example.com",
+            "/my-files/grid/",
+        ),
+        (
+            {
+                "storage_provider": "ibm_cos",
+                "bucket": "my-files",
+                "endpoint_url": "https://s3.eu-de.cloud-object-storage.appdomain.cloud",
+            },
+            "s3.eu-de.cloud-object-storage.appdomain.cloud",
+            "/my-files/grid/",
+        ),
     ],
     ids=str,
 )

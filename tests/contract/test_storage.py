@@ -177,6 +177,17 @@ def test_open_of_nothing(storage):
         assert reader.seek(0, 2) == 0
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_bytes_alone(storage, exclusive):
+    """What is put without a description carries nothing else, and lets nobody in."""
+    for data in (b"1", source(iter([b"x" * 5_000_000] * 2))):
+        storage.put(KEY, data, exclusive=exclusive)
+        assert storage.stat(KEY).carries == ()
+        assert storage.grantees(KEY) == ()
+        storage.delete([KEY])
+    assert storage.grantees(KEY) == ()
+
+
 def test_stat(storage):
     """A key tells what a listing tells of it, or that there is nothing."""
     assert storage.stat(KEY) is None
