@@ -64,5 +64,5 @@ def open_store(options: Options, proxy: HttpProxy) -> Iterator[Callable[..., Art
 
 @pytest.fixture
 def store(open_store: Callable[..., ArtifactStore]) -> ArtifactStore:
-    """Return a store on the bucket, whose upload URLs are the service's own."""
-    return open_store(storage_options={"presign_upload": "native"})
+    """Return a store on the bucket."""
+    return open_store()

@@ -29,6 +29,12 @@ def status_of(url, data=None):
 
 
 @pytest.fixture
+def store(open_store):
+    """Return a store on the bucket, whose upload URLs are the service's own."""
+    return open_store(storage_options={"presign_upload": "native"})
+
+
+@pytest.fixture
 def signed_earlier(monkeypatch):
     """Return a function that lets the SDKs sign so many seconds ago."""
 

@@ -82,6 +82,12 @@ def is_gateway(url):
 
 
 @pytest.fixture
+def store(open_store):
+    """Return a store on the bucket, whose upload URLs are the service's own."""
+    return open_store(storage_options={"presign_upload": "native"})
+
+
+@pytest.fixture
 def careful(open_store):
     """Return a store that finds out itself whose URLs take uploads; the bucket has been used."""
     store = open_store()
@@ -517,6 +523,11 @@ def test_service_without_tags(open_store, proxy):
     artifact_id = tagging.store(b"1", session_id=SESSION)
     with pytest.raises(ProviderError):
         tagging.copy_file(artifact_id)
+
+
+def test_acl_of_nothing(storage):
+    """An upload that is gone when its ACL is asked for lets nobody in."""
+    assert storage.grantees("grid/box/session/0123~upload") == ()
 
 
 # Answers, taken apart
