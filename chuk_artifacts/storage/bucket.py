@@ -760,7 +760,7 @@ class BucketStorage(Lockable):
                 answer = session.send(request.prepare())
                 body = answer.content
             except self._sdk.errors as error:
-                raise self._translating.of(error) from self._translating.cause(error)
+                raise self._translating.of(error) from None  # its text may hold the URL, with its signature
             return self._translating.of_signed(answer.status_code, answer.headers, body)
 
         return self._repeated(use)

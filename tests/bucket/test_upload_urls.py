@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import pickle
 import threading
+import traceback
 import urllib.error
 import urllib.request
 from email.utils import formatdate
@@ -208,6 +209,16 @@ def test_outage_is_no_answer(careful, proxy):
     proxy.failing = 0
     strict(proxy)
     assert not is_gateway(careful.presign_upload(SESSION)[0])
+
+
+@one_sdk
+def test_no_traceback_shows_a_url(careful, proxy):
+    """A connection that breaks is an outage too, and no traceback of it shows a signature."""
+    careful._core.identified = True
+    proxy.forgetting = ALWAYS
+    with pytest.raises(ProviderError) as caught:
+        careful.presign_upload(SESSION)
+    assert "X-Amz" not in "".join(traceback.format_exception(caught.value))
 
 
 @one_sdk
