@@ -62,19 +62,24 @@ SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_
 """The storage options of buckets that tell whose keys are used."""
 TIMEOUT_OPTIONS = frozenset({"connect_timeout", "read_timeout"})
 """The storage options of buckets that say how many seconds to wait for a connection, and for an answer to come."""
+OWN_OPTIONS = frozenset({"part_size", "presign_upload"})
+"""The storage options of buckets that no SDK hears of."""
+NATIVE, GATEWAY = "native", "gateway"
+"""The values of ``presign_upload``: whose URLs take uploads."""
 _CLIENT_OPTIONS = TIMEOUT_OPTIONS | frozenset({"api_version", "config", "use_ssl", "verify"})
 _PUBLIC_OPTIONS = (
     PUT_OPTIONS
     | TIMEOUT_OPTIONS
-    | {"api_version", "ibm_auth_endpoint", "part_size", "profile_name", "use_ssl", "verify"}
+    | OWN_OPTIONS
+    | {"api_version", "ibm_auth_endpoint", "profile_name", "use_ssl", "verify"}
 )
 """The storage options of buckets that may go to another process; so may what is harmless in ``config``."""
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
-    S3: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS | {"part_size"},
-    IBM_COS: PUT_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS | {"part_size"},
-    IBM_COS_IAM: PUT_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint", "part_size"},
+    S3: PUT_OPTIONS | OWN_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
+    IBM_COS: PUT_OPTIONS | OWN_OPTIONS | _CLIENT_OPTIONS | SESSION_OPTIONS,
+    IBM_COS_IAM: PUT_OPTIONS | OWN_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
 }
 OBJECT_STORES = frozenset({"gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"})
 """The protocols of URLs that begin with a bucket or container; a put shows the new object or none there."""
@@ -314,6 +319,12 @@ class Settings:
         """The length in bytes of the parts in which a bucket takes large files; None: the storage decides."""
         size: int | None = self.storage_options.get("part_size")
         return size
+
+    @property
+    def presign_upload(self) -> str | None:
+        """Whose URLs take uploads to a bucket, ``NATIVE`` or ``GATEWAY``; None: that depends on the service."""
+        chosen: str | None = self.storage_options.get("presign_upload")
+        return chosen
 
 
 def resolve(
@@ -574,4 +585,18 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
         raise InvalidInputError(f"storage_options of {provider!r} has no {shown(unknown[0])}; known: {listed}")
     for name in sorted(TIMEOUT_OPTIONS & options.keys()):
         check_positive(f"storage_options[{name!r}]", options[name], _LONGEST_TIMEOUT)
-    return dict(options)
+    return {**options, **_presign_upload(provider, options)}
+
+
+def _presign_upload(provider: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the option that says whose URLs take uploads, checked."""
+    if options.get("presign_upload") is None:
+        return {}
+    chosen = check_text("storage_options['presign_upload']", options["presign_upload"])
+    if chosen not in {NATIVE, GATEWAY}:
+        raise InvalidInputError(
+            f"storage_options['presign_upload'] must be {NATIVE!r} or {GATEWAY!r}, not {shown(chosen)}"
+        )
+    if chosen == NATIVE and provider == IBM_COS_IAM:
+        raise InvalidInputError(f"storage_options['presign_upload']: {provider!r} signs no URLs of its own")
+    return {"presign_upload": chosen}

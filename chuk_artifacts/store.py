@@ -129,8 +129,9 @@ class ArtifactStore:
             its root, as ``signing.key``. One that another user could have put there, or can read, is refused.
         storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
             Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
-            ``Tagging``, and arguments of the client: keys, ``profile_name``, ``verify``, ``config``. Keys are not
-            pickled. A URL: arguments of the filesystem. What is not known to be harmless is not pickled.
+            ``Tagging``, arguments of the client: keys, ``profile_name``, ``verify``, ``config``, and
+            ``presign_upload``, see :meth:`presign_upload`. Keys are not pickled. A URL: arguments of the
+            filesystem. What is not known to be harmless is not pickled.
         max_summary_bytes: the length of the longest summary, in bytes of UTF-8.
         max_meta_bytes: the length of the longest *meta* of an artifact, and of the longest metadata of a session, in
             bytes as JSON. Their depth is 64 levels at most.
@@ -1274,6 +1275,11 @@ class ArtifactStore:
         It is an artifact when :meth:`register_uploaded_artifact` has been called, for which there is an hour after the
         URL's end; until then no other verb knows it.
 
+        The URL is the service's own where that refuses headers that were not signed, as AWS and IBM do. Any other
+        service is asked once in a process, by a few requests; where it accepts them, a client could read any object
+        with an upload URL, and the gateway takes the uploads. The storage option ``presign_upload`` decides it
+        beforehand: ``"gateway"``, or ``"native"`` where all who get a URL may read the whole bucket.
+
         Args:
             session_id: the session it will belong to; None: a fresh one.
             filename: the filename of the artifact, unless its registration says another.
@@ -1287,6 +1293,7 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: an argument is wrong, or there is no signing key; see :meth:`presign`.
+            ProviderError: besides an outage of the storage: the service can't be asked, or gives no clear answer.
 
         """
         _log.debug("presign_upload")
@@ -1307,6 +1314,9 @@ class ArtifactStore:
     ) -> bool:
         """Make an artifact of what was uploaded. Once it is one, another upload to the URL changes nothing.
 
+        Only the bytes are taken over. An upload that carries metadata, tags or headers that were not asked for, or an
+        ACL that lets others in than the owner of the keys, is refused and removed.
+
         Args:
             artifact_id: what :meth:`presign_upload` returned.
             mime: see :meth:`store`.
@@ -1323,7 +1333,8 @@ class ArtifactStore:
             ArtifactNotFoundError: nothing was signed under that id, or nothing has been uploaded.
             ArtifactExpiredError: it came too late.
             AccessDeniedError: *session_id* is another session.
-            InvalidInputError: an argument is wrong, or the upload is longer than allowed; then it is removed.
+            InvalidInputError: an argument is wrong, or the upload is longer than allowed or carries more than bytes;
+                then it is removed.
 
         """
         _log.debug("register_uploaded_artifact %s", artifact_id)

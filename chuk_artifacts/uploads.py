@@ -21,11 +21,12 @@ from chuk_artifacts.errors import (
     ConflictError,
     InvalidInputError,
     no_artifact,
+    shown,
 )
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, is_over, seconds_of, timestamp
 from chuk_artifacts.source import CHUNK_SIZE, source
-from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
+from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
 from chuk_artifacts.writing import ATTEMPTS, check_bytes, discard, fresh_bytes, record_of
 
 Allows = Callable[[Callable[[], str] | None], bool]
@@ -182,7 +183,7 @@ def register(core: Core, record: ArtifactMetadata, fields: Mapping[str, Any], tt
 
     Raises:
         ArtifactNotFoundError: nothing has been uploaded.
-        InvalidInputError: the upload is too long. It is removed.
+        InvalidInputError: the upload is too long, or came with metadata, tags or an ACL. It is removed.
 
     """
     if record.pending is not None:
@@ -211,7 +212,7 @@ def completed(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
     """Return the artifact that a pending record tells all of, if its bytes are there.
 
     Raises:
-        ArtifactNotFoundError: it does not tell all, or nothing has been uploaded, or what is too long.
+        ArtifactNotFoundError: it does not tell all, or nothing has been uploaded, or what :func:`register` refuses.
         ArtifactExpiredError: its time is over.
 
     """
@@ -242,6 +243,7 @@ def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> 
         if uploaded is None:
             return _registered_by_other(core, pending)
         _check_length(core, pending, uploaded.bytes)
+        _check_plain(core, pending, uploaded)
         with contextlib.suppress(ObjectChangedError):  # another upload has just taken its place
             return _copied(core, pending, record, uploaded.bytes)
     raise ConflictError(f"artifact {pending.artifact_id} was uploaded anew {ATTEMPTS} times while it was registered")
@@ -281,6 +283,19 @@ def _check_length(core: Core, pending: ArtifactMetadata, size: int) -> None:
     if limit is not None and size > limit:
         discard(core, [pending.key])
         raise InvalidInputError(f"artifact {pending.artifact_id}: {size} bytes were uploaded, more than {limit}")
+
+
+def _check_plain(core: Core, pending: ArtifactMetadata, uploaded: StoredObject) -> None:
+    """Refuse and remove an upload that brought more than bytes and a type, or lets others in.
+
+    What comes in between this and the copy is not copied.
+    """
+    found = uploaded.carries or core.storage.grantees(pending.key)
+    if found:
+        discard(core, [pending.key])
+        raise InvalidInputError(
+            f"artifact {pending.artifact_id}: the upload came with what was not asked for: {shown(', '.join(found))}"
+        )
 
 
 def _measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int, str]:

@@ -395,7 +395,7 @@ def test_register(costs):
 
     hashing = {"stat": 1, "open": 1} if costs.sent.storage is None else {"stat": 2}
     assert costs.of(register, more=1) == (
-        {**hashing, "copy": 1, "delete": 1},
+        {**hashing, "grantees": 1, "copy": 1, "delete": 1},
         {"get": 1, "get_session": 1, "replace": 1},
     )
     assert costs.of(register) == ({}, {"get": 1})

@@ -58,12 +58,15 @@ class StoredObject:
         key: its key.
         bytes: its length in bytes.
         modified: when it was written, in seconds since the epoch.
+        carries: the names of what it carries beside that which ``put`` leaves without a description: metadata, tags,
+            headers. Only ``stat`` of a backend whose objects can carry such things says it.
 
     """
 
     key: str
     bytes: int
     modified: float
+    carries: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -134,6 +137,10 @@ class Storage(Protocol):
         """Return what a listing would tell of one key, or None when there are no bytes."""
         ...
 
+    def grantees(self, key: str) -> tuple[str, ...]:
+        """Return whom an object lets in beside its owner, as far as the backend can say; mostly nobody, at no cost."""
+        ...
+
     def copy(
         self,
         source: str,
@@ -145,9 +152,9 @@ class Storage(Protocol):
     ) -> str | None:
         """Copy *size* bytes inside the backend, or raise ``ObjectMissingError``.
 
-        *about* is as with ``put``. Return the SHA-256 of the copy, if it is asked for (*hashed*) and the backend knows
-        it without reading the bytes. Where *size* is not the true length and the backend can see that without another
-        request, raise ``ObjectChangedError`` and leave no copy.
+        *about* is as with ``put``; with it nothing but the bytes is copied. Return the SHA-256 of the copy, if it is
+        asked for (*hashed*) and the backend knows it without reading the bytes. Where *size* is not the true
+        length and the backend can see that without another request, raise ``ObjectChangedError`` and leave no copy.
         """
         ...
 
@@ -160,9 +167,9 @@ class Storage(Protocol):
         ...
 
     def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
-        """Return a URL that takes an HTTP PUT for *expires* seconds, or None where it can't.
+        """Return a URL that takes an HTTP PUT for *expires* seconds, or None where it can't, or can't safely.
 
-        With *mime* the upload must have that ``Content-Type``.
+        With *mime* the upload must have that ``Content-Type``. The URL must allow nothing but to write these bytes.
         """
         ...
 

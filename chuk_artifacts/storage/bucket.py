@@ -27,8 +27,12 @@ from urllib3.exceptions import HTTPError
 from chuk_artifacts.disposition import content_disposition
 from chuk_artifacts.errors import ArtifactStoreError, ProviderError
 from chuk_artifacts.fork import Lockable
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.settings import (
+    GATEWAY,
     IBM_COS_IAM,
+    NATIVE,
+    OWN_OPTIONS,
     PUT_OPTIONS,
     S3,
     SESSION_OPTIONS,
@@ -54,6 +58,15 @@ from chuk_artifacts.storage.bucket_answers import (
     next_page,
 )
 from chuk_artifacts.storage.bucket_connections import harden
+from chuk_artifacts.storage.bucket_uploads import (
+    DENIED,
+    carried,
+    code_of,
+    grantees,
+    is_strict,
+    refuses,
+    unsigned_headers,
+)
 from chuk_artifacts.storage.multipart import IN_FLIGHT, PART, SIDE_BY_SIDE, Flow, Part, cut, part_length, part_lengths
 from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
 from chuk_artifacts.threads import Threads
@@ -77,7 +90,10 @@ _BROKEN_ESCAPE = re.compile(r"%[0-9A-F]?$")
 _DEFAULT_REGION = "us-east-1"
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _ONLY_IF_FREE = "*"  # of If-None-Match
+_NO_HEADERS: Mapping[str, str] = {}
+_OWN_METADATA = frozenset({_SIGNATURE})
 _CHECKS, _CHECK_BYTES = "check", 4096
+_CHECK_SECONDS = 60  # how long an upload URL works that only this class uses
 
 
 class _UnsupportedError(ProviderError):
@@ -86,6 +102,10 @@ class _UnsupportedError(ProviderError):
 
 class _OutsideError(ProviderError):
     """The range that was asked for begins after the end."""
+
+
+class _NoAclError(ProviderError):
+    """The service does not show the ACL of an object, or not to these keys."""
 
 
 class _UploadOverError(ProviderError):
@@ -113,9 +133,11 @@ _ANSWERS: dict[str, type[ProviderError]] = {
     "NotImplemented": _UnsupportedError,
     "501": _UnsupportedError,
 }
+_OTHERWISE: dict[str, type[ProviderError]] = {"GetObjectAcl": _NoAclError}
 # The answers that are signals to this class, by what asks for them; everywhere else they are failures.
 _EXPECTED: dict[str, tuple[type[ProviderError], ...]] = {
     "GetObject": (ObjectMissingError,),
+    "GetObjectAcl": (ObjectMissingError, _UnsupportedError, _NoAclError),
     "HeadObject": (ObjectMissingError,),
     "HeadBucket": (ObjectMissingError,),
     "CopyObject": (ObjectMissingError,),
@@ -130,6 +152,7 @@ _EXPECTED: dict[str, tuple[type[ProviderError], ...]] = {
 _EXPECTED_WITH: dict[str, tuple[type[ProviderError], ...]] = {
     "IfNoneMatch": (ObjectExistsError, _UnsupportedError),
     "Range": (_OutsideError,),
+    "TaggingDirective": (_UnsupportedError,),
 }
 _PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
 _BUSY_KEY = "ConditionalRequestConflict"  # which neither SDK repeats
@@ -265,10 +288,20 @@ class _Translation:
             return _BrokenAnswerError(told)
         if status in _AMBIGUOUS and (code.isdigit() or not code) and not head:
             return _BrokenAnswerError(f"{told}: the answer is not the service's own")
-        meaning = ObjectMissingError if head and code == "404" else _ANSWERS.get(code, ProviderError)
+        otherwise = _OTHERWISE.get(operation, ProviderError)
+        meaning = ObjectMissingError if head and code == "404" else _ANSWERS.get(code, otherwise)
         if meaning not in itertools.chain(_EXPECTED.get(operation, ()), *map(_expected_with, order)):
             return ProviderError(told)
         return meaning(key if issubclass(meaning, (ObjectMissingError, ObjectExistsError)) else told)
+
+    def of_signed(self, status: int, headers: Mapping[str, str], body: bytes) -> str:
+        """Return the code in the answer to a presigned URL; empty: it did what was asked for."""
+        code = code_of(status, headers, body)
+        if status in _PASSING_STATUSES or code in PASSING_CODES:
+            raise _PassingError(f"{self.subject}: HTTP status {status}, {code or ''}")
+        if code is None:
+            raise _BrokenAnswerError(f"{self.subject}: HTTP status {status}: the answer is not the service's own")
+        return code
 
     def broken(self, error: Exception) -> ProviderError:
         """Return what *error* means when the bytes of an answer are read."""
@@ -339,6 +372,11 @@ class BucketStorage(Lockable):
         self._extras = {name: value for name, value in settings.storage_options.items() if name in PUT_OPTIONS}
         self._conditions = True  # until the service says that it has none
         self._many_deletes = True  # likewise
+        self._tags = True  # likewise
+        self._acls = True  # likewise
+        self._upload_urls = GATEWAY if self.provider == IBM_COS_IAM else settings.presign_upload
+        self._weakness: str | None = None  # see ``_accepted``
+        self._trying = threading.Lock()
         self._client: Any = None
         self._part_length = settings.part_size or PART
         self._threads = Threads(SIDE_BY_SIDE, "chuk-artifacts-parts")
@@ -410,11 +448,10 @@ class BucketStorage(Lockable):
 
         def send_one(number: int, part: T) -> dict[str, Any]:
             answer = send({**upload, "PartNumber": number}, part)
-            return {"PartNumber": number, **self._tag(answer), **_checksum(answer)}
+            return {"PartNumber": number, "ETag": answer["ETag"], **_checksum(answer)}
 
         try:
-            upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all).get("UploadId")
-            self._found("UploadId", upload)
+            upload["UploadId"] = self._call("create_multipart_upload", **upload, **description_of_all)["UploadId"]
             self._complete(key, upload, self._flow.send_all(parts, send_one, weigh), signature)
         except BaseException as error:
             if upload.get("UploadId"):
@@ -438,15 +475,6 @@ class BucketStorage(Lockable):
         """Remove the parts of an upload; what fails here is left to ``sweep``."""
         with contextlib.suppress(ProviderError):
             self._call("abort_multipart_upload", **upload)
-
-    def _found(self, name: str, answer: Mapping[str, Any]) -> Any:
-        """Return what an answer must hold."""
-        if not answer.get(name):
-            raise ProviderError(f"{self._translating.subject}: an answer of the service lacks {name}")
-        return answer[name]
-
-    def _tag(self, answer: Mapping[str, Any]) -> dict[str, str]:
-        return {"ETag": self._found("ETag", answer)}
 
     def copy(
         self,
@@ -475,13 +503,25 @@ class BucketStorage(Lockable):
         order |= _described(copy.description)
         if copy.description is not None:
             order["MetadataDirective"] = "REPLACE"
-        if "Tagging" in self._extras:
-            order["TaggingDirective"] = "REPLACE"
         if copy.hashed:
             order["ChecksumAlgorithm"] = "SHA256"
-        result = self._found("CopyObjectResult", self._call("copy_object", **order))
-        self._tag(result)
+        result = self._call_without_tags(order)["CopyObjectResult"]
         return _sha256_of(result) if copy.hashed else None
+
+    def _call_without_tags(self, order: dict[str, Any]) -> Any:
+        """Copy an object without its tags, or with ours in their place. Its ACL stays behind anyway.
+
+        Where a service has no tags (Cloudflare R2 answers 501 to the directive), there are none to copy.
+        """
+        if self._tags or "Tagging" in order:
+            try:
+                return self._call("copy_object", **order, TaggingDirective="REPLACE")
+            except _UnsupportedError as error:
+                if "Tagging" in order:
+                    raise ProviderError(*error.args) from error.__cause__
+        answer = self._call("copy_object", **order)
+        self._tags = False
+        return answer
 
     def _copy_parts(self, copy: _CopyOrder) -> None:
         stored = self.stat(copy.source)
@@ -494,7 +534,7 @@ class BucketStorage(Lockable):
         def send(order: dict[str, Any], begin: int) -> Mapping[str, Any]:
             part = _range(begin, min(length, copy.size - begin))
             answer = self._call("upload_part_copy", CopySource=self._source(copy), CopySourceRange=part, **order)
-            result: Mapping[str, Any] = self._found("CopyPartResult", answer)
+            result: Mapping[str, Any] = answer["CopyPartResult"]
             return result
 
         # They hold no memory here; this many bytes let as many parts go at once as there are threads.
@@ -546,7 +586,29 @@ class BucketStorage(Lockable):
         found = self._head(key)
         if found is None:
             return None
-        return StoredObject(key=key, bytes=found["ContentLength"], modified=found["LastModified"].timestamp())
+        return StoredObject(
+            key=key,
+            bytes=found["ContentLength"],
+            modified=found["LastModified"].timestamp(),
+            carries=carried(found, self._extras, _OWN_METADATA),
+        )
+
+    def grantees(self, key: str) -> tuple[str, ...]:
+        """Return whom the ACL of an object lets in beside its owner, by one request.
+
+        None is made where no presigned URL writes, where an ACL of the user's own is in the storage options, and where
+        the service has said that it has no ACLs. Keys that may not read it (``s3:GetObjectAcl``) learn nothing: a copy
+        never has the ACL of its source.
+        """
+        if not self._acls or "ACL" in self._extras or self._uses_gateway(self._weakness):
+            return ()
+        try:
+            return grantees(self._call("get_object_acl", Key=self._full(key)))
+        except _UnsupportedError:
+            self._acls = False
+        except (ObjectMissingError, _NoAclError):
+            pass
+        return ()
 
     def _head(self, key: str) -> Mapping[str, Any] | None:
         """Return what the service says of an object, or None if there is none.
@@ -615,20 +677,93 @@ class BucketStorage(Lockable):
 
     def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
         """Return a URL that downloads, or None under IBM IAM, whose SDK can't sign one."""
+        if self.provider == IBM_COS_IAM:
+            return None
         how = {"ResponseContentDisposition": content_disposition(filename), "ResponseContentType": mime}
         return self._signed("get_object", key, expires, how)
 
     def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
-        """Return a URL that takes an upload, or None under IBM IAM, whose SDK can't sign one."""
+        """Return a URL that takes an upload, or None where the gateway is to take it.
+
+        That is so under IBM IAM, whose SDK can't sign one; with the storage option ``presign_upload="gateway"``; and,
+        unless that option is ``"native"``, where the service accepts headers that were not signed. The first call asks
+        the service that, once. It raises :class:`ProviderError` where there is no answer, and the next call asks again.
+        """
+        if self._uses_gateway(None if self._upload_urls else self._accepted()):
+            return None
         return self._signed("put_object", key, expires, {} if mime is None else {"ContentType": mime})
 
-    def _signed(self, operation: str, key: str, expires: int, how: dict[str, Any]) -> str | None:
-        if self.provider == IBM_COS_IAM:
-            return None
+    def _uses_gateway(self, weakness: str | None) -> bool:
+        return self._upload_urls == GATEWAY or (self._upload_urls is None and bool(weakness))
+
+    def _signed(self, operation: str, key: str, expires: int, how: dict[str, Any]) -> str:
         order = {"Bucket": self._place.name, "Key": self._full(key), **how}
         with self._translating:
             url: str = self._connected().generate_presigned_url(operation, Params=order, ExpiresIn=expires)
         return url
+
+    def _accepted(self) -> str:
+        """Return why an upload URL of the service's own allows more than an upload; empty: it does not.
+
+        This is found out once in a process, where it is not known of the endpoint.
+        """
+        if self._weakness is None:
+            with self._trying:
+                if self._weakness is None:
+                    self._weakness = self._find_weakness()
+        return self._weakness
+
+    def _find_weakness(self) -> str:
+        with self._translating:
+            endpoint = self._connected().meta.endpoint_url  # perhaps from the SDK's own configuration
+        weakness = "" if is_strict(endpoint) else self._try_unsigned()
+        if weakness and self._upload_urls is None:
+            _log.warning(
+                "upload URLs are the gateway's, because %s does not refuse headers that were not signed (%s): with a"
+                " URL of its own, a client could read any object or publish the upload. For its own URLs all the same,"
+                " set storage_options={'presign_upload': 'native'}",
+                endpoint,
+                weakness,
+            )
+        return weakness
+
+    def _try_unsigned(self) -> str:
+        """Send each of a few headers that were not signed with a presigned PUT, to keys that no artifact can have."""
+        source, target = (f"{_CHECKS}/{os.urandom(16).hex()}" for _ in range(2))
+        try:
+            for operation in ("put_object", "get_object"):  # a refusal means nothing where a plain request is refused
+                code = self._use_signed(operation, source)
+                if code == DENIED:
+                    return f"not known: access is denied to {self._full(_CHECKS)}/"
+                if code:
+                    raise ProviderError(f"{self._translating.subject}: {_REASONS.get(code, code)}")
+            for name, value in unsigned_headers(f"/{self._place.name}/{quote(self._full(source))}"):
+                code = self._use_signed("put_object", target, {name: value})
+                if not refuses(code):
+                    return f"{name}: {code}" if code else name
+            return ""
+        finally:
+            with contextlib.suppress(ProviderError):
+                self.delete([source, target])
+
+    def _use_signed(self, operation: str, key: str, headers: Mapping[str, str] = _NO_HEADERS) -> str:
+        """Use a presigned URL as anybody may; return the code of a refusal, or an empty text where it works."""
+        get = operation == "get_object"
+        request_of = self._sdk.core.awsrequest.AWSRequest
+
+        def use() -> str:
+            url = self._signed(operation, key, _CHECK_SECONDS, {})
+            request = request_of("GET" if get else "PUT", url, dict(headers), b"" if get else b"-")
+            session = self._connected()._endpoint.http_session  # noqa: SLF001 - as in ``_connect``
+            self._translating.note_sending()
+            try:
+                answer = session.send(request.prepare())
+                body = answer.content
+            except self._sdk.errors as error:
+                raise self._translating.of(error) from None  # its text may hold the URL, with its signature
+            return self._translating.of_signed(answer.status_code, answer.headers, body)
+
+        return self._repeated(use)
 
     # House
 
@@ -646,9 +781,22 @@ class BucketStorage(Lockable):
         return self._client is not None
 
     def check(self, *, thorough: bool = False) -> dict[str, str]:
-        """Ask for the bucket; a thorough check writes to it too, and returns whether a conditional put is one."""
+        """Ask for the bucket; a thorough check writes to it too.
+
+        It returns whether a conditional put is one, and what the service makes of headers that were not signed, unless
+        it signs no URLs or is known to refuse them.
+        """
         self._first_page()
-        return {"conditional_put": self._try_condition()} if thorough else {}
+        return {"conditional_put": self._try_condition(), **self._check_uploads()} if thorough else {}
+
+    def _check_uploads(self) -> dict[str, str]:
+        if self.provider == IBM_COS_IAM or is_strict(self._connected().meta.endpoint_url):
+            return {}
+        weakness = self._accepted()
+        facts = {"unsigned_headers": f"not refused ({weakness})" if weakness else "refused"}
+        if weakness and self._upload_urls == NATIVE:
+            facts["warning"] = "an upload URL may read any object: leave out the storage option 'presign_upload'"
+        return facts
 
     def _first_page(self) -> Any:
         """Ask for a page of one object: unlike the answer to a HEAD, this one is the service's own for certain."""
@@ -699,6 +847,7 @@ class BucketStorage(Lockable):
         """Give the lock back; a *child* makes connections and threads of its own."""
         if child:
             self._client = None
+            self._trying = threading.Lock()
             self._threads.forget()
             self._flow = Flow(self._threads)
         super().after_fork(child=child)
@@ -714,8 +863,8 @@ class BucketStorage(Lockable):
         return client
 
     def _connect(self) -> Any:
-        options = {name: value for name, value in self._settings.storage_options.items() if name not in PUT_OPTIONS}
-        options.pop("part_size", None)
+        not_its = PUT_OPTIONS | OWN_OPTIONS
+        options = {name: value for name, value in self._settings.storage_options.items() if name not in not_its}
         own_config = options.pop("config", None)
         if self.provider != S3 and self._place.endpoint_url is None:
             raise ProviderError(f"{self._translating.subject}: {_NO_ENDPOINT}")
@@ -771,9 +920,12 @@ class BucketStorage(Lockable):
 
         The bytes of an object are read here too, so that an answer that breaks off is one that failed.
         """
+        return self._repeated(functools.partial(self._ask, operation, order))
+
+    def _repeated(self, ask: Callable[[], T]) -> T:
         for attempt in itertools.count(1):
             try:
-                return self._ask(operation, order)
+                return ask()
             except _PassingError as error:
                 settled = self._sdk_retries and not isinstance(error, _BrokenAnswerError)
                 if settled or attempt >= self._attempts:

@@ -212,6 +212,10 @@ class FileStorage:
             entries = self._fs.unfinished(folder)
         return entries
 
+    def grantees(self, key: str) -> tuple[str, ...]:
+        """Return nobody: what is stored has no ACL of its own."""
+        return ()
+
     def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
         """Return None: nothing serves these files."""
         return None

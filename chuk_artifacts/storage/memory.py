@@ -86,6 +86,10 @@ class MemoryStorage:
         for key in keys:
             self._files.pop(f"/{key}", None)
 
+    def grantees(self, key: str) -> tuple[str, ...]:
+        """Return nobody: what is stored has no ACL of its own."""
+        return ()
+
     def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
         """Return None: nobody else can read here."""
         return None

@@ -271,9 +271,10 @@ def test_nobody_there(options):
 
 def test_missing_bucket(open_store):
     """A bucket that is not there is an error that names it, is told by the validation, and is not created."""
-    store = open_store(bucket="no-such-bucket")
+    store = open_store(bucket="no-such-bucket", storage_options={"presign_upload": "native"})
     _, artifact_id = store.presign_upload(SESSION)
     for verb in (
+        lambda: open_store(bucket="no-such-bucket").presign_upload(SESSION),
         lambda: store.store(b"1", session_id=SESSION),
         lambda: store.store(LARGE, session_id=SESSION),
         lambda: store.register_uploaded_artifact(artifact_id, mime="text/plain", summary=""),

@@ -49,7 +49,6 @@ def test_store_is_one_request(store, proxy, size):
         (lambda store, one: store.update_metadata(one, summary="new"), []),
         (lambda store, one: store.move_file(one, new_filename="b"), []),
         (lambda store, one: store.presign(one), []),
-        (lambda store, one: store.presign_upload(SESSION), []),
         (lambda store, one: store.list_by_session(SESSION), []),
         (lambda store, one: store.cleanup(), []),
         (lambda store, one: store.retrieve_batch([one] * 3), ["GET"] * 3),

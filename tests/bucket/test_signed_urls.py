@@ -29,6 +29,12 @@ def status_of(url, data=None):
 
 
 @pytest.fixture
+def store(open_store):
+    """Return a store on the bucket, whose upload URLs are the service's own."""
+    return open_store(storage_options={"presign_upload": "native"})
+
+
+@pytest.fixture
 def signed_earlier(monkeypatch):
     """Return a function that lets the SDKs sign so many seconds ago."""
 
@@ -111,7 +117,24 @@ def test_more_than_seven_days(store):
             "my-files.s3.dualstack.eu-west-1.amazonaws.com",
             "/grid/",
         ),
-        ({"bucket": "my-files", "endpoint_url": "https://minio.example.com"}, "minio.example.com", "/my-files/grid/"),
+        (
+            {
+                "bucket": "my-files",
+                "endpoint_url": "https://minio.example.com",
+                "storage_options": {"presign_upload": "native"},
+            },
+            "minio.example.com",
+            "/my-files/grid/",
+        ),
+        (
+            {
+                "storage_provider": "ibm_cos",
+                "bucket": "my-files",
+                "endpoint_url": "https://s3.eu-de.cloud-object-storage.appdomain.cloud",
+            },
+            "s3.eu-de.cloud-object-storage.appdomain.cloud",
+            "/my-files/grid/",
+        ),
     ],
     ids=str,
 )

@@ -51,6 +51,9 @@ REDIS_CATALOGS = {
 }
 """Catalogs in a server, by the fixture that returns its URL."""
 
+NATIVE = {"storage_options": {"presign_upload": "native"}}
+"""Whose URLs take uploads, though the service accepts headers that were not signed."""
+
 STORES: dict[str, dict[str, Any]] = {
     "memory": {},
     "filesystem": {"storage_provider": "filesystem"},
@@ -59,9 +62,9 @@ STORES: dict[str, dict[str, Any]] = {
     "url-memory": {"session_provider": "sqlite"},
     "s3-moto": {},
     "s3-rgw": {"session_provider": "sqlite"},
-    "ibm_cos-rgw": {},
+    "ibm_cos-rgw": NATIVE,
     "ibm_cos_iam-moto": {},
-    "s3-moto-served": {},
+    "s3-moto-served": NATIVE,
     "memory-redis": {"session_provider": "redis"},
     "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
     "memory-redis-cluster": {"session_provider": "redis"},

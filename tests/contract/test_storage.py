@@ -177,6 +177,15 @@ def test_open_of_nothing(storage):
         assert reader.seek(0, 2) == 0
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_bytes_alone(storage, exclusive):
+    """What is put without a description carries nothing else, and lets nobody in."""
+    storage.put(KEY, source(iter([b"x" * 5_000_000] * 2)), exclusive=exclusive)
+    storage.put(OTHER, b"1", exclusive=exclusive)
+    assert storage.stat(KEY).carries == storage.stat(OTHER).carries == ()
+    assert storage.grantees(OTHER) == ()
+
+
 def test_stat(storage):
     """A key tells what a listing tells of it, or that there is nothing."""
     assert storage.stat(KEY) is None
