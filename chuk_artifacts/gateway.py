@@ -38,10 +38,10 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.operations.uploads import Allows
 from chuk_artifacts.server import Server
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 from chuk_artifacts.store import ArtifactStore, chunks_of
-from chuk_artifacts.uploads import Allows
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

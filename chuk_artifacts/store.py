@@ -11,12 +11,10 @@ from functools import wraps
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
-from chuk_artifacts import arguments, grid, identity, links, uploads
+from chuk_artifacts import arguments, grid
 from chuk_artifacts.arguments import Limits
 from chuk_artifacts.catalog import Catalog, FilenameTakenError, batches, new_session, place
-from chuk_artifacts.cleanup import Sweep, clean, delete_bytes, delete_session, remove_orphans, split_superseded
 from chuk_artifacts.core import Core, LocalGateway, shared_core, store_is_closed
-from chuk_artifacts.draft import Draft, description, draft
 from chuk_artifacts.errors import (
     AccessDeniedError,
     ArtifactCorruptedError,
@@ -30,7 +28,6 @@ from chuk_artifacts.errors import (
     shown,
 )
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.kept import Kept, not_kept
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     GRACE_SECONDS,
@@ -43,10 +40,22 @@ from chuk_artifacts.models import (
     seconds_of,
     timestamp,
 )
+from chuk_artifacts.operations import identity, uploads
+from chuk_artifacts.operations import presigning as links
+from chuk_artifacts.operations.cleanup import (
+    Sweep,
+    clean,
+    delete_bytes,
+    delete_session,
+    remove_orphans,
+    split_superseded,
+)
+from chuk_artifacts.operations.draft import Draft, description, draft
+from chuk_artifacts.operations.kept import Kept, not_kept
+from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes, write
 from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
 from chuk_artifacts.source import CHUNK_SIZE, Stream, source
 from chuk_artifacts.storage import Description, ObjectChangedError, ObjectExistsError, ObjectMissingError
-from chuk_artifacts.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -623,7 +632,7 @@ class ArtifactStore:
     def _readable(self, line: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
         """Return the catalog's record to read an artifact by, and whether it is of a revision that the caller kept.
 
-        Nothing of metadata that a caller hands in goes further than this: see :mod:`~chuk_artifacts.kept`.
+        Nothing of metadata that a caller hands in goes further than this: see :mod:`~chuk_artifacts.operations.kept`.
         """
         if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
             _log.debug(line, artifact)

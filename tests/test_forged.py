@@ -25,10 +25,10 @@ from chuk_artifacts import (
     grid,
     uploads,
 )
-from chuk_artifacts.cleanup import delete_bytes
 from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.gateway import Gateway
 from chuk_artifacts.models import Pending, Superseded, timestamp
+from chuk_artifacts.operations.cleanup import delete_bytes
 
 OWN, SECRET = b"what mallory stored", b"what alice stored"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chuk_artifacts import ArtifactStore, aio, identity
+from chuk_artifacts import ArtifactStore, aio
+from chuk_artifacts.operations import identity
 
 SECONDS = 30  # after which waiting for another thread counts as hanging
 

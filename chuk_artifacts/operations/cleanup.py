@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from chuk_artifacts import grid, identity
+from chuk_artifacts import grid
 from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import SessionError
@@ -19,8 +19,9 @@ from chuk_artifacts.models import (
     Superseded,
     is_over,
 )
+from chuk_artifacts.operations import identity
+from chuk_artifacts.operations.writing import delete_keys
 from chuk_artifacts.storage import StoredObject
-from chuk_artifacts.writing import delete_keys
 
 MAX_SUPERSEDED = 16
 """How many superseded revisions of one artifact are kept at most."""
@@ -162,8 +163,8 @@ def remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
     Raises:
         ProviderError: the storage fails.
         SessionError: the catalog fails, can't be trusted, or is not known to describe this storage (see
-            :mod:`~chuk_artifacts.identity`); or more than half of all objects would go, and *force* is not set.
-            Nothing was removed.
+            :mod:`~chuk_artifacts.operations.identity`); or more than half of all objects would go, and *force* is not
+            set. Nothing was removed.
 
     """
     identity.prove(core)

@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 
-from chuk_artifacts import grid, identity
+from chuk_artifacts import grid
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError
 from chuk_artifacts.core import Core
-from chuk_artifacts.draft import Draft, description
 from chuk_artifacts.errors import ArtifactStoreError, ConflictError, OutcomeUnknownError, ProviderError, shown
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata
+from chuk_artifacts.operations import identity
+from chuk_artifacts.operations.draft import Draft, description
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
 

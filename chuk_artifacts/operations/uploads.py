@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from chuk_artifacts import arguments, grid, identity, links
+from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core, LocalGateway
-from chuk_artifacts.draft import Draft, description
 from chuk_artifacts.errors import (
     ArtifactExpiredError,
     ArtifactNotFoundError,
@@ -24,9 +23,12 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, is_over, seconds_of, timestamp
+from chuk_artifacts.operations import identity
+from chuk_artifacts.operations import presigning as links
+from chuk_artifacts.operations.draft import Draft, description
+from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, fresh_bytes, record_of
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
-from chuk_artifacts.writing import ATTEMPTS, check_bytes, discard, fresh_bytes, record_of
 
 Allows = Callable[[Callable[[], str] | None], bool]
 """Says whether an upload may take the place of another, given what returns that one's SHA-256, or None if it is the
@@ -63,7 +65,7 @@ def expect(
         expires: how long the URL works, in seconds.
         max_bytes: how long the upload may be; None: any length.
         registered: whether *order* tells all of the artifact.
-        start: see :mod:`~chuk_artifacts.links`.
+        start: see :mod:`~chuk_artifacts.operations.presigning`.
 
     Returns:
         the URL, and the artifact id.
