@@ -354,7 +354,7 @@ class ArtifactStore:
         try:
             return data.decode(encoding)
         except UnicodeError as error:
-            named = artifact_id if isinstance(artifact_id, str) else artifact_id.artifact_id
+            named = arguments.plain(artifact_id) if isinstance(artifact_id, str) else artifact_id.artifact_id
             where = f"byte {error.start}" if isinstance(error, UnicodeDecodeError) else "a byte"
             raise InvalidInputError(
                 f"artifact {named} is not text in {encoding}: {where} is wrong; pass as_text=False"

@@ -315,7 +315,7 @@ def test_limits_are_configured():
             store.create_session(custom_metadata={"a": 1234})
         with pytest.raises(InvalidInputError):
             store.register_uploaded_artifact(one, mime="a/b", summary="abcd")
-    assert ArtifactFileSystem(**options).store._core.settings.limits.summary == 3
+    assert ArtifactFileSystem(**options).store.scope.core.settings.limits.summary == 3
 
     async def main():
         async with aio.ArtifactStore(**options) as store:

@@ -140,7 +140,7 @@ class Costs:
         self.storage: Counter[str] = Counter()
         self.catalog: Counter[str] = Counter()
         self.sent = sent
-        core = store._core
+        core = store.scope.core
         core.storage = Counting(core.storage, self.storage)
         core.catalog = Counting(core.catalog, self.catalog)
 
@@ -160,7 +160,7 @@ class Costs:
             asked = sum(count for name, count in self.storage.items() if name not in UNSENT)
             assert len(sent.storage) <= asked + more, sent.storage
         if sent.catalog is not None:
-            wide = WIDE | TWICE if self.store._core.catalog.provider == "sqlite" else WIDE
+            wide = WIDE | TWICE if self.store.scope.core.catalog.provider == "sqlite" else WIDE
             most = sum(count * wide.get(name, 1) for name, count in self.catalog.items())
             assert sum(self.catalog.values()) <= len(sent.catalog) <= most, sent.catalog
         return dict(self.storage), dict(self.catalog)
@@ -388,7 +388,7 @@ def test_register(costs):
     """Registering looks, copies to a claimed key, hashes, unless a bucket does, and removes the upload; once only."""
     store = costs.store
     _, artifact_id = store.presign_upload("alice")
-    store._core.storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"1")
+    store.scope.core.storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"1")
 
     def register():
         store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")

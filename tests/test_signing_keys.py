@@ -90,7 +90,7 @@ def test_key_is_made_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
         replace(source, target)
 
     with on_disk(tmp_path) as first, on_disk(tmp_path) as other:
-        get = other._core.storage.get
+        get = other.scope.core.storage.get
 
         def get_and_tell(key):
             data = get(key)
@@ -99,7 +99,7 @@ def test_key_is_made_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
             return data
 
         artifact_id = first.store(b"x")
-        monkeypatch.setattr(other._core.storage, "get", get_and_tell)
+        monkeypatch.setattr(other.scope.core.storage, "get", get_and_tell)
         monkeypatch.setattr(os, "link", refuse)
         monkeypatch.setattr(os, "replace", replace_later)
         second = threading.Thread(target=lambda: urls.append(other.presign(artifact_id)))
@@ -142,7 +142,7 @@ def test_stores_that_start_at_once_at_a_url_accept_each_other():
     with at_a_url(gateway_url=BASE, signing_key="a secret of 16 bytes", sandbox_id="box") as store:
         for url in urls:
             path, _, query = url.removeprefix(f"{BASE}/").partition("?")
-            store._core.signer.check(UPLOAD, path, query, 0.0)
+            store.scope.core.signer.check(UPLOAD, path, query, 0.0)
     assert len(urls) == len(refused) == 8
 
 
@@ -250,7 +250,7 @@ def test_key_is_shown_nowhere(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     with on_disk(tmp_path, signing_key="a secret of 16 bytes,another of 16 bytes") as store:
         store.presign(store.store(b"x"))
-        shown = [repr(store), repr(store._core.settings), repr(vars(store._core)), caplog.text]
+        shown = [repr(store), repr(store.scope.core.settings), repr(vars(store.scope.core)), caplog.text]
         assert not any("secret" in text or "another" in text for text in shown)
         pickled = pickle.dumps(store)
         assert b"secret" not in pickled

@@ -83,9 +83,11 @@ def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tu
 
 
 @operation
-def stream_record(scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+def stream_record(
+    scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+) -> Iterator[bytes]:
     """Return the bytes of a range, chunk by chunk."""
-    return _chunks(scope, scope.check(record.artifact_id, record, scope.core.clock()), start, end, CHUNK_SIZE)
+    return _chunks(scope, scope.check(record.artifact_id, record, scope.core.clock()), start, end, chunk_size)
 
 
 @operation

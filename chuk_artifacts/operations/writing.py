@@ -38,7 +38,7 @@ _STORE_ARGUMENTS = frozenset({"data", "mime", "summary", "meta", "filename", "se
 
 
 @operation
-def store(scope: Scope, session_id: str | None, *, exclusive: bool = False, **values: Any) -> str:
+def store(scope: Scope, /, session_id: str | None, *, exclusive: bool = False, **values: Any) -> str:
     """Store a new artifact, and return its id.
 
     Args:

@@ -77,10 +77,10 @@ class Gate:
 def gate(options) -> Iterator[Gate]:
     """Return the gate of :func:`gated`."""
     blocking = ArtifactStore(**options)
-    if not blocking._core.identified:
-        identity.establish(blocking._core)
-    gate = Gate(blocking._core.storage)
-    blocking._core.storage = gate
+    if not blocking.scope.core.identified:
+        identity.establish(blocking.scope.core)
+    gate = Gate(blocking.scope.core.storage)
+    blocking.scope.core.storage = gate
     gate.store = blocking
     yield gate
     gate.opened.set()

@@ -111,7 +111,7 @@ def test_discarded_when_the_body_raises(fs, store, way, mode, compression, befor
     """When the with block raises, nothing is written, whoever opened the file, and the error is the block's own."""
     if before is not None and "x" not in mode:
         fs.pipe_file(PATH, before)
-    objects = list(store._core.storage.list_objects(store.get_session_prefix_pattern()))
+    objects = list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern()))
     with pytest.raises(BodyError), way(fs, mode, compression) as file:
         file.write(b"half" * 100 if "b" in mode else "half" * 100)
         raise BodyError
@@ -119,7 +119,7 @@ def test_discarded_when_the_body_raises(fs, store, way, mode, compression, befor
     if fs.exists(PATH):
         assert fs.cat_file(PATH) == before
         assert fs.info(PATH)["revision"] == 1
-    assert list(store._core.storage.list_objects(store.get_session_prefix_pattern())) == objects
+    assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == objects
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "zip"])
