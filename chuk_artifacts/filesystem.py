@@ -50,6 +50,7 @@ from chuk_artifacts.transfers import (
     Transfer,
     check_depth,
     check_moves,
+    ends_with_slash,
     in_safe_order,
     is_list,
     pairs,
@@ -239,12 +240,16 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             return []
         return [found] if found.filename is None and found.session_id == session else []
 
-    def _file(self, path: Any) -> ArtifactMetadata:
-        """Return the artifact of a path, or raise."""
+    def _files(self, path: Any) -> list[ArtifactMetadata]:
+        """Return the artifacts of a path, the newest first, or raise."""
         found = self._find(path)
         if not found:
             raise self._no_file(path)
-        return found[0]
+        return found
+
+    def _file(self, path: Any) -> ArtifactMetadata:
+        """Return the newest artifact of a path, or raise."""
+        return self._files(path)[0]
 
     def _no_file(self, path: Any) -> OSError:
         if self._is_folder(path):
@@ -503,9 +508,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         """
         start, end = _bound("start", start), _bound("end", end)
-        found = self._find(path)
-        if not found:
-            raise self._no_file(path)
+        found = self._files(path)
         if start is None and end is None:
             return reading.content(self.store.scope, found[0])
         begin, stop, _step = slice(start, end).indices(found[0].bytes)
@@ -746,9 +749,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def _open_to_read(self, path: Any) -> Reader:
         path = self._strip_protocol(path)
-        found = self._find(path)
-        if not found:
-            raise self._no_file(path)
+        found = self._files(path)
         return Reader(self, _file_info(path, found), reading.open_record(self.store.scope, found[0])[1])
 
     # Write
@@ -928,8 +929,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _transfers(self, found: Pairs, *, missing_ok: bool = False) -> list[Transfer]:
         """Look up the files among paths that are copied or moved, all of them before one changes."""
         for source, target in found:
-            if self._split(source)[0] != self._split(target)[0]:
-                raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
+            self._check_same_session(source, target)
         found = [(source, target) for source, target in dict.fromkeys(found) if source != target]
         paths = [path for pair in found for path in pair]
         artifacts = iter(self.store.scope.core.each(self._find, paths, lambda _: 0))
@@ -941,6 +941,32 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             elif not missing_ok and not self._is_folder(source):
                 raise _missing(source)
         return transfers
+
+    def _transfer(self, source: str, found: Sequence[ArtifactMetadata], given: Any, target: Any) -> list[Transfer]:
+        """Look up where one file is copied or moved, by the rules of :func:`~chuk_artifacts.transfers.pairs`.
+
+        Args:
+            source: the path of the file.
+            found: its artifacts.
+            given: the same path, as the caller wrote it.
+            target: the new path, as the caller wrote it.
+
+        Returns:
+            the transfer, or nothing where the file is there already.
+
+        """
+        path = self._strip_protocol(target)
+        self._check_same_session(source, path)
+        into = ends_with_slash(target)
+        replaced = [] if into else self._find(path)
+        if into or (not replaced and self._is_folder(path)):
+            path = path if ends_with_slash(given) else f"{path}/{source.rpartition('/')[2]}"
+            replaced = self._find(path)
+        return [] if path == source else [Transfer(source, path, self._split_file(path)[1], found, replaced)]
+
+    def _check_same_session(self, source: str, target: str) -> None:
+        if self._split(source)[0] != self._split(target)[0]:
+            raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
 
     def cp_file(self, path1: Any, path2: Any, **_: Any) -> None:
         """Copy a file within its session; the storage copies the bytes by itself.
@@ -1005,8 +1031,10 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def mv_file(self, path1: Any, path2: Any) -> None:
         """Rename a file within its session; see :meth:`mv`."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        self._file(source)
-        self._move(self._transfers([(source, target)]))
+        found = self._files(source)
+        self._check_same_session(source, target)
+        if source != target:
+            self._move([Transfer(source, target, self._split_file(target)[1], found, self._find(target))])
 
     def mv(
         self,
@@ -1035,11 +1063,15 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             IsADirectoryError: there is a folder, and *recursive* is False; nothing was moved then.
 
         """
+        maxdepth = check_depth(maxdepth)
         if not is_list(path1) and not is_list(path2):
             source = self._strip_protocol(path1)
+            same = source == self._strip_protocol(path2)
             if not recursive and not self.is_pattern(source):
-                self._file(source)
-            if source == self._strip_protocol(path2) and self.exists(source):
+                found = self._files(source)
+                self._move([] if same else self._transfer(source, found, path1, path2))
+                return
+            if same and self.exists(source):
                 return
         found = pairs(self, path1, self, path2, recursive=recursive, maxdepth=maxdepth)
         transfers = self._transfers(found)
