@@ -1068,8 +1068,8 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             source = self._strip_protocol(path1)
             same = source == self._strip_protocol(path2)
             if not recursive and not self.is_pattern(source):
-                found = self._files(source)
-                self._move([] if same else self._transfer(source, found, path1, path2))
+                artifacts = self._files(source)
+                self._move([] if same else self._transfer(source, artifacts, path1, path2))
                 return
             if same and self.exists(source):
                 return

@@ -222,18 +222,16 @@ class ArtifactStore:
                 through, and leaves nothing behind.
 
         """
-        return writing.store(
-            self.scope,
-            session_id,
-            exclusive=exclusive,
-            data=data,
-            mime=mime,
-            summary=summary,
-            meta=meta,
-            filename=filename,
-            user_id=user_id,
-            ttl=ttl,
-        )
+        values = {
+            "data": data,
+            "mime": mime,
+            "summary": summary,
+            "meta": meta,
+            "filename": filename,
+            "user_id": user_id,
+            "ttl": ttl,
+        }
+        return writing.store(self.scope, session_id, values, exclusive=exclusive)
 
     def write_file(
         self,
@@ -270,18 +268,17 @@ class ArtifactStore:
         """
         if filename is None:
             raise InvalidInputError("filename must be given")
-        return writing.store(
-            self.scope,
-            session_id,
-            data=arguments.encoded(content, encoding),
-            mime=mime,
-            summary=summary,
-            meta=meta,
-            filename=filename,
-            user_id=user_id,
-            ttl=ttl,
-            default_mime=arguments.PLAIN_TEXT,
-        )
+        values = {
+            "data": arguments.encoded(content, encoding),
+            "mime": mime,
+            "summary": summary,
+            "meta": meta,
+            "filename": filename,
+            "user_id": user_id,
+            "ttl": ttl,
+            "default_mime": arguments.PLAIN_TEXT,
+        }
+        return writing.store(self.scope, session_id, values)
 
     def store_batch(
         self, items: Iterable[Mapping[str, Any]], session_id: str | None = None, ttl: float | None = None
@@ -847,7 +844,7 @@ class ArtifactStore:
         """
         _log.debug("presign_upload")
         terms = presigning.UploadTerms.of(expires, max_bytes, complete=False)
-        return presigning.upload_url(self.scope, session_id, terms, mime=mime_type, filename=filename)
+        return presigning.upload_url(self.scope, session_id, terms, {"mime": mime_type, "filename": filename})
 
     def register_uploaded_artifact(
         self,
@@ -930,9 +927,8 @@ class ArtifactStore:
         """
         _log.debug("presign_upload_and_register")
         terms = presigning.UploadTerms.of(expires, max_bytes, complete=True)
-        return presigning.upload_url(
-            self.scope, session_id, terms, mime=mime, summary=summary, meta=meta, filename=filename, ttl=ttl
-        )
+        values = {"mime": mime, "summary": summary, "meta": meta, "filename": filename, "ttl": ttl}
+        return presigning.upload_url(self.scope, session_id, terms, values)
 
     # Sessions
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import attrs
@@ -58,14 +59,13 @@ class Content:
 
 @attrs.frozen(kw_only=True)
 class Change:
-    """What the next revision of a record has that this one has not, in checked values.
+    """What the next revision of a record has, beside new bytes, that this one has not, in checked values.
 
     Attributes:
         fields: new values by the names of fields.
         merged: a JSON object to merge, key by key, into ``meta``; None: leave it.
         ttl: seconds to live from now on; None: leave the expiry.
         more_seconds: seconds to live after the present expiry, if there is one.
-        content: new bytes; None: leave them.
         session_id: the session the record must be of; None: any.
         revision: the revision that it must have; None: any.
 
@@ -75,7 +75,6 @@ class Change:
     merged: Mapping[str, Any] | None = None
     ttl: float | None = None
     more_seconds: float | None = None
-    content: Content | None = None
     session_id: str | None = None
     revision: int | None = None
 
@@ -133,9 +132,7 @@ class Change:
     @property
     def is_empty(self) -> bool:
         """Whether it changes nothing."""
-        return not self.fields and all(
-            value is None for value in (self.merged, self.ttl, self.more_seconds, self.content)
-        )
+        return not self.fields and self.merged is None and self.ttl is None and self.more_seconds is None
 
     def check(self, record: ArtifactMetadata) -> None:
         """Raise when this change is not meant for *record*.
@@ -150,7 +147,9 @@ class Change:
         if self.session_id is not None and self.session_id != record.session_id:
             raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
 
-    def apply(self, record: ArtifactMetadata, now: float, limits: arguments.Limits) -> ArtifactMetadata:
+    def apply(
+        self, record: ArtifactMetadata, now: float, limits: arguments.Limits, content: Content | None = None
+    ) -> ArtifactMetadata:
         """Return the next revision of *record*, or *record* where nothing changes; raises as :meth:`check`."""
         self.check(record)
         fields = dict(self.fields)
@@ -161,8 +160,8 @@ class Change:
         if self.more_seconds is not None and record.expires_at is not None and record.ttl is not None:
             end = arguments.check_moment("additional_seconds", seconds_of(record.expires_at) + self.more_seconds)
             fields |= {"ttl": record.ttl + self.more_seconds, "expires_at": timestamp(end)}
-        if self.content is not None:
-            fields |= self.content.fields(record, now)
+        if content is not None:
+            fields |= content.fields(record, now)
         if not fields:
             return record
         return record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
@@ -284,31 +283,32 @@ def _change_content(
     core = scope.core
     record = _known(scope, artifact_id, record)
     begun = core.clock()
-    planned = wanted.apply(record, begun, core.settings.limits)
+    wanted.check(record)
     key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
+    planned = partial(wanted.apply, record, begun, core.settings.limits)
     with fresh_bytes(core, record.artifact_id, key):
         size, sha256 = core.storage.put(
             key,
             data,
             exclusive=core.storage.guards,
-            about=lambda sha256: description(planned.changed(sha256=sha256)),
+            about=lambda sha256: description(planned().changed(sha256=sha256)),
         )
         check_bytes(core, [key], begun)
-        wanted = attrs.evolve(wanted, content=Content(key, size, sha256))
-        before, after = _swap(scope, record.artifact_id, wanted, record)
+        before, after = _swap(scope, record.artifact_id, wanted, record, Content(key, size, sha256))
         changed = public(core, after)
-    discard(core, [old for old in before.all_bytes if old not in after.all_bytes])
+    kept = {earlier.key for earlier in after.superseded}
+    discard(core, [earlier.key for earlier in before.superseded if earlier.key not in kept])
     return changed
 
 
 def _swap(
-    scope: Scope, artifact_id: str, wanted: Change, record: Known = None
+    scope: Scope, artifact_id: str, wanted: Change, record: Known = None, content: Content | None = None
 ) -> tuple[ArtifactMetadata, ArtifactMetadata]:
     """Replace a record by its next revision, and return both."""
     core = scope.core
     for attempt in range(ATTEMPTS):
         before = _known(scope, artifact_id, record)
-        after = wanted.apply(before, core.clock(), core.settings.limits)
+        after = wanted.apply(before, core.clock(), core.settings.limits, content)
         if after is before or core.catalog.replace(after, expected_revision=before.revision):
             return before, after
         record = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from chuk_artifacts import arguments
+from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core
-from chuk_artifacts.errors import ArtifactNotFoundError
+from chuk_artifacts.errors import ArtifactNotFoundError, no_artifact
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations import uploads
@@ -41,14 +41,28 @@ def find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
         ArtifactExpiredError: its time is over.
 
     """
-    record = scope.find(artifact_id)
-    return record if record.pending is None else uploads.complete(scope.core, record)
+    core = scope.core
+    plain_id = grid.plain_artifact_id(artifact_id)
+    if plain_id is None:
+        raise no_artifact(artifact_id)
+    (record,) = core.catalog.get((plain_id,))
+    record = scope.check(plain_id, record, core.clock())
+    return record if record.pending is None else uploads.complete(core, record)
 
 
 def find_all(scope: Scope, artifact_ids: Iterable[str]) -> list[ArtifactMetadata]:
     """Return the records of several artifacts by one call of the catalog; raises as :func:`find`."""
-    records = scope.find_all(artifact_ids)
-    return [record if record.pending is None else uploads.complete(scope.core, record) for record in records]
+    core = scope.core
+    ids = []
+    for artifact_id in artifact_ids:
+        plain_id = grid.plain_artifact_id(artifact_id)
+        if plain_id is None:
+            raise no_artifact(artifact_id)
+        ids.append(plain_id)
+    records = core.catalog.get(ids)
+    now = core.clock()
+    found = [scope.check(plain_id, record, now) for plain_id, record in zip(ids, records, strict=True)]
+    return [record if record.pending is None else uploads.complete(core, record) for record in found]
 
 
 def settled(scope: Scope, records: list[ArtifactMetadata]) -> list[ArtifactMetadata]:

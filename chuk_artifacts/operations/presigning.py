@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
@@ -50,7 +51,7 @@ def download_url(scope: Scope, artifact_id: str, expires: int) -> str:
 
 
 @operation
-def upload_url(scope: Scope, /, session_id: str | None, terms: UploadTerms, **values: Any) -> tuple[str, str]:
+def upload_url(scope: Scope, session_id: str | None, terms: UploadTerms, values: Mapping[str, Any]) -> tuple[str, str]:
     """Sign a URL to upload to, and remember in a pending record what the upload becomes.
 
     Args:

@@ -67,19 +67,19 @@ def download(
     return _save(scope, record, path, callback, exact=exact)
 
 
-# By a record that the catalog has just returned
+# By a record that was just found in the same scope
 
 
 @operation
 def content(scope: Scope, record: ArtifactMetadata) -> bytes:
     """Return the bytes of a record, verified."""
-    return _content(scope, scope.check(record.artifact_id, record, scope.core.clock()))
+    return _content(scope, record)
 
 
 @operation
 def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
     """Return a reader that stands at *start*, and the record of what it reads: this one, or a later one by now."""
-    return _opened(scope, scope.check(record.artifact_id, record, scope.core.clock()), start=start)
+    return _opened(scope, record, start=start)
 
 
 @operation
@@ -87,7 +87,7 @@ def stream_record(
     scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
 ) -> Iterator[bytes]:
     """Return the bytes of a range, chunk by chunk."""
-    return _chunks(scope, scope.check(record.artifact_id, record, scope.core.clock()), start, end, chunk_size)
+    return _chunks(scope, record, start, end, chunk_size)
 
 
 @operation
@@ -95,7 +95,7 @@ def download_record(
     scope: Scope, record: ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
 ) -> Path:
     """Write the bytes of a record to a file of the local disk."""
-    return _save(scope, scope.check(record.artifact_id, record, scope.core.clock()), path, callback)
+    return _save(scope, record, path, callback)
 
 
 def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 import attrs
@@ -37,27 +36,6 @@ class Scope:
         """Raise :class:`ArtifactStoreError` when this view or its core is closed."""
         if self.is_closed:
             raise store_is_closed()
-
-    def find(self, artifact_id: str, *, incomplete: bool = False) -> ArtifactMetadata:
-        """Return the record of an id, by one call of the catalog; see :meth:`check`."""
-        core = self.core
-        plain_id = grid.plain_artifact_id(artifact_id)
-        if plain_id is None:
-            raise no_artifact(artifact_id)
-        (record,) = core.catalog.get((plain_id,))
-        return self.check(plain_id, record, core.clock(), incomplete=incomplete)
-
-    def find_all(self, artifact_ids: Iterable[str]) -> list[ArtifactMetadata]:
-        """Return the record of each id, by one call of the catalog; see :meth:`check`."""
-        ids = []
-        for artifact_id in artifact_ids:
-            plain_id = grid.plain_artifact_id(artifact_id)
-            if plain_id is None:
-                raise no_artifact(artifact_id)
-            ids.append(plain_id)
-        records = self.core.catalog.get(ids)
-        now = self.core.clock()
-        return [self.check(plain_id, record, now) for plain_id, record in zip(ids, records, strict=True)]
 
     def check(
         self, artifact_id: str, record: ArtifactMetadata | None, now: float, *, incomplete: bool = False

@@ -103,10 +103,19 @@ def _put_if(core: Core, key: str, data: Iterator[bytes], allows: Allows) -> str:
 
 
 def _awaited(scope: Scope, artifact_id: str) -> ArtifactMetadata:
-    record = scope.find(artifact_id, incomplete=True)
+    record = _find(scope, artifact_id)
     if record.pending is None:
         raise no_artifact(artifact_id)
     return record
+
+
+def _find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
+    """Return the record of an upload that is awaited, or of the artifact that it became."""
+    plain_id = grid.plain_artifact_id(artifact_id)
+    if plain_id is None:
+        raise no_artifact(artifact_id)
+    (record,) = scope.core.catalog.get((plain_id,))
+    return scope.check(plain_id, record, scope.core.clock(), incomplete=True)
 
 
 @operation
@@ -132,7 +141,7 @@ def register(
     core = scope.core
     if session_id is not None:
         session_id = scope.session(session_id)
-    record = scope.find(artifact_id, incomplete=True)
+    record = _find(scope, artifact_id)
     if session_id is not None and session_id != record.session_id:
         raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
     if record.pending is not None:
@@ -197,7 +206,7 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
 def _made_by_other(core: Core, pending: ArtifactMetadata) -> ArtifactMetadata:
     """Return the artifact that another caller has just made of the upload, if that is why it is gone."""
     with contextlib.suppress(ArtifactNotFoundError):
-        record = Scope(core, pending.session_id).find(pending.artifact_id, incomplete=True)
+        record = _find(Scope(core, pending.session_id), pending.artifact_id)
         if record.pending is None:
             return record
     raise ArtifactNotFoundError(f"artifact {pending.artifact_id}: nothing has been uploaded")

@@ -38,14 +38,14 @@ _STORE_ARGUMENTS = frozenset({"data", "mime", "summary", "meta", "filename", "se
 
 
 @operation
-def store(scope: Scope, /, session_id: str | None, *, exclusive: bool = False, **values: Any) -> str:
+def store(scope: Scope, session_id: str | None, values: Mapping[str, Any], *, exclusive: bool = False) -> str:
     """Store a new artifact, and return its id.
 
     Args:
         scope: where it goes.
         session_id: its session; None: a fresh one.
+        values: the arguments of :func:`~chuk_artifacts.operations.draft.draft` that say what is stored.
         exclusive: whether to raise when the filename is taken in the session.
-        values: the arguments of :func:`~chuk_artifacts.operations.draft.draft`.
 
     """
     order = new_draft(scope.core, scope.new_session(session_id), values)
