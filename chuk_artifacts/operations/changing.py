@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 import attrs
 
@@ -35,8 +36,7 @@ _RENAMED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
 
 
-@attrs.frozen
-class Content:
+class Content(NamedTuple):
     """New bytes, which were written under a key of their own.
 
     Attributes:
@@ -51,14 +51,13 @@ class Content:
     sha256: str
 
     def fields(self, record: ArtifactMetadata, now: float) -> dict[str, Any]:
-        """Return the fields of the next revision of *record*, which keeps the bytes before for those who read them."""
+        """Return the fields of the next revision of *record*, which keeps the bytes before for their readers."""
         before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
-        kept, _ = split_superseded(record.changed(superseded=(*record.superseded, before)), now)
+        kept, _ = split_superseded((*record.superseded, before), now)
         return {"key": self.key, "bytes": self.bytes, "sha256": self.sha256, "superseded": kept}
 
 
-@attrs.frozen(kw_only=True)
-class Change:
+class Change(NamedTuple):
     """What the next revision of a record has, beside new bytes, that this one has not, in checked values.
 
     Attributes:
@@ -71,7 +70,7 @@ class Change:
 
     """
 
-    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
     merged: Mapping[str, Any] | None = None
     ttl: float | None = None
     more_seconds: float | None = None

@@ -36,10 +36,12 @@ _SHOWN_KEYS = 10
 _FEW = 20  # so many orphans may be removed though they are more than half of all objects
 
 
-def split_superseded(record: ArtifactMetadata, now: float) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
-    """Return the superseded bytes of *record* that are kept on, and those whose time is over."""
-    over = [earlier for earlier in record.superseded if is_over(earlier.until, now)]
-    kept = [earlier for earlier in record.superseded if earlier not in over]
+def split_superseded(
+    superseded: Sequence[Superseded], now: float
+) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
+    """Return the superseded bytes that are kept on, and those whose time is over."""
+    over = [earlier for earlier in superseded if is_over(earlier.until, now)]
+    kept = [earlier for earlier in superseded if earlier not in over]
     surplus = max(len(kept) - MAX_SUPERSEDED, 0)
     return tuple(kept[surplus:]), (*over, *kept[:surplus])
 
@@ -184,7 +186,7 @@ def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
         return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
     if is_over(record.expires_at, now):
         return record.changed(released=True, superseded=(), revision=record.revision + 1)
-    kept, over = split_superseded(record, now)
+    kept, over = split_superseded(record.superseded, now)
     return record.changed(superseded=kept) if over else None  # no change to its user: the revision stays
 
 
