@@ -17,6 +17,7 @@ from benchmarks.result import Result, Rows
 from benchmarks.workloads import Work
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.filesystem import ArtifactFileSystem
+from chuk_artifacts.source import StoreItem
 
 _SIZES = (KIB, 64 * KIB, MIB)
 _FILES = 100
@@ -77,7 +78,7 @@ def _ls(name: str, effort: Effort, folder: Path) -> Result:
         for session, others in (("few", effort.listed // 100), ("many", effort.listed)):
             names = (f"{place}/{number:06}" for place in ("a", "m/100", "z") for number in range(others // 3))
             whole = itertools.chain(entries, names)
-            while batch := [{"data": b"", "filename": name} for name in itertools.islice(whole, 1000)]:
+            while batch := [StoreItem(data=b"", filename=name) for name in itertools.islice(whole, 1000)]:
                 store.store_batch(batch, session)
         return compare(
             name,

@@ -26,6 +26,7 @@ from chuk_artifacts.settings import (
     default_provider_of_commands,
     resolve,
 )
+from chuk_artifacts.source import StoreItem
 from chuk_artifacts.storage import open_storage
 
 _OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]").sub
@@ -54,7 +55,7 @@ def cli() -> None:
 def put(files: tuple[str, ...], session: str, summary: str, mime: str | None, ttl: float | None) -> None:
     """Store FILEs, all of them or none, and print their ids. - is the standard input."""
     with _store() as store:
-        items = [{"mime": mime, "summary": summary, **_data(name)} for name in files]
+        items = [_item(name, mime, summary) for name in files]
         _print_lines(store.store_batch(items, session_id=session, ttl=ttl))
 
 
@@ -274,11 +275,11 @@ def _failing_in_one_line() -> Iterator[None]:
         _fail(str(error))
 
 
-def _data(name: str) -> dict[str, Any]:
+def _item(name: str, mime: str | None, summary: str) -> StoreItem:
     if name == "-":
-        return {"data": sys.stdin.buffer}
+        return {"data": sys.stdin.buffer, "mime": mime, "summary": summary}
     path = Path(name)
-    return {"data": path, "filename": path.name}
+    return {"data": path, "filename": path.name, "mime": mime, "summary": summary}
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -93,8 +93,8 @@ def _repr(value: object) -> str:
         return float.__repr__(value)
     if isinstance(value, BaseException):
         return repr(str(value))
-    if type(value) in {list, tuple}:
-        return _repr_of_items(value)  # type: ignore[arg-type]
+    if isinstance(value, (list, tuple)) and type(value) in {list, tuple}:
+        return _repr_of_items(value)
     return repr(value) if type(value) in {bool, type(None)} else f"<{type(value).__name__}>"
 
 

@@ -71,7 +71,7 @@ def decode(text: str, *, strict: bool = True) -> Any:
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str, /) -> Any:
         """Return the value of the field *name*."""
         if name not in _public(type(self)):
             raise KeyError(name)

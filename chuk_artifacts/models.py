@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from types import UnionType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, overload
 
 import attrs
 
@@ -75,6 +75,21 @@ class Pending(NamedTuple):
     """The length of the longest upload that is taken, or None."""
 
 
+_TextItem = Literal[
+    "artifact_id",
+    "session_id",
+    "sandbox_id",
+    "key",
+    "mime",
+    "summary",
+    "sha256",
+    "stored_at",
+    "updated_at",
+    "storage_provider",
+    "session_provider",
+]
+
+
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class ArtifactMetadata(Fields):
     """What is known of one artifact; frozen, and a JSON-serialisable mapping.
@@ -125,6 +140,22 @@ class ArtifactMetadata(Fields):
     superseded: tuple[Superseded, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
     released: bool = attrs.field(default=False, repr=False, metadata={"internal": True})
     pending: Pending | None = attrs.field(default=None, repr=False, metadata={"internal": True})
+
+    if TYPE_CHECKING:  # what each item is
+
+        @overload
+        def __getitem__(self, name: Literal["bytes", "revision"], /) -> int: ...
+        @overload
+        def __getitem__(self, name: Literal["filename", "expires_at"], /) -> str | None: ...
+        @overload
+        def __getitem__(self, name: Literal["ttl"], /) -> float | None: ...
+        @overload
+        def __getitem__(self, name: Literal["meta"], /) -> dict[str, Any]: ...
+        @overload
+        def __getitem__(self, name: _TextItem, /) -> str: ...
+        @overload
+        def __getitem__(self, name: str, /) -> Any: ...
+        def __getitem__(self, name: str, /) -> Any: ...
 
     @classmethod
     def from_json(cls, text: str) -> Self:

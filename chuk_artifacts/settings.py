@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -37,6 +37,10 @@ from chuk_artifacts.redaction import (
 
 MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
+StorageProvider = Literal["memory", "filesystem", "fs", "s3", "ibm_cos", "ibm_cos_iam"] | str  # noqa: PYI051 - see below
+"""The name of a storage provider, for editors to complete, or a URL."""
+SessionProvider = Literal["memory", "sqlite", "redis"]
+"""The name of a session provider."""
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
 _STORAGE_PROVIDERS = (MEMORY, FILESYSTEM, S3, IBM_COS, IBM_COS_IAM)
 _SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS)
@@ -314,8 +318,8 @@ class Settings:
 def resolve(
     *,
     now: float,
-    storage_provider: str | None = None,
-    session_provider: str | None = None,
+    storage_provider: StorageProvider | None = None,
+    session_provider: SessionProvider | None = None,
     bucket: str | None = None,
     sandbox_id: str | None = None,
     fs_root: str | os.PathLike[str] | None = None,

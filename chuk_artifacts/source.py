@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Required, TypedDict
 
 import attrs
 
@@ -18,6 +18,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_SIZE = 1024 * 1024
+
+
+class Buffer(Protocol):
+    """What holds bytes in memory: ``bytes``, ``bytearray``, ``memoryview``, an array (PEP 688)."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Return a view of the bytes."""
+        ...
+
+
+class Readable(Protocol):
+    """A binary file object, or anything else that is read like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most *size* bytes, and none at the end."""
+        ...
+
+
+Data = Buffer | os.PathLike[str] | Readable | Iterable[bytes]
+"""What can be stored. A text is not among it: it has no bytes before it is encoded."""
+
+
+class Described(TypedDict, total=False):
+    """The arguments of ``ArtifactStore.store`` that an item of a batch may have beside its data."""
+
+    mime: str | None
+    summary: str
+    meta: Mapping[str, Any] | None
+    filename: str | None
+    session_id: str | None
+    user_id: str | None
+    ttl: float | None
+
+
+class StoreItem(Described):
+    """An item of ``ArtifactStore.store_batch``."""
+
+    data: Required[Data]
+
+
 _BUFFERED = (io.BufferedReader, io.BufferedRandom, io.BytesIO)
 
 

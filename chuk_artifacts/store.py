@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, overload
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core, LocalGateway, shared_core
@@ -27,8 +27,8 @@ from chuk_artifacts.operations import (
 )
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, Settings, resolve
-from chuk_artifacts.source import CHUNK_SIZE, source
+from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, SessionProvider, Settings, StorageProvider, resolve
+from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,8 +103,8 @@ class ArtifactStore:
     def __init__(
         self,
         *,
-        storage_provider: str | None = None,
-        session_provider: str | None = None,
+        storage_provider: StorageProvider | None = None,
+        session_provider: SessionProvider | None = None,
         bucket: str | None = None,
         sandbox_id: str | None = None,
         fs_root: str | os.PathLike[str] | None = None,
@@ -187,7 +187,7 @@ class ArtifactStore:
 
     def store(
         self,
-        data: Any,
+        data: Data,
         *,
         mime: str | None = None,
         summary: str = "",
@@ -281,7 +281,7 @@ class ArtifactStore:
         return writing.store(self.scope, session_id, values)
 
     def store_batch(
-        self, items: Iterable[Mapping[str, Any]], session_id: str | None = None, ttl: float | None = None
+        self, items: Iterable[StoreItem], session_id: str | None = None, ttl: float | None = None
     ) -> list[str]:
         """Store several artifacts, all of them or none.
 
@@ -322,6 +322,21 @@ class ArtifactStore:
 
         """
         return reading.retrieve(self.scope, artifact_id)
+
+    @overload
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+    ) -> str: ...
+
+    @overload
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+    ) -> bytes: ...
+
+    @overload
+    def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+    ) -> str | bytes: ...
 
     def read_file(
         self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
@@ -530,7 +545,7 @@ class ArtifactStore:
         self,
         artifact_id: str,
         *,
-        data: Any = None,
+        data: Data | None = None,
         meta: Mapping[str, Any] | None = None,
         filename: str | None = None,
         summary: str | None = None,

@@ -132,6 +132,12 @@ def plain(value):
     return not isinstance(value, str) or type(value) is str
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Let a local path among the values lead into a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_store(store, name, tmp_path):
     """Each argument of each method is taken, or refused by one of our errors; what is stored is of plain types."""

@@ -1,17 +1,29 @@
-"""The keywords of ``ArtifactStore``, as a type."""
+"""The types of what the async store is given: its keywords, and data that may come from an async iterable."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from collections.abc import AsyncIterable, Callable, Mapping
+from typing import Any, Required, TypedDict
+
+from chuk_artifacts.settings import SessionProvider, StorageProvider
+from chuk_artifacts.source import Data, Described
+
+AsyncData = Data | AsyncIterable[bytes]
+"""What the async store can store."""
+
+
+class AsyncStoreItem(Described):
+    """An item of ``store_batch`` of the async store."""
+
+    data: Required[AsyncData]
 
 
 class Options(TypedDict, total=False):
     """What a store can be built from; see :class:`chuk_artifacts.ArtifactStore`."""
 
-    storage_provider: str | None
-    session_provider: str | None
+    storage_provider: StorageProvider | None
+    session_provider: SessionProvider | None
     bucket: str | None
     sandbox_id: str | None
     fs_root: str | os.PathLike[str] | None

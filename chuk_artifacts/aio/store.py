@@ -1,25 +1,36 @@
 """``ArtifactStore``, awaited: it contains a blocking store, and each verb is that store's, called in a thread."""
 
+# The methods of the class have a signature only: what they do is their decorator's.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 import itertools
+import os
 from asyncio import sleep
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial, wraps
 from inspect import signature
-from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 
-from chuk_artifacts.aio.options import Options
+from chuk_artifacts.aio.options import AsyncData, AsyncStoreItem, Options
 from chuk_artifacts.aio.streams import Reader, steps
 from chuk_artifacts.aio.supply import Supply, is_async
 from chuk_artifacts.aio.workers import Calls, Workers
-from chuk_artifacts.arguments import MAX_AT_ONCE, check_count, check_timeout
+from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, check_timeout
 from chuk_artifacts.catalog import Catalog
+from chuk_artifacts.grid import GridKey
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.store import ArtifactStore as Blocking
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fsspec.callbacks import Callback
+
+F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
-T = TypeVar("T")
 
 _BRIEF_BYTES = 64 * 1024
 _HARMLESS = frozenset({bool, int, float, dict, type(None)})
@@ -48,109 +59,115 @@ def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
     return payload < _BRIEF_BYTES
 
 
-def _hop(
-    method: Callable[Concatenate[Blocking, P], R],
-) -> Callable[Concatenate[ArtifactStore, P], Coroutine[Any, Any, R]]:
-    """Return a verb that calls *method* in a thread."""
-    name = method.__name__
+def _hop(declared: F) -> F:
+    """Make a method that calls the blocking store's method of that name in a thread."""
+    name = declared.__name__
 
-    @wraps(method)
-    async def verb(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        call: Callable[P, R] = getattr(self._blocking, name)
-        return await self._calls.run(call, *args, **kwargs)
+    @wraps(getattr(Blocking, name))
+    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+        return await self._calls.run(getattr(self._blocking, name), *args, **kwargs)
 
-    return verb
+    return cast("F", method)
 
 
-def _brief(
-    method: Callable[Concatenate[Blocking, P], R], *, reads: bool = False
-) -> Callable[Concatenate[ArtifactStore, P], Coroutine[Any, Any, R]]:
-    """Return a verb that calls *method* at once where :func:`_is_brief` allows it, else in a thread.
+def _brief(declared: F) -> F:
+    """Make a method like :func:`_hop`'s that runs at once where :func:`_is_brief` allows it.
 
-    *reads* tells that it handles the contents of the artifact it names. At every 64th call at once the loop's other
-    tasks get a turn.
+    What it is given may be an async iterable, which the task reads while the call runs in its thread.
     """
-    name = method.__name__
+    return _at_once(declared, reads=False)
 
-    @wraps(method)
-    async def verb(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        call: Callable[P, R] = getattr(self._blocking, name)
+
+def _brief_read(declared: F) -> F:
+    """Make a method like :func:`_brief`'s that handles the contents of the artifact it names."""
+    return _at_once(declared, reads=True)
+
+
+def _at_once(declared: F, *, reads: bool) -> F:
+    name = declared.__name__
+
+    @wraps(getattr(Blocking, name))
+    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+        call = getattr(self._blocking, name)
         values = (*args, *kwargs.values()) if kwargs else args
         if self._at_once and _is_brief(values, self._catalog if reads else None):
-            if next(_calls_at_once) % _CALLS_A_TURN == 0:
+            if next(_calls_at_once) % _CALLS_A_TURN == 0:  # the loop's other tasks get a turn
                 await sleep(0)
             return call(*args, **kwargs)
         if any(map(is_async, values)):
             return await self._calls.feed(partial(_fed, call, args, kwargs))
         return await self._calls.run(call, *args, **kwargs)
 
-    return verb
+    return cast("F", method)
 
 
 def _fed(call: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], supply: Supply) -> R:
     return call(*map(supply.blocking, args), **{key: supply.blocking(kwargs[key]) for key in kwargs})
 
 
-def _batch(
-    method: Callable[Concatenate[Blocking, P], R],
-) -> Callable[Concatenate[ArtifactStore, P], Coroutine[Any, Any, R]]:
-    """Return a verb that calls *method* in a thread, with items whose data may be async iterables."""
-    name = method.__name__
-    bind = signature(method).bind
+def _batch(declared: F) -> F:
+    """Make a method like :func:`_hop`'s with items whose data may be async iterables."""
+    name = declared.__name__
+    bind = signature(getattr(Blocking, name)).bind
 
-    @wraps(method)
-    async def verb(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        call: Callable[..., R] = getattr(self._blocking, name)
+    @wraps(getattr(Blocking, name))
+    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+        call = getattr(self._blocking, name)
         given = bind(self, *args, **kwargs).arguments
 
-        def fed(supply: Supply) -> R:
+        def fed(supply: Supply) -> Any:
             if isinstance(given["items"], Iterable):
                 given["items"] = map(supply.blocking_item, given["items"])
             return call(**{key: given[key] for key in given if key != "self"})
 
         return await self._calls.feed(fed)
 
-    return verb
+    return cast("F", method)
 
 
-def _walk(
-    method: Callable[Concatenate[Blocking, P], Iterator[T]], page: str | None = None
-) -> Callable[Concatenate[ArtifactStore, P], AsyncGenerator[T, None]]:
-    """Return a verb that iterates over what *method* returns: a hop an item, or as many as the argument *page* says."""
-    name = method.__name__
-    default = 1 if page is None else signature(method).parameters[page].default
+def _walk(declared: F) -> F:
+    """Make a method that iterates over what the blocking one returns, a hop an item."""
+    return _steps(declared, page=None)
 
-    @wraps(method)
-    def verb(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
-        call: Callable[P, Iterator[T]] = getattr(self._blocking, name)
+
+def _pages(declared: F) -> F:
+    """Make a method that iterates over what the blocking one returns, a hop a page."""
+    return _steps(declared, page="page_size")
+
+
+def _steps(declared: F, *, page: str | None) -> F:
+    name = declared.__name__
+    blocking = getattr(Blocking, name)
+    default = 1 if page is None else signature(blocking).parameters[page].default
+
+    @wraps(blocking)
+    def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
         count: Any = default if page is None else kwargs.get(page, default)
-        return steps(self._calls, partial(call, *args, **kwargs), count)
+        return steps(self._calls, partial(getattr(self._blocking, name), *args, **kwargs), count)
 
-    return verb
-
-
-def _open(method: Callable[Concatenate[Blocking, P], BinaryIO]) -> Callable[Concatenate[ArtifactStore, P], Reader]:
-    """Return a verb that makes a reader of what *method* opens."""
-    name = method.__name__
-
-    @wraps(method)
-    def verb(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> Reader:
-        call: Callable[P, BinaryIO] = getattr(self._blocking, name)
-        return Reader(self._calls, partial(call, *args, **kwargs))
-
-    return verb
+    return cast("F", method)
 
 
-def _plain(method: Callable[Concatenate[Blocking, P], R]) -> Callable[Concatenate[ArtifactStore, P], R]:
-    """Return a function that calls *method*, which does no I/O."""
-    name = method.__name__
+def _reader(declared: F) -> F:
+    """Make a method that returns an async reader of what the blocking one opens."""
+    name = declared.__name__
 
-    @wraps(method)
-    def function(self: ArtifactStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        call: Callable[P, R] = getattr(self._blocking, name)
-        return call(*args, **kwargs)
+    @wraps(getattr(Blocking, name))
+    def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+        return Reader(self._calls, partial(getattr(self._blocking, name), *args, **kwargs))
 
-    return function
+    return cast("F", method)
+
+
+def _plain(declared: F) -> F:
+    """Make a function that calls the blocking one, which does no I/O."""
+    name = declared.__name__
+
+    @wraps(getattr(Blocking, name))
+    def function(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self._blocking, name)(*args, **kwargs)
+
+    return cast("F", function)
 
 
 class ArtifactStore:
@@ -236,50 +253,282 @@ class ArtifactStore:
 
     # Store
 
-    store = _brief(Blocking.store)
-    write_file = _brief(Blocking.write_file)
-    store_batch = _batch(Blocking.store_batch)
+    @_brief
+    async def store(
+        self,
+        data: AsyncData,
+        *,
+        mime: str | None = None,
+        summary: str = "",
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        ttl: float | None = None,
+        exclusive: bool = False,
+    ) -> str:
+        """Store data as a new artifact."""
+        ...
+
+    @_brief
+    async def write_file(
+        self,
+        content: str | bytes,
+        *,
+        filename: str,
+        mime: str | None = None,
+        summary: str = "",
+        session_id: str | None = None,
+        user_id: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        encoding: str = "utf-8",
+        ttl: float | None = None,
+    ) -> str:
+        """Store a text, or bytes, under a filename."""
+        ...
+
+    @_batch
+    async def store_batch(
+        self, items: Iterable[AsyncStoreItem], session_id: str | None = None, ttl: float | None = None
+    ) -> list[str]:
+        """Store several artifacts, all of them or none."""
+        ...
 
     # Read
 
-    retrieve = _brief(Blocking.retrieve, reads=True)
-    read_file = _brief(Blocking.read_file, reads=True)
-    open = _open(Blocking.open)
-    stream = _walk(Blocking.stream)
-    download = _hop(Blocking.download)
-    retrieve_batch = _hop(Blocking.retrieve_batch)
-    exists = _brief(Blocking.exists)
-    metadata = _brief(Blocking.metadata)
+    @_brief_read
+    async def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
+        """Return the bytes of an artifact, verified against its record."""
+        ...
+
+    @overload
+    async def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+    ) -> str: ...
+
+    @overload
+    async def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+    ) -> bytes: ...
+
+    @overload
+    async def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+    ) -> str | bytes: ...
+
+    @_brief_read
+    async def read_file(
+        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+    ) -> str | bytes:
+        """Return an artifact as text, or as bytes."""
+        ...
+
+    @_reader
+    def open(self, artifact_id: str | ArtifactMetadata) -> Reader:
+        """Return a seekable binary reader that fetches only what is read."""
+        ...
+
+    @_walk
+    def stream(
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        chunk_size: int = CHUNK_SIZE,
+    ) -> AsyncGenerator[bytes, None]:
+        """Return the bytes of an artifact, or a range of them, piece by piece."""
+        ...
+
+    @_hop
+    async def download(
+        self, artifact_id: str | ArtifactMetadata, path: str | os.PathLike[str], *, callback: Callback | None = None
+    ) -> Path:
+        """Write an artifact to a file, which appears whole and verified, or not at all."""
+        ...
+
+    @_hop
+    async def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
+        """Return the bytes of several artifacts, verified, in the order of the ids."""
+        ...
+
+    @_brief
+    async def exists(self, artifact_id: str) -> bool:
+        """Say whether there is such an artifact, and it has not expired."""
+        ...
+
+    @_brief
+    async def metadata(self, artifact_id: str) -> ArtifactMetadata:
+        """Return what is known of an artifact."""
+        ...
 
     # Change
 
-    update_metadata = _brief(Blocking.update_metadata)
-    update_file = _brief(Blocking.update_file)
-    move_file = _brief(Blocking.move_file)
-    copy_file = _brief(Blocking.copy_file, reads=True)
-    extend_ttl = _brief(Blocking.extend_ttl)
+    @_brief
+    async def update_metadata(
+        self,
+        artifact_id: str,
+        *,
+        summary: str | None = None,
+        meta: Mapping[str, Any] | None = None,
+        merge: bool = True,
+        filename: str | None = None,
+        mime: str | None = None,
+        if_revision: int | None = None,
+    ) -> ArtifactMetadata:
+        """Change the description of an artifact."""
+        ...
+
+    @_brief
+    async def update_file(
+        self,
+        artifact_id: str,
+        *,
+        data: AsyncData | None = None,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        summary: str | None = None,
+        mime: str | None = None,
+        ttl: float | None = None,
+        if_revision: int | None = None,
+    ) -> ArtifactMetadata:
+        """Change the content of an artifact, its description, or both."""
+        ...
+
+    @_brief
+    async def move_file(
+        self,
+        artifact_id: str,
+        *,
+        new_filename: str | None = None,
+        new_session_id: str | None = None,
+        new_meta: Mapping[str, Any] | None = None,
+    ) -> ArtifactMetadata:
+        """Rename an artifact; its id and its bytes stay."""
+        ...
+
+    @_brief_read
+    async def copy_file(
+        self,
+        artifact_id: str,
+        *,
+        new_filename: str | None = None,
+        target_session_id: str | None = None,
+        new_meta: Mapping[str, Any] | None = None,
+        summary: str | None = None,
+    ) -> str:
+        """Copy an artifact within its session; the storage copies the bytes by itself."""
+        ...
+
+    @_brief
+    async def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
+        """Let an artifact live longer, and its session at least as long."""
+        ...
 
     # Delete
 
-    delete = _brief(Blocking.delete)
-    delete_batch = _hop(Blocking.delete_batch)
+    @_brief
+    async def delete(self, artifact_id: str) -> bool:
+        """Delete an artifact."""
+        ...
+
+    @_hop
+    async def delete_batch(self, artifact_ids: Iterable[str]) -> int:
+        """Delete several artifacts."""
+        ...
 
     # List
 
-    list_by_session = _hop(Blocking.list_by_session)
-    list_files = _hop(Blocking.list_files)
-    get_directory_contents = _hop(Blocking.get_directory_contents)
-    iter_session = _walk(Blocking.iter_session, page="page_size")
+    @_hop
+    async def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session, ordered by filename and id."""
+        ...
+
+    @_hop
+    async def list_files(
+        self, session_id: str | None = None, prefix: str = "", limit: int | None = None
+    ) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session whose filenames begin with a prefix, ordered by filename and id."""
+        ...
+
+    @_hop
+    async def get_directory_contents(
+        self, session_id: str | None = None, directory_prefix: str = "", limit: int | None = None
+    ) -> list[ArtifactMetadata]:
+        """Return the artifacts of a session below a folder, at any depth, ordered by filename and id."""
+        ...
+
+    @_pages
+    def iter_session(
+        self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = 1000
+    ) -> AsyncGenerator[ArtifactMetadata, None]:
+        """Iterate over the artifacts of a session, ordered by filename and id, page by page."""
+        ...
 
     # Share
 
-    presign = _hop(Blocking.presign)
-    presign_short = _hop(Blocking.presign_short)
-    presign_medium = _hop(Blocking.presign_medium)
-    presign_long = _hop(Blocking.presign_long)
-    presign_upload = _hop(Blocking.presign_upload)
-    register_uploaded_artifact = _hop(Blocking.register_uploaded_artifact)
-    presign_upload_and_register = _hop(Blocking.presign_upload_and_register)
+    @_hop
+    async def presign(self, artifact_id: str, expires: float = 3600) -> str:
+        """Return a URL from which anybody can download an artifact, for a while."""
+        ...
+
+    @_hop
+    async def presign_short(self, artifact_id: str) -> str:
+        """Return a URL that works for 15 minutes; see :meth:`presign`."""
+        ...
+
+    @_hop
+    async def presign_medium(self, artifact_id: str) -> str:
+        """Return a URL that works for an hour; see :meth:`presign`."""
+        ...
+
+    @_hop
+    async def presign_long(self, artifact_id: str) -> str:
+        """Return a URL that works for a day; see :meth:`presign`."""
+        ...
+
+    @_hop
+    async def presign_upload(
+        self,
+        session_id: str | None = None,
+        filename: str | None = None,
+        mime_type: str = OCTET_STREAM,
+        expires: float = 3600,
+        max_bytes: int | None = None,
+    ) -> tuple[str, str]:
+        """Return a URL to which anybody can upload one file, for a while, and the id that it will have."""
+        ...
+
+    @_hop
+    async def register_uploaded_artifact(
+        self,
+        artifact_id: str,
+        *,
+        mime: str,
+        summary: str,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        session_id: str | None = None,
+        ttl: float | None = None,
+    ) -> bool:
+        """Make an artifact of what was uploaded. Once it is one, another upload to the URL changes nothing."""
+        ...
+
+    @_hop
+    async def presign_upload_and_register(
+        self,
+        *,
+        mime: str,
+        summary: str,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | None = None,
+        session_id: str | None = None,
+        ttl: float | None = None,
+        expires: float = 3600,
+        max_bytes: int | None = None,
+    ) -> tuple[str, str]:
+        """Return a URL to which anybody can upload one file, and the id of the artifact that this becomes by itself."""
+        ...
 
     # Sessions
 
@@ -292,24 +541,96 @@ class ArtifactStore:
         view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.workers, whole=False))
         return view
 
-    create_session = _brief(Blocking.create_session)
-    validate_session = _brief(Blocking.validate_session)
-    get_session_info = _brief(Blocking.get_session_info)
-    update_session_metadata = _brief(Blocking.update_session_metadata)
-    extend_session_ttl = _brief(Blocking.extend_session_ttl)
-    delete_session = _hop(Blocking.delete_session)
+    @_brief
+    async def create_session(
+        self,
+        user_id: str | None = None,
+        ttl_hours: float | None = None,
+        custom_metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Create a session; one that a verb names is created by that."""
+        ...
+
+    @_brief
+    async def validate_session(self, session_id: str | None = None) -> bool:
+        """Say whether there is such a session, and it has not expired."""
+        ...
+
+    @_brief
+    async def get_session_info(self, session_id: str | None = None) -> SessionInfo | None:
+        """Return what is known of a session."""
+        ...
+
+    @_brief
+    async def update_session_metadata(
+        self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Merge metadata, key by key, into that of a session."""
+        ...
+
+    @_brief
+    async def extend_session_ttl(self, session_id: str | None = None, additional_hours: float | None = None) -> bool:
+        """Let a session live longer, and what is stored in it later on."""
+        ...
+
+    @_hop
+    async def delete_session(self, session_id: str | None = None) -> bool:
+        """Delete a session and its artifacts."""
+        ...
 
     # House
 
-    cleanup_expired_sessions = _hop(Blocking.cleanup_expired_sessions)
-    cleanup = _hop(Blocking.cleanup)
-    get_canonical_prefix = _plain(Blocking.get_canonical_prefix)
-    generate_artifact_key = _plain(Blocking.generate_artifact_key)
-    parse_grid_key = _plain(Blocking.parse_grid_key)
-    get_session_prefix_pattern = _plain(Blocking.get_session_prefix_pattern)
-    validate_configuration = _hop(Blocking.validate_configuration)
-    get_stats = _hop(Blocking.get_stats)
-    get_sandbox_info = _brief(Blocking.get_sandbox_info)
+    @_hop
+    async def cleanup_expired_sessions(self) -> int:
+        """Remove expired sessions, expired artifacts and their bytes."""
+        ...
+
+    @_hop
+    async def cleanup(
+        self,
+        *,
+        orphans: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+        older_than: float = ORPHAN_GRACE_SECONDS,
+    ) -> CleanupReport:
+        """Remove expired sessions, expired artifacts and their bytes."""
+        ...
+
+    @_plain
+    def get_canonical_prefix(self, session_id: str | None = None) -> str:
+        """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``."""
+        ...
+
+    @_plain
+    def generate_artifact_key(self, session_id: str, artifact_id: str) -> str:
+        """Return the key of the first bytes of an artifact, ``grid/{sandbox}/{session}/{artifact}``."""
+        ...
+
+    @_plain
+    def parse_grid_key(self, key: str) -> GridKey | None:
+        """Return the parts of a key, or None when it is none."""
+        ...
+
+    @_plain
+    def get_session_prefix_pattern(self) -> str:
+        """Return the prefix of the keys of all sessions, ``grid/{sandbox}/``."""
+        ...
+
+    @_hop
+    async def validate_configuration(self, *, thorough: bool = False) -> dict[str, dict[str, str]]:
+        """Try the storage and the catalog."""
+        ...
+
+    @_hop
+    async def get_stats(self) -> dict[str, Any]:
+        """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        ...
+
+    @_brief
+    async def get_sandbox_info(self) -> dict[str, Any]:
+        """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
+        ...
 
     async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the blocking store's argument
         """Wait for running calls, and close the store and every view of it; of a bound store, only the view.

@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from chuk_artifacts.aio.pool import Pool
 from chuk_artifacts.aio.supply import Supply
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fork import watch
@@ -40,8 +39,8 @@ class Workers:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Future[Any], Calls] = {}
-        self._verbs = Pool(self.count, "chuk-artifacts-aio")
-        self._uploads = Pool(self.count, "chuk-artifacts-upload")
+        self._verbs = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
+        self._uploads = ThreadPoolExecutor(self.count, "chuk-artifacts-upload")
 
     def submit(self, calls: Calls, work: Callable[[], R], *, upload: bool = False) -> Future[R]:
         """Begin *work* on account of *calls*.

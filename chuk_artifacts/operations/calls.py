@@ -33,9 +33,7 @@ def operation(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concaten
                     raise store_is_closed()
                 return function(scope, *args, **kwargs)
             finally:
-                core.calls.pop(
-                    this_call, None
-                )  # what end_call does first; a call of it costs 2 % of a lookup in memory
+                core.calls.pop(this_call, None)  # as end_call does; to call that costs 2 % of a lookup in memory
                 if core.closed:
                     core.end_call(this_call)
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from typing import get_type_hints
 
@@ -9,6 +10,8 @@ import pytest
 
 import chuk_artifacts
 from chuk_artifacts import ArtifactStore, aio
+from chuk_artifacts import store as blocking_store
+from chuk_artifacts.aio import store as aio_store
 from chuk_artifacts.aio.options import Options
 
 PUBLIC = [name for name, _ in inspect.getmembers(ArtifactStore) if not name.startswith("_")]
@@ -23,10 +26,43 @@ STEPPED = {"stream", "iter_session"}
 REWRITTEN = {"session", "close"}  # what differs is told in docstrings of their own
 
 
+def written(module):
+    """Return the methods of the store as the source of a module writes them, by their names."""
+    tree = ast.parse(inspect.getsource(module))
+    (store,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ArtifactStore")
+    return {node.name: node for node in store.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+
+
+WRITTEN = written(aio_store), written(blocking_store)
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_same_signature(name):
-    """Each verb of the blocking store is there, with the same arguments, defaults and annotations."""
+    """Each method of the blocking store is there, with the same arguments, types and defaults."""
+    ours, theirs = ([ast.unparse(arg) for arg in arguments(methods[name])] for methods in WRITTEN)
+    for wider, narrower in ((": AsyncData", ": Data"), ("AsyncStoreItem", "StoreItem")):
+        ours = [arg.replace(wider, narrower) for arg in ours]
+    assert ours == theirs
+    assert defaults(aio_store, WRITTEN[0][name]) == defaults(blocking_store, WRITTEN[1][name])
     assert inspect.signature(getattr(aio.ArtifactStore, name)) == inspect.signature(getattr(ArtifactStore, name))
+
+
+def arguments(method):
+    """Return the arguments that are written for a method."""
+    return [*method.args.posonlyargs, *method.args.args, ast.arg("*"), *method.args.kwonlyargs]
+
+
+def defaults(module, method):
+    """Return the values of the defaults that are written for a method."""
+    values = [*method.args.defaults, *method.args.kw_defaults]
+    return [value and eval(ast.unparse(value), vars(module)) for value in values]
+
+
+@pytest.mark.parametrize("name", sorted({*PUBLIC} - REWRITTEN))
+def test_same_summary(name):
+    """The docstring that an editor shows begins as that of the blocking method."""
+    ours, theirs = (ast.get_docstring(methods[name]).partition("\n")[0] for methods in WRITTEN)
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", sorted({*PUBLIC} - REWRITTEN))

@@ -13,7 +13,6 @@ import pytest
 
 import chuk_artifacts
 from chuk_artifacts import InvalidInputError, aio
-from chuk_artifacts.aio.pool import Pool
 
 pytestmark = pytest.mark.anyio
 
@@ -185,34 +184,6 @@ async def test_others_get_a_turn_between_calls_at_once():
         seen = turns
         counter.cancel()
     assert seen >= 10
-
-
-async def test_calls_in_a_row_stay_in_one_thread(where, tmp_path):
-    """Calls of which each waits for the one before run in the same thread; calls at once run side by side."""
-    async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path, clock=where) as store:
-        where.threads.clear()
-        for _ in range(20):
-            await store.exists(UNKNOWN)
-        assert len(where.threads) == 1
-
-
-def test_the_thread_that_came_to_rest_last_is_next():
-    """Of the threads that rest, the one that worked last, which is the warmest, gets the next work."""
-    pool = Pool(3, "test")
-    gates = [threading.Event() for _ in range(3)]
-
-    def work(gate):
-        assert gate.wait(30)
-        return threading.current_thread()
-
-    begun = [pool.submit(lambda gate=gate: work(gate)) for gate in gates]
-    ended = []
-    for number in (1, 2, 0):
-        gates[number].set()
-        ended.append(begun[number].result(30))
-    assert len(set(ended)) == 3
-    assert pool.submit(threading.current_thread).result(30) is ended[-1]
-    pool.shutdown()
 
 
 async def test_calls_at_once_run_side_by_side(tmp_path):

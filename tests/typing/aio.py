@@ -23,7 +23,8 @@ async def right(body: AsyncIterator[bytes]) -> None:
         assert_type(await store.store_batch([{"data": b"abc"}], session_id="alice"), list[str])
         assert_type(await store.store_batch(items=[{"data": body}]), list[str])
         assert_type(await store.retrieve(artifact_id), bytes)
-        assert_type(await store.read_file(artifact_id, as_text=True), str | bytes)
+        assert_type(await store.read_file(artifact_id, as_text=True), str)
+        assert_type(await store.read_file(artifact_id, as_text=False), bytes)
         assert_type(await store.retrieve_batch([artifact_id]), list[bytes])
         assert_type(await store.download(artifact_id, Path("a.txt")), Path)
         assert_type(await store.exists(artifact_id), bool)
@@ -63,6 +64,11 @@ async def misspelt(store: ArtifactStore) -> None:
     """Misspell, forget and confuse arguments."""
     await store.store(b"abc", filname="a.txt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await store.store()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await store.store("abc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await store.store(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await store.update_file("id", data="abc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await store.store_batch([{"data": b"", "mine": 5}])  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
+    await store.store_batch([{"mime": "a/b"}])  # type: ignore[typeddict-item]  # pyright: ignore[reportArgumentType]
     await store.retrieve(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.write_file("abc", "a.txt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await store.extend_ttl("id", "60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
