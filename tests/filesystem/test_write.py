@@ -13,7 +13,7 @@ import zipfile
 import fsspec
 import pytest
 
-from chuk_artifacts import handles
+from chuk_artifacts import ConflictError, handles
 from chuk_artifacts.filesystem import ArtifactFileSystem
 
 PATH = "alice/docs/a.txt"
@@ -346,3 +346,37 @@ def test_bytes_of_any_kind(fs):
         fs.pipe_file(PATH, value)
         assert fs.cat_file(PATH) == b"x"
     assert isinstance(fs, ArtifactFileSystem)
+
+
+@pytest.mark.parametrize("kind", [bytes, io.BytesIO])
+def test_deleted_while_it_is_overwritten(fs, store, monkeypatch, kind):
+    """A file that another deletes while its new content is being written is made anew, with all of that content."""
+    fs.pipe_file(PATH, b"old")
+    catalog = store.scope.core.catalog
+    replace = catalog.replace
+
+    def delete_first(*arguments, **options):
+        monkeypatch.undo()
+        fs.rm(PATH)
+        return replace(*arguments, **options)
+
+    monkeypatch.setattr(catalog, "replace", delete_first)
+    fs.pipe_file(PATH, kind(b"new"))
+    assert fs.cat_file(PATH) == b"new"
+    assert len(list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern()))) == 1
+
+
+def test_created_while_a_stream_is_written(fs, store, monkeypatch):
+    """A stream that can't be read twice is not stored half, or empty, when another makes the file meanwhile."""
+    catalog = store.scope.core.catalog
+    add = catalog.add
+
+    def create_first(*arguments, **options):
+        monkeypatch.undo()
+        fs.pipe_file(PATH, b"theirs")
+        return add(*arguments, **options)
+
+    monkeypatch.setattr(catalog, "add", create_first)
+    with pytest.raises(ConflictError):
+        fs.pipe_file(PATH, iter([b"mine"]))
+    assert fs.cat_file(PATH) == b"theirs"
