@@ -54,7 +54,7 @@ class Opened:
     @property
     def blocks(self) -> bool:
         """Whether its calls may wait, so that its async view sends them to threads."""
-        core = self.store._core  # noqa: SLF001 - a bench may look inside
+        core = self.store.scope.core
         return core.storage.blocks or core.catalog.blocks
 
     def verbs(self, face: Any, size: int, folder: Path) -> Verbs:
@@ -83,7 +83,7 @@ def opened(backend: str, connections: int, servers: Servers, folder: Path, effor
     """
     store = ArtifactStore(gateway_url=_GATEWAY, max_connections=connections, **_options(backend, servers, folder))
     if backend == SLOW:
-        store._core.storage = SlowStorage(connections)  # noqa: SLF001 - no provider answers late on purpose
+        store.scope.core.storage = SlowStorage(connections)
     with asyncio.Runner() as runner:
         view = aio.ArtifactStore.wrap(store)
         try:

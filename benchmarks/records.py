@@ -19,7 +19,7 @@ def fill(store: ArtifactStore, session_id: str, count: int, *, first: int = 0) -
         first: the number in the name of the first.
 
     """
-    catalog = store._core.catalog  # noqa: SLF001 - to store 1,000,000 files takes too long
+    catalog = store.scope.core.catalog
     model = store.metadata(store.store(b"x" * 1024, filename="file-0.bin", session_id=session_id))
     store.delete(model.artifact_id)
     for start in range(first, first + count, _AT_ONCE):

@@ -406,3 +406,22 @@ def check_count(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int
         bound = f"at least {least}" if number < least else f"at most {most}"
         raise InvalidInputError(f"{name} must be {bound}: {shown(number)}")
     return number
+
+
+def encoded(content: Any, encoding: Any) -> Any:
+    """Return the bytes of a text; what is bytes-like already is returned as it is.
+
+    Raises:
+        InvalidInputError: *content* is something else, or the encoding is unknown or can't hold it.
+
+    """
+    encoding = check_encoding(encoding)
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return content
+    if not isinstance(content, str):
+        raise InvalidInputError(f"content must be a str or bytes, not {type(content).__name__}: use store for others")
+    try:
+        return plain(content).encode(encoding)
+    except UnicodeError as error:
+        where = f"the character at {error.start}" if isinstance(error, UnicodeEncodeError) else "it"
+        raise InvalidInputError(f"content: {encoding} can't hold {where}") from None

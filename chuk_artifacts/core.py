@@ -48,6 +48,10 @@ class LocalGateway(Protocol):
         ...
 
 
+StartGateway = Callable[["Core"], LocalGateway]
+"""Starts a gateway for the signed URLs of a core."""
+
+
 class Core:
     """The open backends of a store, and the calls that use them now.
 
@@ -58,6 +62,8 @@ class Core:
     Args:
         settings: what to open.
         clock: returns the present in seconds since the epoch.
+        start: starts a gateway on this host, when a URL needs one and the settings name none. It must not keep the core
+            from being collected.
         shared: whether :func:`shared_core` hands it out, here and where it is unpickled.
 
     Attributes:
@@ -72,7 +78,9 @@ class Core:
 
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float], *, shared: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float], start: StartGateway, *, shared: bool = False
+    ) -> None:
         """Open the backends."""
         self.settings = settings
         self.clock = clock
@@ -85,6 +93,7 @@ class Core:
         self._ended = threading.Event()
         self._shuts_down = False
         self._shared = shared
+        self._start = start
         self._threads = Threads(self.storage.parallel, "chuk-artifacts")
         self._made: dict[str, Signer] = {}
         self._starting = threading.Lock()
@@ -125,7 +134,7 @@ class Core:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as settings without secrets, and clock; as shared if it is."""
         self.check_open()
-        return shared_core if self._shared else _reopened, (self.settings.without_secrets(), self.clock)
+        return shared_core if self._shared else _reopened, (self.settings.without_secrets(), self.clock, self._start)
 
     def each(
         self, function: Callable[[T], R], values: Sequence[T], size_of: Callable[[T], int] | None = None
@@ -191,16 +200,17 @@ class Core:
             return {"warning": str(error)}
         return {}
 
-    def gateway_url(self, start: Callable[[], LocalGateway]) -> str:
-        """Return where URLs signed here can be used; *start* is called if there is no such place yet."""
+    @property
+    def gateway_url(self) -> str:
+        """Where URLs signed here can be used; a gateway is started if there is none yet."""
         if self.settings.gateway_url is not None:
             return self.settings.gateway_url
         # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
-        with self._starting: return self._local_gateway(start).url  # fmt: skip # noqa: E701
+        with self._starting: return self._local_gateway().url  # fmt: skip # noqa: E701
 
-    def _local_gateway(self, start: Callable[[], LocalGateway]) -> LocalGateway:
+    def _local_gateway(self) -> LocalGateway:
         if self._gateway is None:
-            gateway = start()
+            gateway = self._start(self)
             weakref.finalize(self, gateway.close)
             self._gateway = gateway
         return self._gateway
@@ -263,12 +273,14 @@ class _Shared(Lockable):
         super().__init__()
         self._cores: list[Core] = []
 
-    def core(self, settings: Settings, clock: Callable[[], float]) -> Core:
+    def core(self, settings: Settings, clock: Callable[[], float], start: StartGateway) -> Core:
         """Return the core of these settings."""
         known = self._known(settings, clock)
         if known is not None:
             return known
-        core = Core(settings, clock, shared=True)  # not under the lock: what it opens waits for forks, and forks for us
+        core = Core(
+            settings, clock, start, shared=True
+        )  # not under the lock: what it opens waits for forks, and forks for us
         with self._lock:
             known = self._known(settings, clock)
             if known is None:
@@ -292,14 +304,14 @@ class _Shared(Lockable):
 _shared = _Shared()
 
 
-def shared_core(settings: Settings, clock: Callable[[], float]) -> Core:
+def shared_core(settings: Settings, clock: Callable[[], float], start: StartGateway) -> Core:
     """Return the one core of these settings that this process shares; it is opened when somebody first asks for it."""
-    return _shared.core(settings, clock)
+    return _shared.core(settings, clock, start)
 
 
-def _reopened(settings: Settings, clock: Callable[[], float]) -> Core:
+def _reopened(settings: Settings, clock: Callable[[], float], start: StartGateway) -> Core:
     """Return the core of an unpickled store, which nothing may close: what is unpickled may be a bound store."""
-    core = Core(settings, clock)
+    core = Core(settings, clock, start)
     core.warns = False
     return core
 

@@ -10,7 +10,7 @@ from codecs import lookup_error
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice
@@ -37,7 +37,11 @@ from chuk_artifacts.errors import (
 from chuk_artifacts.grid import is_artifact_id
 from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
+from chuk_artifacts.operations import changing, listing, reading
+from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.redaction import public_url
+from chuk_artifacts.source import Stream
+from chuk_artifacts.source import source as content_of
 from chuk_artifacts.store import ArtifactStore, SharedStore
 from chuk_artifacts.transfers import (
     LiteralPaths,
@@ -46,6 +50,7 @@ from chuk_artifacts.transfers import (
     Transfer,
     check_depth,
     check_moves,
+    ends_with_slash,
     in_safe_order,
     is_list,
     pairs,
@@ -143,7 +148,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         elif arguments:
             raise InvalidInputError(f"a store has its settings already: {min(arguments)} can't be given with one")
         self.store = store if session_id is None else store.session(session_id)
-        self._session_id = _bound_session(self.store)
+        self._session_id = self.store.scope.session_id
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the store, that is, as its settings without what is secret."""
@@ -204,6 +209,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             raise IsADirectoryError(errno.EISDIR, "a session is a folder", path)
         return session, name
 
+    def _check_session(self, session: str) -> None:
+        """Raise for a session that can't be reached from here."""
+        scope = self.store.scope
+        scope.check_open()
+        scope.session(session)
+
     # Look
 
     def _find(self, path: Any) -> list[ArtifactMetadata]:
@@ -214,7 +225,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _named(self, session: str, name: str) -> list[ArtifactMetadata]:
         """Return the artifacts of a session that a path with that name leads to, the newest first."""
         try:
-            found = self.store._named(session, name)
+            found = listing.named(self.store.scope, session, name)
         except InvalidInputError:  # nothing can be called that
             return []
         if len(found) > 1:
@@ -229,12 +240,16 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             return []
         return [found] if found.filename is None and found.session_id == session else []
 
-    def _file(self, path: Any) -> ArtifactMetadata:
-        """Return the artifact of a path, or raise."""
+    def _files(self, path: Any) -> list[ArtifactMetadata]:
+        """Return the artifacts of a path, the newest first, or raise."""
         found = self._find(path)
         if not found:
             raise self._no_file(path)
-        return found[0]
+        return found
+
+    def _file(self, path: Any) -> ArtifactMetadata:
+        """Return the newest artifact of a path, or raise."""
+        return self._files(path)[0]
 
     def _no_file(self, path: Any) -> OSError:
         if self._is_folder(path):
@@ -493,15 +508,13 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         """
         start, end = _bound("start", start), _bound("end", end)
-        found = self._find(path)
-        if not found:
-            raise self._no_file(path)
+        found = self._files(path)
         if start is None and end is None:
-            return self.store._bytes_of(found[0])
+            return reading.content(self.store.scope, found[0])
         begin, stop, _step = slice(start, end).indices(found[0].bytes)
         if begin >= stop:
             return b""
-        return b"".join(self.store._stream_record(found[0], begin, stop, stop - begin))
+        return b"".join(reading.stream_record(self.store.scope, found[0], begin, stop, stop - begin))
 
     def cat_ranges(
         self,
@@ -549,7 +562,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def _read_parts(self, parts: dict[str, list[_Part]]) -> list[bytes | Exception]:
         """Return the bytes of parts of files, or why there are none, in the order of their indices."""
-        core = self.store._core
+        core = self.store.scope.core
         count = sum(map(len, parts.values()))
         share = -(-count // core.at_once(0))  # ranges are short, mostly
         told: dict[int, bytes | Exception] = {}
@@ -571,7 +584,8 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def _read_portion(self, portion: _Portion) -> dict[int, bytes | Exception]:
         try:
-            found, file = self.store._open(portion.found, start=portion.parts[0].within(portion.found.bytes)[0])
+            start, _ = portion.parts[0].within(portion.found.bytes)
+            found, file = reading.open_record(self.store.scope, portion.found, start=start)
         except _FAILURES as error:
             return {part.index: error for part in portion.parts}
         with file:
@@ -624,10 +638,10 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             raise self._no_file(rpath)
         elif outfile is None:
             os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
-            self.store._download_record(found[0], lpath, callback=callback)
+            reading.download_record(self.store.scope, found[0], lpath, callback)
         else:
             callback.set_size(found[0].bytes)
-            for piece in self.store._stream_record(found[0]):
+            for piece in reading.stream_record(self.store.scope, found[0]):
                 outfile.write(piece)
                 callback.relative_update(len(piece))
 
@@ -715,7 +729,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             return self._open_to_read(path)
         fields = _fields(kwargs)
         session, _name = self._split_file(path)
-        self.store.get_canonical_prefix(session)  # raises for a session that can't be reached from here
+        self._check_session(session)
         if mode not in {"wb", "xb", "ab"}:
             raise InvalidInputError(f"mode must be one of rb, wb, xb, ab: {shown(mode)}")
         found = [] if mode == "wb" else self._find(path)
@@ -735,30 +749,33 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def _open_to_read(self, path: Any) -> Reader:
         path = self._strip_protocol(path)
-        found = self._find(path)
-        if not found:
-            raise self._no_file(path)
-        return Reader(self, _file_info(path, found), self.store._open_record(found[0]))
+        found = self._files(path)
+        return Reader(self, _file_info(path, found), reading.open_record(self.store.scope, found[0])[1])
 
     # Write
 
     def _write(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
         """Make data the next revision of the path's artifact, or a new artifact."""
         session, name = self._split_file(path)
+        content = content_of(data)
         while True:
             found = self._named(session, name)
             try:
                 if found:
-                    self.store.update_file(found[0].artifact_id, data=data, **fields)
+                    self._update(found[0], content, Change.of(self.store.scope.core, **fields))
                 else:
-                    self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
+                    self.store.store(content, filename=name, session_id=session, exclusive=True, **fields)
             except ArtifactNotFoundError:  # deleted since
                 continue
             except ConflictError:
-                if found:
+                if found or (isinstance(content, Stream) and not content.rewindable):
                     raise
                 continue  # created since
             return
+
+    def _update(self, found: ArtifactMetadata, content: bytes | Stream | None, change: Change) -> None:
+        """Change an artifact that was just found, without looking it up again."""
+        changing.change(self.store.scope, found.artifact_id, change, content, record=found)
 
     def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
         """Make data a new artifact, unless the path has one."""
@@ -774,16 +791,16 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             found = self._find(path)
             try:
                 if found:
-                    whole = self._followed_by(found[0], data)
-                    self.store.update_file(found[0].artifact_id, data=whole, if_revision=found[0].revision, **fields)
+                    change = Change.of(self.store.scope.core, if_revision=found[0].revision, **fields)
+                    self._update(found[0], self._followed_by(found[0], data), change)
                 else:
                     self._create(path, data, fields)
             except (ArtifactNotFoundError, ConflictError, FileExistsError):
                 continue
             return
 
-    def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> _Again:
-        return _Again(lambda: chain(self.store._stream_record(artifact), _pieces(data)))
+    def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> Stream:
+        return Stream(lambda: chain(reading.stream_record(self.store.scope, artifact), _pieces(data)), rewindable=True)
 
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
         """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`."""
@@ -854,7 +871,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             super().put_file(lpath, rpath, callback=callback, mode=mode, **kwargs)
         else:
             callback.set_size(os.path.getsize(lpath))
-            data = _Again(lambda: _told_pieces(lpath, callback))
+            data = Stream(partial(_told_pieces, lpath, callback), rewindable=True)
             self._writing(rpath, mode)(rpath, data, _fields(kwargs))
 
     def put(
@@ -888,7 +905,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Make a file empty, or, with *truncate* False, only modified now; one that is missing is made."""
         found = [] if truncate else self._find(path)
         if found:
-            self.store.update_metadata(found[0].artifact_id, mime=found[0].mime)
+            self._update(found[0], None, Change(fields={"mime": found[0].mime}))
         else:
             self.pipe_file(path, b"", **kwargs)
 
@@ -896,7 +913,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Do nothing for a session that can be reached: folders are there with the files in them."""
         session, _name = self._split(path)
         if session:
-            self.store.get_canonical_prefix(session)
+            self._check_session(session)
 
     def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Do what :meth:`mkdir` does."""
@@ -912,11 +929,10 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _transfers(self, found: Pairs, *, missing_ok: bool = False) -> list[Transfer]:
         """Look up the files among paths that are copied or moved, all of them before one changes."""
         for source, target in found:
-            if self._split(source)[0] != self._split(target)[0]:
-                raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
+            self._check_same_session(source, target)
         found = [(source, target) for source, target in dict.fromkeys(found) if source != target]
         paths = [path for pair in found for path in pair]
-        artifacts = iter(self.store._core.each(self._find, paths, lambda _: 0))
+        artifacts = iter(self.store.scope.core.each(self._find, paths, lambda _: 0))
         transfers: list[Transfer] = []
         for (source, target), of_source, of_target in zip(found, artifacts, artifacts, strict=True):
             if of_source:
@@ -925,6 +941,32 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             elif not missing_ok and not self._is_folder(source):
                 raise _missing(source)
         return transfers
+
+    def _transfer(self, source: str, found: Sequence[ArtifactMetadata], given: Any, target: Any) -> list[Transfer]:
+        """Look up where one file is copied or moved, by the rules of :func:`~chuk_artifacts.transfers.pairs`.
+
+        Args:
+            source: the path of the file.
+            found: its artifacts.
+            given: the same path, as the caller wrote it.
+            target: the new path, as the caller wrote it.
+
+        Returns:
+            the transfer, or nothing where the file is there already.
+
+        """
+        path = self._strip_protocol(target)
+        self._check_same_session(source, path)
+        into = ends_with_slash(target)
+        replaced = [] if into else self._find(path)
+        if into or (not replaced and self._is_folder(path)):
+            path = path if ends_with_slash(given) else f"{path}/{source.rpartition('/')[2]}"
+            replaced = self._find(path)
+        return [] if path == source else [Transfer(source, path, self._split_file(path)[1], found, replaced)]
+
+    def _check_same_session(self, source: str, target: str) -> None:
+        if self._split(source)[0] != self._split(target)[0]:
+            raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
 
     def cp_file(self, path1: Any, path2: Any, **_: Any) -> None:
         """Copy a file within its session; the storage copies the bytes by itself.
@@ -975,25 +1017,24 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Copy to free paths first: what is read afterwards, to be written onto others, is read by its old record."""
         for transfer in transfers:
             if not transfer.replaced:
-                self.store.copy_file(transfer.found[0].artifact_id, new_filename=transfer.name)
+                found, scope = transfer.found[0], self.store.scope
+                changing.copy(scope, found.artifact_id, Change.of(scope.core, filename=transfer.name), record=found)
         for transfer in transfers:
             if transfer.replaced:
                 self._copy_onto(transfer.found[0], transfer.replaced[0])
 
     def _copy_onto(self, artifact: ArtifactMetadata, replaced: ArtifactMetadata) -> None:
-        self.store.update_file(
-            replaced.artifact_id,
-            data=_Again(lambda: self.store._stream_record(artifact)),
-            mime=artifact.mime,
-            summary=artifact.summary,
-            meta=artifact.meta,
-        )
+        content = Stream(partial(reading.stream_record, self.store.scope, artifact), rewindable=True)
+        fields = {"mime": artifact.mime, "summary": artifact.summary, "meta": artifact.meta}
+        self._update(replaced, content, Change(fields=fields))
 
     def mv_file(self, path1: Any, path2: Any) -> None:
         """Rename a file within its session; see :meth:`mv`."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        self._file(source)
-        self._move(self._transfers([(source, target)]))
+        found = self._files(source)
+        self._check_same_session(source, target)
+        if source != target:
+            self._move([Transfer(source, target, self._split_file(target)[1], found, self._find(target))])
 
     def mv(
         self,
@@ -1022,11 +1063,15 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             IsADirectoryError: there is a folder, and *recursive* is False; nothing was moved then.
 
         """
+        maxdepth = check_depth(maxdepth)
         if not is_list(path1) and not is_list(path2):
             source = self._strip_protocol(path1)
+            same = source == self._strip_protocol(path2)
             if not recursive and not self.is_pattern(source):
-                self._file(source)
-            if source == self._strip_protocol(path2) and self.exists(source):
+                artifacts = self._files(source)
+                self._move([] if same else self._transfer(source, artifacts, path1, path2))
+                return
+            if same and self.exists(source):
                 return
         found = pairs(self, path1, self, path2, recursive=recursive, maxdepth=maxdepth)
         transfers = self._transfers(found)
@@ -1041,12 +1086,13 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _move(self, transfers: Sequence[Transfer]) -> None:
         """Rename all, and delete what they replace when they have their names: so nothing is lost halfway."""
         moved = {artifact.artifact_id for transfer in transfers for artifact in transfer.found}
-        self.store._rename(
+        changing.rename_all(
+            self.store.scope,
             [
                 (artifact, transfer.name)
                 for transfer in in_safe_order(transfers)
                 for artifact in reversed(transfer.found)
-            ]
+            ],
         )
         replaced = [artifact.artifact_id for transfer in transfers for artifact in transfer.replaced]
         self._delete([artifact_id for artifact_id in replaced if artifact_id not in moved])
@@ -1096,16 +1142,6 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         if not ids and not (below is not False and self._is_folder(path)):
             raise self._no_file(path)
         return ids
-
-
-@attrs.frozen
-class _Again:
-    """An iterable that begins anew each time, so that a store can read it again after a lost race."""
-
-    begin: Callable[[], Iterable[bytes]]
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.begin())
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -1199,14 +1235,6 @@ def _raise_first(outcomes: Iterable[object]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
-
-
-def _bound_session(store: ArtifactStore) -> str | None:
-    """Return the session that a store is bound to."""
-    try:
-        return store.get_canonical_prefix().split("/")[-2]
-    except InvalidInputError:
-        return None
 
 
 def _parsed(path: Any) -> tuple[str, tuple[str, str]]:

@@ -7,9 +7,11 @@ https://fetch.spec.whatwg.org/#http-cors-protocol).
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING
 
+import attrs
 from werkzeug.exceptions import (
     BadRequest,
     ClientDisconnected,
@@ -25,6 +27,7 @@ from werkzeug.http import HTTP_STATUS_CODES, parse_options_header, quote_etag
 from werkzeug.wrappers import Request, Response
 
 from chuk_artifacts.arguments import last_segment
+from chuk_artifacts.core import Core
 from chuk_artifacts.disposition import content_disposition
 from chuk_artifacts.errors import (
     AccessDeniedError,
@@ -38,10 +41,10 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.operations import finding, reading, uploads
+from chuk_artifacts.operations.scope import Scope, Scoped
 from chuk_artifacts.server import Server
 from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
-from chuk_artifacts.store import ArtifactStore, chunks_of
-from chuk_artifacts.uploads import Allows
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -104,6 +107,7 @@ class Gateway:
             case, for clients that want to compare it.
 
     Example:
+        >>> from chuk_artifacts import ArtifactStore
         >>> from werkzeug.test import Client
         >>> with ArtifactStore(gateway_url="https://example.org/files") as store:
         ...     url = store.presign(store.store(b"Hello, world!", filename="hello.txt"))
@@ -112,11 +116,11 @@ class Gateway:
 
     """
 
-    def __init__(self, store: ArtifactStore, *, origins: Iterable[str] = (), verify: bool = False) -> None:
+    def __init__(self, store: Scoped, *, origins: Iterable[str] = (), verify: bool = False) -> None:
         """See the class."""
         if isinstance(origins, str):
             raise InvalidInputError("origins must be a list of origins, not one")
-        self._store = store
+        self._scope = store.scope
         self._origins = frozenset(map(_check_origin, origins))
         self._verify = verify
 
@@ -148,13 +152,13 @@ class Gateway:
         method = _METHODS.get(request.verb)
         if method is None:
             raise MethodNotAllowed([*_METHODS, "OPTIONS"] if self._origins else list(_METHODS))
-        core = self._store._core
+        core = self._scope.core
         grant = core.signer.check(method, request.segment, request.query, core.clock())
         with ErrorMap(_ODD, ArtifactCorruptedError, f"artifact {grant.artifact_id}: its record is damaged"):
             return self._upload(request, grant) if method == UPLOAD else self._download(request, grant)
 
     def _download(self, request: _Request, grant: Grant) -> Response:
-        record = self._store._live(grant.artifact_id)
+        record = finding.metadata(self._scope, grant.artifact_id)
         response = _described(record)
         _check_if_match(request, record)
         if request.if_none_match.contains_weak(record.sha256):
@@ -167,11 +171,11 @@ class Gateway:
             response.status_code = 206
             response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{record.bytes}"
         if request.verb == "GET":
-            latest, file = self._store._open(record, start=start)
+            latest, file = reading.open_record(self._scope, record, start=start)
             if latest is not record:  # changed so often since it was asked for that its bytes are gone
                 file.close()
                 return self._download(request, grant)
-            chunks = chunks_of(record, file, start, stop, _CHUNK_SIZE, verify=self._verify)
+            chunks = reading.chunks_of(record, file, start, stop, _CHUNK_SIZE, verify=self._verify)
             response.call_on_close(chunks.close)
             response.response = _all_but_last_first(next(chunks, b""), chunks)
         return response
@@ -180,7 +184,7 @@ class Gateway:
         _check_upload(request, grant)
         data = _received(request, grant.max_bytes)
         try:
-            sha256 = self._store._receive(grant.artifact_id, data, _upload_condition(request))
+            sha256 = uploads.receive(self._scope, grant.artifact_id, data, _upload_condition(request))
         except ConflictError:
             raise PreconditionFailed from None
         return Response(headers={"ETag": quote_etag(sha256), "X-Content-Type-Options": "nosniff"})
@@ -205,11 +209,18 @@ class Gateway:
             response.headers["Access-Control-Max-Age"] = "600"
 
 
-def start(store: ArtifactStore) -> Server:
+@attrs.frozen
+class _Unowned:
+    """What a store leaves to the gateway that it started: a scope that does not keep the core from being collected."""
+
+    scope: Scope
+
+
+def start(core: Core) -> Server:
     """Serve the signed URLs of a store on a free port of 127.0.0.1, from a daemon thread.
 
     Args:
-        store: the store.
+        core: the core of the store. It is not kept from being collected.
 
     Returns:
         what serves them, until it is closed or the process ends.
@@ -219,7 +230,7 @@ def start(store: ArtifactStore) -> Server:
 
     """
     with ErrorMap((OSError,), ProviderError, "the gateway"):
-        server = Server(Gateway(store))
+        server = Server(Gateway(_Unowned(Scope(weakref.proxy(core)))))
     try:
         server.start()
         _log.warning(
@@ -342,7 +353,7 @@ def _all_but_last_first(held: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]
     yield held
 
 
-def _upload_condition(request: _Request) -> Allows | None:
+def _upload_condition(request: _Request) -> uploads.Allows | None:
     """Return what decides whether an upload may take the place of the one before, or None when it always may.
 
     That is RFC 9110 section 13.1.1 and 13.1.2, of what was uploaded before and its SHA-256.

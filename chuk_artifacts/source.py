@@ -109,7 +109,7 @@ def source(data: Any) -> bytes | Stream:
     """Return *data* as bytes, or as a stream that reads it.
 
     Args:
-        data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes.
+        data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes; or what this has returned.
 
     Returns:
         bytes, where they are in memory already; otherwise a stream that has not been read yet.
@@ -118,7 +118,7 @@ def source(data: Any) -> bytes | Stream:
         InvalidInputError: *data* is something else, a text, or a path of no readable file.
 
     """
-    if isinstance(data, bytes):
+    if isinstance(data, (bytes, Stream)):
         return data
     if isinstance(data, str):
         raise InvalidInputError("data is a str: use write_file to store text, or a pathlib.Path to store a file")

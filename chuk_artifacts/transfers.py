@@ -142,9 +142,9 @@ def pairs(
         paths = _files_only(here, here.expand_path(sources, **how), how)
         found = list(zip(paths, other_paths(paths, target, exists=len(paths) == 1), strict=True)) if paths else []
     else:
-        into = _ends_with_slash(targets) or there.isdir(target)
+        into = ends_with_slash(targets) or there.isdir(target)
         source = _stripped(here, sources)
-        if into and "/" in source and not _ends_with_slash(sources):
+        if into and "/" in source and not ends_with_slash(sources):
             target = f"{target}/{source.rpartition('/')[2]}"
         paths = _below(here, source, how)
         if here is not there:  # within one, a folder is nothing but its files, and a move is checked by it
@@ -233,5 +233,6 @@ def _stripped(fs: Any, path: Any) -> Any:
     return path if hasattr(path, "write") else fs._strip_protocol(path)  # noqa: SLF001 - as fsspec's own helpers do
 
 
-def _ends_with_slash(path: Any) -> bool:
+def ends_with_slash(path: Any) -> bool:
+    """Return whether a path ends with a slash, which makes it a folder."""
     return bool(trailing_sep(os.fspath(stringify_path(path))))

@@ -12,7 +12,7 @@ def core_of(store: Any) -> Core:
     """Return the core of a blocking store, of an async one, or of a face over one."""
     store = getattr(store, "_store", store)
     blocking: ArtifactStore = getattr(store, "_blocking", store)
-    return blocking._core
+    return blocking.scope.core
 
 
 def orphans(store: Any) -> list[str]:

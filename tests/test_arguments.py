@@ -311,7 +311,7 @@ def call(store, artifact_id, verb, name, value):
 def state(store):
     """Return all that a store holds."""
     return [
-        [(item.key, item.bytes) for item in store._core.storage.list_objects(store.get_session_prefix_pattern())],
+        [(item.key, item.bytes) for item in store.scope.core.storage.list_objects(store.get_session_prefix_pattern())],
         [(dict(item), store.retrieve(item.artifact_id)) for item in store.list_by_session("alice")],
         store.get_session_info("alice"),
         store.get_stats(),

@@ -66,7 +66,7 @@ def test_close_waits_for_a_running_call(options, change):
     calling, stored = in_thread(calls[change])
     assert source.begun.wait(30)
     closing, closed = in_thread(store.close)
-    while not store._core.closed:
+    while not store.scope.core.closed:
         pass
     with pytest.raises(ArtifactStoreError, match=CLOSED):
         store.exists(there)
@@ -149,7 +149,7 @@ def test_close_beside_many_calls(options, tmp_path):
             thread.join()
         assert errors == [CLOSED] * 4
         with ArtifactStore(**options) as again:
-            core = again._core
+            core = again.scope.core
             records = core.catalog.get(acknowledged)
             assert None not in records
             used = {key for record in again.list_by_session("alice") for key in record.all_bytes}
@@ -170,7 +170,7 @@ def test_close_from_within_a_call(options):
     artifact_id = store.store(closing(), session_id="alice")
     with pytest.raises(ArtifactStoreError, match=CLOSED):
         store.exists(artifact_id)
-    assert not store._core.storage.connected
+    assert not store.scope.core.storage.connected
     with ArtifactStore(**options) as again:
         assert again.retrieve(artifact_id) == b"first, second"
 

@@ -23,12 +23,12 @@ from chuk_artifacts import (
     SessionError,
     aio,
     grid,
-    uploads,
 )
-from chuk_artifacts.cleanup import delete_bytes
 from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.gateway import Gateway
 from chuk_artifacts.models import Pending, Superseded, timestamp
+from chuk_artifacts.operations import uploads
+from chuk_artifacts.operations.cleanup import delete_bytes
 
 OWN, SECRET = b"what mallory stored", b"what alice stored"
 
@@ -69,7 +69,7 @@ def store(options):
 
 def contents(store):
     """Return all that a store holds."""
-    core = store._core
+    core = store.scope.core
     records = core.catalog.sample(core.clock(), 100)
     return (
         sorted((record.artifact_id, record.to_json()) for record in records),
@@ -170,7 +170,7 @@ def test_other_objects_are_no_paths(store):
 
 def rewrite(store, artifact_id, text):
     """Put another text in the place of a record, as one can who may write to the database or to Redis."""
-    core = store._core
+    core = store.scope.core
     if core.catalog.provider == "redis":
         with redis.Redis.from_url(core.settings.redis_url.text) as client:
             key = f"chuk:{{{artifact_id[:2]}}}:{core.settings.sandbox_id}/record/{artifact_id}"
@@ -195,7 +195,7 @@ BAIT = ("signing.key", "identity/box/0", "grid/box/alice/bait", "grid/bix/alice/
 
 def bait(store):
     """Put files where no artifact of an attacker has any business; return what is there."""
-    root = Path(store._core.settings.fs_root)
+    root = Path(store.scope.core.settings.fs_root)
     for key in BAIT:
         path = root / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +256,7 @@ def test_hostile_record(kept_store):
     """Whatever stands in a record, no method returns other bytes, removes another file, or raises but our errors."""
     store, client = kept_store, Client(Gateway(kept_store))
     victim = store.metadata(store.store(SECRET, filename="secret", session_id="alice"))
-    key = store.presign(victim.artifact_id) and store._core.storage.get("signing.key")
+    key = store.presign(victim.artifact_id) and store.scope.core.storage.get("signing.key")
     there = bait(store)
     own = store.metadata(store.store(OWN, filename="own", session_id="mallory"))
     for fields in hostile(own, victim):
@@ -297,7 +297,7 @@ def test_hostile_session(kept_store):
         "",
     ]
     for text in custom:
-        core = store._core
+        core = store.scope.core
         if core.catalog.provider == "redis":
             with redis.Redis.from_url(core.settings.redis_url.text) as client:
                 key = f"chuk:{{{grid.slot_tag('box', 'mallory')[:2]}}}:box/session/mallory"
@@ -317,7 +317,7 @@ def test_hostile_session(kept_store):
 
 def options_of(store):
     """Return options to open the backends of a store again."""
-    settings = store._core.settings
+    settings = store.scope.core.settings
     url = settings.redis_url.text if settings.redis_url is not None else None
     return {
         "storage_provider": "filesystem",
@@ -330,7 +330,7 @@ def options_of(store):
 
 def test_only_contents_are_removed(store, caplog):
     """What is not the key of one of the sandbox's contents is not removed, whichever record names it."""
-    core = store._core
+    core = store.scope.core
     own = store.metadata(store.store(OWN, session_id="mallory"))
     names = ["identity/box/0", "bait", "grid/box/mallory/bait", f"grid/bix/mallory/{own.artifact_id}"]
     for name in names:
@@ -346,5 +346,5 @@ def test_upload_registered_by_another(store):
     own = store.metadata(store.store(OWN, session_id="mallory"))
     elsewhere = own.changed(session_id="alice", pending=Pending(timestamp(4e9), True, None), key=f"{own.key}~upload")
     with pytest.raises(ArtifactNotFoundError):
-        uploads.completed(store._core, elsewhere)
-    assert uploads.completed(store._core, elsewhere.changed(session_id="mallory")).artifact_id == own.artifact_id
+        uploads.complete(store.scope.core, elsewhere)
+    assert uploads.complete(store.scope.core, elsewhere.changed(session_id="mallory")).artifact_id == own.artifact_id

@@ -80,7 +80,7 @@ class Browser:
 
     def __init__(self, store, port):
         self._here = f"http://localhost:{port}"
-        self._there = store._core.settings.gateway_url.removesuffix("/files")
+        self._there = store.scope.core.settings.gateway_url.removesuffix("/files")
 
     def ask(self, method, url, data=None, **headers):
         """Return status, headers and content of an answer."""

@@ -236,7 +236,7 @@ def test_old_range_of_new_revision(client, store, path):
 
 def test_bytes_that_vanish_before_they_are_read(store, path, monkeypatch):
     """Who has asked when changes and their end come between gets the next revision, headers and all."""
-    storage = store._core.storage
+    storage = store.scope.core.storage
     real = storage.open
 
     def change_and_open(*arguments, **options):
@@ -360,7 +360,7 @@ def test_closed_store(client, store, path):
 
 def bytes_on_disk(store, artifact_id):
     """Return the place of an artifact's bytes."""
-    return os.path.join(store._core.settings.fs_root, store.metadata(artifact_id).key)
+    return os.path.join(store.scope.core.settings.fs_root, store.metadata(artifact_id).key)
 
 
 def test_outage(on_disk, caplog):
@@ -476,7 +476,7 @@ def assert_nothing_uploaded(store, artifact_id):
     """Check that of an upload nothing was kept."""
     with pytest.raises(ArtifactNotFoundError):
         register(store, artifact_id)
-    assert list(store._core.storage.list_objects(store.get_session_prefix_pattern())) == []
+    assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == []
 
 
 @pytest.mark.parametrize("terminated", [False, True], ids=["", "terminated"])
@@ -547,7 +547,7 @@ def test_upload_after_registration(client, store):
     assert store.retrieve(artifact_id) == b"first"
     store.delete(artifact_id)
     assert client.put(path, data=b"third").status_code == 404
-    assert list(store._core.storage.list_objects(store.get_session_prefix_pattern())) == []
+    assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == []
 
 
 def test_upload_during_registration(client, store):
@@ -557,7 +557,7 @@ def test_upload_during_registration(client, store):
     body = Body(b"sec", lambda: b"ond" if register(store, artifact_id) else b"")
     assert put(store, path, body, length=6).status_code == 404
     assert store.retrieve(artifact_id) == b"first"
-    keys = [item.key for item in store._core.storage.list_objects(store.get_session_prefix_pattern())]
+    keys = [item.key for item in store.scope.core.storage.list_objects(store.get_session_prefix_pattern())]
     assert keys == [store.metadata(artifact_id).key]
 
 

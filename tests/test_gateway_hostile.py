@@ -61,7 +61,7 @@ def assert_nothing_uploaded(store, artifact_id):
     """Check that of an upload nothing was kept."""
     with pytest.raises(ArtifactNotFoundError):
         store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
-    assert list(store._core.storage.list_objects(store.get_session_prefix_pattern())) == []
+    assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == []
 
 
 # The length of the content
@@ -297,7 +297,7 @@ def test_odd_record(in_memory, monkeypatch, caplog, fields, method):
     """A record that can't be served is an error of the server and a line of the log, whatever is in it."""
     record = in_memory.metadata(in_memory.store(b"hello"))
     path = in_memory.presign(record.artifact_id).removeprefix(BASE)
-    monkeypatch.setattr(in_memory._core.catalog, "get", lambda _: [record.changed(**fields)])
+    monkeypatch.setattr(in_memory.scope.core.catalog, "get", lambda _: [record.changed(**fields)])
     response = ask(Gateway(in_memory), method, path)
     if response.status_code == 200:  # HEAD opens nothing, and needs no key
         assert set(fields) <= {"key", "superseded"}
@@ -320,7 +320,7 @@ def test_record_that_cannot_be_read(in_memory, monkeypatch, caplog, error, metho
     def stumble(_):
         raise error
 
-    monkeypatch.setattr(in_memory._core.catalog, "get", stumble)
+    monkeypatch.setattr(in_memory.scope.core.catalog, "get", stumble)
     response = ask(Gateway(in_memory), method, path, b"x", CONTENT_LENGTH="1")
     assert response.status_code == 500
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
@@ -335,7 +335,7 @@ def test_any_filename(in_memory, monkeypatch, seed):
     path = in_memory.presign(record.artifact_id).removeprefix(BASE)
     for _ in range(100):
         name = "".join(chr(chance.choice((chance.randrange(256), chance.randrange(0x110000)))) for _ in range(20))
-        monkeypatch.setattr(in_memory._core.catalog, "get", lambda _, name=name: [record.changed(filename=name)])
+        monkeypatch.setattr(in_memory.scope.core.catalog, "get", lambda _, name=name: [record.changed(filename=name)])
         response = ask(Gateway(in_memory), "GET", path)
         header = response.headers["Content-Disposition"]
         assert (response.status_code, response.data) == (200, b"hello")

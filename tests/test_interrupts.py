@@ -41,7 +41,7 @@ def options(request, tmp_path):
 def uploaded(store):
     """Return the id of an upload that waits for its registration."""
     _, artifact_id = store.presign_upload(SESSION, "uploaded")
-    store._core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", CONTENT)
+    store.scope.core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", CONTENT)
     return artifact_id
 
 

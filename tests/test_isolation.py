@@ -55,7 +55,7 @@ class World:
 
     def everything(self):
         """Return all that the victim has."""
-        core = self.store._core
+        core = self.store.scope.core
         ids = [*(victim.artifact_id for victim in self.victims), self.upload_id]
         objects = core.storage.list_objects("")
         return (
@@ -466,7 +466,7 @@ SERVED = {"serve": "it is the gateway's"}
 def test_command_line(world, name, monkeypatch):
     """No command in another sandbox tells or changes anything of this one."""
     before = world.everything()
-    settings = world.store._core.settings
+    settings = world.store.scope.core.settings
     monkeypatch.setenv("ARTIFACT_FS_ROOT", settings.fs_root)
     monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "bix")
     monkeypatch.setenv("SESSION_PROVIDER", settings.session_provider)

@@ -388,7 +388,7 @@ def test_broken_disk_while_streaming(store, monkeypatch):
         readinto = read
 
     artifact_id = store.store(CONTENT)
-    monkeypatch.setattr(store._core.storage._fs, "open", lambda *_: Broken(CONTENT))
+    monkeypatch.setattr(store.scope.core.storage._fs, "open", lambda *_: Broken(CONTENT))
     with pytest.raises(ProviderError):
         list(store.stream(artifact_id))
 
@@ -497,7 +497,7 @@ def test_links_are_not_listed(store, root, outside):
     for link, target in zip(links, (outside / "secret", outside / "secret", outside), strict=True):
         link.symlink_to(target)
         os.utime(link, (0, 0), follow_symlinks=False)
-    assert [item.key for item in store._core.storage.list_objects("grid/box/")] == before
+    assert [item.key for item in store.scope.core.storage.list_objects("grid/box/")] == before
     assert store.cleanup(orphans=True).orphans == 0
     assert all(link.is_symlink() for link in links)
     assert unchanged(outside)
@@ -549,7 +549,7 @@ def test_unwritable_root(tmp_path):
         os.chdir(sys.argv[1])
         os.chmod(".", 0o555)
         if os.getuid() == 0:  # whom no mode stops
-            store._core.storage._fs.root = "."  # the folders above may be closed to others
+            store.scope.core.storage._fs.root = "."  # the folders above may be closed to others
             os.setuid(65534)
         try:
             store.store(b"x")

@@ -347,7 +347,7 @@ def test_a_record_that_comes_late_saves_its_bytes(open_store, root, monkeypatch)
     fill(store, 3)
     orphan(root)
     age(root)
-    core = store._core
+    core = store.scope.core
     ids = []
     catalog = core.catalog
     get = catalog.get
@@ -406,7 +406,7 @@ def test_slow_update_that_loses_its_bytes(open_store, root, clock, monkeypatch):
     """An update that takes long raises when its bytes were removed meanwhile; the artifact stays as it was."""
     store = open_store(clock=clock)
     artifact_id = store.store(b"before", session_id="alice")
-    storage = store._core.storage
+    storage = store.scope.core.storage
     put = storage.put
 
     def slow_put(key, *arguments, **options):
@@ -425,7 +425,7 @@ def test_slow_registration_that_loses_its_bytes(open_store, root, clock, monkeyp
     """A registration that takes long raises when the copy was removed meanwhile; it can be repeated."""
     store = open_store(clock=clock)
     _, artifact_id = store.presign_upload("alice", expires=7 * DAY)
-    storage = store._core.storage
+    storage = store.scope.core.storage
     storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"uploaded")
     copy = storage.copy
 
@@ -435,7 +435,7 @@ def test_slow_registration_that_loses_its_bytes(open_store, root, clock, monkeyp
         return done
 
     monkeypatch.setattr(storage, "copy", slow_copy)
-    measured = store._core.storage.open
+    measured = store.scope.core.storage.open
 
     def losing_open(key, *arguments, **options):
         file = measured(key, *arguments, **options)
@@ -458,7 +458,7 @@ def test_grace_is_a_day_at_least():
 def test_two_processes_start_at_once(open_store, root):
     """Two stores on one catalog that begin at once leave one identity, and either can sweep."""
     first, second = open_store(), open_store()
-    catalog = first._core.catalog
+    catalog = first.scope.core.catalog
     identity = catalog.identity
 
     def racing(create=None):

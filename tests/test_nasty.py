@@ -321,7 +321,7 @@ def test_limits_are_configured():
             store.create_session(custom_metadata={"a": 1234})
         with pytest.raises(InvalidInputError):
             store.register_uploaded_artifact(one, mime="a/b", summary="abcd")
-    assert ArtifactFileSystem(**options).store._core.settings.limits.summary == 3
+    assert ArtifactFileSystem(**options).store.scope.core.settings.limits.summary == 3
 
     async def main():
         async with aio.ArtifactStore(**options) as store:
@@ -433,7 +433,8 @@ def test_shown_of_an_error():
 def test_messages_use_the_helper():
     """No message of the package repeats an argument by its own repr, which may be of any length."""
     package = Path(chuk_artifacts.__file__).parent
-    for name in ("arguments", "grid", "store", "filesystem", "transfers", "source", "uploads", "writing", "links"):
-        text = (package / f"{name}.py").read_text("utf-8")
+    names = ("arguments", "grid", "store", "filesystem", "transfers", "source")
+    for path in (*(package / f"{name}.py" for name in names), *(package / "operations").glob("*.py")):
+        text = path.read_text("utf-8")
         for raised in re.findall(r"raise \w+Error\(.*", text) + re.findall(r"return \w+Error\(.*", text):
             assert "!r" not in raised

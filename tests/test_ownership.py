@@ -193,7 +193,7 @@ def test_key_in_a_sticky_folder(root, outside):
     root.chmod(0o1777)
     with on_disk(root, session_provider="memory") as first, on_disk(root, session_provider="memory") as second:
         url = first.presign_upload("s")[0]
-        assert second._core.signer.check("PUT", *url.removeprefix("https://example.org/").split("?"), 0.0)
+        assert second.scope.core.signer.check("PUT", *url.removeprefix("https://example.org/").split("?"), 0.0)
     (root / "signing.key").unlink()
     foreign(root / "signing.key", outside)
     with on_disk(root, session_provider="memory") as third, pytest.raises(ProviderError, match="belongs to"):
@@ -520,7 +520,7 @@ def test_own_link_is_resolved(root, tmp_path, monkeypatch):
     for path in (tmp_path / "first", tmp_path / "folder" / "real.sqlite3", tmp_path / "folder" / ".." / "first"):
         monkeypatch.setenv("SESSION_SQLITE_PATH", str(path))
         with on_disk(tmp_path / "bytes") as store:
-            assert store._core.settings.sqlite_path == str(root / "real.sqlite3")
+            assert store.scope.core.settings.sqlite_path == str(root / "real.sqlite3")
             assert store.get_stats()["artifacts"] == 1
 
 
@@ -591,7 +591,7 @@ def test_system_without_owners(root, outside, monkeypatch):
         (root / "signing.key").chmod(0o666)
         (root / DATABASE).chmod(0o666)
     with on_disk(root) as store:
-        assert store._core.signer.check("GET", *url.removeprefix("https://example.org/").split("?"), 0.0)
+        assert store.scope.core.signer.check("GET", *url.removeprefix("https://example.org/").split("?"), 0.0)
     assert stat.S_IMODE((root / DATABASE).stat().st_mode) == 0o666
     (root / "signing.key").unlink()
     (root / "signing.key").symlink_to(outside)

@@ -243,7 +243,7 @@ def test_forked_child_goes_on(root, options):
         read = [store.retrieve(one).decode() for one in (before, mine)]
         return [*read, len(store.retrieve_batch(batch)), len(store.list_by_session("alice"))]
 
-    together = threading.Barrier(store._core.storage.parallel)  # so that every thread of the pool is there
+    together = threading.Barrier(store.scope.core.storage.parallel)  # so that every thread of the pool is there
 
     def piece():
         together.wait()

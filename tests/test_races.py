@@ -33,7 +33,7 @@ def artifact_id(store):
 
 def keys(store):
     """Return the keys of all bytes."""
-    return sorted(item.key for item in store._core.storage.list_objects("grid/box/"))
+    return sorted(item.key for item in store.scope.core.storage.list_objects("grid/box/"))
 
 
 def before(monkeypatch, backend, name, happening):
@@ -64,7 +64,7 @@ def pauses(monkeypatch):
 def test_interrupted_record(store, artifact_id, monkeypatch, done):
     """An interrupt while the record is written, before or after it is, leaves neither record nor bytes."""
     held = keys(store)
-    catalog = store._core.catalog
+    catalog = store.scope.core.catalog
     real = catalog.add
 
     def add(*arguments, **options):
@@ -106,7 +106,7 @@ def test_interrupted_bytes(store, artifact_id, monkeypatch):
 @pytest.mark.parametrize(("error", "left"), [(KeyboardInterrupt(), 0), (ProviderError("no answer"), 1)])
 def test_failed_right_after_the_bytes(store, artifact_id, monkeypatch, error, left):
     """Bytes that an interrupt followed are removed; a storage that failed is not asked again, the sweep finds them."""
-    storage = store._core.storage
+    storage = store.scope.core.storage
 
     def landing(real, *arguments, **options):
         real(*arguments, **options)
@@ -148,20 +148,22 @@ def test_bytes_that_vanish_before_they_are_read(store, artifact_id, clock, monke
         store.cleanup()
 
     for name in ("get", "open", "copy"):
-        before(monkeypatch, store._core.storage, name, change_and_clean)
+        before(monkeypatch, store.scope.core.storage, name, change_and_clean)
     assert read(store, artifact_id) == b"second"
 
 
 def test_deleted_before_it_is_read(store, artifact_id, monkeypatch):
     """Who has read the record when a delete comes between gets not-found."""
-    before(monkeypatch, store._core.storage, "get", lambda: store.delete(artifact_id))
+    before(monkeypatch, store.scope.core.storage, "get", lambda: store.delete(artifact_id))
     with pytest.raises(ArtifactNotFoundError, match=f"no artifact '{artifact_id}'"):
         store.retrieve(artifact_id)
 
 
 def test_lost_race_is_run_again(store, artifact_id, monkeypatch, pauses):
     """A change that another came before is made again on top of that one."""
-    before(monkeypatch, store._core.catalog, "replace", lambda: store.update_metadata(artifact_id, meta={"theirs": 1}))
+    before(
+        monkeypatch, store.scope.core.catalog, "replace", lambda: store.update_metadata(artifact_id, meta={"theirs": 1})
+    )
     metadata = store.update_metadata(artifact_id, meta={"mine": 2})
     assert metadata.meta == {"theirs": 1, "mine": 2}
     assert metadata.revision == 3
@@ -173,7 +175,10 @@ def test_lost_race_with_a_revision_in_mind(store, artifact_id, monkeypatch, paus
     for change in ({"summary": "mine"}, {"data": b"mine"}):
         revision = store.metadata(artifact_id).revision
         before(
-            monkeypatch, store._core.catalog, "replace", lambda: store.update_metadata(artifact_id, summary="theirs")
+            monkeypatch,
+            store.scope.core.catalog,
+            "replace",
+            lambda: store.update_metadata(artifact_id, summary="theirs"),
         )
         held = keys(store)
         with pytest.raises(ConflictError, match=f"has revision {revision + 1}, not {revision}"):
@@ -186,7 +191,7 @@ def test_lost_race_with_a_revision_in_mind(store, artifact_id, monkeypatch, paus
 def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, change):
     """A change that others always come before gives up with ConflictError, leaves no bytes, and never paused long."""
     held = keys(store)
-    monkeypatch.setattr(store._core.catalog, "replace", lambda *_, **__: False)
+    monkeypatch.setattr(store.scope.core.catalog, "replace", lambda *_, **__: False)
     with pytest.raises(ConflictError, match=f"{artifact_id} was changed by others 128 times"):
         store.update_file(artifact_id, **change)
     assert len(pauses) == 128
@@ -198,7 +203,7 @@ def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, chang
 @pytest.mark.parametrize("change", ["update_file", "register", "first reads"])
 def test_two_writers_never_get_the_same_key(store, artifact_id, monkeypatch, change):
     """Of two that change one artifact at once on a service without conditions, the loser removes only its own bytes."""
-    monkeypatch.setattr(type(store._core.storage), "guards", False)
+    monkeypatch.setattr(type(store.scope.core.storage), "guards", False)
     for _ in range(20):
         if change == "update_file":
             work = [lambda data=data: store.update_file(artifact_id, data=data) for data in (b"one", b"two")]
@@ -207,7 +212,7 @@ def test_two_writers_never_get_the_same_key(store, artifact_id, monkeypatch, cha
             sign = store.presign_upload if change == "register" else store.presign_upload_and_register
             options = {} if change == "register" else {"mime": "text/plain", "summary": ""}
             _, this = sign(session_id="alice", **options)
-            store._core.storage.put(f"{store.generate_artifact_key('alice', this)}~upload", b"one")
+            store.scope.core.storage.put(f"{store.generate_artifact_key('alice', this)}~upload", b"one")
             register = functools.partial(store.register_uploaded_artifact, this, mime="text/plain", summary="")
             work = [register if change == "register" else functools.partial(store.retrieve, this)] * 2
         at_once(work)
@@ -236,7 +241,7 @@ def at_once(work):
 
 def test_keys_of_earlier_versions(store, artifact_id):
     """The keys of artifacts that were stored by earlier versions, with a count behind them, are read as ever."""
-    storage, catalog = store._core.storage, store._core.catalog
+    storage, catalog = store.scope.core.storage, store.scope.core.catalog
     record = store.metadata(artifact_id)
     old = record.changed(key=f"{record.key}~2", revision=2, bytes=3, sha256=hashlib.sha256(b"old").hexdigest())
     storage.put(old.key, b"old")
@@ -252,7 +257,7 @@ def test_cleaning_what_is_being_changed(store, artifact_id, clock, monkeypatch):
     store.update_file(artifact_id, data=b"second")
     clock.advance(HOUR)
     with monkeypatch.context() as patch:
-        patch.setattr(store._core.catalog, "replace_each", lambda changes: [False] * len(changes))
+        patch.setattr(store.scope.core.catalog, "replace_each", lambda changes: [False] * len(changes))
         assert store.cleanup().bytes == 0
     assert len(keys(store)) == 2
     assert store.cleanup().bytes == 5
@@ -270,7 +275,7 @@ def test_extended_while_it_is_cleaned(store, artifact_id, clock, monkeypatch):
         clock.advance(1)
 
     clock.advance(1)
-    before(monkeypatch, store._core.catalog, "replace_each", extend)
+    before(monkeypatch, store.scope.core.catalog, "replace_each", extend)
     assert store.cleanup().artifacts == 0
     assert store.retrieve(artifact_id) == b"first"
 

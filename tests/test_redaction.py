@@ -42,9 +42,9 @@ def test_pickle_of_a_bucket(options):
     """What is not known to be harmless among the options of a bucket is not pickled, and not shown."""
     with ArtifactStore(storage_provider="s3", endpoint_url="http://127.0.0.1:1", storage_options=options) as store:
         assert SECRET.encode() not in pickle.dumps(store)
-        assert SECRET not in repr(store) + repr(store._core.settings)
+        assert SECRET not in repr(store) + repr(store.scope.core.settings)
         with pickle.loads(pickle.dumps(store)) as copy:
-            assert SECRET not in str(copy._core.settings.storage_options)
+            assert SECRET not in str(copy.scope.core.settings.storage_options)
 
 
 def test_harmless_options_of_a_bucket_are_pickled():
@@ -55,7 +55,7 @@ def test_harmless_options_of_a_bucket_are_pickled():
     config = Config(proxies={**proxies, "https": PROXY}, **given)
     with ArtifactStore(storage_provider="s3", storage_options={**plain, "config": config}) as store:
         copy = pickle.loads(pickle.dumps(store))
-    options = dict(copy._core.settings.storage_options)
+    options = dict(copy.scope.core.settings.storage_options)
     config = options.pop("config")
     assert options == plain
     assert config.proxies == proxies
@@ -87,7 +87,7 @@ def test_pickle_of_a_url(options):
     """A text in the options of a filesystem is pickled only where its name is known to speak of no secret."""
     with ArtifactStore(storage_provider="memory://redaction", storage_options=options) as store:
         assert SECRET.encode() not in pickle.dumps(store)
-        assert SECRET not in repr(store) + repr(store._core.settings)
+        assert SECRET not in repr(store) + repr(store.scope.core.settings)
 
 
 def test_harmless_options_of_a_url_are_pickled():
@@ -101,7 +101,7 @@ def test_harmless_options_of_a_url_are_pickled():
     }
     with ArtifactStore(storage_provider="memory://redaction", storage_options=options) as store:
         copy = pickle.loads(pickle.dumps(store))
-    assert dict(copy._core.settings.storage_options) == options
+    assert dict(copy.scope.core.settings.storage_options) == options
     copy.close()
 
 

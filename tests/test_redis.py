@@ -396,7 +396,7 @@ def test_stats_of_what_is_removed_meanwhile(open_store, server, clock, few_at_on
     lines = server.zrange(due, 0, -1)
     assert len(set(server.zmscore(due, lines))) == 1  # all of one moment, so that it is their names that order them
     counted = iter(range(0, 95, 10))
-    look = store._core.catalog._link.look
+    look = store.scope.core.catalog._link.look
 
     def look_and_remove(*arguments):
         answer = look(*arguments)
@@ -404,7 +404,7 @@ def test_stats_of_what_is_removed_meanwhile(open_store, server, clock, few_at_on
         store.delete_batch([line.rpartition("\0")[2] for line in lines[start + 5 : start + 10]])
         return answer
 
-    monkeypatch.setattr(store._core.catalog._link, "look", look_and_remove)
+    monkeypatch.setattr(store.scope.core.catalog._link, "look", look_and_remove)
     stats = store.get_stats()
     assert (stats["artifacts"], stats["bytes"]) == (95, 190)
     assert server.zcard(due) == 50
@@ -441,7 +441,7 @@ def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_on
         store.extend_session_ttl(session_id, 1)
     (sessions,) = keys(server, "*sessions")
     clock.advance(3600)
-    look = store._core.catalog._link.look
+    look = store.scope.core.catalog._link.look
     moved = []
 
     def look_and_sort(*arguments):
@@ -451,7 +451,7 @@ def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_on
             server.zadd(sessions, {moved[-1]: clock.now + 3600})
         return answer
 
-    monkeypatch.setattr(store._core.catalog._link, "look", look_and_sort)
+    monkeypatch.setattr(store.scope.core.catalog._link, "look", look_and_sort)
     assert store.get_stats()["sessions"] - len(moved) == 45  # those that moved are seen twice
 
 
@@ -517,7 +517,7 @@ def test_sessions_changed_at_once(open_store):
         thread.start()
     for thread in threads:
         thread.join()
-    info = stores[0]._core.catalog.get_session(session_id, time.time())
+    info = stores[0].scope.core.catalog.get_session(session_id, time.time())
     assert info.ttl == 41 * 3600
     assert len(info.custom_metadata) == 40
     records = stores[0].list_by_session(session_id)
@@ -577,7 +577,7 @@ def test_url_that_is_none(url):
 def test_url_from_the_environment(monkeypatch, redis_url):
     """SESSION_REDIS_URL names the server; an argument outranks it, and without both it is the one of this machine."""
     with ArtifactStore(session_provider="redis") as store:
-        assert "redis_url='redis://localhost:6379/0'" in repr(store._core.settings)
+        assert "redis_url='redis://localhost:6379/0'" in repr(store.scope.core.settings)
     monkeypatch.setenv("SESSION_PROVIDER", "redis")
     monkeypatch.setenv("SESSION_REDIS_URL", redis_url)
     with ArtifactStore() as store:

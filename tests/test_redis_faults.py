@@ -190,7 +190,7 @@ def test_wrong_password(server, open_store, caplog):
     told = [
         str(caught.value),
         repr(store),
-        repr(store._core.settings),
+        repr(store.scope.core.settings),
         str(store.validate_configuration()),
         caplog.text,
     ]
@@ -290,12 +290,12 @@ def test_lost_answer_of_session(proxy, far_store):
     """When the answer to a session's change is lost the change is made once, and a new session is there."""
     lose_next_answer(proxy)
     session_id = far_store.create_session(ttl_hours=1)
-    before = far_store._core.catalog.get_session(session_id, time.time())
+    before = far_store.scope.core.catalog.get_session(session_id, time.time())
     lose_next_answer(proxy)
     assert far_store.update_session_metadata(session_id, {"the server": "has seen the script"})
     lose_next_answer(proxy)
     assert far_store.extend_session_ttl(session_id, 1)
-    after = far_store._core.catalog.get_session(session_id, time.time())
+    after = far_store.scope.core.catalog.get_session(session_id, time.time())
     assert (before.ttl, after.ttl) == (3600, 7200)
 
 

@@ -38,7 +38,7 @@ def assert_consistent(store, clients):
     records = [
         record
         for number in range(SESSIONS)
-        for record in store._core.catalog.page(f"s{number}", prefix="", after=None, limit=100_000, now=time.time())
+        for record in store.scope.core.catalog.page(f"s{number}", prefix="", after=None, limit=100_000, now=time.time())
     ]
     sandbox_id = store.get_sandbox_info()["sandbox_id"]
     listed = {record.artifact_id for record in records}
@@ -49,7 +49,7 @@ def assert_consistent(store, clients):
         for key in client.scan_iter("*/due"):
             members.update(line.split(b"\0")[-1].decode() for line in client.zrange(key, 0, -1))
     assert members == collections.Counter(listed)
-    objects = {item.key for item in store._core.storage.list_objects(f"grid/{sandbox_id}/")}
+    objects = {item.key for item in store.scope.core.storage.list_objects(f"grid/{sandbox_id}/")}
     assert objects == {key for record in records for key in record.all_bytes}
     for record in records:
         assert len(store.retrieve(record.artifact_id)) == record.bytes
@@ -163,7 +163,7 @@ def test_pickle_carries_no_password(tmp_path, monkeypatch):
             assert copy.retrieve(artifact_id) == b"x"
         monkeypatch.setenv("SESSION_REDIS_URL", f"redis://:{SECRET}@elsewhere:{server.port}/0")
         with pickle.loads(pickled) as copy:
-            assert "elsewhere" not in repr(copy._core.settings)
+            assert "elsewhere" not in repr(copy.scope.core.settings)
     finally:
         server.stop()
 
@@ -181,7 +181,7 @@ def test_pickle_carries_no_password(tmp_path, monkeypatch):
 def test_url_is_shown_without_passwords(url, shown):
     """What is shown of a URL holds no password, and all else."""
     with ArtifactStore(session_provider="redis", redis_url=url) as store:
-        assert f"redis_url='{shown}'" in repr(store._core.settings)
+        assert f"redis_url='{shown}'" in repr(store.scope.core.settings)
         assert SECRET.encode() not in pickle.dumps(store)
 
 
@@ -218,7 +218,10 @@ def test_batch_over_the_cluster_is_whole(redis_cluster_url, redis_cluster, tmp_p
                 store.store_batch([{"data": b"x", "session_id": f"s{number}"} for number in range(50)])
             client.config_set("maxmemory", 0)
         assert store.get_stats()["artifacts"] == before
-        assert len(list(store._core.storage.list_objects(f"grid/{store.get_sandbox_info()['sandbox_id']}/"))) == before
+        assert (
+            len(list(store.scope.core.storage.list_objects(f"grid/{store.get_sandbox_info()['sandbox_id']}/")))
+            == before
+        )
 
 
 def test_slot_that_moves(redis_cluster, redis_cluster_url, tmp_path, monkeypatch):

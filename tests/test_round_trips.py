@@ -18,6 +18,7 @@ from servers.buckets import s3_on_moto
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import redis_scripts
+from chuk_artifacts.filesystem import ArtifactFileSystem
 
 UNSENT = {"sign_get", "sign_put"}
 """Calls of a storage for which nothing is sent."""
@@ -140,7 +141,7 @@ class Costs:
         self.storage: Counter[str] = Counter()
         self.catalog: Counter[str] = Counter()
         self.sent = sent
-        core = store._core
+        core = store.scope.core
         core.storage = Counting(core.storage, self.storage)
         core.catalog = Counting(core.catalog, self.catalog)
 
@@ -160,7 +161,7 @@ class Costs:
             asked = sum(count for name, count in self.storage.items() if name not in UNSENT)
             assert len(sent.storage) <= asked + more, sent.storage
         if sent.catalog is not None:
-            wide = WIDE | TWICE if self.store._core.catalog.provider == "sqlite" else WIDE
+            wide = WIDE | TWICE if self.store.scope.core.catalog.provider == "sqlite" else WIDE
             most = sum(count * wide.get(name, 1) for name, count in self.catalog.items())
             assert sum(self.catalog.values()) <= len(sent.catalog) <= most, sent.catalog
         return dict(self.storage), dict(self.catalog)
@@ -388,7 +389,7 @@ def test_register(costs):
     """Registering looks, copies to a claimed key, hashes, unless a bucket does, and removes the upload; once only."""
     store = costs.store
     _, artifact_id = store.presign_upload("alice")
-    store._core.storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"1")
+    store.scope.core.storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"1")
 
     def register():
         store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
@@ -416,6 +417,52 @@ def test_register(costs):
 def test_whole(costs, artifact_id, verb, storage, catalog):
     """What concerns the whole store asks each side once, however much it holds, when there is nothing to do."""
     assert costs.of(lambda: verb(costs.store)) == (storage, catalog)
+
+
+@pytest.fixture
+def fs(costs, artifact_id):
+    """Return the filesystem of the store, which has the file ``alice/docs/a``."""
+    return ArtifactFileSystem(costs.store)
+
+
+def write(fs, mode):
+    """Write to a file that exists."""
+    with fs.open("alice/docs/a", mode) as file:
+        file.write(b"new")
+
+
+@pytest.mark.parametrize(
+    ("call", "storage", "catalog"),
+    [
+        (lambda fs: fs.cat_file("alice/docs/a"), {"get": 1}, {"named": 1}),
+        (lambda fs: fs.pipe_file("alice/new", b"x"), {"put": 1}, {"named": 1, "add": 1}),
+        (lambda fs: fs.pipe_file("alice/docs/a", b"new"), {"put": 1}, {"named": 1, "replace": 1}),
+        (lambda fs: write(fs, "wb"), {"put": 1}, {"named": 1, "replace": 1}),
+        (lambda fs: write(fs, "ab"), {"open": 1, "put": 1}, {"named": 2, "replace": 1}),
+        (lambda fs: fs.touch("alice/docs/a", truncate=False), {}, {"named": 1, "replace": 1}),
+        (lambda fs: fs.mv("alice/docs/a", "alice/docs/b"), {}, {"named": 2, "page": 1, "replace_each": 1}),
+        (lambda fs: fs.mv("alice/docs/a", "alice/other/"), {}, {"named": 2, "replace_each": 1}),
+        (lambda fs: fs.mv_file("alice/docs/a", "alice/docs/b"), {}, {"named": 2, "replace_each": 1}),
+        (lambda fs: fs.cp_file("alice/docs/a", "alice/docs/b"), {"copy": 1}, {"named": 2, "add": 1}),
+        (lambda fs: fs.rm_file("alice/docs/a"), {"delete": 1}, {"named": 1, "remove": 1}),
+    ],
+    ids=[
+        "read",
+        "create",
+        "overwrite",
+        "open",
+        "append",
+        "touch",
+        "rename",
+        "into folder",
+        "mv_file",
+        "copy",
+        "delete",
+    ],
+)
+def test_filesystem(costs, fs, call, storage, catalog):
+    """A path is looked up once in each place that needs to know of it, and a file that was found is not read again."""
+    assert costs.of(lambda: call(fs)) == (storage, catalog)
 
 
 def test_every_verb_is_counted():

@@ -247,7 +247,7 @@ def test_options_are_copied():
     options = {"fsync": False}
     with ArtifactStore(storage_provider="fs", storage_options=options) as store:
         options["fsync"] = True
-        assert store._core.settings.fsync is False
+        assert store.scope.core.settings.fsync is False
 
 
 def test_derived_sandbox_is_stable():
@@ -294,7 +294,7 @@ def test_no_secret_in_any_word(monkeypatch):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("SESSION_REDIS_URL", f"redis://:{SECRET}@host")
     with ArtifactStore(signing_key=SECRET, redis_url=f"redis://:{SECRET}@host") as store:
-        words = [repr(store), repr(store._core.settings), repr(store._core), repr(store.get_stats())]
+        words = [repr(store), repr(store.scope.core.settings), repr(store.scope.core), repr(store.get_stats())]
         words += [repr(store.validate_configuration()), repr(store.get_sandbox_info())]
     with pytest.raises(ArtifactStoreError) as caught:
         store.retrieve("0" * 32)
@@ -307,7 +307,7 @@ def test_no_option_in_an_error():
         ArtifactStore(storage_provider="fs", storage_options={"secret_key": SECRET})
     assert SECRET not in str(caught.value)
     with ArtifactStore(storage_provider="fs", storage_options={"fsync": SECRET}) as store:
-        assert SECRET not in repr(store) + repr(store._core.settings)
+        assert SECRET not in repr(store) + repr(store.scope.core.settings)
 
 
 def test_repr(tmp_path):

@@ -77,7 +77,7 @@ def opened():
     store = ArtifactStore(gateway_url="http://127.0.0.1:1")
     artifact_id = store.store(b"x", session_id="alice", filename="file")
     _, upload_id = store.presign_upload("alice")
-    store._core.storage.put(f"{store.generate_artifact_key('alice', upload_id)}~upload", b"x")
+    store.scope.core.storage.put(f"{store.generate_artifact_key('alice', upload_id)}~upload", b"x")
     return store, artifact_id, upload_id
 
 
@@ -100,7 +100,7 @@ def test_signal_of_the_storage(name, error):
     raised = []
     for number in range(len(list(calls(store, *ids)))):
         with store:
-            core = store._core
+            core = store.scope.core
             core.storage = Double(core.storage, name, error)
             raised.append(check(list(calls(store, *ids))[number]))
             core.storage = core.storage._backend
@@ -115,7 +115,7 @@ def test_signal_of_the_catalog(name):
     store, *ids = opened()
     for number in range(len(list(calls(store, *ids)))):
         with store:
-            core = store._core
+            core = store.scope.core
             core.catalog = Double(core.catalog, name, FilenameTakenError("taken"))
             check(list(calls(store, *ids))[number])
             core.catalog = core.catalog._backend
@@ -129,7 +129,7 @@ def test_signal_through_the_other_faces(name, error):
     """The async store and the filesystem let out no more than the blocking store."""
     store, artifact_id, _ = opened()
     with store:
-        core = store._core
+        core = store.scope.core
         storage, core.storage = core.storage, Double(core.storage, name, error)
         view, fs = aio.ArtifactStore.wrap(store.session("alice")), ArtifactFileSystem(store)
         for call in (

@@ -142,7 +142,7 @@ def test_stores_that_start_at_once_at_a_url_accept_each_other():
     with at_a_url(gateway_url=BASE, signing_key="a secret of 16 bytes", sandbox_id="box") as store:
         for url in urls:
             path, _, query = url.removeprefix(f"{BASE}/").partition("?")
-            store._core.signer.check(UPLOAD, path, query, 0.0)
+            store.scope.core.signer.check(UPLOAD, path, query, 0.0)
     assert len(urls) == len(refused) == 8
 
 
@@ -250,7 +250,7 @@ def test_key_is_shown_nowhere(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     with on_disk(tmp_path, signing_key="a secret of 16 bytes,another of 16 bytes") as store:
         store.presign(store.store(b"x"))
-        shown = [repr(store), repr(store._core.settings), repr(vars(store._core)), caplog.text]
+        shown = [repr(store), repr(store.scope.core.settings), repr(vars(store.scope.core)), caplog.text]
         assert not any("secret" in text or "another" in text for text in shown)
         pickled = pickle.dumps(store)
         assert b"secret" not in pickled

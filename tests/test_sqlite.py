@@ -123,7 +123,7 @@ def test_store_with_fsync_is_durable(tmp_path):
     """The option fsync of the filesystem provider holds for the records, too."""
     with ArtifactStore(storage_provider="fs", fs_root=tmp_path, storage_options={"fsync": True}) as store:
         store.store(b"x")
-        assert ask(store._core.catalog, "PRAGMA synchronous") == (2,)
+        assert ask(store.scope.core.catalog, "PRAGMA synchronous") == (2,)
 
 
 # Indexes
@@ -204,7 +204,7 @@ def test_path_that_can_not_be_a_file(store, path, obstacle):
         path.parent.write_bytes(b"")
     with pytest.raises(SessionError):
         store.store(b"x", session_id="alice")
-    assert list(store._core.storage.list_objects("grid/box/")) == []
+    assert list(store.scope.core.storage.list_objects("grid/box/")) == []
 
 
 # Locks
@@ -228,7 +228,7 @@ def test_locked_database(store, path):
         assert [item.artifact_id for item in store.list_by_session("alice")] == [kept]
         assert store.retrieve(kept) == b"kept"
         other.execute("ROLLBACK")
-    assert len(list(store._core.storage.list_objects("grid/box/"))) == 1
+    assert len(list(store.scope.core.storage.list_objects("grid/box/"))) == 1
     store.delete(kept)
 
 
@@ -294,7 +294,7 @@ def test_failed_transaction_leaves_nothing(store, monkeypatch):
         store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="alice")
     assert store.list_by_session("alice") == []
     assert not store.validate_session("alice")
-    assert list(store._core.storage.list_objects("grid/box/")) == []
+    assert list(store.scope.core.storage.list_objects("grid/box/")) == []
 
 
 def test_change_that_can_not_be_synced(catalog, monkeypatch):
@@ -395,7 +395,7 @@ def test_one_statement_for_a_session_that_is_there(path, clock, monkeypatch):
     monkeypatch.setenv("SESSION_SQLITE_PATH", str(path))
     statements = []
     with ArtifactStore(session_provider="sqlite", clock=clock) as store:
-        listen(store._core.catalog, statements.append)
+        listen(store.scope.core.catalog, statements.append)
         for seconds, more in ((0, True), (0, False), (1, True), (1, False), (1000, True), (1, True)):
             clock.now += seconds
             statements.clear()

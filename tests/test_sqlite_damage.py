@@ -99,7 +99,7 @@ def test_damaged_page(store, path):
     """A database damaged in its middle is an error of the catalog, not an empty listing."""
     for number in range(50):
         store.store(b"x", session_id="alice", filename=f"{number}", summary="s" * 500)
-    store._core.catalog.close()  # the last connection of a file to close writes the log back
+    store.scope.core.catalog.close()  # the last connection of a file to close writes the log back
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(4096)

@@ -19,7 +19,7 @@ _MOST_FILES = 100
 
 def client_like(store: ArtifactStore) -> Any:
     """Return a client of boto3's that is configured as the one of *store*, which is on a bucket."""
-    storage: Any = store._core.storage  # noqa: SLF001 - a bench may look inside
+    storage: Any = store.scope.core.storage
     url = storage._place.endpoint_url  # noqa: SLF001
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=storage._config())  # noqa: SLF001
 
@@ -44,7 +44,7 @@ class BucketFloor(Workloads):
         self._listed = listed
         self._folder = folder
         self._client = client_like(store)
-        self._connections = store._core.settings.max_connections  # noqa: SLF001
+        self._connections = store.scope.core.settings.max_connections
         self._bucket = bucket
         self._records = RedisRecords(redis_url)
         self._data = b"x" * size

@@ -19,7 +19,6 @@ from chuk_artifacts.aio.supply import Supply, is_async
 from chuk_artifacts.aio.workers import Calls, Workers
 from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, check_timeout
 from chuk_artifacts.catalog import Catalog
-from chuk_artifacts.core import Core
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
 from chuk_artifacts.source import CHUNK_SIZE
@@ -653,7 +652,7 @@ class ArtifactStore:
 
 def _parts(store: Blocking, workers: Workers, *, whole: bool) -> dict[str, Any]:
     """Return the attributes of a store; *whole* is one that is no view of another."""
-    core = _core(store)
+    core = store.scope.core
     return {
         "_blocking": store,
         "_catalog": core.catalog,
@@ -663,13 +662,9 @@ def _parts(store: Blocking, workers: Workers, *, whole: bool) -> dict[str, Any]:
     }
 
 
-def _core(store: Blocking) -> Core:
-    return store._core  # noqa: SLF001 - this package is the other half of the class
-
-
 def _workers(store: Blocking, max_workers: int | None) -> Workers:
     if max_workers is None:
-        return Workers(_core(store).settings.max_connections)
+        return Workers(store.scope.core.settings.max_connections)
     return Workers(check_count("max_workers", max_workers, 1, MAX_AT_ONCE))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chuk_artifacts import ArtifactStore, aio, identity
+from chuk_artifacts import ArtifactStore, aio
+from chuk_artifacts.operations import identity
 
 SECONDS = 30  # after which waiting for another thread counts as hanging
 
@@ -76,10 +77,10 @@ class Gate:
 def gate(options) -> Iterator[Gate]:
     """Return the gate of :func:`gated`."""
     blocking = ArtifactStore(**options)
-    if not blocking._core.identified:
-        identity.establish(blocking._core)
-    gate = Gate(blocking._core.storage)
-    blocking._core.storage = gate
+    if not blocking.scope.core.identified:
+        identity.establish(blocking.scope.core)
+    gate = Gate(blocking.scope.core.storage)
+    blocking.scope.core.storage = gate
     gate.store = blocking
     yield gate
     gate.opened.set()

@@ -217,7 +217,7 @@ async def test_iter_session(anyio_backend, tmp_path):
     pages = []
     async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
         await store.store_batch([{"data": b"", "filename": f"{number}"} for number in range(7)], session_id="alice")
-        catalog = store._blocking._core.catalog
+        catalog = store._blocking.scope.core.catalog
         page = catalog.page
         catalog.page = lambda *args, **kwargs: pages.append(kwargs["limit"]) or page(*args, **kwargs)
         records = store.iter_session("alice", page_size=3)

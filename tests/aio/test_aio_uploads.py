@@ -46,7 +46,7 @@ class Chunks:
 async def nothing_is_left(store):
     """Say that the store holds neither an artifact nor bytes of one."""
     assert (await store.get_stats())["artifacts"] == 0
-    core = store._blocking._core
+    core = store._blocking.scope.core
     assert list(core.storage.list_objects("grid/box/")) == []
     assert list(core.storage.sweep("grid/box/", 1e12)) == []
 
@@ -167,7 +167,7 @@ async def test_memory_is_bounded(anyio_backend, tmp_path):
 
     async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
         await store.store(b"before")
-        storage = store._blocking._core.storage
+        storage = store._blocking.scope.core.storage
         put = storage.put
         streams = []
 

@@ -140,7 +140,7 @@ def test_keys_of_a_profile(options, monkeypatch, tmp_path):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with ArtifactStore(**options, storage_options={"profile_name": "mine"}) as store:
         assert store.retrieve(store.store(b"1", session_id=SESSION)) == b"1"
-        assert store._core.storage._connected().meta.region_name == "eu-west-1"
+        assert store.scope.core.storage._connected().meta.region_name == "eu-west-1"
     monkeypatch.setenv("AWS_PROFILE", "mine")
     with ArtifactStore(**options) as store:
         assert store.retrieve(store.store(b"1", session_id=SESSION)) == b"1"
@@ -193,8 +193,8 @@ def test_secrets_are_not_shown(options, caplog):
             store.store(b"1", session_id=SESSION)
         shown = [
             repr(store),
-            repr(store._core.settings),
-            repr(store._core.storage),
+            repr(store.scope.core.settings),
+            repr(store.scope.core.storage),
             "".join(traceback.format_exception(caught.value)),
             caplog.text,
             str(store.validate_configuration()),
@@ -203,16 +203,16 @@ def test_secrets_are_not_shown(options, caplog):
         ]
         assert [text for text in shown if SECRET in text or "AKIA-given" in text] == []
         copy = pickle.loads(pickle.dumps(store))
-    assert dict(copy._core.settings.storage_options) == {"use_ssl": False}
+    assert dict(copy.scope.core.settings.storage_options) == {"use_ssl": False}
     copy.close()
 
 
 def test_pickled_store_works(store, options):
     """A store in another process finds the bytes, by the keys of its own environment."""
     artifact_id = store.store(b"0123456789", session_id=SESSION)
-    record = store._core.catalog.get([artifact_id])[0]
+    record = store.scope.core.catalog.get([artifact_id])[0]
     with pickle.loads(pickle.dumps(store)) as copy:
-        copy._core.catalog.add([record], now=0)  # memory is not shared
+        copy.scope.core.catalog.add([record], now=0)  # memory is not shared
         assert copy.retrieve(artifact_id) == b"0123456789"
 
 
@@ -226,7 +226,7 @@ def test_forked_child_connects_anew(options):
         large = b"x" * 20_000_000
         with ArtifactStore(**json.loads(sys.argv[1])) as store:
             artifact_id = store.store(large)
-            storage = store._core.storage
+            storage = store.scope.core.storage
             client, threads = storage._client, storage._threads._executor()
             child = os.fork()
             works = b"".join(store.stream(artifact_id)) == store.retrieve(store.store(large)) == large

@@ -56,7 +56,7 @@ def test_busy_for_ever(store, proxy, data):
         store.store(data, session_id=SESSION)
     assert {*Counter(request.path for request in proxy.requests if request.method == "PUT").values()} == {4}
     proxy.failing = 0
-    assert nothing_is_left(store._core.storage)
+    assert nothing_is_left(store.scope.core.storage)
     assert store.list_by_session(SESSION) == []
 
 
@@ -278,7 +278,7 @@ def test_missing_bucket(open_store):
         lambda: store.store(b"1", session_id=SESSION),
         lambda: store.store(LARGE, session_id=SESSION),
         lambda: store.register_uploaded_artifact(artifact_id, mime="text/plain", summary=""),
-        lambda: list(store._core.storage.sweep("grid/", 0)),
+        lambda: list(store.scope.core.storage.sweep("grid/", 0)),
     ):
         with pytest.raises(ProviderError, match=r"'no-such-bucket'.*does not exist.*init"):
             verb()
@@ -299,11 +299,11 @@ def test_stream_that_breaks(store, proxy):
 
     with pytest.raises(KeyError, match="mine"):
         store.store(data(), session_id=SESSION)
-    assert nothing_is_left(store._core.storage)
+    assert nothing_is_left(store.scope.core.storage)
 
 
 def test_stream_of_the_wrong_kind(store):
     """A stream that turns out to give no bytes is refused, and nothing is left."""
     with pytest.raises(InvalidInputError):
         store.store(iter([LARGE, "text"]), session_id=SESSION)
-    assert nothing_is_left(store._core.storage)
+    assert nothing_is_left(store.scope.core.storage)

@@ -41,7 +41,7 @@ def test_large_data(store):
 def test_token_that_ends(store, proxy, ibm_iam):
     """A token that is over is fetched anew, and the store goes on."""
     artifact_id = store.store(b"1", session_id=SESSION)
-    tokens = store._core.storage._client._request_signer._credentials.token_manager
+    tokens = store.scope.core.storage._client._request_signer._credentials.token_manager
     tokens._expiry_time -= timedelta(hours=2)
     assert store.retrieve(artifact_id) == b"1"
     assert ibm_iam.grants == ["apikey", "refresh_token"]
@@ -127,6 +127,6 @@ def test_instance_of_a_new_bucket(options):
     """A bucket is made in the service instance that is configured."""
     with HttpProxy(options["endpoint_url"]) as proxy:
         with ArtifactStore(**{**options, "endpoint_url": proxy.url, "bucket": f"{options['bucket']}-2"}) as store:
-            store._core.storage.create()
+            store.scope.core.storage.create()
         headers = next(request.headers for request in proxy.requests if request.method == "PUT")
         assert headers["ibm-service-instance-id"].startswith("crn:v1:bluemix:public:cloud-object-storage")

@@ -21,7 +21,7 @@ SESSION = "user_alice"
 
 def head(store, artifact_id):
     """Return content type and user metadata of an artifact's object."""
-    storage = store._core.storage
+    storage = store.scope.core.storage
     answer = storage._call("head_object", Key=storage._full(store.metadata(artifact_id).key))
     return answer["ContentType"], answer["Metadata"]
 
@@ -77,7 +77,7 @@ def test_copy_tells_of_itself(store):
 def test_upload_tells_of_itself(store):
     """The object of a registered upload tells what the registration said."""
     _, artifact_id = store.presign_upload(SESSION, filename="a.txt", mime_type="text/html")
-    store._core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
+    store.scope.core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
     store.register_uploaded_artifact(artifact_id, mime="image/png", summary="photo")
     mime, told = head(store, artifact_id)
     assert (mime, told["summary"], told["filename"]) == ("image/png", "photo", "a.txt")

@@ -65,7 +65,7 @@ def test_requests_of_a_verb(store, proxy, artifact_id, verb, sent):
 def test_requests_of_registering(store, proxy):
     """To register looks, copies, reads for the hash, and removes the upload."""
     _, artifact_id = store.presign_upload(SESSION)
-    store._core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
+    store.scope.core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
     proxy.told()
     store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
     assert proxy.told() == ["HEAD", "PUT", "GET", "DELETE"]
@@ -105,7 +105,7 @@ def test_write_of_a_fresh_key_is_conditional(store, proxy):
     artifact_id = store.store(iter([b"1"]), session_id=SESSION)
     store.update_file(artifact_id, data=b"2")
     assert [request.headers["if-none-match"] for request in proxy.requests] == ["*"] * 3
-    store._core.storage.put(KEY, b"1")
+    store.scope.core.storage.put(KEY, b"1")
     assert "if-none-match" not in proxy.requests[-1].headers
 
 

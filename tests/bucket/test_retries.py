@@ -190,7 +190,7 @@ def test_silence(options):
             url = f"http://127.0.0.1:{proxy.port}"
             given = {"endpoint_url": url, "max_retries": 1, "storage_options": {**more, **patient}}
             with ArtifactStore(**{**options, **given}) as store:
-                for method in (lambda: store.store(DATA, session_id=SESSION), store._core.storage.check):
+                for method in (lambda: store.store(DATA, session_id=SESSION), store.scope.core.storage.check):
                     with pytest.raises(ProviderError, match="does not answer in time"):
                         method()
 

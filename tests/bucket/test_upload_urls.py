@@ -68,7 +68,7 @@ def all_keys(options):
 
 def full_key(store, artifact_id):
     """Return the key of an artifact's, or an awaited upload's, bytes in the bucket."""
-    core = store._core
+    core = store.scope.core
     return core.storage._full(core.catalog.get([artifact_id])[0].key)
 
 
@@ -130,7 +130,7 @@ def test_gateway_takes_the_uploads(careful, options, caplog):
 def test_service_is_asked_once(careful, proxy, options):
     """The first upload URL costs four requests where the service accepts what it should not; the others none."""
     before = all_keys(options)
-    careful._core.identified = True
+    careful.scope.core.identified = True
     proxy.told()
     careful.presign_upload(SESSION)
     assert {request.path.split("/")[2][:5] for request in proxy.requests if request.method != "POST"} == {"check"}
@@ -200,7 +200,7 @@ def test_refusal_for_another_reason(careful, proxy, code):
 @one_sdk
 def test_outage_is_no_answer(careful, proxy):
     """An outage is neither a refusal nor the opposite: it is raised, and the next call asks again."""
-    careful._core.identified = True
+    careful.scope.core.identified = True
     outages = [(503, DENIED), (403, PAGE), (200, PAGE), (500, b""), (429, SAYS_SO % b"SlowDown"), (404, b"")]
     for only, failure in itertools.product(("PUT /", "GET /"), outages):
         proxy.failing, proxy.failure, proxy.only = ALWAYS, failure, only
@@ -214,7 +214,7 @@ def test_outage_is_no_answer(careful, proxy):
 @one_sdk
 def test_no_traceback_shows_a_url(careful, proxy):
     """A connection that breaks is an outage too, and no traceback of it shows a signature."""
-    careful._core.identified = True
+    careful.scope.core.identified = True
     proxy.forgetting = ALWAYS
     with pytest.raises(ProviderError) as caught:
         careful.presign_upload(SESSION)
@@ -228,7 +228,7 @@ def test_connection_that_breaks(open_store, proxy, options):
     take = proxy.take
     for number in range(1, 8):
         store, count = open_store(), itertools.count(1)
-        store._core.identified = True
+        store.scope.core.identified = True
         proxy.forgetting = 1
         proxy.take = lambda name, line, count=count, number=number: (
             name == "forgetting" and next(count) == number and take(name, line)
@@ -242,7 +242,7 @@ def test_connection_that_breaks(open_store, proxy, options):
 @pytest.mark.parametrize("only", ["PUT", "GET"])
 def test_keys_that_may_not_try(careful, proxy, caplog, only):
     """Where the keys have no right to the place of the check a refusal means nothing, and the gateway takes uploads."""
-    careful._core.identified = True
+    careful.scope.core.identified = True
 
     def denied(line, answer):
         return answering(403, DENIED) if line.startswith(f"{only} /") and "check/" in line else answer
@@ -256,12 +256,12 @@ def test_keys_that_may_not_try(careful, proxy, caplog, only):
 @pytest.mark.parametrize("code", ["NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
 def test_nothing_works(careful, proxy, code):
     """Where not even a plain upload works the error says why, and nothing is remembered."""
-    careful._core.identified = True
+    careful.scope.core.identified = True
     refused = answering(403, b"<Error><Code>%s</Code></Error>" % code.encode())
     proxy.changing = lambda line, answer: refused if "X-Amz-Signature" in line else answer
     with pytest.raises(ProviderError):
         careful.presign_upload(SESSION)
-    assert careful._core.storage._weakness is None
+    assert careful.scope.core.storage._weakness is None
 
 
 @one_sdk
@@ -273,11 +273,13 @@ def test_choice(open_store, proxy, chosen):
     proxy.told()
     assert is_gateway(store.presign_upload(SESSION)[0]) is (chosen == "gateway")
     assert proxy.told() == []
-    assert pickle.loads(pickle.dumps(store))._core.settings.presign_upload == chosen
+    assert pickle.loads(pickle.dumps(store)).scope.core.settings.presign_upload == chosen
 
 
 @pytest.mark.parametrize("provider", ["s3", "ibm_cos", "ibm_cos_iam"])
-@pytest.mark.parametrize("value", ["", "Native", "no", True, 1, ["native"], {}, object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", ["", "Native", "no", True, 1, ["native"], {}, object()], ids=lambda value: type(value).__name__
+)
 def test_choice_of_something_else(provider, value):
     """Any other value is refused at construction."""
     with pytest.raises(InvalidInputError, match="presign_upload"):
@@ -332,7 +334,7 @@ def test_endpoint_of_the_sdk(options, proxy, monkeypatch, tmp_path):
     (tmp_path / "config").write_text(f"[default]\nendpoint_url = {proxy.url}\ns3 =\n  addressing_style = path\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     with ArtifactStore(storage_provider="s3", bucket=options["bucket"]) as store:
-        store._core.identified = True
+        store.scope.core.identified = True
         assert is_gateway(store.presign_upload(SESSION)[0])
     assert proxy.told()[:3] == ["PUT", "GET", "PUT"]
 
@@ -340,7 +342,7 @@ def test_endpoint_of_the_sdk(options, proxy, monkeypatch, tmp_path):
 def test_aws_is_not_asked(request, monkeypatch):
     """AWS is known to refuse unsigned headers, and is asked nothing."""
     with ArtifactStore(**s3_on_moto(request)) as store:
-        monkeypatch.setattr(store._core.storage, "_try_unsigned", lambda: pytest.fail("asked"))
+        monkeypatch.setattr(store.scope.core.storage, "_try_unsigned", lambda: pytest.fail("asked"))
         assert not is_gateway(store.presign_upload(SESSION)[0])
 
 
@@ -408,12 +410,12 @@ def test_upload_that_brings_more_elsewhere(request, kind, brought):
     more = {name: value for name, value in more.items() if value} or {"Metadata": {"a": "b"}}
     with ArtifactStore(**{**options, **NATIVE}) as store:
         _, artifact_id = store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
-        client = store._core.storage._connected()
+        client = store.scope.core.storage._connected()
         client.put_object(Bucket=options["bucket"], Key=full_key(store, artifact_id), Body=b"mine", **more)
         assert store.list_by_session(SESSION) == []
         with pytest.raises(ArtifactNotFoundError):
             store.retrieve(artifact_id)
-        assert list(store._core.storage.list_objects("grid/")) == []
+        assert list(store.scope.core.storage.list_objects("grid/")) == []
 
 
 @one_sdk
@@ -433,7 +435,7 @@ def test_nothing_survives_a_race(store, options, monkeypatch, threshold):
         monkeypatch.setattr("chuk_artifacts.storage.bucket._COPIED_AT_ONCE", threshold)
     url, artifact_id = store.presign_upload(SESSION)
     put(url)
-    storage = store._core.storage
+    storage = store.scope.core.storage
     copy = storage.copy
 
     def upload_and_copy(*arguments, **more):
@@ -463,7 +465,7 @@ def test_no_tags_survive_a_race(request, monkeypatch):
     with ArtifactStore(**{**options, **NATIVE}) as store:
         url, artifact_id = store.presign_upload(SESSION)
         put(url)
-        storage = store._core.storage
+        storage = store.scope.core.storage
         copy = storage.copy
 
         def upload_and_copy(*arguments, **more):
@@ -483,7 +485,7 @@ def test_own_options_are_no_reason(open_store):
     store = open_store(storage_options=own)
     url, artifact_id = store.presign_upload(SESSION)
     assert put(url) == 200
-    store._core.storage._weakness = None  # as in a process that has signed no URL
+    store.scope.core.storage._weakness = None  # as in a process that has signed no URL
     assert register(store, artifact_id)
     assert store.retrieve(artifact_id) == b"mine"
 

@@ -106,7 +106,7 @@ def _checked(rig):
 
 def core(store):
     """Return what is under a store of either face."""
-    return (store if isinstance(store, ArtifactStore) else store._store._blocking)._core
+    return (store if isinstance(store, ArtifactStore) else store._store._blocking).scope.core
 
 
 def keys(store):

@@ -10,7 +10,7 @@ from chuk_artifacts import ArtifactExpiredError, ArtifactNotFoundError, Conflict
 
 def core_of(store):
     """Return what a store works on, whichever face it has."""
-    return (store._store._blocking if isinstance(store, AsyncFace) else store)._core
+    return (store._store._blocking if isinstance(store, AsyncFace) else store).scope.core
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_threads_share(options):
 def test_forgotten_backends_close(options):
     """What is forgotten closes with its last store, and the next one opens its own."""
     store = SharedStore(**options)
-    core = weakref.ref(store._core)
+    core = weakref.ref(store.scope.core)
     forget_shared_cores()
     assert SharedStore(**options) != store
     store.store(b"x")

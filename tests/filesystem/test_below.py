@@ -61,7 +61,7 @@ def test_any_session_has_a_folder(tmp_path, session_id):
     with ArtifactStore(storage_provider=f"dir://in::file://{tmp_path}") as store:
         artifact_id = store.store(b"x", session_id=session_id)
         assert store.retrieve(artifact_id) == b"x"
-        (item,) = store._core.storage.list_objects(store.get_session_prefix_pattern())
+        (item,) = store.scope.core.storage.list_objects(store.get_session_prefix_pattern())
         assert item.key == store.metadata(artifact_id).key
 
 
@@ -133,7 +133,7 @@ def test_secrets_are_not_told(caplog, clock):
     url = f"ftp://user:{SECRET}@127.0.0.1:1/p?sig={SECRET}"
     store = ArtifactStore(storage_provider=url, storage_options={"password": SECRET, "timeout": 1})
     fs = ArtifactFileSystem(storage_provider=url, storage_options={"password": SECRET, "timeout": 1})
-    told = [repr(store), repr(fs), str(fs.storage_options), fs.to_json(), repr(store._core.settings)]
+    told = [repr(store), repr(fs), str(fs.storage_options), fs.to_json(), repr(store.scope.core.settings)]
     told += [str(store.validate_configuration()), str(store.get_stats()), str(store.get_sandbox_info())]
     with pytest.raises(ProviderError) as caught:
         store.store(b"x")
@@ -183,8 +183,8 @@ def test_any_error_of_a_driver_is_a_provider_error(monkeypatch, clock, verb):
             "cat_file": lambda: store.retrieve(artifact_id),
             "open": lambda: store.open(artifact_id),
             "rm_file": lambda: store.delete(artifact_id),
-            "ls": lambda: list(store._core.storage.list_objects("grid/")),
-            "info": lambda: store._core.storage.stat("grid/x"),
+            "ls": lambda: list(store.scope.core.storage.list_objects("grid/")),
+            "info": lambda: store.scope.core.storage.stat("grid/x"),
             "cp_file": lambda: store.copy_file(artifact_id),
         }
         with monkeypatch.context() as patch, pytest.raises(ProviderError, match="down") as caught:
@@ -224,13 +224,13 @@ def test_half_written_files_are_not_seen_and_swept(tmp_path, clock):
         def pieces():
             for _ in range(10):
                 yield b"y" * 1024 * 1024
-                seen.append(len(list(store._core.storage.list_objects(prefix))))
+                seen.append(len(list(store.scope.core.storage.list_objects(prefix))))
 
         store.store(pieces(), session_id="alice")
         assert set(seen) == {1}
         folder = next(tmp_path.rglob("alice"))
         (folder / "left.tmp").write_bytes(b"half")
-        storage = store._core.storage
+        storage = store.scope.core.storage
         assert len(list(storage.sweep(prefix, storage.now() - 60))) == 0
         assert len(list(storage.sweep(prefix, storage.now() + 60))) == 1
         assert not (folder / "left.tmp").exists()
@@ -249,7 +249,7 @@ def test_failed_stream_leaves_nothing(tmp_path):
             for count in (1, 10):
                 with pytest.raises(DriverError):
                     store.store(pieces(count))
-            storage = store._core.storage
+            storage = store.scope.core.storage
             assert list(storage.list_objects("grid/")) == []
             assert list(storage.sweep("grid/", float("inf"))) == []
 

@@ -125,7 +125,7 @@ def told(store, monkeypatch):
         return answer
 
     for verb in ("page", "named", "get"):
-        monkeypatch.setattr(store._core.catalog, verb, counted(getattr(store._core.catalog, verb)))
+        monkeypatch.setattr(store.scope.core.catalog, verb, counted(getattr(store.scope.core.catalog, verb)))
     return count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chuk_artifacts import AccessDeniedError, ArtifactNotFoundError, InvalidInputError, ProviderError
+from chuk_artifacts.operations import changing
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def no_bytes_pass(store, monkeypatch):
     def fail(*_args, **_options):
         raise AssertionError("bytes were written")
 
-    monkeypatch.setattr(store._core.storage, "put", fail)
+    monkeypatch.setattr(store.scope.core.storage, "put", fail)
 
 
 @pytest.mark.usefixtures("no_bytes_pass")
@@ -110,7 +111,7 @@ def test_rm(fs, store):
     assert fs.find("alice") == ["alice/docs/deep/2"]
     fs.rm("alice/docs", recursive=True)
     assert fs.find("alice") == []
-    assert list(store._core.storage.list_objects(store.get_session_prefix_pattern())) == []
+    assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == []
 
 
 @pytest.mark.parametrize(
@@ -364,14 +365,14 @@ def test_move_that_stops_halfway_loses_nothing(fs, store, monkeypatch, broken):
     calls = iter(range(broken, -9, -1))
 
     def fail_at_last(verb):
-        real = getattr(store._core.catalog, verb)
+        real = getattr(store.scope.core.catalog, verb)
 
         def fail(*args, **options):
             if next(calls) <= 0:
                 raise ProviderError("down")
             return real(*args, **options)
 
-        monkeypatch.setattr(store._core.catalog, verb, fail)
+        monkeypatch.setattr(store.scope.core.catalog, verb, fail)
 
     for verb in ("replace", "replace_each", "remove"):
         fail_at_last(verb)
@@ -386,7 +387,7 @@ def test_move_that_stops_halfway_loses_nothing(fs, store, monkeypatch, broken):
 def test_no_file_moves_onto_one_that_is_yet_to_move(fs, store, monkeypatch):
     """Of files that each move onto the next the last moves first: where it stops halfway, no path stands for two."""
     renamed = []
-    monkeypatch.setattr(fs.store, "_rename", renamed.extend)
+    monkeypatch.setattr(changing, "rename_all", lambda _, names: renamed.extend(names))
     fs.mv(["alice/a", "alice/docs/1", "alice/other/3"], ["alice/docs/1", "alice/other/3", "alice/z"])
     assert [(record.filename, name) for record, name in renamed] == [
         ("other/3", "z"),
@@ -424,7 +425,7 @@ def test_many_are_renamed_at_once(fs, monkeypatch):
     """A folder of files is renamed by one call of the catalog, each file to its new name."""
     for number in range(20):
         fs.pipe_file(f"bob/from/{number}", b"%d" % number)
-    catalog = fs.store._core.catalog
+    catalog = fs.store.scope.core.catalog
     calls, replace_each = [], catalog.replace_each
 
     def noted(changes):
@@ -443,7 +444,7 @@ def test_rename_beside_another_change(fs, monkeypatch):
     """A file that is changed while it is renamed keeps both changes."""
     fs.pipe_file("bob/a", b"a")
     (artifact,) = fs.store.list_by_session("bob")
-    catalog = fs.store._core.catalog
+    catalog = fs.store.scope.core.catalog
     replace_each = catalog.replace_each
 
     def late(changes):

@@ -136,7 +136,7 @@ def test_upload_that_registers_itself_appears(fs, store):
     )
     assert not fs.exists("alice/a")
     assert url
-    store._core.storage.put(store._core.catalog.get([artifact_id])[0].key, b"uploaded")
+    store.scope.core.storage.put(store.scope.core.catalog.get([artifact_id])[0].key, b"uploaded")
     assert fs.cat_file("alice/a") == b"uploaded"
     assert fs.info("alice/a")["artifact_id"] == artifact_id
 
@@ -269,7 +269,7 @@ def test_an_outage_is_no_missing_file(fs, store, monkeypatch):
         raise ProviderError("down")
 
     for verb in ("named", "page", "get"):
-        monkeypatch.setattr(store._core.catalog, verb, fail)
+        monkeypatch.setattr(store.scope.core.catalog, verb, fail)
     for ask in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.ls, fs.find, fs.cat_file):
         with pytest.raises(ProviderError):
             ask("alice/a")

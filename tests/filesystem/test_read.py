@@ -36,7 +36,7 @@ def test_range(fs):
 def test_whole_file_is_verified(fs, store):
     """A whole file whose bytes were altered raises; get_file leaves no local file behind."""
     key = store.metadata(fs.info(PATH)["artifact_id"]).key
-    store._core.storage.put(key, b"x" * len(DATA))
+    store.scope.core.storage.put(key, b"x" * len(DATA))
     with pytest.raises(ArtifactCorruptedError):
         fs.cat_file(PATH)
 
@@ -69,7 +69,7 @@ def test_cat_ranges_of_one_file(fs):
 @pytest.mark.parametrize("of_one_file", [True, False])
 def test_cat_ranges_side_by_side(fs, store, monkeypatch, of_one_file):
     """Where a storage is far away ranges are read at once, of one file and of several; where it is near one by one."""
-    storage = store._core.storage
+    storage = store.scope.core.storage
     meeting, open_one, threads = threading.Barrier(4 if storage.distant else 1), storage.open, set()
 
     def open_together(*args, **options):
@@ -87,7 +87,7 @@ def test_cat_ranges_side_by_side(fs, store, monkeypatch, of_one_file):
 def test_cat_ranges_when_some_fail(fs, store):
     """An error is in the place of each range that it concerns, or the first is raised; the others come all the same."""
     fs.pipe("alice/b", b"0123456789")
-    store._core.storage.put(store.metadata(fs.info(PATH)["artifact_id"]).key, b"other")
+    store.scope.core.storage.put(store.metadata(fs.info(PATH)["artifact_id"]).key, b"other")
     paths = ["alice/b", PATH, "alice/none", "alice/docs", PATH, "alice/b"]
     got = fs.cat_ranges(paths, [0, 0, 0, 0, 5, 8], 10)
     kinds = [ArtifactCorruptedError, ArtifactNotFoundError, IsADirectoryError, ArtifactCorruptedError]

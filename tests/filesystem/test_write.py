@@ -13,7 +13,7 @@ import zipfile
 import fsspec
 import pytest
 
-from chuk_artifacts import handles
+from chuk_artifacts import ConflictError, handles
 from chuk_artifacts.filesystem import ArtifactFileSystem
 
 PATH = "alice/docs/a.txt"
@@ -111,7 +111,7 @@ def test_discarded_when_the_body_raises(fs, store, way, mode, compression, befor
     """When the with block raises, nothing is written, whoever opened the file, and the error is the block's own."""
     if before is not None and "x" not in mode:
         fs.pipe_file(PATH, before)
-    objects = list(store._core.storage.list_objects(store.get_session_prefix_pattern()))
+    objects = list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern()))
     with pytest.raises(BodyError), way(fs, mode, compression) as file:
         file.write(b"half" * 100 if "b" in mode else "half" * 100)
         raise BodyError
@@ -119,7 +119,7 @@ def test_discarded_when_the_body_raises(fs, store, way, mode, compression, befor
     if fs.exists(PATH):
         assert fs.cat_file(PATH) == before
         assert fs.info(PATH)["revision"] == 1
-    assert list(store._core.storage.list_objects(store.get_session_prefix_pattern())) == objects
+    assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == objects
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "zip"])
@@ -346,3 +346,37 @@ def test_bytes_of_any_kind(fs):
         fs.pipe_file(PATH, value)
         assert fs.cat_file(PATH) == b"x"
     assert isinstance(fs, ArtifactFileSystem)
+
+
+@pytest.mark.parametrize("kind", [bytes, io.BytesIO])
+def test_deleted_while_it_is_overwritten(fs, store, monkeypatch, kind):
+    """A file that another deletes while its new content is being written is made anew, with all of that content."""
+    fs.pipe_file(PATH, b"old")
+    catalog = store.scope.core.catalog
+    replace = catalog.replace
+
+    def delete_first(*arguments, **options):
+        monkeypatch.undo()
+        fs.rm(PATH)
+        return replace(*arguments, **options)
+
+    monkeypatch.setattr(catalog, "replace", delete_first)
+    fs.pipe_file(PATH, kind(b"new"))
+    assert fs.cat_file(PATH) == b"new"
+    assert len(list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern()))) == 1
+
+
+def test_created_while_a_stream_is_written(fs, store, monkeypatch):
+    """A stream that can't be read twice is not stored half, or empty, when another makes the file meanwhile."""
+    catalog = store.scope.core.catalog
+    add = catalog.add
+
+    def create_first(*arguments, **options):
+        monkeypatch.undo()
+        fs.pipe_file(PATH, b"theirs")
+        return add(*arguments, **options)
+
+    monkeypatch.setattr(catalog, "add", create_first)
+    with pytest.raises(ConflictError):
+        fs.pipe_file(PATH, iter([b"mine"]))
+    assert fs.cat_file(PATH) == b"theirs"

@@ -1,16 +1,17 @@
-"""Removing what is over: expired artifacts and sessions, superseded bytes, deleted sessions, orphans."""
+"""Removing: artifacts and sessions on demand, and what is over: expired ones, superseded bytes, orphans."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from chuk_artifacts import grid, identity
+from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import SessionError
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     GRACE_SECONDS,
     ORPHAN_GRACE_SECONDS,
@@ -19,44 +20,118 @@ from chuk_artifacts.models import (
     Superseded,
     is_over,
 )
+from chuk_artifacts.operations import identity
+from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.finding import if_artifact
+from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.operations.writing import delete_keys
 from chuk_artifacts.storage import StoredObject
-from chuk_artifacts.writing import delete_keys
 
 MAX_SUPERSEDED = 16
 """How many superseded revisions of one artifact are kept at most."""
 
 _PAGE = 500
+_DELETED_AT_ONCE = 1000
 _SHOWN_KEYS = 10
 _FEW = 20  # so many orphans may be removed though they are more than half of all objects
 
 
-def split_superseded(record: ArtifactMetadata, now: float) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
-    """Return the superseded bytes of *record* that are kept on, and those whose time is over."""
-    over = [earlier for earlier in record.superseded if is_over(earlier.until, now)]
-    kept = [earlier for earlier in record.superseded if earlier not in over]
+def split_superseded(
+    superseded: Sequence[Superseded], now: float
+) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
+    """Return the superseded bytes that are kept on, and those whose time is over."""
+    over = [earlier for earlier in superseded if is_over(earlier.until, now)]
+    kept = [earlier for earlier in superseded if earlier not in over]
     surplus = max(len(kept) - MAX_SUPERSEDED, 0)
     return tuple(kept[surplus:]), (*over, *kept[:surplus])
 
 
-def clean(core: Core, *, complete: Callable[[ArtifactMetadata], bool], dry_run: bool = False) -> CleanupReport:
+@attrs.frozen
+class Sweep:
+    """How to look for orphans, that is, for bytes without a record.
+
+    Attributes:
+        older_than: how old they must be, in seconds, by the clock of the storage; a day at least.
+        dry_run: whether only to report them.
+        force: whether to remove them even when they are more than half of what is stored.
+
+    """
+
+    older_than: float = ORPHAN_GRACE_SECONDS
+    dry_run: bool = False
+    force: bool = False
+
+
+@operation
+def delete(scope: Scope, artifact_ids: Iterable[str]) -> int:
+    """Delete artifacts, and cancel uploads; return how many artifacts there were to delete."""
+    core = scope.core
+    wanted = arguments.check_items("artifact_ids", artifact_ids)
+    ids = [plain_id for one in wanted if (plain_id := grid.plain_artifact_id(one)) is not None]
+    _log.debug("delete %s", ids)
+    there = 0
+    for some in batches(ids, _DELETED_AT_ONCE):
+        removed = core.catalog.remove(some, session_id=scope.session_id)
+        now = core.clock()
+        there += sum(_was_artifact(core, record, now) for record in removed)
+        delete_bytes(core, removed)
+    return there
+
+
+def _was_artifact(core: Core, record: ArtifactMetadata, now: float) -> bool:
+    if is_over(record.expires_at, now):
+        return False
+    if record.pending is None:
+        return True
+    return record.pending.registered and core.storage.stat(record.key) is not None
+
+
+@operation
+def delete_session(scope: Scope, session_id: str | None) -> bool:
+    """Remove a session with its artifacts, a portion of records and their bytes at a time; False: there is none.
+
+    Where this stops in the middle, the session is still there, and a second call finishes.
+    """
+    core, session_id = scope.core, scope.session(session_id)
+    there = False
+    while (removed := core.catalog.remove_session(session_id, core.clock(), _PAGE)) is not None:
+        there = True
+        delete_bytes(core, removed)
+        if len(removed) < _PAGE:
+            break
+    return there
+
+
+def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
+    """Remove the bytes of records that are gone."""
+    keys = [key for record in records for key in record.all_bytes]
+    if keys:
+        delete_keys(core, keys)
+
+
+@operation
+def clean(scope: Scope, sweep: Sweep | None, *, dry_run: bool = False) -> CleanupReport:
+    """Remove expired artifacts and sessions, superseded bytes, and, with a *sweep*, orphans.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: the catalog fails; or no orphan was removed, see :func:`_remove_orphans`.
+
+    """
+    report = _remove_expired(scope, dry_run=dry_run)
+    if sweep is None:
+        return report
+    swept = _remove_orphans(scope.core, sweep)
+    return report.changed(orphans=swept.orphans, bytes=report.bytes + swept.bytes, orphan_keys=swept.orphan_keys)
+
+
+def _remove_expired(scope: Scope, *, dry_run: bool) -> CleanupReport:
     """Remove expired artifacts and sessions, and superseded bytes.
 
     Records change first, their bytes go after them: what a crash leaves in between is an orphan. The record of an
     expired artifact stays for a grace period. A record that can't be decoded is left alone, and counted.
-
-    Args:
-        core: what to clean.
-        complete: makes an artifact of a pending record that has its bytes, and says whether it did.
-        dry_run: whether only to count.
-
-    Returns:
-        what was removed.
-
-    Raises:
-        ProviderError: the storage fails.
-        SessionError: the catalog fails.
-
     """
+    core = scope.core
     catalog, now = core.catalog, core.clock()
     artifacts = freed = damaged = 0
     after = None
@@ -66,7 +141,7 @@ def clean(core: Core, *, complete: Callable[[ArtifactMetadata], bool], dry_run: 
             _forget(core, due.records, now)
             for record in due.records:
                 if _is_complete_but_for_bytes(record):
-                    complete(record)
+                    if_artifact(scope, record)
         for expired, size in _release(core, due.records, now, dry_run=dry_run):
             artifacts += expired
             freed += size
@@ -111,7 +186,7 @@ def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
         return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
     if is_over(record.expires_at, now):
         return record.changed(released=True, superseded=(), revision=record.revision + 1)
-    kept, over = split_superseded(record, now)
+    kept, over = split_superseded(record.superseded, now)
     return record.changed(superseded=kept) if over else None  # no change to its user: the revision stays
 
 
@@ -119,51 +194,14 @@ def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
     return record.pending is not None and record.pending.registered and not record.released
 
 
-def delete_session(core: Core, session_id: str) -> bool:
-    """Remove a session with its artifacts, a portion of records and their bytes at a time; False: there is none.
-
-    Where this stops in the middle, the session is still there, and a second call finishes.
-    """
-    there = False
-    while (removed := core.catalog.remove_session(session_id, core.clock(), _PAGE)) is not None:
-        there = True
-        delete_bytes(core, removed)
-        if len(removed) < _PAGE:
-            break
-    return there
-
-
-def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
-    """Remove the bytes of records that are gone."""
-    keys = [key for record in records for key in record.all_bytes]
-    if keys:
-        delete_keys(core, keys)
-
-
-@attrs.frozen
-class Sweep:
-    """How to look for orphans, that is, for bytes without a record.
-
-    Attributes:
-        older_than: how old they must be, in seconds, by the clock of the storage; a day at least.
-        dry_run: whether only to report them.
-        force: whether to remove them even when they are more than half of what is stored.
-
-    """
-
-    older_than: float = ORPHAN_GRACE_SECONDS
-    dry_run: bool = False
-    force: bool = False
-
-
-def remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
+def _remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
     """Remove bytes without a record, such as a crash leaves; all bytes of the sandbox are listed for it.
 
     Raises:
         ProviderError: the storage fails.
         SessionError: the catalog fails, can't be trusted, or is not known to describe this storage (see
-            :mod:`~chuk_artifacts.identity`); or more than half of all objects would go, and *force* is not set.
-            Nothing was removed.
+            :mod:`~chuk_artifacts.operations.identity`); or more than half of all objects would go, and *force* is not
+            set. Nothing was removed.
 
     """
     identity.prove(core)

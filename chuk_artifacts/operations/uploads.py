@@ -1,7 +1,7 @@
-"""The life of an upload: awaited under a signed URL, received, and made an artifact, which no URL can write to.
+"""Uploads: received under a signed URL, and made artifacts, which no URL can write to.
 
-Until then its record is *pending*. One that tells all of the artifact is called registered: whoever comes upon it makes
-the artifact, once the bytes are there. The others wait for somebody who tells the rest.
+Until then the record of an upload is *pending*. A *complete* one already holds all metadata; the first read after the
+bytes arrive turns it into an artifact. The others wait until they are registered.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
-from chuk_artifacts import arguments, grid, identity, links
-from chuk_artifacts.core import Core, LocalGateway
-from chuk_artifacts.draft import Draft, description
+from chuk_artifacts import grid
+from chuk_artifacts.core import Core
 from chuk_artifacts.errors import (
-    ArtifactExpiredError,
+    AccessDeniedError,
     ArtifactNotFoundError,
     ConflictError,
     InvalidInputError,
@@ -24,10 +22,13 @@ from chuk_artifacts.errors import (
     shown,
 )
 from chuk_artifacts.fork import Lockable
-from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, is_over, seconds_of, timestamp
+from chuk_artifacts.models import ArtifactMetadata, seconds_of, timestamp
+from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.draft import description
+from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, fresh_bytes
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
-from chuk_artifacts.writing import ATTEMPTS, check_bytes, discard, fresh_bytes, record_of
 
 Allows = Callable[[Callable[[], str] | None], bool]
 """Says whether an upload may take the place of another, given what returns that one's SHA-256, or None if it is the
@@ -47,62 +48,12 @@ class _Turn(Lockable):
 _conditional = _Turn()
 
 
-def expect(
-    core: Core,
-    order: Draft,
-    expires: float,
-    max_bytes: int | None,
-    *,
-    registered: bool,
-    start: Callable[[], LocalGateway],
-) -> tuple[str, str]:
-    """Sign a URL to upload to, and remember what it is for.
-
-    Args:
-        core: where it goes.
-        order: what is known of the artifact, all but its bytes.
-        expires: how long the URL works, in seconds.
-        max_bytes: how long the upload may be; None: any length.
-        registered: whether *order* tells all of the artifact.
-        start: see :mod:`~chuk_artifacts.links`.
-
-    Returns:
-        the URL, and the artifact id.
-
-    Raises:
-        InvalidInputError: *expires* or *max_bytes* is wrong, or the artifact would outlive the year 9999.
-
-    """
-    seconds = arguments.check_expires(expires)
-    if max_bytes is not None:
-        max_bytes = arguments.check_count("max_bytes", max_bytes, 0)
-    now = core.clock()
-    until = timestamp(now + seconds + GRACE_SECONDS)
-    expires_at: str | None = until
-    if registered:
-        order.ttl = _ttl_in(core, order.session_id) if order.ttl is None else order.ttl
-        expires_at = _later(until, order.ttl)
-    record = record_of(core, order, 0, "", now).changed(
-        key=grid.upload_key(order.sandbox_id, order.session_id, order.artifact_id),
-        revision=0,
-        pending=Pending(until, registered, max_bytes),
-        expires_at=expires_at,
-    )
-    if not core.identified:
-        identity.establish(core)
-    url = links.to_upload(core, record, seconds, start)
-    core.catalog.add([record], now=now)
-    return url, order.artifact_id
-
-
-def receive(
-    core: Core, bound: str | None, artifact_id: str, data: Iterator[bytes], allows: Allows | None = None
-) -> str:
+@operation
+def receive(scope: Scope, artifact_id: str, data: Iterator[bytes], allows: Allows | None = None) -> str:
     """Take an upload that is awaited, and return its SHA-256.
 
     Args:
-        core: where it goes.
-        bound: the session it must belong to, or None for any.
+        scope: where it goes.
         artifact_id: what it becomes.
         data: its bytes.
         allows: whether it may take the place of what was uploaded before; None: always.
@@ -112,13 +63,13 @@ def receive(
         ConflictError: *allows* refuses; nothing is changed.
 
     """
-    key = _awaited(core, bound, artifact_id).key
+    core, key = scope.core, _awaited(scope, artifact_id).key
     if allows is None:
         _, sha256 = core.storage.put(key, source(data))
     else:
         sha256 = _put_if(core, key, data, allows)
     try:
-        _awaited(core, bound, artifact_id)
+        _awaited(scope, artifact_id)
     except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
         discard(core, [key])
         raise
@@ -152,74 +103,59 @@ def _put_if(core: Core, key: str, data: Iterator[bytes], allows: Allows) -> str:
     return sha256
 
 
-def _awaited(core: Core, bound: str | None, artifact_id: str) -> ArtifactMetadata:
-    record = find(core, bound, artifact_id)
+def _awaited(scope: Scope, artifact_id: str) -> ArtifactMetadata:
+    record = _find(scope, artifact_id)
     if record.pending is None:
         raise no_artifact(artifact_id)
     return record
 
 
-def find(core: Core, bound: str | None, artifact_id: str) -> ArtifactMetadata:
-    """Return the record of an upload that is awaited, or that is an artifact by now.
-
-    Raises:
-        ArtifactNotFoundError: there is none, or none in the session that *bound* names.
-        ArtifactExpiredError: its time is over.
-
-    """
+def _find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
+    """Return the record of an upload that is awaited, or of the artifact that it became."""
     plain_id = grid.plain_artifact_id(artifact_id)
-    (record,) = (None,) if plain_id is None else core.catalog.get((plain_id,))
-    if record is None or bound not in {None, record.session_id}:
+    if plain_id is None:
         raise no_artifact(artifact_id)
-    if is_over(record.expires_at, core.clock()):
-        raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
-    return record
+    (record,) = scope.core.catalog.get((plain_id,))
+    return scope.check(plain_id, record, scope.core.clock(), incomplete=True)
 
 
-def register(core: Core, record: ArtifactMetadata, fields: Mapping[str, Any], ttl: float | None) -> None:
-    """Make an artifact of what was uploaded for *record*, with these fields; nothing, if it is one already.
+@operation
+def register(
+    scope: Scope, artifact_id: str, fields: Mapping[str, Any], *, session_id: str | None, ttl: float | None
+) -> None:
+    """Make an artifact of what was uploaded; do nothing if it is one already.
 
-    It lives for *ttl* seconds, and as long as its session's default if that is None.
+    Args:
+        scope: where it is.
+        artifact_id: the artifact.
+        fields: its metadata, by the names of the record's fields.
+        session_id: the session it must be of; None: any.
+        ttl: how long it lives, in seconds; None: as long as its session's default.
 
     Raises:
-        ArtifactNotFoundError: nothing has been uploaded.
+        ArtifactNotFoundError: no upload was signed under that id, or nothing has been uploaded.
+        ArtifactExpiredError: its time is over.
+        AccessDeniedError: it is of another session.
         InvalidInputError: the upload is too long, or came with metadata, tags or an ACL. It is removed.
 
     """
+    core = scope.core
+    if session_id is not None:
+        session_id = scope.session(session_id)
+    record = _find(scope, artifact_id)
+    if session_id is not None and session_id != record.session_id:
+        raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
     if record.pending is not None:
-        _adopt(core, record, {**fields, "ttl": _ttl_in(core, record.session_id) if ttl is None else ttl})
+        _adopt(core, record, {**fields, "ttl": default_ttl(core, record.session_id) if ttl is None else ttl})
 
 
-def settled(core: Core, records: list[ArtifactMetadata]) -> list[ArtifactMetadata]:
-    """Return the artifacts among *records*, and those that pending ones turn into by this."""
-    for record in records:
-        if record.pending is not None:
-            return [found for found in core.each(partial(if_complete, core), records) if found is not None]
-    return records
-
-
-def if_complete(core: Core, record: ArtifactMetadata) -> ArtifactMetadata | None:
-    """Return the artifact that *record* is, or turns into by this, or None."""
-    if record.pending is None:
-        return record
-    try:
-        return completed(core, record)
-    except ArtifactNotFoundError:
-        return None
-
-
-def completed(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
-    """Return the artifact that a pending record tells all of, if its bytes are there.
+def complete(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
+    """Return the artifact that a complete pending record becomes by this.
 
     Raises:
-        ArtifactNotFoundError: it does not tell all, or nothing has been uploaded, or what :func:`register` refuses.
-        ArtifactExpiredError: its time is over.
+        ArtifactNotFoundError: nothing has been uploaded, or what :func:`register` refuses.
 
     """
-    if record.pending is None or not record.pending.registered:
-        raise no_artifact(record.artifact_id)
-    if is_over(record.expires_at, core.clock()):
-        raise ArtifactExpiredError(f"artifact {record.artifact_id} has expired")
     try:
         return _adopt(core, record, {"ttl": record.ttl})
     except InvalidInputError:
@@ -241,7 +177,7 @@ def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> 
     for _ in range(ATTEMPTS):
         uploaded = core.storage.stat(pending.key)
         if uploaded is None:
-            return _registered_by_other(core, pending)
+            return _made_by_other(core, pending)
         _check_length(core, pending, uploaded.bytes)
         _check_plain(core, pending, uploaded)
         with contextlib.suppress(ObjectChangedError):  # another upload has just taken its place
@@ -264,17 +200,18 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
         replaced = False
     if not replaced:
         discard(core, [key])
-        return _registered_by_other(core, pending)
+        return _made_by_other(core, pending)
     discard(core, [pending.key])
     return record
 
 
-def _registered_by_other(core: Core, pending: ArtifactMetadata) -> ArtifactMetadata:
+def _made_by_other(core: Core, pending: ArtifactMetadata) -> ArtifactMetadata:
     """Return the artifact that another caller has just made of the upload, if that is why it is gone."""
-    (record,) = core.catalog.get((pending.artifact_id,))
-    if record is None or record.pending is not None or record.session_id != pending.session_id:
-        raise ArtifactNotFoundError(f"artifact {pending.artifact_id}: nothing has been uploaded")
-    return record
+    with contextlib.suppress(ArtifactNotFoundError):
+        record = _find(Scope(core, pending.session_id), pending.artifact_id)
+        if record.pending is None:
+            return record
+    raise ArtifactNotFoundError(f"artifact {pending.artifact_id}: nothing has been uploaded")
 
 
 def _check_length(core: Core, pending: ArtifactMetadata, size: int) -> None:
@@ -313,12 +250,7 @@ def _measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int,
         return file.tell(), digest.hexdigest()
 
 
-def _ttl_in(core: Core, session_id: str) -> float | None:
+def default_ttl(core: Core, session_id: str) -> float | None:
     """Return how long what is stored in a session lives by default, in seconds."""
     info = core.catalog.get_session(session_id, core.clock())
     return core.settings.session_ttl if info is None else info.ttl
-
-
-def _later(moment: str, ttl: float | None) -> str | None:
-    """Return *moment* and *ttl* seconds."""
-    return None if ttl is None else timestamp(arguments.check_moment("ttl", seconds_of(moment) + ttl))

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from chuk_artifacts import grid, identity
+from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import NOBODY, FilenameTakenError
 from chuk_artifacts.core import Core
-from chuk_artifacts.draft import Draft, description
-from chuk_artifacts.errors import ArtifactStoreError, ConflictError, OutcomeUnknownError, ProviderError, shown
+from chuk_artifacts.errors import (
+    ArtifactStoreError,
+    ConflictError,
+    InvalidInputError,
+    OutcomeUnknownError,
+    ProviderError,
+    shown,
+)
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata
+from chuk_artifacts.operations import identity
+from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.draft import Draft, description, draft
+from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
 
@@ -23,7 +34,60 @@ _LONG_SECONDS = ORPHAN_GRACE_SECONDS / 10
 """After so many seconds a write looks whether its first bytes are still there: a sweep may have taken them."""
 
 
-def write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
+_STORE_ARGUMENTS = frozenset({"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"})
+
+
+@operation
+def store(scope: Scope, session_id: str | None, values: Mapping[str, Any], *, exclusive: bool = False) -> str:
+    """Store a new artifact, and return its id.
+
+    Args:
+        scope: where it goes.
+        session_id: its session; None: a fresh one.
+        values: the arguments of :func:`~chuk_artifacts.operations.draft.draft` that say what is stored.
+        exclusive: whether to raise when the filename is taken in the session.
+
+    """
+    order = new_draft(scope.core, scope.new_session(session_id), values)
+    return _write(scope.core, [order], exclusive=exclusive)[0]
+
+
+@operation
+def store_batch(
+    scope: Scope, items: Iterable[Mapping[str, Any]], session_id: str | None, ttl: float | None
+) -> list[str]:
+    """Store several artifacts, all of them or none, and return their ids; see :meth:`ArtifactStore.store_batch`."""
+    session_id = scope.new_session(session_id)
+    drafts = []
+    for index, item in enumerate(arguments.check_items("items", items)):
+        if not isinstance(item, Mapping):
+            raise InvalidInputError(f"items[{index}] must be a mapping, not {type(item).__name__}")
+        try:
+            drafts.append(_draft_of_item(scope, item, session_id, ttl))
+        except InvalidInputError as error:
+            raise type(error)(f"items[{index}]: {error}") from error
+    return _write(scope.core, drafts) if drafts else []
+
+
+def _draft_of_item(scope: Scope, item: Mapping[str, Any], session_id: str, ttl: float | None) -> Draft:
+    values = {arguments.plain(name) if isinstance(name, str) else name: item[name] for name in item}
+    unknown = values.keys() - _STORE_ARGUMENTS
+    if unknown or "data" not in values:
+        problem = f"unknown argument {min(map(shown, unknown))}" if unknown else "data is missing"
+        raise InvalidInputError(f"{problem}; known are {', '.join(sorted(_STORE_ARGUMENTS))}")
+    own_session = values.pop("session_id", None)
+    if values.get("ttl") is None:
+        values["ttl"] = ttl
+    return new_draft(scope.core, session_id if own_session is None else scope.session(own_session), values)
+
+
+def new_draft(core: Core, session_id: str, values: Mapping[str, Any]) -> Draft:
+    """Return a draft of what is to be stored now, by the arguments in *values*, checked."""
+    settings = core.settings
+    return draft(settings.sandbox_id, session_id, now=core.clock(), limits=settings.limits, **values)
+
+
+def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
     """Make artifacts of *drafts*, all of them or none, and return their ids.
 
     Raises:

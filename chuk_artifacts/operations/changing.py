@@ -1,0 +1,330 @@
+"""Changing: the next revision of a record by compare-and-set, and new content under a key of its own.
+
+Each function takes the record too, where the caller has just read it, and saves reading it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
+
+import attrs
+
+from chuk_artifacts import arguments, grid
+from chuk_artifacts.catalog import batches
+from chuk_artifacts.core import Core
+from chuk_artifacts.errors import AccessDeniedError, ConflictError
+from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Superseded, seconds_of, timestamp
+from chuk_artifacts.operations import identity
+from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.cleanup import split_superseded
+from chuk_artifacts.operations.draft import description
+from chuk_artifacts.operations.finding import find, public
+from chuk_artifacts.operations.reading import corrupted, latest
+from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes
+from chuk_artifacts.source import Stream
+from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
+
+Known = ArtifactMetadata | None
+"""A record that the caller has just read, or None."""
+
+_RENAMED_AT_ONCE = 500
+_LONGEST_PAUSE_SECONDS = 0.05
+
+
+class Content(NamedTuple):
+    """New bytes, which were written under a key of their own.
+
+    Attributes:
+        key: the key.
+        bytes: their length.
+        sha256: their SHA-256.
+
+    """
+
+    key: str
+    bytes: int
+    sha256: str
+
+    def fields(self, record: ArtifactMetadata, now: float) -> dict[str, Any]:
+        """Return the fields of the next revision of *record*, which keeps the bytes before for their readers."""
+        before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
+        kept, _ = split_superseded((*record.superseded, before), now)
+        return {"key": self.key, "bytes": self.bytes, "sha256": self.sha256, "superseded": kept}
+
+
+class Change(NamedTuple):
+    """What the next revision of a record has, beside new bytes, that this one has not, in checked values.
+
+    Attributes:
+        fields: new values by the names of fields.
+        merged: a JSON object to merge, key by key, into ``meta``; None: leave it.
+        ttl: seconds to live from now on; None: leave the expiry.
+        more_seconds: seconds to live after the present expiry, if there is one.
+        session_id: the session the record must be of; None: any.
+        revision: the revision that it must have; None: any.
+
+    """
+
+    fields: Mapping[str, Any] = MappingProxyType({})
+    merged: Mapping[str, Any] | None = None
+    ttl: float | None = None
+    more_seconds: float | None = None
+    session_id: str | None = None
+    revision: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        core: Core,
+        *,
+        summary: Any = None,
+        filename: Any = None,
+        mime: Any = None,
+        ttl: Any = None,
+        if_revision: Any = None,
+        session_id: Any = None,
+        merge: bool = False,
+        **meta: Any,
+    ) -> Self:
+        """Check the arguments of a method, and return the change that they ask for. None leaves a field as it is.
+
+        Args:
+            core: what limits and clock are taken from.
+            summary: see :meth:`ArtifactStore.update_file`.
+            filename: see :meth:`ArtifactStore.update_file`.
+            mime: see :meth:`ArtifactStore.update_file`.
+            ttl: see :meth:`ArtifactStore.update_file`.
+            if_revision: see :meth:`ArtifactStore.update_file`.
+            session_id: the session that the artifact can't leave.
+            merge: whether *meta* is merged into the present one, or takes its place.
+            meta: the new ``meta``, by the name that the method gives to it.
+
+        Raises:
+            InvalidInputError: one of them is wrong.
+
+        """
+        limits = core.settings.limits
+        fields: dict[str, Any] = {}
+        if summary is not None:
+            fields["summary"] = limits.check_summary(summary)
+        if filename is not None:
+            fields["filename"] = arguments.check_filename(filename)
+        if mime is not None:
+            fields["mime"] = arguments.check_mime(mime, None, arguments.OCTET_STREAM)
+        given = [limits.check_meta(name, value) for name, value in meta.items() if value is not None]
+        merged = given.pop() if given and merge else None
+        if given:
+            fields["meta"] = given.pop()
+        return cls(
+            fields=fields,
+            merged=merged,
+            ttl=None if ttl is None else arguments.check_ttl("ttl", ttl, core.clock()),
+            revision=None if if_revision is None else arguments.check_count("if_revision", if_revision, 1),
+            session_id=None if session_id is None else grid.check_session_id(session_id),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.fields and self.merged is None and self.ttl is None and self.more_seconds is None
+
+    def check(self, record: ArtifactMetadata) -> None:
+        """Raise when this change is not meant for *record*.
+
+        Raises:
+            ConflictError: it has another revision.
+            AccessDeniedError: it is of another session.
+
+        """
+        if self.revision is not None and self.revision != record.revision:
+            raise ConflictError(f"artifact {record.artifact_id} has revision {record.revision}, not {self.revision}")
+        if self.session_id is not None and self.session_id != record.session_id:
+            raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
+
+    def apply(
+        self, record: ArtifactMetadata, now: float, limits: arguments.Limits, content: Content | None = None
+    ) -> ArtifactMetadata:
+        """Return the next revision of *record*, or *record* where nothing changes; raises as :meth:`check`."""
+        self.check(record)
+        fields = dict(self.fields)
+        if self.merged is not None:
+            fields["meta"] = limits.check_merged("meta", record.meta, self.merged)
+        if self.ttl is not None:
+            fields |= {"ttl": self.ttl, "expires_at": timestamp(now + self.ttl)}
+        if self.more_seconds is not None and record.expires_at is not None and record.ttl is not None:
+            end = arguments.check_moment("additional_seconds", seconds_of(record.expires_at) + self.more_seconds)
+            fields |= {"ttl": record.ttl + self.more_seconds, "expires_at": timestamp(end)}
+        if content is not None:
+            fields |= content.fields(record, now)
+        if not fields:
+            return record
+        return record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
+
+
+@operation
+def change(
+    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream | None = None, *, record: Known = None
+) -> ArtifactMetadata:
+    """Change an artifact, and return its new metadata.
+
+    Args:
+        scope: where it is.
+        artifact_id: the artifact.
+        wanted: what changes beside the content.
+        data: new content; None: leave it.
+        record: the record of the artifact, as the catalog has just returned it; None: look it up.
+
+    Raises:
+        ArtifactNotFoundError: there is no such artifact.
+        ConflictError: it has another revision than the change is meant for, or others change it all the time.
+        AccessDeniedError: it is of another session than the change is meant for.
+
+    """
+    if data is not None:
+        return _change_content(scope, artifact_id, wanted, data, record)
+    return public(scope.core, _swap(scope, artifact_id, wanted, record)[1])
+
+
+@operation
+def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> None:
+    """Give artifacts new filenames by as few calls of the catalog as can be.
+
+    Args:
+        scope: where they are.
+        names: records that the catalog has just returned, and their new filenames.
+
+    Raises:
+        ArtifactNotFoundError: one was deleted meanwhile. The others may have their new names, or not.
+
+    """
+    core = scope.core
+    for some in batches([(record, Change.of(core, filename=name)) for record, name in names], _RENAMED_AT_ONCE):
+        now = core.clock()
+        changes = [
+            (wanted.apply(scope.check(record.artifact_id, record, now), now, core.settings.limits), record.revision)
+            for record, wanted in some
+        ]
+        for (record, wanted), replaced in zip(some, core.catalog.replace_each(changes), strict=True):
+            if not replaced:  # another change came first
+                _swap(scope, record.artifact_id, wanted)
+
+
+@operation
+def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None) -> str:
+    """Copy an artifact within its session, with what *wanted* says changed, and return the id of the copy.
+
+    *record* is that of the artifact, as the catalog has just returned it; None: look it up.
+
+    Raises:
+        ArtifactNotFoundError: there is no such artifact.
+        ArtifactCorruptedError: the stored bytes have another length than those that were stored.
+        AccessDeniedError: it is of another session than the change is meant for.
+
+    """
+    core = scope.core
+    record = _known(scope, artifact_id, record)
+    wanted.check(record)
+    if not core.identified:
+        identity.establish(core)
+    now = core.clock()
+    target = _Copy(*grid.new_artifact(record.sandbox_id, record.session_id), now, wanted.fields)
+    with fresh_bytes(core, target.artifact_id, target.key):
+        made = _copied(scope, record, target)
+        check_bytes(core, [target.key], now)
+    add(core, [made], now)
+    return made.artifact_id
+
+
+@attrs.frozen
+class _Copy:
+    """What a copy has of its own."""
+
+    artifact_id: str
+    key: str
+    now: float
+    fields: Mapping[str, Any]
+
+    def of(self, record: ArtifactMetadata) -> ArtifactMetadata:
+        """Return the record of a copy of *record*."""
+        stored_at = timestamp(self.now)
+        return record.changed(
+            artifact_id=self.artifact_id,
+            key=self.key,
+            stored_at=stored_at,
+            updated_at=stored_at,
+            expires_at=None if record.ttl is None else timestamp(self.now + record.ttl),
+            revision=1,
+            superseded=(),
+            **self.fields,
+        )
+
+
+def _copied(scope: Scope, record: ArtifactMetadata, target: _Copy) -> ArtifactMetadata:
+    made = target.of(record)
+    try:
+        scope.core.storage.copy(record.key, target.key, record.bytes, about=lambda _: description(made))
+    except ObjectMissingError:
+        return _copied(scope, latest(scope, record), target)
+    except ObjectChangedError:
+        raise corrupted(record) from None
+    return made
+
+
+def _change_content(
+    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream, record: Known
+) -> ArtifactMetadata:
+    """Write new bytes under a key of their own, then let the record point to them."""
+    core = scope.core
+    record = _known(scope, artifact_id, record)
+    begun = core.clock()
+    wanted.check(record)
+    key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
+    planned = partial(wanted.apply, record, begun, core.settings.limits)
+    with fresh_bytes(core, record.artifact_id, key):
+        size, sha256 = core.storage.put(
+            key,
+            data,
+            exclusive=core.storage.guards,
+            about=lambda sha256: description(planned().changed(sha256=sha256)),
+        )
+        check_bytes(core, [key], begun)
+        before, after = _swap(scope, record.artifact_id, wanted, record, Content(key, size, sha256))
+        changed = public(core, after)
+    kept = {earlier.key for earlier in after.superseded}
+    discard(core, [earlier.key for earlier in before.superseded if earlier.key not in kept])
+    return changed
+
+
+def _swap(
+    scope: Scope, artifact_id: str, wanted: Change, record: Known = None, content: Content | None = None
+) -> tuple[ArtifactMetadata, ArtifactMetadata]:
+    """Replace a record by its next revision, and return both."""
+    core = scope.core
+    for attempt in range(ATTEMPTS):
+        before = _known(scope, artifact_id, record)
+        after = wanted.apply(before, core.clock(), core.settings.limits, content)
+        if after is before or core.catalog.replace(after, expected_revision=before.revision):
+            return before, after
+        record = None
+        _pause(attempt)
+    raise ConflictError(
+        f"artifact {grid.plain_artifact_id(artifact_id)} was changed by others {ATTEMPTS} times in a row"
+    )
+
+
+def _known(scope: Scope, artifact_id: str, record: Known) -> ArtifactMetadata:
+    if record is None:
+        return find(scope, artifact_id)
+    return scope.check(artifact_id, record, scope.core.clock())
+
+
+def _pause(attempt: int) -> None:
+    """Give way to the others before the next attempt, a little longer each time."""
+    import random  # noqa: PLC0415 - for those who met another alone
+
+    time.sleep(random.uniform(0, min(0.0005 * (attempt + 1), _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - no secret

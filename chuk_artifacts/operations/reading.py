@@ -1,0 +1,219 @@
+"""Reading: the record first, then the bytes that it points to, checked against it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from chuk_artifacts import arguments
+from chuk_artifacts.errors import ArtifactCorruptedError, ArtifactNotFoundError, InvalidInputError, shown
+from chuk_artifacts.log import log as _log
+from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.operations.calls import SIGNALS, operation, public_error
+from chuk_artifacts.operations.finding import find, find_all
+from chuk_artifacts.operations.kept import Kept, not_kept
+from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.source import CHUNK_SIZE
+from chuk_artifacts.storage import ObjectMissingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fsspec.callbacks import Callback
+
+# By id, or by metadata that the caller has kept
+
+
+@operation
+def retrieve(scope: Scope, artifact: str | ArtifactMetadata) -> bytes:
+    """Return the bytes of an artifact, verified."""
+    record, exact = _wanted(scope, "retrieve %s", artifact)
+    return _content(scope, record, exact=exact)
+
+
+@operation
+def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
+    """Return the bytes of several artifacts, verified, side by side where that is worth it."""
+    ids = arguments.check_items("artifact_ids", artifact_ids)
+    _log.debug("retrieve_batch %s", ids)
+    return scope.core.each(partial(_content, scope), find_all(scope, ids), lambda record: record.bytes)
+
+
+@operation
+def open_reader(scope: Scope, artifact: str | ArtifactMetadata) -> BinaryIO:
+    """Return a seekable reader of an artifact."""
+    record, exact = _wanted(scope, "open %s", artifact)
+    return _opened(scope, record, exact=exact)[1]
+
+
+@operation
+def stream(
+    scope: Scope, artifact: str | ArtifactMetadata, start: int, end: int | None, chunk_size: int
+) -> Iterator[bytes]:
+    """Return the bytes of a range of an artifact, chunk by chunk; of the whole they are verified."""
+    record, exact = _wanted(scope, "stream %s", artifact)
+    return _chunks(scope, record, start, end, chunk_size, exact=exact)
+
+
+@operation
+def download(
+    scope: Scope, artifact: str | ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
+) -> Path:
+    """Write an artifact to a file of the local disk."""
+    record, exact = _wanted(scope, "download %s", artifact)
+    return _save(scope, record, path, callback, exact=exact)
+
+
+# By a record that was just found in the same scope
+
+
+@operation
+def content(scope: Scope, record: ArtifactMetadata) -> bytes:
+    """Return the bytes of a record, verified."""
+    return _content(scope, record)
+
+
+@operation
+def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
+    """Return a reader that stands at *start*, and the record of what it reads: this one, or a later one by now."""
+    return _opened(scope, record, start=start)
+
+
+@operation
+def stream_record(
+    scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+) -> Iterator[bytes]:
+    """Return the bytes of a range, chunk by chunk."""
+    return _chunks(scope, record, start, end, chunk_size)
+
+
+@operation
+def download_record(
+    scope: Scope, record: ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
+) -> Path:
+    """Write the bytes of a record to a file of the local disk."""
+    return _save(scope, record, path, callback)
+
+
+def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:
+    """Return the next revision of an artifact whose bytes are gone, unless exactly these are wanted.
+
+    Raises:
+        ArtifactNotFoundError: they are wanted, or there is no later revision.
+
+    """
+    found = find(scope, record.artifact_id)
+    if exact and found.key != record.key:
+        raise not_kept(record) from None
+    if found.key == record.key:
+        raise ArtifactNotFoundError(f"artifact {record.artifact_id}: its bytes are gone from the storage") from None
+    return found
+
+
+def corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:
+    """Return the error of bytes that are not those that were stored."""
+    return ArtifactCorruptedError(f"artifact {record.artifact_id}: the stored bytes do not match its record")
+
+
+def chunks_of(
+    record: ArtifactMetadata, file: BinaryIO, start: int, end: int | None, chunk_size: int, *, verify: bool = True
+) -> Generator[bytes, None, None]:
+    """Read a range of the bytes of *record* from a file that stands at its start, and close it.
+
+    All of them are verified, unless *verify* is False.
+    """
+    stop = record.bytes if end is None else min(end, record.bytes)
+    digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
+    with file:
+        position = start
+        while position < stop:
+            chunk = file.read(min(chunk_size, stop - position))
+            if not chunk:
+                raise corrupted(record)
+            position += len(chunk)
+            if digest is not None:
+                digest.update(chunk)
+            yield chunk
+    if digest is not None and digest.hexdigest() != record.sha256:
+        raise corrupted(record)
+
+
+def _wanted(scope: Scope, line: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
+    """Return the catalog's record to read an artifact by, and whether exactly its bytes are wanted.
+
+    Nothing of metadata that a caller hands in goes further: see :mod:`~chuk_artifacts.operations.kept`.
+    """
+    if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
+        _log.debug(line, artifact)
+        return find(scope, artifact), False
+    wanted = Kept.of(artifact)
+    _log.debug(line, wanted.artifact_id)
+    return wanted.content_of(find(scope, wanted.artifact_id)), True
+
+
+def _content(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> bytes:
+    try:
+        data = scope.core.storage.get(record.key)
+    except ObjectMissingError:
+        return _content(scope, latest(scope, record, exact=exact))
+    if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
+        raise corrupted(record)
+    return data
+
+
+def _opened(
+    scope: Scope, record: ArtifactMetadata, *, start: int = 0, exact: bool = False
+) -> tuple[ArtifactMetadata, BinaryIO]:
+    start = min(start, record.bytes)  # some systems can't seek much further
+    try:
+        file = scope.core.storage.open(record.key, record.bytes, start=start)
+    except ObjectMissingError:
+        return _opened(scope, latest(scope, record, exact=exact), start=start)
+    except SIGNALS as error:  # an iterator opens after its call has ended
+        raise public_error(error) from error
+    size = file.seek(0, os.SEEK_END)
+    file.seek(start)
+    if size != record.bytes:
+        file.close()
+        raise corrupted(record)
+    return record, file
+
+
+def _chunks(
+    scope: Scope, record: ArtifactMetadata, start: int, end: int | None, chunk_size: int, *, exact: bool = False
+) -> Iterator[bytes]:
+    yield from chunks_of(*_opened(scope, record, start=start, exact=exact), start, end, chunk_size)
+
+
+def _save(
+    scope: Scope,
+    record: ArtifactMetadata,
+    path: str | os.PathLike[str],
+    callback: Callback | None,
+    *,
+    exact: bool = False,
+) -> Path:
+    from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
+
+    target = Path(arguments.check_path("path", path))
+    if target.is_dir():
+        target /= record.artifact_id if record.filename is None else arguments.name_in_folder(record.filename)
+    if not target.parent.is_dir():
+        raise InvalidInputError(f"path: the folder {shown(str(target.parent))} does not exist")
+    if callback is not None:
+        callback.set_size(record.bytes)
+    part = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
+    try:
+        with part.open("xb") as file:
+            for chunk in _chunks(scope, record, 0, None, CHUNK_SIZE, exact=exact):
+                file.write(chunk)
+                if callback is not None:
+                    callback.relative_update(len(chunk))
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return target

@@ -1,0 +1,77 @@
+"""Reporting on a whole store: whether its backends work, what it holds, where keys are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chuk_artifacts import grid
+from chuk_artifacts.catalog import Catalog
+from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.scope import Scope
+
+
+@operation
+def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
+    """Try the storage and the catalog; see :meth:`ArtifactStore.validate_configuration`."""
+    core = scope.whole("validate_configuration")
+    found = {
+        "storage": _tried(core.storage.provider, lambda: {**core.storage.check(thorough=thorough), **core.key_facts()}),
+        "session": _tried(core.catalog.provider, lambda: _facts(core.catalog, thorough=thorough)),
+    }
+    if core.storage.persistent != core.catalog.persistent:
+        side = "session" if core.storage.persistent else "storage"
+        found[side]["warning"] = _with_warning(
+            found[side],
+            f"{'records' if side == 'session' else 'bytes'} in memory go with the process, and what is stored can't"
+            " be found again",
+        )
+    return found
+
+
+@operation
+def stats(scope: Scope) -> dict[str, Any]:
+    """Return providers, sandbox and counts; see :meth:`ArtifactStore.get_stats`."""
+    core = scope.whole("get_stats")
+    return {
+        "storage_provider": core.storage.provider,
+        "session_provider": core.catalog.provider,
+        "sandbox_id": core.settings.sandbox_id,
+        **core.catalog.stats(core.clock()),
+    }
+
+
+@operation
+def sandbox_info(scope: Scope) -> dict[str, Any]:
+    """Return what is configured; see :meth:`ArtifactStore.get_sandbox_info`."""
+    core = scope.whole("get_sandbox_info")
+    ttl = core.settings.session_ttl
+    return {
+        "sandbox_id": core.settings.sandbox_id,
+        "session_prefix_pattern": grid.sandbox_prefix(core.settings.sandbox_id),
+        "storage_provider": core.storage.provider,
+        "session_provider": core.catalog.provider,
+        "session_ttl_hours": None if ttl is None else ttl / 3600,
+    }
+
+
+def _tried(provider: str, check: Callable[[], dict[str, str]]) -> dict[str, str]:
+    try:
+        facts = check()
+    except ArtifactStoreError as error:
+        return {"status": "error", "provider": provider, "message": str(error)}
+    return {"status": "ok", "provider": provider, **facts}
+
+
+def _facts(catalog: Catalog, *, thorough: bool) -> dict[str, str]:
+    facts = catalog.check()
+    damaged = catalog.verify() if thorough else 0
+    if damaged:
+        facts |= {"damaged": str(damaged)}
+        facts["warning"] = _with_warning(facts, f"{damaged} records are damaged")
+    return facts
+
+
+def _with_warning(facts: Mapping[str, str], warning: str) -> str:
+    return f"{facts['warning']}; {warning}" if "warning" in facts else warning
