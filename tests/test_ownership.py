@@ -453,7 +453,7 @@ def test_files_that_a_reader_makes_are_private():
         os.chown(folder, STRANGER, STRANGER)
         answer = child.run(
             """
-            import os
+            import os, urllib.parse  # which pathlib imports when this user may not read it
             from chuk_artifacts.catalog.sqlite import SqliteCatalog
 
             os.setgid(4242)

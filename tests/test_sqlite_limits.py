@@ -393,7 +393,7 @@ def as_another_user(path):
     """Return what another user counts, and whether that one is refused writes."""
     return child.run(
         """
-        import os, sys
+        import os, sys, urllib.parse  # which pathlib imports when another user may not read it
         from chuk_artifacts import SessionError
         from chuk_artifacts.catalog import new_session
         from chuk_artifacts.catalog.sqlite import SqliteCatalog
