@@ -24,6 +24,7 @@ LAST_MOMENT = 253402300799
 """The end of the year 9999 in seconds since the epoch, beyond which ISO 8601 needs an agreement of both sides."""
 _MAX_FILENAME_BYTES = 1024
 _MAX_MIME_CHARACTERS = 1024
+_MAX_NAME_BYTES = 255
 _MAX_META_DEPTH = 64
 _MAX_INTEGER_BITS = 1024
 _MAX_ENCODING_CHARACTERS = 64  # Python keeps each name for which it has looked for a codec
@@ -162,7 +163,18 @@ def name_in_folder(filename: str) -> str:
     """Return a filename without its folders, as a name that stays in its folder: on Windows ``D:x`` is on a drive."""
     name = last_segment(filename)
     drive, _ = os.path.splitdrive(name)
-    return name.replace(":", "_") if drive else name
+    return _cut_name(name.replace(":", "_") if drive else name)
+
+
+def _cut_name(name: str) -> str:
+    """Return a name of at most 255 bytes, which is what file systems take; a cut one keeps its extension."""
+    if len(name.encode()) <= _MAX_NAME_BYTES:
+        return name
+    stem, extension = os.path.splitext(name)
+    if len(extension.encode()) > _MAX_NAME_BYTES // 4:
+        stem, extension = name, ""
+    room = _MAX_NAME_BYTES - len(extension.encode())
+    return stem.encode()[:room].decode(errors="ignore") + extension
 
 
 def check_mime(value: Any, filename: str | None, default: str) -> str:

@@ -62,11 +62,12 @@ def put(files: tuple[str, ...], session: str, summary: str, mime: str | None, tt
 @cli.command()
 @click.argument("artifact_id", metavar="ID")
 @click.option("-o", "--output", metavar="PATH", help="Write to this file or folder instead of the standard output.")
-def get(artifact_id: str, output: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace a file that a folder has under the artifact's name.")
+def get(artifact_id: str, output: str | None, *, force: bool) -> None:
     """Write the content of an artifact."""
     with _store() as store:
         if output is not None:
-            click.echo(str(store.download(artifact_id, output)), err=True)
+            click.echo(str(store.download(artifact_id, output, overwrite=force)), err=True)
             return
         for chunk in store.stream(artifact_id):
             sys.stdout.buffer.write(chunk)

@@ -66,6 +66,10 @@ class SessionError(ArtifactStoreError):
     """The catalog of records and sessions is unreachable, or refuses."""
 
 
+class FileTakenError(ConflictError, FileExistsError):
+    """A download would replace a file whose name the caller did not choose."""
+
+
 class OutcomeUnknownError(SessionError):
     """A change may have been made, or may still be: the catalog was lost before it could say so.
 

@@ -1,11 +1,15 @@
-"""Folders for nobody but the user, that are still there after a power cut if they have to be."""
+"""Folders for nobody but the user, that are still there after a power cut if they have to be; files new in them."""
 
 from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 _PRIVATE_FOLDER = 0o700
+_PRIVATE_FILE = 0o600
+_CLAIM = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+_THE_LINK_ITSELF: dict[str, Any] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
 _ON_WINDOWS = os.name == "nt"
 
 
@@ -44,3 +48,30 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def claim(temporary: str, place: str, folder: int | None = None) -> None:
+    """Move a file to a place that must be free.
+
+    Args:
+        temporary: where the file is.
+        place: where it goes, on the same disk.
+        folder: the descriptor of the folder that both are relative to.
+
+    Raises:
+        FileExistsError: something is there, be it a link to nowhere.
+
+    """
+    try:
+        os.link(temporary, place, src_dir_fd=folder, dst_dir_fd=folder, **_THE_LINK_ITSELF)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here (FAT, some network shares): claim the name first
+        os.close(os.open(place, _CLAIM, _PRIVATE_FILE, dir_fd=folder))
+        try:
+            os.replace(temporary, place, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(place, dir_fd=folder)
+            raise
+    else:
+        os.unlink(temporary, dir_fd=folder)

@@ -428,13 +428,16 @@ class ArtifactStore:
         path: str | os.PathLike[str],
         *,
         callback: Callback | None = None,
+        overwrite: bool = False,
     ) -> Path:
         """Write an artifact to a file, which appears whole and verified, or not at all.
 
         Args:
             artifact_id: the artifact, see :meth:`retrieve`.
-            path: the file; a folder takes the last segment of the artifact's filename, or its id.
-            callback: an fsspec ``Callback``, told the size and each piece in bytes.
+            path: the file, which is replaced; or a folder, where the file is called like the last segment of the
+                artifact's filename, cut to 255 bytes, or like its id.
+            callback: an fsspec ``Callback``, which is given the size and the length of each chunk in bytes.
+            overwrite: whether to replace a file of that name in a folder.
 
         Returns:
             the path of the file.
@@ -443,11 +446,12 @@ class ArtifactStore:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
             ArtifactCorruptedError: see :meth:`retrieve`.
+            ConflictError: *path* is a folder, and something in it has that name. It is a ``FileExistsError`` too.
             InvalidInputError: the folder of *path* does not exist.
             OSError: the file can't be written.
 
         """
-        return reading.download(self.scope, artifact_id, path, callback)
+        return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite)
 
     def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
         """Return the bytes of several artifacts, verified, in the order of the ids.

@@ -76,8 +76,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the configuration and the files of whoever runs the tests out of them."""
+def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the configuration and the files of the user out of the tests.
+
+    The folder comes first: it is removed last, when nothing is patched any more.
+    """
     for name in list(os.environ):
         if name.startswith(CONFIGURATION):
             monkeypatch.delenv(name)

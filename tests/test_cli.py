@@ -317,6 +317,22 @@ def test_get_to_a_folder(file):
     assert Path("downloads/hello.txt").read_bytes() == b"Hello, world!"
 
 
+def test_get_replaces_nothing_in_a_folder(file):
+    """A file that a folder has under that name stays, unless --force is given; a path that is named is replaced."""
+    (artifact_id,) = put(file)
+    Path("downloads").mkdir()
+    mine = Path("downloads/hello.txt")
+    mine.write_bytes(b"mine")
+    assert "--force" in complaint("get", artifact_id, "-o", "downloads")
+    assert mine.read_bytes() == b"mine"
+    assert CliRunner().invoke(cli, ["get", artifact_id, "-o", "downloads", "--force"]).exit_code == 0
+    assert mine.read_bytes() == b"Hello, world!"
+    mine.write_bytes(b"mine")
+    assert CliRunner().invoke(cli, ["get", artifact_id, "-o", "downloads/hello.txt"]).exit_code == 0
+    assert mine.read_bytes() == b"Hello, world!"
+    assert os.listdir("downloads") == ["hello.txt"]
+
+
 def test_get_to_no_folder(file):
     """A path in a folder that does not exist is a complaint."""
     (artifact_id,) = put(file)

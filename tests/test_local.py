@@ -344,7 +344,7 @@ def test_corrupted_download(store, corrupted, tmp_path):
     assert list(folder.iterdir()) == []
     (folder / "file.txt").write_bytes(b"before")
     with pytest.raises(ArtifactCorruptedError, match=corrupted):
-        store.download(corrupted, folder)
+        store.download(corrupted, folder, overwrite=True)
     assert [path.read_bytes() for path in folder.iterdir()] == [b"before"]
 
 
@@ -718,7 +718,7 @@ def test_no_way_out_of_the_root(root, path):
 def test_exclusive_put_without_hard_links(root, monkeypatch):
     """On a disk without hard links an exclusive put still does not replace what is there."""
 
-    def link(*_):
+    def link(*_args, **_options):
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)

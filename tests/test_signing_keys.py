@@ -83,11 +83,11 @@ def test_key_is_made_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
     def refuse(*_args, **_options):
         raise OSError(errno.EPERM, "no hard links here")
 
-    def replace_later(source, target):
+    def replace_later(source, target, **options):
         if target.endswith("signing.key"):
             second.start()
             assert met_empty.wait(30)
-        replace(source, target)
+        replace(source, target, **options)
 
     with on_disk(tmp_path) as first, on_disk(tmp_path) as other:
         read_key = core._read_key

@@ -342,7 +342,12 @@ class ArtifactStore:
 
     @_hop
     async def download(
-        self, artifact_id: str | ArtifactMetadata, path: str | os.PathLike[str], *, callback: Callback | None = None
+        self,
+        artifact_id: str | ArtifactMetadata,
+        path: str | os.PathLike[str],
+        *,
+        callback: Callback | None = None,
+        overwrite: bool = False,
     ) -> Path:
         """Write an artifact to a file, which appears whole and verified, or not at all."""
         ...

@@ -9,7 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from chuk_artifacts import arguments
-from chuk_artifacts.errors import ArtifactCorruptedError, ArtifactNotFoundError, InvalidInputError, shown
+from chuk_artifacts.errors import (
+    ArtifactCorruptedError,
+    ArtifactNotFoundError,
+    FileTakenError,
+    InvalidInputError,
+    shown,
+)
+from chuk_artifacts.folders import claim
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.calls import SIGNALS, operation, public_error
@@ -60,11 +67,20 @@ def stream(
 
 @operation
 def download(
-    scope: Scope, artifact: str | ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
+    scope: Scope,
+    artifact: str | ArtifactMetadata,
+    path: str | os.PathLike[str],
+    callback: Callback | None,
+    *,
+    overwrite: bool,
 ) -> Path:
     """Write an artifact to a file of the local disk."""
     record, exact = _wanted(scope, "download %s", artifact)
-    return _save(scope, record, path, callback, exact=exact)
+    target, is_named = _target(record, path)
+    claims = is_named and not overwrite
+    if claims and os.path.lexists(target):  # before the first byte is read
+        raise _taken(target)
+    return _save(scope, record, target, callback, exact=exact, claims=claims)
 
 
 # By a record that was just found in the same scope
@@ -94,8 +110,8 @@ def stream_record(
 def download_record(
     scope: Scope, record: ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
 ) -> Path:
-    """Write the bytes of a record to a file of the local disk."""
-    return _save(scope, record, path, callback)
+    """Write the bytes of a record to a file of the local disk, which is replaced."""
+    return _save(scope, record, _target(record, path)[0], callback)
 
 
 def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:
@@ -188,32 +204,49 @@ def _chunks(
     yield from chunks_of(*_opened(scope, record, start=start, exact=exact), start, end, chunk_size)
 
 
-def _save(
-    scope: Scope,
-    record: ArtifactMetadata,
-    path: str | os.PathLike[str],
-    callback: Callback | None,
-    *,
-    exact: bool = False,
-) -> Path:
+def _target(record: ArtifactMetadata, path: str | os.PathLike[str]) -> tuple[Path, bool]:
+    """Return the file that a download writes, and whether its name is the artifact's and not the caller's."""
     from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
 
     target = Path(arguments.check_path("path", path))
-    if target.is_dir():
+    is_named = target.is_dir()
+    if is_named:
         target /= record.artifact_id if record.filename is None else arguments.name_in_folder(record.filename)
     if not target.parent.is_dir():
         raise InvalidInputError(f"path: the folder {shown(str(target.parent))} does not exist")
+    return target, is_named
+
+
+def _save(
+    scope: Scope,
+    record: ArtifactMetadata,
+    target: Path,
+    callback: Callback | None,
+    *,
+    exact: bool = False,
+    claims: bool = False,
+) -> Path:
+    """Write the bytes of a record to a file; with *claims* its name must be free."""
     if callback is not None:
         callback.set_size(record.bytes)
-    part = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}.part")
+    part = target.with_name(f".{os.urandom(8).hex()}.part")
     try:
         with part.open("xb") as file:
             for chunk in _chunks(scope, record, 0, None, CHUNK_SIZE, exact=exact):
                 file.write(chunk)
                 if callback is not None:
                     callback.relative_update(len(chunk))
-        part.replace(target)
-    except BaseException:
+        if claims:
+            claim(str(part), str(target))
+        else:
+            part.replace(target)
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if claims and isinstance(error, FileExistsError):
+            raise _taken(target) from error
         raise
     return target
+
+
+def _taken(target: Path) -> FileTakenError:
+    return FileTakenError(f"{shown(str(target))} exists: name another file, or replace it (overwrite=True, --force)")

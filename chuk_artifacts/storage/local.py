@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from fsspec.spec import AbstractFileSystem
 
-from chuk_artifacts.folders import make_private_folders, sync_folder
+from chuk_artifacts.folders import claim, make_private_folders, sync_folder
 from chuk_artifacts.storage import ObjectChangedError
 from chuk_artifacts.storage.files import FileStorage
 
@@ -265,7 +265,7 @@ class _Writer:
             if self._folder.fsync:
                 os.fsync(file.fileno())
         if self._exclusive:
-            _claim(self._temporary, self._place)
+            claim(self._temporary, self._place)
         else:
             os.replace(self._temporary, self._place)
         self._temporary = ""
@@ -327,23 +327,6 @@ def _unlink_each(folder: str, names: Sequence[str]) -> None:
 def _remove_empty(folder: str) -> None:
     with contextlib.suppress(OSError):  # not empty, mostly
         os.rmdir(folder)
-
-
-def _claim(temporary: str, place: str) -> None:
-    """Move a file to a place that must be free."""
-    try:
-        os.link(temporary, place)
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links here (FAT, some network shares): claim the name first
-        _open_file(place, _CREATE, "wb").close()
-        try:
-            os.replace(temporary, place)
-        except BaseException:
-            os.unlink(place)
-            raise
-    else:
-        os.unlink(temporary)
 
 
 def _info(name: str, status: os.stat_result) -> dict[str, Any]:

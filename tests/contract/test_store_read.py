@@ -11,7 +11,13 @@ from datetime import UTC, datetime
 import pytest
 from fsspec.callbacks import Callback
 
-from chuk_artifacts import ArtifactExpiredError, ArtifactMetadata, ArtifactNotFoundError, InvalidInputError
+from chuk_artifacts import (
+    ArtifactExpiredError,
+    ArtifactMetadata,
+    ArtifactNotFoundError,
+    ConflictError,
+    InvalidInputError,
+)
 
 SESSION = "user_alice"
 UNKNOWN = "0" * 32
@@ -319,6 +325,87 @@ def test_download_to_a_folder(store, tmp_path, filename, name):
     assert path == folder / name
     assert path.read_bytes() == b"abc"
     assert list(folder.iterdir()) == [path]
+
+
+TAKEN = {
+    "file": lambda place: place.write_bytes(b"mine"),
+    "folder": lambda place: place.mkdir(),
+    "link to a file": lambda place: place.symlink_to(place.parent.parent / "outside"),
+    "link to nowhere": lambda place: place.symlink_to(place.parent.parent / "nothing"),
+}
+
+
+def names_below(folder):
+    """Return what is below a folder, and what is in the files."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("kind", TAKEN)
+def test_download_replaces_nothing_in_a_folder(store, tmp_path, kind):
+    """In a folder nothing that has the artifact's name is replaced, or written through."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "outside").write_bytes(b"outside")
+    TAKEN[kind](tmp_path / "folder" / ".bashrc")
+    before = names_below(tmp_path / "folder")
+    artifact_id = store.store(b"theirs", filename="x/.bashrc")
+    for error in (ConflictError, FileExistsError):
+        with pytest.raises(error, match=r"bashrc' exists: .*overwrite"):
+            store.download(artifact_id, tmp_path / "folder")
+    assert names_below(tmp_path / "folder") == before
+    assert not (tmp_path / "nothing").exists()
+    assert (tmp_path / "outside").read_bytes() == b"outside"
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("kind", ["file", "link to a file", "link to nowhere"])
+def test_download_that_overwrites(store, tmp_path, kind):
+    """With overwrite a file or link of that name is replaced, and where the link leads stays as it is."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "outside").write_bytes(b"outside")
+    TAKEN[kind](tmp_path / "folder" / "a.txt")
+    path = store.download(store.store(b"theirs", filename="a.txt"), tmp_path / "folder", overwrite=True)
+    assert not path.is_symlink()
+    assert names_below(tmp_path / "folder") == {tmp_path / "folder" / "a.txt": b"theirs"}
+    assert not (tmp_path / "nothing").exists()
+    assert (tmp_path / "outside").read_bytes() == b"outside"
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("links", [True, False])
+def test_download_that_another_file_overtakes(store, tmp_path, monkeypatch, links):
+    """A file that is made while the download runs is not replaced either, where there are no hard links too."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_args, **_options: os.stat("/nothing at all"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    class Making(Callback):
+        def relative_update(self, inc=1):
+            (folder / "a.txt").write_bytes(b"mine")
+
+    with pytest.raises(FileExistsError):
+        store.download(store.store(b"theirs", filename="a.txt"), folder, callback=Making())
+    assert names_below(folder) == {folder / "a.txt": b"mine"}
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("d/" + "n" * 251 + ".txt", "n" * 251 + ".txt"),
+        ("n" * 300 + ".txt", "n" * 251 + ".txt"),
+        ("ü" * 200 + ".tar.gz", "ü" * 126 + ".gz"),
+        ("n." + "x" * 300, "n." + "x" * 253),
+        ("😀" * 100, "😀" * 63),
+    ],
+    ids=range(5),
+)
+def test_download_of_a_long_name(store, tmp_path, filename, name):
+    """A name in a folder has at most 255 bytes: a longer one is cut before its extension, and never in a character."""
+    path = store.download(store.store(b"abc", filename=filename), tmp_path)
+    assert path.name == name
+    assert path.read_bytes() == b"abc"
 
 
 @pytest.mark.same_everywhere
