@@ -50,15 +50,18 @@ RECORD = 1.5 * KIB
 """How many bytes a store in memory keeps for an artifact, beside its content."""
 
 SYSTEM_CALLS = {
-    "store": {"random": 2, "stat": 5, "open": 1, "write": 1, "close": 1, "rename": 1, "fcntl": 4, "pwrite": 16},
-    "retrieve": {"fcntl": 2, "stat": 6, "open": 1, "read": 1, "close": 1},
+    "store": {"random": 2, "stat": 3, "open": 2, "write": 1, "close": 2, "rename": 1, "fcntl": 4, "pwrite": 16},
+    "retrieve": {"fcntl": 2, "stat": 3, "open": 1, "read": 1, "close": 1},
     "metadata": {"fcntl": 2, "stat": 1},
     "exists": {"fcntl": 2, "stat": 1},
     "update_metadata": {"fcntl": 6, "pwrite": 6, "stat": 2},
     "list_by_session": {"fcntl": 2, "stat": 1},
-    "delete": {"fcntl": 4, "pwrite": 8, "stat": 4, "unlink": 1, "rmdir": 1},
+    "delete": {"fcntl": 4, "pwrite": 8, "stat": 2, "open": 1, "unlink": 2, "close": 1},
 }
 """The system calls of a filesystem store with its SQLite, a pwrite a page and one for its header.
+
+Where Linux has ``openat2``, one call opens a folder or a file at the end of its whole way. A folder is removed by
+``unlinkat``.
 
 One stat each time a connection is used makes sure that the database file is still the same.
 """

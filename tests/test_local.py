@@ -20,7 +20,7 @@ from interrupts import interrupted
 
 from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError, ArtifactStore, ProviderError
 from chuk_artifacts.source import source
-from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, local
+from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError, beneath, local
 from chuk_artifacts.storage.local import LocalFolder, LocalStorage, windows_name
 
 MINUTE, DAY = 60, 86400
@@ -245,9 +245,9 @@ def synced(monkeypatch):
         events.append(place if place.is_dir() else "file")
         real_sync(descriptor)
 
-    def replace(*arguments):
+    def replace(*arguments, **options):
         events.append("rename")
-        real_replace(*arguments)
+        real_replace(*arguments, **options)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
@@ -549,7 +549,7 @@ def test_unwritable_root(tmp_path):
         os.chdir(sys.argv[1])
         os.chmod(".", 0o555)
         if os.getuid() == 0:  # whom no mode stops
-            store.scope.core.storage._fs.root = "."  # the folders above may be closed to others
+            store.scope.core.storage._fs.root.place = "."  # the folders above may be closed to others
             os.setuid(65534)
         try:
             store.store(b"x")
@@ -661,11 +661,11 @@ def test_listing_while_others_delete(root, monkeypatch):
         storage.put(f"grid/box/alice/{number}", b"x")
     real = os.scandir
 
-    def scandir(path):
-        listed = sorted(real(path), key=lambda entry: entry.name)
+    def scandir(folder):
+        listed = sorted(real(folder), key=lambda entry: entry.name)
         for entry in listed:
             if entry.name == "1":
-                os.unlink(entry.path)
+                os.unlink(entry.name, dir_fd=folder)
         return listed
 
     monkeypatch.setattr(os, "scandir", scandir)
@@ -718,7 +718,7 @@ def test_no_way_out_of_the_root(root, path):
 def test_exclusive_put_without_hard_links(root, monkeypatch):
     """On a disk without hard links an exclusive put still does not replace what is there."""
 
-    def link(*_args, **_options):
+    def link(*_, **__):
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
@@ -777,6 +777,7 @@ def test_windows_name(segment, expected):
 def test_names_on_windows(root, monkeypatch):
     """Names that Windows refuses lie encoded on the disk, and are told as they were given."""
     monkeypatch.setattr(local, "_ON_WINDOWS", True)
+    monkeypatch.setattr(beneath, "_BY_DESCRIPTOR", False)
     storage = LocalStorage(str(root), fsync=True)
     names = ["con", "a:b", "a.", "a ", "%41", "a*?", "üser 1", "nul.tar.gz"]
     keys = sorted(f"grid/box/{name}/artifact~2" for name in names)
@@ -816,6 +817,30 @@ def counted(monkeypatch, *names):
     for name in names:
         monkeypatch.setattr(os, name, count(name, getattr(os, name)))
     return calls
+
+
+def test_links_where_folders_have_no_descriptors(root, outside, monkeypatch):
+    """Where folders can't be opened, as on Windows, links and another root are refused by a look at each of them."""
+    monkeypatch.setattr(beneath, "_BY_DESCRIPTOR", False)
+    storage = LocalStorage(str(root))
+    storage.put(KEY, b"x")
+    (root / "grid/box/bob").symlink_to(outside)
+    (root / "grid/box/alice/link").symlink_to(outside / "secret")
+    for call in (
+        lambda: storage.get("grid/box/bob/secret"),
+        lambda: storage.get("grid/box/alice/link"),
+        lambda: storage.stat("grid/box/bob/secret"),
+        lambda: storage.put("grid/box/bob/new", b"x"),
+        lambda: storage.copy(KEY, "grid/box/bob/new", 1),
+        lambda: storage.delete(["grid/box/bob/secret"]),
+    ):
+        with pytest.raises(ProviderError, match="symbolic link"):
+            call()
+    assert unchanged(outside)
+    root.rename(root.with_name("before"))
+    root.mkdir()
+    with pytest.raises(ProviderError, match="removed or replaced"):
+        storage.get(KEY)
 
 
 def test_delete_of_many_files_looks_at_each_folder_once(root, monkeypatch):
