@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import artifact, gateway, grid, link, machine, plot, signing, start, stream, table
+from benchmarks import gateway, grid, interfaces, link, machine, plot, processes, report, signing, stream
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.result import Result, Rows
 from benchmarks.selection import NothingMatchesError, chosen
 from benchmarks.targets import judge
 
 SCHEMA = 1
-_OTHERS = (artifact, gateway, signing, link, stream, start)
+_OTHERS = (interfaces, gateway, signing, link, stream, processes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,14 +74,14 @@ def _run(wanted: Sequence[str], others: Rows, effort: Effort, options: argparse.
         **machine.describe(),
     }
     results: dict[str, Result] = {}
-    print(table.head())
+    print(report.head())
     try:
         for result in _told(_measured(wanted, others, effort), wanted):
             results[result.name] = result
-            print(table.line(result), flush=True)
+            print(report.line(result), flush=True)
     finally:
         _write(report, results, complete=len(results) == len(wanted), path=options.json)
-    print("\n" + table.targets(judge(results)))
+    print("\n" + report.targets(judge(results)))
     if options.plot:
         plot.draw(results.values(), options.plot)
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import attrs
 
-from benchmarks.combinations import BUCKET, DISK, REDIS, SLOW
+from benchmarks.plan import BUCKET, DISK, REDIS, SLOW
 from benchmarks.effort import Effort
 from benchmarks.floors.bucket import BucketFloor
-from benchmarks.floors.disk import DiskFloor
+from benchmarks.local_floors import DiskFloor
 from benchmarks.floors.memory import MemoryFloor
-from benchmarks.floors.redis import RedisFloor
+from benchmarks.service_floors import RedisFloor
 from benchmarks.records import fill
 from benchmarks.servers import BUCKET as BUCKET_NAME
 from benchmarks.servers import Servers
-from benchmarks.slow import SlowStorage
+from benchmarks.distance import SlowStorage
 from benchmarks.verbs import Verbs
 from benchmarks.workloads import Workloads
 from chuk_artifacts import ArtifactStore, aio

@@ -13,7 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, cast
 
-from benchmarks.compare import compare, one_by_one
+from benchmarks.comparison import compare, one_by_one
 from benchmarks.effort import Effort, size_word
 from benchmarks.result import Result, Rows
 from benchmarks.workloads import Work

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.backends import Opened, opened
-from benchmarks.combinations import AIO, BUCKET, SLOW, Combination, combinations
-from benchmarks.compare import Driven, Side, compare
+from benchmarks.plan import AIO, BUCKET, SLOW, Combination, combinations
+from benchmarks.comparison import Driven, Side, compare
 from benchmarks.effort import Effort
 from benchmarks.result import Result
 from benchmarks.servers import MissingError, Servers
-from benchmarks.slow import Ideal
-from benchmarks.timing import Tasks, Threads, at_once, hops
+from benchmarks.distance import Ideal
+from benchmarks.turns import Tasks, Threads, at_once, hops
 from benchmarks.workloads import WORKLOADS, Work
 
 

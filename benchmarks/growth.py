@@ -27,7 +27,7 @@ from benchmarks import machine
 from benchmarks.effort import KIB
 from benchmarks.records import fill
 from benchmarks.servers import MissingError, Servers
-from benchmarks.timing import Lap, Threads
+from benchmarks.turns import Lap, Threads
 from benchmarks.verbs import Verbs
 from benchmarks.workloads import WORKLOADS, Work
 from chuk_artifacts import ArtifactStore, ArtifactStoreError

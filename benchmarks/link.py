@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from benchmarks.compare import compare, one_by_one
+from benchmarks.comparison import compare, one_by_one
 from benchmarks.effort import KIB, Effort
 from benchmarks.result import Result, Rows
 from benchmarks.servers import BUCKET, MissingError, Servers

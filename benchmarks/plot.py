@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Collection
 from typing import Any
 
-from benchmarks.combinations import AIO, BLOCKING
+from benchmarks.plan import AIO, BLOCKING
 from benchmarks.result import Result
 
 _STYLES = {BLOCKING: "-", AIO: "--"}

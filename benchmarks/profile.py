@@ -22,10 +22,10 @@ from typing import Any
 import attrs
 
 from benchmarks.backends import opened
-from benchmarks.combinations import BACKENDS, SLOW
+from benchmarks.plan import BACKENDS, SLOW
 from benchmarks.effort import KIB, QUICK, size_word
 from benchmarks.servers import MissingError, Servers
-from benchmarks.timing import Threads
+from benchmarks.turns import Threads
 from benchmarks.workloads import WORKLOADS, Work
 
 VERBS = ("store", "retrieve", "metadata")

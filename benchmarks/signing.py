@@ -6,7 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.compare import compare, one_by_one
+from benchmarks.comparison import compare, one_by_one
 from benchmarks.effort import Effort
 from benchmarks.floors import bare_signature
 from benchmarks.result import Result, Rows

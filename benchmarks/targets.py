@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from benchmarks.result import Result
-from benchmarks.start import ADDED_MS
+from benchmarks.processes import ADDED_MS
 
 _FIGURES = {
     "ratio": "of the floor",

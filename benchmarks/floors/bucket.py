@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 
-from benchmarks.floors.redis import RedisRecords
+from benchmarks.service_floors import RedisRecords
 from benchmarks.verbs import large_file
 from benchmarks.workloads import BATCH, Once, Work, Workloads, files_of
 from chuk_artifacts import ArtifactStore

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from benchmarks.timing import Lap
+from benchmarks.turns import Lap
 from benchmarks.workloads import BATCH
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About

@@ -12,7 +12,7 @@ import attrs
 
 from benchmarks.effort import MIB
 from benchmarks.result import Ratio, Result
-from benchmarks.timing import Driver, Lap, Threads
+from benchmarks.turns import Driver, Lap, Threads
 from benchmarks.workloads import Work
 
 _MOST_BYTES_A_LAP = 256 * MIB

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.compare import compare, one_by_one
+from benchmarks.comparison import compare, one_by_one
 from benchmarks.effort import Effort
 from benchmarks.result import Result, Rows
 from benchmarks.workloads import Work

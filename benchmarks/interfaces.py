@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec
 
-from benchmarks.compare import compare, one_by_one
+from benchmarks.comparison import compare, one_by_one
 from benchmarks.effort import KIB, MIB, Effort, size_word
 from benchmarks.result import Result, Rows
 from benchmarks.workloads import Work
