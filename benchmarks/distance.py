@@ -1,26 +1,68 @@
-"""A storage that answers in 20 ms, as one at the other end of a network does, and the least its answers could take."""
+"""Latency of 20 ms: a slow storage in memory, the least time its answers take, and a bucket behind a slow link."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from benchmarks.turns import Lap
-from benchmarks.workloads import BATCH
+import boto3
+
+from benchmarks.comparison import Result, Rows, compare_calls
+from benchmarks.plan import Effort
+from benchmarks.servers import BUCKET_NAME, MissingError, Servers
+from benchmarks.turns import Turn
+from benchmarks.workloads import BATCH, KIB
+from chuk_artifacts import ArtifactStore
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About
 from chuk_artifacts.storage.memory import MemoryStorage
+from tests.servers.proxy import Proxy
 
-ANSWER_SECONDS = 0.020
-_OF_MIXED = 0.8
+LINK = "link20ms/store/1KiB"
+LATENCY_SECONDS = 0.020
+_MIXED_SHARE = 0.8  # of the mixed calls, those that ask the storage
+_SESSION = "bench"
+
+
+def rows(effort: Effort) -> Rows:
+    """Return the rows outside the grid."""
+    return {LINK: partial(_link, effort)}
+
+
+def _link(effort: Effort, folder: Path) -> Result:
+    """Store in a bucket behind a proxy that delays each answer, beside a client as boto3 makes it."""
+    with contextlib.ExitStack() as ending:
+        try:
+            server = Servers(folder, ending).bucket
+        except MissingError as error:
+            return Result(name=LINK, skipped=str(error))
+        proxy = ending.enter_context(Proxy(int(urlsplit(server.url).port or 0)))
+        proxy.delay = LATENCY_SECONDS
+        url, data, keys = f"http://127.0.0.1:{proxy.port}", b"x" * KIB, map(str, itertools.count())
+        plain: Any = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
+        store = ending.enter_context(ArtifactStore(storage_provider="s3", bucket=BUCKET_NAME, endpoint_url=url))
+        return compare_calls(
+            LINK,
+            lambda: store.store(data, session_id=_SESSION),
+            lambda: plain.put_object(Bucket=BUCKET_NAME, Key=f"far/{next(keys)}", Body=data),
+            seconds=2 * effort.slow_turn_seconds,
+            rounds=effort.rounds,
+            parameters={"server": server.name},
+        )
 
 
 class SlowStorage(MemoryStorage):
-    """Bytes in memory, whose reads and writes take 20 ms and no processor.
+    """Bytes in memory; each read and write takes 20 ms and no processor time.
 
     Args:
-        parallel: how many calls are worth running side by side.
+        parallel: the number of calls that are worth running in parallel.
 
     """
 
@@ -34,13 +76,13 @@ class SlowStorage(MemoryStorage):
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
     ) -> tuple[int, str]:
-        """Write, late."""
-        time.sleep(ANSWER_SECONDS)
+        """Write after 20 ms."""
+        time.sleep(LATENCY_SECONDS)
         return super().put(key, data, exclusive=exclusive, about=about)
 
     def get(self, key: str) -> bytes:
-        """Return all bytes, late."""
-        time.sleep(ANSWER_SECONDS)
+        """Return all bytes after 20 ms."""
+        time.sleep(LATENCY_SECONDS)
         return super().get(key)
 
     def copy(
@@ -53,34 +95,34 @@ class SlowStorage(MemoryStorage):
         hashed: bool = False,
         about: About | None = None,
     ) -> str | None:
-        """Copy, late, with one request."""
-        time.sleep(ANSWER_SECONDS)
+        """Copy after 20 ms, with one request."""
+        time.sleep(LATENCY_SECONDS)
         self._write(target, super().get(source), exclusive=exclusive)
         return None
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove, late, if there is anything to."""
+        """Delete after 20 ms; without keys, return at once."""
         if keys:
-            time.sleep(ANSWER_SECONDS)
+            time.sleep(LATENCY_SECONDS)
             super().delete(keys)
 
 
 class Ideal:
-    """What takes the least time that calls could take which wait for answers, so many at once.
+    """The floor of the slow storage: a computed time, the least that its answers could take.
 
     Args:
-        workload: what is called.
-        count: how many callers there are.
+        workload: the name of the workload.
+        count: the number of callers.
         parallel: how many answers a batch waits for at once.
 
     """
 
     def __init__(self, workload: str, count: int, parallel: int) -> None:
         self._waits = math.ceil(BATCH / parallel) if "batch" in workload else 1
-        self._share = _OF_MIXED if workload == "mixed" else 1
+        self._share = _MIXED_SHARE if workload == "mixed" else 1
         self._count = count
 
-    def lap(self, calls: int) -> Lap:
-        """Take no time, and tell how long it would be."""
+    def turn(self, calls: int) -> Turn:
+        """Return the computed time at once."""
         waits = math.ceil(calls * self._share / self._count) * self._waits
-        return Lap(calls, waits * ANSWER_SECONDS)
+        return Turn(calls, waits * LATENCY_SECONDS)

@@ -1,4 +1,4 @@
-"""The one place that says which combinations of backend, workload, size, face and concurrency are rows."""
+"""What a run measures: which rows, how often, how long, with files of which sizes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,83 @@ from collections.abc import Iterator
 
 import attrs
 
-from benchmarks.effort import KIB, MIB, Effort, size_word
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import KIB, MIB, WORKLOADS
 
 MEMORY, DISK, REDIS, BUCKET, SLOW = "memory", "filesystem+sqlite", "memory+redis", "s3+redis", "slow20ms"
+BACKENDS = (MEMORY, DISK, REDIS, BUCKET, SLOW)
 BLOCKING, AIO = "blocking", "aio"
 
-BACKENDS = (MEMORY, DISK, REDIS, BUCKET, SLOW)
-_STORE_SIZES = frozenset({MEMORY, DISK, BUCKET})
-_KEEP_NO_STREAM = frozenset({MEMORY, REDIS, SLOW})
-_OF_RECORDS = frozenset({"metadata", "list20", "list100", "presign"})
-_OF_ANY_SIZE = _OF_RECORDS | {"delete"}
+_BACKENDS_OF_ALL_SIZES = frozenset({MEMORY, DISK, BUCKET})
+_BACKENDS_THAT_COLLECT_STREAMS = frozenset({MEMORY, REDIS, SLOW})
+_RECORDS_ONLY = frozenset({"metadata", "list20", "list100", "presign"})
+_SIZE_IRRELEVANT = _RECORDS_ONLY | {"delete"}
 _BATCHES = frozenset({"store_batch", "retrieve_batch"})
 _LARGE = frozenset({"upload", "download"})
-_ALONE = _BATCHES | _LARGE | {"list20", "list100", "presign"}
-_MOST_BYTES_AT_ONCE = 64 * MIB
+_ONE_CALLER = _BATCHES | _LARGE | {"list20", "list100", "presign"}
+_MAX_BYTES_IN_FLIGHT = 64 * MIB
 _LONG_BYTES = 8 * MIB
-_CONNECTIONS = 32
+_MIN_CONNECTIONS = 32
+
+
+@attrs.frozen
+class Effort:
+    """How much a run measures.
+
+    Attributes:
+        rounds: how many turns each side of a row takes.
+        turn_seconds: the approximate length of a turn; each thread or task makes at least one call.
+        long_rounds: the number of turns where they are long and their costs steady.
+        slow_turn_seconds: the approximate length of a turn on a storage with 20 ms of latency.
+        large_bytes: the size of a large file.
+        sizes: the sizes of the other files, in bytes.
+        concurrency: the numbers of threads or tasks.
+        listed: the number of artifacts in the session that is listed.
+        stream_bytes: the size of the stream that shows how the process grows.
+        starts: how many interpreters are started.
+
+    """
+
+    rounds: int
+    turn_seconds: float
+    long_rounds: int
+    slow_turn_seconds: float
+    large_bytes: int
+    sizes: tuple[int, ...]
+    concurrency: tuple[int, ...]
+    listed: int
+    stream_bytes: int
+    starts: int
+
+
+FULL = Effort(
+    rounds=15,
+    turn_seconds=0.05,
+    long_rounds=5,
+    slow_turn_seconds=0.2,
+    large_bytes=256 * MIB,
+    sizes=(KIB, 64 * KIB, 8 * MIB),
+    concurrency=(1, 8, 32, 128),
+    listed=100_000,
+    stream_bytes=1024 * MIB,
+    starts=25,
+)
+QUICK = Effort(
+    rounds=5,
+    turn_seconds=0.02,
+    long_rounds=3,
+    slow_turn_seconds=0.1,
+    large_bytes=64 * MIB,
+    sizes=(KIB, 8 * MIB),
+    concurrency=(1, 32),
+    listed=10_000,
+    stream_bytes=64 * MIB,
+    starts=5,
+)
+
+
+def size_name(size: int) -> str:
+    """Return a size in bytes as it appears in the name of a row."""
+    return f"{size // MIB}MiB" if size >= MIB else f"{size // KIB}KiB"
 
 
 @attrs.frozen
@@ -30,11 +90,11 @@ class Combination:
     """A row of the grid.
 
     Attributes:
-        backend: whose.
-        workload: which.
-        size: how many bytes a file has.
+        backend: the name of the backend.
+        workload: the name of the workload.
+        size: the size of a file in bytes.
         face: ``blocking`` or ``aio``.
-        count: how many threads or tasks there are at once.
+        count: the number of threads or tasks.
 
     """
 
@@ -46,14 +106,14 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """Its name: backend, workload, size where that matters, and face with concurrency."""
-        size = () if self.workload in _OF_ANY_SIZE else (size_word(self.size),)
+        """Backend, workload, size where it matters, and face with concurrency."""
+        size = () if self.workload in _SIZE_IRRELEVANT else (size_name(self.size),)
         return "/".join((self.backend, self.workload, *size, f"{self.face}{self.count}"))
 
     @property
     def connections(self) -> int:
-        """How many connections its store keeps: as many as there are calls at once, but not fewer than by default."""
-        return max(_CONNECTIONS, self.count)
+        """The connections that its store keeps: one for each caller, but not fewer than the default."""
+        return max(_MIN_CONNECTIONS, self.count)
 
     @property
     def is_steady(self) -> bool:
@@ -62,39 +122,40 @@ class Combination:
 
     @property
     def is_large(self) -> bool:
-        """Whether it handles a large file."""
+        """Whether it streams a large file."""
         return self.workload in _LARGE
 
 
 def combinations(effort: Effort) -> Iterator[Combination]:
-    """Iterate over all rows that make sense."""
+    """Iterate over all rows of the grid."""
     for backend in BACKENDS:
         for workload in WORKLOADS:
             sizes = (effort.large_bytes,) if workload in _LARGE else effort.sizes
             for size in sizes:
                 for face in (BLOCKING, AIO):
                     for count in effort.concurrency:
-                        one = Combination(backend, workload, size, face, count)
-                        if _makes_sense(one):
-                            yield one
+                        row = Combination(backend, workload, size, face, count)
+                        if _is_useful(row):
+                            yield row
 
 
-def _makes_sense(one: Combination) -> bool:
-    """Say whether a combination tells something that another one does not.
+def _is_useful(row: Combination) -> bool:
+    """Return whether a row shows something that no other row shows.
 
-    - The size of a file is varied only where the bytes are moved, and by a backend of which the bytes are the matter:
-      not by one that differs from another in its records, or that answers in 20 ms whatever it is asked.
-    - A storage in the memory of the process keeps no stream: it collects it.
-    - A storage that answers in 20 ms is asked only for what asks the storage.
-    - What runs side by side inside (batches, large files), and what one caller does now and then (a listing, a URL), is
-      called by one at a time.
-    - The bytes under way at once are at most 64 MiB, unless one large file is streamed.
+    - Sizes vary only where a call moves bytes, and only on the backends that differ in their bytes: not on one that
+      differs only in its catalog, nor on the one that takes 20 ms for any size.
+    - A storage in memory collects a stream into one object, so it has no rows of large files.
+    - The slow storage has no rows of methods that ask only the catalog.
+    - Methods that run in parallel inside (batches, large files), and those that a client calls now and then (a listing,
+      a URL), have one caller.
+    - At most 64 MiB are in flight, except where one large file is streamed.
     """
-    at_once = one.size * one.count * (100 if one.workload in _BATCHES else 1)
+    in_flight = row.size * row.count * (100 if row.workload in _BATCHES else 1)
+    all_sizes = row.workload not in _SIZE_IRRELEVANT and row.backend in _BACKENDS_OF_ALL_SIZES
     return not (
-        (one.size > KIB and not one.is_large and (one.workload in _OF_ANY_SIZE or one.backend not in _STORE_SIZES))
-        or (one.is_large and one.backend in _KEEP_NO_STREAM)
-        or (one.workload in _OF_RECORDS and one.backend == SLOW)
-        or (one.count > 1 and one.workload in _ALONE)
-        or (at_once > _MOST_BYTES_AT_ONCE and not one.is_large)
+        (row.size > KIB and not row.is_large and not all_sizes)
+        or (row.is_large and row.backend in _BACKENDS_THAT_COLLECT_STREAMS)
+        or (row.workload in _RECORDS_ONLY and row.backend == SLOW)
+        or (row.count > 1 and row.workload in _ONE_CALLER)
+        or (in_flight > _MAX_BYTES_IN_FLIGHT and not row.is_large)
     )

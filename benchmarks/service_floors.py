@@ -1,4 +1,4 @@
-"""The floor in Redis: what is written with one MULTI and read with one GET, by redis-py, with bytes in memory."""
+"""The floors over the network: redis-py for the records, boto3 for the bytes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,124 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import boto3
 import redis
 
-from benchmarks.floors import bare_signature
-from benchmarks.floors.memory import MemoryFloor
-from benchmarks.workloads import BATCH, Once, Work, Workloads
+from benchmarks.local_floors import RECORD
+from benchmarks.workloads import BATCH, Once, Work, Workloads, files_read, large_file
+from chuk_artifacts import ArtifactStore
 
-_RECORD = json.dumps({"record": "r" * 700})
+_RECORD_JSON = json.dumps({"record": RECORD})
 _WEEK = 7 * 86400 * 1000
 _FILLED_AT_ONCE = 1000
 _DELETED_AT_ONCE = 10_000
 _NO_BYTES = hashlib.sha256(b"").hexdigest()
+_MOST_FILES = 100
 
 
-class RedisRecords:
+class RedisFloor(Workloads):
+    """Bare calls of redis-py for the records, beside bare calls for the bytes.
+
+    Args:
+        bare: the floor of the bytes.
+        listed: the number of records in the session that is listed.
+        url: the URL of the server.
+
+    """
+
+    def __init__(self, bare: Workloads, listed: int, url: str) -> None:
+        self._bare = bare
+        self._listed = listed
+        self._records = _Records(url)
+
+    def store(self) -> Work:
+        """Store bytes, and write with one MULTI what a store writes."""
+        store, add = self._bare.store().call, self._records.add
+        return Work(lambda: (store(), add()))
+
+    def retrieve(self) -> Work:
+        """GET a record, and read bytes."""
+        retrieve, record = self._bare.retrieve().call, self.metadata().call
+        return Work(lambda: (record(), retrieve()))
+
+    def metadata(self) -> Work:
+        """GET a record."""
+        get, names = self._records.get, itertools.cycle(self._records.add(BATCH))
+        return Work(lambda: get(next(names)))
+
+    def copy(self) -> Work:
+        """GET a record, copy bytes, and write with one MULTI."""
+        copy, record, add = self._bare.copy().call, self.metadata().call, self._records.add
+        return Work(lambda: (record(), copy(), add()))
+
+    def update(self) -> Work:
+        """GET a record, store bytes, and write with one MULTI."""
+        update, records, names = self._bare.update().call, self._records, Once(self._records.add)
+
+        def call() -> None:
+            name = names.next()
+            records.get(name)
+            update()
+            records.replace(name)
+
+        return Work(call, names.ready)
+
+    def delete(self) -> Work:
+        """Delete a record with one MULTI, and the bytes."""
+        delete, records, names = self._bare.delete(), self._records, Once(self._records.add)
+
+        def ready(calls: int) -> None:
+            names.ready(calls)
+            delete.ready(calls)
+
+        return Work(lambda: (records.remove(names.next()), delete.call()), ready)
+
+    def listing(self, limit: int) -> Work:
+        """Read a page of an index, and its records."""
+        return self._records.listing(self._listed, limit)
+
+    def store_batch(self) -> Work:
+        """Store 100 files, and write their records with one MULTI."""
+        store_batch, add = self._bare.store_batch().call, self._records.add
+        return Work(lambda: (store_batch(), add(BATCH)))
+
+    def retrieve_batch(self) -> Work:
+        """Read 100 records with one MGET, and the bytes."""
+        retrieve_batch, records = self._bare.retrieve_batch().call, self._records
+        names = records.add(BATCH)
+        return Work(lambda: (records.get_all(names), retrieve_batch()))
+
+    def presign(self) -> Work:
+        """GET a record, and sign."""
+        record, sign = self.metadata().call, self._bare.presign().call
+        return Work(lambda: (record(), sign()))
+
+    def upload(self) -> Work:
+        """Upload a file, and write its record."""
+        upload, add = self._bare.upload().call, self._records.add
+        return Work(lambda: (upload(), add()))
+
+    def download(self) -> Work:
+        """GET a record, and download a file."""
+        download, record = self._bare.download().call, self.metadata().call
+        return Work(lambda: (record(), download()))
+
+    def close(self) -> None:
+        """Remove the records, and what the bytes' floor removes."""
+        self._records.close()
+        self._bare.close()
+
+
+class _Records:
     """Bare records in Redis.
 
     Args:
-        url: of the server.
+        url: the URL of the server.
 
     """
 
@@ -35,13 +133,13 @@ class RedisRecords:
         self._client: Any = redis.Redis.from_url(url, protocol=2)
 
     def add(self, count: int = 1) -> list[str]:
-        """Write with one MULTI what a store of so many artifacts writes, and return their names."""
+        """Write with one MULTI what a store of *count* artifacts writes, and return their names."""
         names = [os.urandom(16).hex() for _ in range(count)]
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset("bare session", mapping={"info": "i" * 150, "expires_at": "2030-01-01T00:00:00.000000+00:00"})
             pipeline.zadd("bare sessions", {"session": time.time()})
             for name in names:
-                pipeline.set(f"bare record {name}", _RECORD, px=_WEEK)
+                pipeline.set(f"bare record {name}", _RECORD_JSON, px=_WEEK)
                 pipeline.zadd("bare index", {f"file.bin\0{name}": 0})
                 pipeline.zadd("bare due", {f"{name}{_NO_BYTES}": time.time()})
             pipeline.execute()
@@ -58,7 +156,7 @@ class RedisRecords:
     def replace(self, name: str) -> None:
         """Write with one MULTI what an update writes."""
         with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.set(f"bare record {name}", _RECORD, px=_WEEK)
+            pipeline.set(f"bare record {name}", _RECORD_JSON, px=_WEEK)
             pipeline.zadd("bare due", {f"{name}{_NO_BYTES}": time.time()})
             pipeline.execute()
 
@@ -72,13 +170,13 @@ class RedisRecords:
             return pipeline.execute()
 
     def listing(self, listed: int, limit: int) -> Work:
-        """Return what reads a part of an index, and its records with one MGET."""
+        """Return work that reads a page of an index, and its records with one MGET."""
         client = self._client
         names = [f"file-{number:07}.bin" for number in range(listed)]
         if client.zcard("bare listed") != listed:
             for some in zip(*[iter(names)] * _FILLED_AT_ONCE, strict=True):
                 client.zadd("bare listed", dict.fromkeys(some, 0))
-                client.mset({f"bare listed {name}": _RECORD for name in some})
+                client.mset({f"bare listed {name}": _RECORD_JSON for name in some})
 
         def call() -> list[Any]:
             found = client.zrange("bare listed", "-", "+", bylex=True, offset=0, num=limit)
@@ -87,7 +185,7 @@ class RedisRecords:
         return Work(call)
 
     def close(self) -> None:
-        """Remove all but what is listed."""
+        """Remove everything but the records that are listed."""
         names = self._client.scan_iter(match="bare record *", count=_DELETED_AT_ONCE)
         while some := list(itertools.islice(names, _DELETED_AT_ONCE)):
             self._client.unlink(*some)
@@ -95,83 +193,126 @@ class RedisRecords:
         self._client.close()
 
 
-class RedisFloor(Workloads):
-    """Bare calls of redis-py, with bytes in memory.
+class BucketFloor(Workloads):
+    """Bare calls of boto3 for the bytes, through a client configured as the store's.
 
     Args:
-        size: how many bytes a file has.
-        listed: how many records are there to list.
-        url: of the server.
+        size: the size of a file in bytes.
+        folder: for large files.
+        store: the store on the bucket.
+        bucket: the name of the bucket.
 
     """
 
-    def __init__(self, size: int, listed: int, url: str) -> None:
-        self._memory = MemoryFloor(size, listed)
-        self._listed = listed
-        self._records = RedisRecords(url)
+    def __init__(self, size: int, folder: Path, store: ArtifactStore, bucket: str) -> None:
+        self._size = size
+        self._folder = folder
+        self._client = _client_like(store)
+        self._connections = store.scope.core.settings.max_connections
+        self._bucket = bucket
+        self._keys = itertools.cycle([f"bare/{number}" for number in range(files_read(size, _MOST_FILES))])
 
     def store(self) -> Work:
-        """Keep bytes, and write with one MULTI what a store of them writes."""
-        in_memory, add = self._memory.store().call, self._records.add
-        return Work(lambda: (in_memory(), add()))
+        """PUT an object."""
+        return Work(lambda: self._put(next(self._keys)))
 
     def retrieve(self) -> Work:
-        """GET a record, read bytes and hash."""
-        in_memory, record = self._memory.retrieve().call, self.metadata().call
-        return Work(lambda: (record(), in_memory()))
-
-    def metadata(self) -> Work:
-        """GET a record."""
-        get, names = self._records.get, itertools.cycle(self._records.add(BATCH))
-        return Work(lambda: get(next(names)))
+        """GET an object."""
+        keys = itertools.cycle(self._stored(files_read(self._size, _MOST_FILES)))
+        return Work(lambda: self._get(next(keys)))
 
     def copy(self) -> Work:
-        """GET a record, copy bytes, and write with one MULTI."""
-        in_memory, record, add = self._memory.copy().call, self.metadata().call, self._records.add
-        return Work(lambda: (record(), in_memory(), add()))
-
-    def update(self) -> Work:
-        """GET a record, keep bytes, and write with one MULTI."""
-        in_memory, records, names = self._memory.update().call, self._records, Once(self._records.add)
+        """Let the service copy an object."""
+        client, bucket = self._client, self._bucket
+        keys = itertools.cycle(self._stored(files_read(self._size, _MOST_FILES)))
 
         def call() -> None:
-            name = names.next()
-            records.get(name)
-            in_memory()
-            records.replace(name)
+            source = {"Bucket": bucket, "Key": next(keys)}
+            client.copy_object(Bucket=bucket, Key=next(self._keys), CopySource=source)
 
-        return Work(call, names.ready)
+        return Work(call)
+
+    def update(self) -> Work:
+        """Do what ``store`` does, because bytes never change in place."""
+        return self.store()
 
     def delete(self) -> Work:
-        """Remove a record with one MULTI, and the bytes."""
-        in_memory, records, names = self._memory.delete(), self._records, Once(self._records.add)
-
-        def ready(calls: int) -> None:
-            names.ready(calls)
-            in_memory.ready(calls)
-
-        return Work(lambda: (records.remove(names.next()), in_memory.call()), ready)
-
-    def listing(self, limit: int) -> Work:
-        """Read a part of an index, and its records."""
-        return self._records.listing(self._listed, limit)
+        """DELETE an object."""
+        client, bucket, keys = self._client, self._bucket, Once(self._stored)
+        return Work(lambda: client.delete_object(Bucket=bucket, Key=keys.next()), keys.ready)
 
     def store_batch(self) -> Work:
-        """Keep 100, and write with one MULTI."""
-        in_memory, add = self._memory.store_batch().call, self._records.add
-        return Work(lambda: (in_memory(), add(BATCH)))
+        """PUT 100 objects in as many threads as the store has connections."""
+        pool, keys = ThreadPoolExecutor(self._connections), [next(self._keys) for _ in range(BATCH)]
+        return Work(lambda: list(pool.map(self._put, keys)))
 
     def retrieve_batch(self) -> Work:
-        """Read 100 records with one MGET, and the bytes."""
-        in_memory, records = self._memory.retrieve_batch().call, self._records
-        names = records.add(BATCH)
-        return Work(lambda: (records.get_all(names), in_memory()))
+        """GET 100 objects in as many threads as the store has connections."""
+        pool, keys = ThreadPoolExecutor(self._connections), self._stored(BATCH)
+        return Work(lambda: list(pool.map(self._get, keys)))
 
     def presign(self) -> Work:
-        """GET a record and sign."""
-        record = self.metadata().call
-        return Work(lambda: bare_signature(str(len(record()))))
+        """Sign a download with a name and a type."""
+        client = self._client
+        parameters = {
+            "Bucket": self._bucket,
+            "Key": next(self._keys),
+            "ResponseContentDisposition": 'attachment; filename="a.txt"',
+            "ResponseContentType": "text/plain",
+        }
+        return Work(lambda: client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=3600))
+
+    def upload(self) -> Work:
+        """Let boto3 upload a file."""
+        client, bucket, path = self._client, self._bucket, large_file(self._folder, self._size)
+
+        def call() -> None:
+            with path.open("rb") as file:
+                client.upload_fileobj(file, bucket, "bare/large")
+
+        return Work(call)
+
+    def download(self) -> Work:
+        """Let boto3 download a file."""
+        self.upload().call()
+        client, bucket, target = self._client, self._bucket, self._folder / "bare.down"
+
+        def call() -> None:
+            with target.open("wb") as file:
+                client.download_fileobj(bucket, "bare/large", file)
+
+        return Work(call)
 
     def close(self) -> None:
-        """Remove what is there."""
-        self._records.close()
+        """Close the client; the objects are few, and the next row overwrites them."""
+        self._client.close()
+
+    @cached_property
+    def _data(self) -> bytes:
+        return b"x" * self._size  # on demand: a large file has no use for it
+
+    def _put(self, key: str) -> Any:
+        return self._client.put_object(Bucket=self._bucket, Key=key, Body=self._data)
+
+    def _get(self, key: str) -> bytes:
+        body: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return body
+
+    def _stored(self, count: int) -> list[str]:
+        keys = [f"bare/there/{number}" for number in range(count)]
+        for key in keys:
+            self._put(key)
+        return keys
+
+
+def client_of(store: ArtifactStore) -> Any:
+    """Return the boto3 client of *store*, which is on a bucket."""
+    storage: Any = store.scope.core.storage
+    storage.check()  # the storage makes its client at the first request
+    return storage._client  # noqa: SLF001
+
+
+def _client_like(store: ArtifactStore) -> Any:
+    """Return a client that is configured as the one of *store*, without the handlers that the store adds."""
+    meta = client_of(store).meta
+    return boto3.client("s3", endpoint_url=meta.endpoint_url, region_name=meta.region_name, config=meta.config)
