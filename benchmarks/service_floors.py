@@ -207,7 +207,7 @@ class BucketFloor(Workloads):
     def __init__(self, size: int, folder: Path, store: ArtifactStore, bucket: str) -> None:
         self._size = size
         self._folder = folder
-        self._client = _client_like(store)
+        self._client = client_like(store)
         self._connections = store.scope.core.settings.max_connections
         self._bucket = bucket
         self._keys = itertools.cycle([f"bare/{number}" for number in range(files_read(size, _MOST_FILES))])
@@ -308,11 +308,10 @@ class BucketFloor(Workloads):
 def client_of(store: ArtifactStore) -> Any:
     """Return the boto3 client of *store*, which is on a bucket."""
     storage: Any = store.scope.core.storage
-    storage.check()  # the storage makes its client at the first request
-    return storage._client  # noqa: SLF001
+    return storage._connected()  # noqa: SLF001
 
 
-def _client_like(store: ArtifactStore) -> Any:
+def client_like(store: ArtifactStore) -> Any:
     """Return a client that is configured as the one of *store*, without the handlers that the store adds."""
     meta = client_of(store).meta
     return boto3.client("s3", endpoint_url=meta.endpoint_url, region_name=meta.region_name, config=meta.config)

@@ -79,6 +79,22 @@ def test_only_matches_whole_parts():
     assert not any(name.startswith(("memory+redis/store/", "memory/store_batch", "memory/list")) for name in listed)
 
 
+def test_client_of_the_bucket_floor():
+    """The floor of a bucket uses a client with the configuration of the store's."""
+    code = (
+        "from benchmarks.service_floors import client_like, client_of\n"
+        "from chuk_artifacts import ArtifactStore\n"
+        "with ArtifactStore(storage_provider='s3', bucket='bench', endpoint_url='http://127.0.0.1:1') as store:\n"
+        "    for client in client_of(store), client_like(store):\n"
+        "        config = client.meta.config\n"
+        "        print(client.meta.endpoint_url, config.s3, config.retries, config.max_pool_connections)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours, bare = done.stdout.splitlines()
+    assert ours == bare
+
+
 def test_plot_without_matplotlib():
     """A plot without matplotlib is an error that says how to install it, before anything is measured."""
     code = (
