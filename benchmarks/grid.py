@@ -8,9 +8,10 @@ import itertools
 import tempfile
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import attrs
 
@@ -211,15 +212,23 @@ def open_store(backend: str, connections: int, servers: Servers, folder: Path, e
         MissingError: a server that the backend needs is not installed.
 
     """
-    store = ArtifactStore(gateway_url=_GATEWAY, max_connections=connections, **_options(backend, servers, folder))
-    if backend == SLOW:
-        store.scope.core.storage = SlowStorage(connections)
+    options = _options(backend, servers, folder)
+    with _slow_memory(connections) if backend == SLOW else contextlib.nullcontext():
+        store = ArtifactStore(gateway_url=_GATEWAY, max_connections=connections, **options)
     with asyncio.Runner() as runner:
         view = aio.ArtifactStore.wrap(store)
         try:
             yield OpenStore(backend, store, view, runner, servers, effort.listed)
         finally:
             runner.run(view.close())
+
+
+def _slow_memory(connections: int) -> contextlib.AbstractContextManager[object]:
+    """Let a new store open the slow storage in place of memory: no provider is slow on purpose.
+
+    A store sizes its thread pool by its storage, so replacing the storage of an open store would come too late.
+    """
+    return mock.patch("chuk_artifacts.storage.memory.MemoryStorage", partial(SlowStorage, connections))
 
 
 def _options(backend: str, servers: Servers, folder: Path) -> dict[str, Any]:
