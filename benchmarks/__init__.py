@@ -1,1 +1,1 @@
-"""Verbs of the store beside the bare calls under them, in one run; see ``benchmarks/README.md``."""
+"""Methods of the store beside the bare calls under them, in one run; see ``benchmarks/README.md``."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.growth``: what each verb costs, and how much room a record takes, as a catalog fills.
+"""``python -m benchmarks.growth``: the cost of each method, and the bytes a record, as a catalog grows.
 
-Half of the records, but not fewer than 100, are in one session, which is the one that is listed, the others in sessions
-of 100. Bytes are in memory, so that what grows is the catalog's.
+Half of the records, but at least 100, belong to one session, which is the one that is listed; the others belong to
+sessions of 100. Bytes are in memory, so that only the catalog grows.
 """
 
 from __future__ import annotations
@@ -23,37 +23,34 @@ from typing import Any
 import attrs
 import redis
 
-from benchmarks import machine
-from benchmarks.effort import KIB
-from benchmarks.records import fill
+from benchmarks import report
 from benchmarks.servers import MissingError, Servers
-from benchmarks.timing import Lap, Threads
-from benchmarks.verbs import Verbs
-from benchmarks.workloads import WORKLOADS, Work
+from benchmarks.turns import Threads, Turn
+from benchmarks.workloads import KIB, WORKLOADS, StoreWorkloads, Work, fill
 from chuk_artifacts import ArtifactStore, ArtifactStoreError
 
 CATALOGS = ("sqlite", "redis")
 _COUNTS = (100, 10_000, 1_000_000)
 _QUICK_COUNTS = (100, 10_000)
-_VERBS = ("store", "retrieve", "metadata", "copy", "update", "delete", "list20", "list100", "store_batch", "presign")
+_METHODS = ("store", "retrieve", "metadata", "copy", "update", "delete", "list20", "list100", "store_batch", "presign")
 _LARGE_SESSION = "large"
-_IN_SMALL = 100
-_WARM_LAPS, _LAPS = 2, 9
-_MOST_SECONDS = 3.0
-_LAP_SECONDS = 0.05
-_MOST_CALLS = 2000
+_SMALL_SESSION = 100
+_WARM_UP_TURNS, _TURNS = 2, 9
+_MAX_SECONDS = 3.0
+_TURN_SECONDS = 0.05
+_MAX_CALLS = 2000
 
 
 @attrs.frozen
 class Step:
-    """What was found at one size of a catalog.
+    """The measurements at one size of a catalog.
 
     Attributes:
-        catalog: which.
-        records: how many there were.
-        fill_seconds: how long it took to add those that the step before did not have.
-        bytes_a_record: of the database file, or of the server's memory.
-        verb_us: what each verb cost in µs, the median of the laps; None when the store gave it up.
+        catalog: the name of the catalog.
+        records: the number of records.
+        fill_seconds: the time it took to add the records that the step before did not have.
+        bytes_a_record: bytes of the database file, or of the server's memory.
+        method_us: the cost of each method in µs, the median of the turns; None if the method failed.
 
     """
 
@@ -61,12 +58,12 @@ class Step:
     records: int
     fill_seconds: float
     bytes_a_record: float
-    verb_us: dict[str, float | None]
+    method_us: dict[str, float | None]
 
 
 @attrs.frozen
 class _Catalog:
-    """A store with an empty catalog, and what tells how many bytes that takes."""
+    """A store with an empty catalog, and a function that returns the catalog's size in bytes."""
 
     name: str
     store: ArtifactStore
@@ -75,19 +72,21 @@ class _Catalog:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description="What grows with a catalog.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.growth", description="The cost of each method as a catalog grows."
+    )
     parser.add_argument("--quick", action="store_true", help="stop at 10,000 records")
     parser.add_argument("--only", nargs="+", choices=CATALOGS, default=list(CATALOGS), help="which catalogs")
-    parser.add_argument("--json", metavar="FILE", help="write every figure there")
+    parser.add_argument("--json", metavar="FILE", help="write every figure to FILE")
     options = parser.parse_args(arguments)
     counts = _QUICK_COUNTS if options.quick else _COUNTS
-    report: dict[str, Any] = {**machine.describe(), "steps": []}
+    whole: dict[str, Any] = {**report.environment(), "steps": []}
     for name in options.only:
         steps = list(_steps(name, counts))
         print(table(steps), flush=True)
-        report["steps"] += map(attrs.asdict, steps)
-        if options.json:  # with what there is so far
-            Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        whole["steps"] += map(attrs.asdict, steps)
+        if options.json:  # after each catalog: a long run may be interrupted
+            Path(options.json).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
 
 
 def table(steps: Sequence[Step]) -> str:
@@ -95,18 +94,18 @@ def table(steps: Sequence[Step]) -> str:
     if not steps:
         return ""
     lines = [f"\n{steps[0].catalog:18}" + "".join(f"{f'{step.records:,}':>14}" for step in steps) + f"{'growth':>10}"]
-    for verb in steps[0].verb_us:
-        costs = [step.verb_us[verb] for step in steps]
-        row = "".join(f"{'given up':>14}" if cost is None else f"{cost:14,.1f}" for cost in costs)
+    for method in steps[0].method_us:
+        costs = [step.method_us[method] for step in steps]
+        row = "".join(f"{'failed':>14}" if cost is None else f"{cost:14,.1f}" for cost in costs)
         known = [cost for cost in costs if cost is not None]
-        lines.append(f"{f'{verb} µs':18}{row}{known[-1] / known[0] if len(known) == len(costs) else math.nan:10.2f}")
+        lines.append(f"{f'{method} µs':18}{row}{known[-1] / known[0] if len(known) == len(costs) else math.nan:10.2f}")
     lines.append(f"{'bytes a record':18}" + "".join(f"{step.bytes_a_record:14,.0f}" for step in steps))
     lines.append(f"{'filled in s':18}" + "".join(f"{step.fill_seconds:14,.1f}" for step in steps))
     return "\n".join(lines)
 
 
 def _steps(name: str, counts: Sequence[int]) -> Iterator[Step]:
-    """Fill a catalog step by step, and measure at each."""
+    """Fill a catalog step by step, and measure at each step."""
     with contextlib.ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="chuk-growth-")))
         try:
@@ -114,27 +113,27 @@ def _steps(name: str, counts: Sequence[int]) -> Iterator[Step]:
         except MissingError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return
-        fill(catalog.store, _LARGE_SESSION, 0)  # so that what is needed once is there
-        empty, there = catalog.size(), 0
+        fill(catalog.store, _LARGE_SESSION, 0)  # creates what a catalog needs once
+        empty, present = catalog.size(), 0
         for count in counts:
             begin = time.perf_counter()
-            _fill(catalog.store, there, count)
-            seconds, there = time.perf_counter() - begin, count
+            _fill(catalog.store, present, count)
+            seconds, present = time.perf_counter() - begin, count
             a_record = (catalog.size() - empty) / count
             print(f"{name}: {count:,} records, filled in {seconds:.1f} s", file=sys.stderr, flush=True)
             yield Step(name, count, seconds, a_record, _measure(catalog.store, folder))
 
 
-def _fill(store: ArtifactStore, there: int, count: int) -> None:
-    """Add records, of which *there* are there, until there are *count*."""
-    before, after = _in_large(there), _in_large(count)
+def _fill(store: ArtifactStore, present: int, count: int) -> None:
+    """Add records to the *present* ones until there are *count*."""
+    before, after = _in_large_session(present), _in_large_session(count)
     fill(store, _LARGE_SESSION, after - before, first=before)
-    for start in range(there - before, count - after, _IN_SMALL):
-        fill(store, f"small-{start}", min(_IN_SMALL, count - after - start))
+    for start in range(present - before, count - after, _SMALL_SESSION):
+        fill(store, f"small-{start}", min(_SMALL_SESSION, count - after - start))
 
 
-def _in_large(count: int) -> int:
-    return min(count, max(_IN_SMALL, count // 2))
+def _in_large_session(count: int) -> int:
+    return min(count, max(_SMALL_SESSION, count // 2))
 
 
 @contextlib.contextmanager
@@ -153,43 +152,43 @@ def _opened(name: str, folder: Path) -> Iterator[_Catalog]:
 
 
 def _database_bytes(path: Path) -> int:
-    """Return the length of a database file with all that was written."""
+    """Return the size of a database file that includes its write-ahead log."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path.stat().st_size
 
 
 def _measure(store: ArtifactStore, folder: Path) -> dict[str, float | None]:
-    """Return what each verb costs in µs."""
+    """Return the cost of each method in µs."""
     costs: dict[str, float | None] = {}
-    for name in _VERBS:
-        verbs = Verbs(store, store, size=KIB, folder=folder, listed=lambda: _LARGE_SESSION)
-        costs[name] = _cost(WORKLOADS[name](verbs))
-        verbs.close()
+    for name in _METHODS:
+        workloads = StoreWorkloads(store, store, size=KIB, folder=folder, listed=lambda: _LARGE_SESSION)
+        costs[name] = _cost(WORKLOADS[name](workloads))
+        workloads.close()
     prefix = "file-0000"
     costs["list_files"] = _cost(Work(lambda: store.list_files(_LARGE_SESSION, prefix, limit=100)))
     costs["session_info"] = _cost(Work(lambda: store.get_session_info(_LARGE_SESSION)))
     costs["cleanup"] = _cost(Work(store.cleanup))
-    costs["stats"] = _cost(Work(store.get_stats))  # the last: it counts all, and may keep a server busy
+    costs["stats"] = _cost(Work(store.get_stats))  # last: it counts everything, and may keep a server busy
     return costs
 
 
 def _cost(work: Work) -> float | None:
-    """Return the median of the laps' means, in µs, or None when the store gives up.
+    """Return the median of the turns' means in µs, or None if the store raises.
 
-    The first laps tell only how many calls fill one, unless they last too long to be repeated often.
+    The first turns only find out how many calls fill a turn, unless turns take too long for many of them.
     """
     driver, calls = Threads(1), 1
-    laps: list[Lap] = []
-    while len(laps) < _LAPS and sum(lap.seconds for lap in laps) < _MOST_SECONDS:
+    turns: list[Turn] = []
+    while len(turns) < _TURNS and sum(turn.seconds for turn in turns) < _MAX_SECONDS:
         try:
             work.ready(calls)
-            laps.append(driver.run(work.call, calls))
+            turns.append(driver.run(work.call, calls))
         except ArtifactStoreError as error:
-            print(f"given up: {error}", file=sys.stderr, flush=True)
+            print(f"failed: {error}", file=sys.stderr, flush=True)
             return None
-        calls = max(1, min(_MOST_CALLS, round(_LAP_SECONDS / laps[-1].each)))
-    return statistics.median(lap.each * 1e6 for lap in laps[_WARM_LAPS:] or laps)
+        calls = max(1, min(_MAX_CALLS, round(_TURN_SECONDS / turns[-1].each)))
+    return statistics.median(turn.each * 1e6 for turn in turns[_WARM_UP_TURNS:] or turns)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """``python -m benchmarks.profile``: where the time of one store and one retrieve goes, by layer.
 
-The profiler makes each Python function dearer, and what is written in C hardly: the shares lean to Python. What a call
-costs is measured without it, and divided by these shares.
+The profiler slows Python functions more than C functions, so the shares lean to Python. The cost of a call is measured
+without the profiler, and divided by these shares.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import Any
 
 import attrs
 
-from benchmarks.backends import opened
-from benchmarks.combinations import BACKENDS, SLOW
-from benchmarks.effort import KIB, QUICK, size_word
+from benchmarks.grid import open_store
+from benchmarks.plan import BACKENDS, QUICK, SLOW, size_name
 from benchmarks.servers import MissingError, Servers
-from benchmarks.timing import Threads
-from benchmarks.workloads import WORKLOADS, Work
+from benchmarks.turns import Threads
+from benchmarks.workloads import KIB, WORKLOADS, Work
 
-VERBS = ("store", "retrieve", "metadata")
+METHODS = ("store", "retrieve", "metadata")
 _PROFILED = tuple(backend for backend in BACKENDS if backend != SLOW)
 _CONNECTIONS = 32
 _CALLS = 1000
@@ -37,10 +36,10 @@ _LEAST_SHARE = 0.005
 
 _Function = tuple[str, int, str]
 _IN_C = "~"
-# What built-in functions belong to, by their names as the profiler tells them; others count for their callers.
+# Layers of built-in functions, by the names that the profiler gives them; others count for their callers.
 _LAYERS_IN_C = (
-    (re.compile(r"hashlib|_sha|_hmac|HASH"), "hashes"),  # before ssl: they are OpenSSL's
-    (re.compile(r"socket|epoll|poll|select\.|ssl"), "waiting for and talking to sockets"),
+    (re.compile(r"hashlib|_sha|_hmac|HASH"), "hashes"),  # before ssl: OpenSSL makes them
+    (re.compile(r"socket|epoll|poll|select\.|ssl"), "sockets"),
     (re.compile(r"sqlite3"), "SQLite"),
     (re.compile(r"posix\.|_io\.(open|FileIO)|io\.open"), "system calls on files"),
     (re.compile(r"json|encoder|scanner"), "json in C"),
@@ -55,21 +54,21 @@ class Attribution:
     """Where the time of a call goes.
 
     Attributes:
-        backend: whose.
-        verb: which.
-        microseconds: what a call costs, not profiled.
-        shares: how much of it belongs to each layer, of 1.
+        backend: the name of the backend.
+        method: the name of the method.
+        microseconds: the cost of a call without the profiler.
+        shares: the share of each layer; together they are 1.
 
     """
 
     backend: str
-    verb: str
+    method: str
     microseconds: float
     shares: Mapping[str, float]
 
     def to_markdown(self) -> str:
-        """Return a table, the dearest layer first."""
-        title = f"**{self.backend}, {self.verb}**: {self.microseconds:.1f} µs"
+        """Return a table, the most expensive layer first."""
+        title = f"**{self.backend}, {self.method}**: {self.microseconds:.1f} µs"
         lines = [title, "", "| layer | share | µs |", "|---|--:|--:|"]
         rest = 1.0
         for layer, share in sorted(self.shares.items(), key=lambda item: -item[1]):
@@ -85,11 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Profile, and print tables in Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description="Where the time of a call goes.")
     parser.add_argument("--only", nargs="+", choices=_PROFILED, default=list(_PROFILED), help="which backends")
-    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=["store", "retrieve"], help="which verbs")
-    parser.add_argument("--size", type=int, default=KIB, help="bytes of a file")
-    parser.add_argument("--calls", type=int, default=_CALLS, help="how many calls are profiled")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["store", "retrieve"], help="which methods")
+    parser.add_argument("--size", type=int, default=KIB, help="the size of a file in bytes")
+    parser.add_argument("--calls", type=int, default=_CALLS, help="the number of calls to profile")
     options = parser.parse_args(arguments)
-    print(f"Files of {size_word(options.size)}, {options.calls} calls each.")
+    print(f"Files of {size_name(options.size)}, {options.calls} calls each.")
     with tempfile.TemporaryDirectory(prefix="chuk-profile-") as folder, contextlib.ExitStack() as ending:
         servers = Servers(Path(folder), ending)
         for backend in options.only:
@@ -101,23 +100,23 @@ def _attributions(backend: str, servers: Servers, options: argparse.Namespace) -
     with contextlib.ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
         try:
-            store = ending.enter_context(opened(backend, _CONNECTIONS, servers, folder, QUICK))
+            opened = ending.enter_context(open_store(backend, _CONNECTIONS, servers, folder, QUICK))
         except MissingError as error:
             print(f"{backend}: {error}", file=sys.stderr)
             return
-        for verb in options.verbs:
-            verbs = store.verbs(store.store, options.size, folder)
-            yield _attribution(backend, verb, WORKLOADS[verb](verbs), options.calls)
-            verbs.close()
+        for method in options.methods:
+            workloads = opened.workloads(opened.store, options.size, folder)
+            yield _attribution(backend, method, WORKLOADS[method](workloads), options.calls)
+            workloads.close()
 
 
-def _attribution(backend: str, verb: str, work: Work, calls: int) -> Attribution:
+def _attribution(backend: str, method: str, work: Work, calls: int) -> Attribution:
     threads = Threads(1)
     threads.run(work.call, _WARM_CALLS)
-    lap = threads.run(work.call, calls)
+    turn = threads.run(work.call, calls)
     profiler = cProfile.Profile()
     profiler.runcall(_repeat, work, calls)
-    return Attribution(backend, verb, lap.each * 1e6, shares(pstats.Stats(profiler)))
+    return Attribution(backend, method, turn.each * 1e6, shares(pstats.Stats(profiler)))
 
 
 def _repeat(work: Work, calls: int) -> None:
@@ -126,7 +125,7 @@ def _repeat(work: Work, calls: int) -> None:
 
 
 def shares(stats: pstats.Stats) -> dict[str, float]:
-    """Return how much of the profiled time was spent by each layer itself; what calls the verb does not count."""
+    """Return the share of each layer in the profiled time, without the benchmark's own."""
     spent: Counter[str] = Counter()
     entries: dict[_Function, Any] = stats.stats  # type: ignore[attr-defined]
     for function, (_, _, own, _, callers) in entries.items():
@@ -142,7 +141,7 @@ def shares(stats: pstats.Stats) -> dict[str, float]:
 
 
 def _layer(function: _Function) -> str | None:
-    """Return the layer of a function; None of a built-in one that is its caller's."""
+    """Return the layer of a function; None for a built-in one, which counts for its caller."""
     path, _, name = function
     if path == _IN_C:
         return next((layer for pattern, layer in _LAYERS_IN_C if pattern.search(name)), None)

