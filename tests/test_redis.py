@@ -355,7 +355,7 @@ def test_cleanup_takes_few_round_trips(open_store, server, clock):
 @pytest.fixture
 def few_at_once(monkeypatch):
     """Have a script look at no more than 10 entries."""
-    monkeypatch.setattr("chuk_artifacts.catalog.redis._BATCH", 10)
+    monkeypatch.setattr("chuk_artifacts.catalog.redis.catalog._BATCH", 10)
 
 
 def test_stats_is_one_round_trip(store, server):

@@ -13,7 +13,7 @@ from servers.redis import RedisServer
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
-from chuk_artifacts.catalog.redis_link import open_link
+from chuk_artifacts.catalog.redis.link import open_link
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import Pending, Superseded, timestamp
 
@@ -321,7 +321,7 @@ def test_portion_without_an_answer(single, proxy, lost):
 
 def test_call_of_several_portions_without_an_answer(single, proxy, monkeypatch):
     """When a call fails after some of its portions, the next one returns these too, whatever its limit."""
-    monkeypatch.setattr("chuk_artifacts.catalog.redis._SESSION_AT_ONCE", 6)
+    monkeypatch.setattr("chuk_artifacts.catalog.redis.catalog._SESSION_AT_ONCE", 6)
     for limit in (100, 12, 3):
         catalog = far(single, proxy, max_retries=0)
         run = catalog._link.run

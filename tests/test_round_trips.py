@@ -17,7 +17,7 @@ from botocore.hooks import HierarchicalEmitter
 from servers.buckets import s3_on_moto
 
 from chuk_artifacts import ArtifactStore
-from chuk_artifacts.catalog import redis_scripts
+from chuk_artifacts.catalog.redis import scripts
 from chuk_artifacts.filesystem import ArtifactFileSystem
 
 UNSENT = {"sign_get", "sign_put"}
@@ -116,8 +116,8 @@ def in_redis(request, sent):
     """Return the options of a store whose commands to Redis are seen; the server knows the scripts."""
     url = request.getfixturevalue("redis_url")
     with request.getfixturevalue("redis_server").client() as client:
-        for script in vars(redis_scripts).values():
-            if isinstance(script, redis_scripts.Script):
+        for script in vars(scripts).values():
+            if isinstance(script, scripts.Script):
                 client.script_load(script.text)
     sent.catalog = []
     send = redis.connection.AbstractConnection.send_command

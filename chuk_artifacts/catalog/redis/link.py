@@ -42,7 +42,7 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from chuk_artifacts.catalog.redis_scripts import Script
+from chuk_artifacts.catalog.redis.scripts import Script
 from chuk_artifacts.errors import ErrorMap, InvalidInputError, OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
 

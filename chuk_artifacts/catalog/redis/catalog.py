@@ -1,6 +1,6 @@
 """Records and sessions in Redis, shared by any number of processes and machines.
 
-Each change is one script that the server runs as a whole: see :mod:`chuk_artifacts.catalog.redis_scripts`, which also
+Each change is one script that the server runs as a whole: see :mod:`chuk_artifacts.catalog.redis.scripts`, which also
 tells where things are. What a script must know of a session beforehand, such as the time to live that records inherit
 from it, is remembered here from the last time, sent along, and compared there: where it is outdated the script changes
 nothing and tells what is true.
@@ -38,8 +38,8 @@ from chuk_artifacts.catalog import (
     settle,
     updated,
 )
-from chuk_artifacts.catalog import redis_scripts as scripts
-from chuk_artifacts.catalog.redis_link import Link, open_link, server_facts
+from chuk_artifacts.catalog.redis import scripts
+from chuk_artifacts.catalog.redis.link import Link, open_link, server_facts
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings

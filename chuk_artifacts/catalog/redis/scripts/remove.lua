@@ -1,0 +1,18 @@
+-- Remove records. Return those that were there, and the ids of those whose line is damaged, which are left.
+-- ARGV: only those of this session, or ''; only those that end at this moment or before, or ''; then roots and ids
+local session, moment = ARGV[1], ARGV[2]
+local removed, damaged = {}, {}
+for at = 3, #ARGV, 2 do
+  local root, id = ARGV[at], ARGV[at + 1]
+  local key = root .. 'record/' .. id
+  local value = redis.call('MGET', key)[1]
+  local record = value and parsed(value)
+  if not (record and record.id == id) then
+    if redis.call('EXISTS', key) == 1 then damaged[#damaged + 1] = id end
+  elseif (session == '' or record.session == session)
+    and (moment == '' or (record.expires_at ~= '' and record.expires_at <= moment)) then
+    take(root, record)
+    removed[#removed + 1] = value
+  end
+end
+return {removed, damaged}

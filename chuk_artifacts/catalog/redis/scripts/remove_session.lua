@@ -1,0 +1,33 @@
+-- Remove a portion of a session's records, and the session too when none is left. Return 1 when it is gone and 0 when
+-- not, and then the records; nil when there is no such session. A call with a token that was used before returns the
+-- same again, for as long as Redis keeps it.
+-- KEYS: that of the token, then those of tokens that are not used again. ARGV: the root, the session, now, how many
+-- records at most, which is a BATCH or less; milliseconds to keep what was removed; how many keys are those of tokens
+local root, session, limit, milliseconds = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5]
+local kept = KEYS[1]
+for i = 2, tonumber(ARGV[6]) do redis.call('UNLINK', KEYS[i]) end
+local before = redis.call('LRANGE', kept, 0, -1)
+if #before > 0 then return before end
+if living(root, session, ARGV[3])[1] == '' then return false end
+allow_full(root .. 'sessions')
+local index = root .. 'index/' .. session
+local places = redis.call('ZRANGE', index, 0, limit - 1)
+local values = #places > 0 and records(root, index, places) or {}
+local gone = redis.call('ZCARD', index) == #places
+local removed = {gone and '1' or '0'}
+for _, value in ipairs(values) do
+  if value then removed[#removed + 1] = value end
+end
+redis.call('RPUSH', kept, unpack(removed)) -- before anything is removed, because a key may be on its way elsewhere
+redis.call('PEXPIRE', kept, milliseconds)
+for i, place in ipairs(places) do
+  local record = values[i] and parsed(values[i])
+  if record then redis.call('ZREM', root .. 'due', record.line) end
+  redis.call('DEL', root .. 'record/' .. id_of(place))
+end
+if #places > 0 then redis.call('ZREM', index, unpack(places)) end
+if gone then
+  redis.call('DEL', root .. 'session/' .. session)
+  redis.call('ZREM', root .. 'sessions', session)
+end
+return removed
