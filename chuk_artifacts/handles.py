@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dis
-import inspect
 import io
 import os
 import sys
@@ -12,17 +10,12 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Callable
-from traceback import walk_tb
-from types import FrameType
 from typing import Any, BinaryIO, NoReturn, Self
 
 from chuk_artifacts import forgotten
 from chuk_artifacts.errors import shown
 from chuk_artifacts.log import log as _log
 
-_ASYNCHRONOUS = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_EXITS = {"__exit__", "__aexit__"}
-_LEAVE_BY_ERROR = dis.opmap.get("WITH_EXCEPT_START", -1)  # what calls the exit method when a with block raised
 _below: dict[int, Any] = {}  # what open files write to: the collector might end it before them if it were their own
 _SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
 
@@ -130,14 +123,14 @@ def _reopened(fs: Any, path: str, position: int) -> Any:
 class Writer(io.BufferedIOBase):
     """A file open for writing: what is written is spooled, and becomes the artifact when the file is closed.
 
-    Nothing becomes of it when the ``with`` block raises, or when a write fails. It is also discarded by a bare
-    :meth:`close` on the way out of a ``with`` block that raised, unless it was opened there: fsspec and others close so
-    what they opened. :meth:`commit` in place of it says that all is written. Anywhere else, an ``except`` or
-    ``finally`` clause too, a :meth:`close` commits.
+    :meth:`close` commits, unless a write failed, or an exception is in flight that was not being handled when the file
+    was opened or its ``with`` block began. So a file whose block raises is discarded, also when pandas, fsspec or a
+    ``finally`` clause closes it, and a report that is written in an ``except`` clause is stored. :meth:`commit` and
+    :meth:`discard` say explicitly what is meant.
 
-    A file that is never closed is committed when it is collected, or at the exit of the interpreter, with a
-    ``ResourceWarning``, unless an exception is being handled then that was not when the file was opened. One into which
-    nothing was written replaces no file. When it can't be committed, an error is logged.
+    A file that is never closed is committed or discarded by the same rule when it is collected, or at the exit of the
+    interpreter, with a ``ResourceWarning``. One into which nothing was written replaces no file. When it can't be
+    committed, an error is logged.
 
     Args:
         path: the path it will have.
@@ -171,7 +164,6 @@ class Writer(io.BufferedIOBase):
         self._autocommit = autocommit
         self._offset = offset
         self._doomed = False
-        self._told = _unwinding()  # what is opened to tell of an error is to be written
         self.opened_among = forgotten.handled()
         self._process = os.getpid()
         self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
@@ -188,7 +180,7 @@ class Writer(io.BufferedIOBase):
 
     def __enter__(self) -> Self:
         """Return the file, which the end of the ``with`` block closes."""
-        self._told = _unwinding()
+        self.opened_among = forgotten.handled()  # the block is what may raise from now on
         return super().__enter__()
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
@@ -244,14 +236,13 @@ class Writer(io.BufferedIOBase):
         self._check_open()
 
     def close(self) -> None:
-        """Commit, unless a ``with`` block that raised is being left or something else commits; harmless twice."""
+        """Commit or discard, see the class, unless something else commits; harmless the second time."""
         if self.closed:
             return
         if self.is_forgotten:
             forgotten.end(self)
             return
-        error = _unwinding()
-        self._doomed = self._doomed or (error is not None and error is not self._told)
+        self._doomed = self._doomed or forgotten.in_flight(self.opened_among)
         super().close()
         if self._doomed:
             self.discard()
@@ -267,7 +258,6 @@ class Writer(io.BufferedIOBase):
         if self._spool is None:
             return
         super().close()
-        self._told = None  # it refers to frames, and these to this file
         spool = self._let_go()
         with spool:
             spool.seek(0, os.SEEK_END)
@@ -278,7 +268,6 @@ class Writer(io.BufferedIOBase):
     def discard(self) -> None:
         """Forget what was written; harmless the second time."""
         self._doomed = True
-        self._told = None
         spool = self._let_go()
         if spool is not None:
             spool.close()
@@ -335,55 +324,6 @@ class Writer(io.BufferedIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
-
-
-def _unwinding() -> BaseException | None:
-    """Return the error by which a ``with`` block is being left on the way to here, the nearest one, or None.
-
-    ``fsspec.open``, pandas and others open a file in a context manager of their own, and close it without a word of the
-    error that their ``__exit__`` was told of. Hence the callers are searched for one that is such a method, or that is
-    at the end of a ``with`` block, where the method is not written in Python.
-
-    Who drives a task, or a generator that the error did not come through, may be leaving a block of its own, which has
-    nothing to do with what these do.
-    """
-    handled = sys.exception()
-    generators: list[FrameType] = []
-    frame, calls_exit = inspect.currentframe(), False
-    while frame is not None:
-        code, caller, error = frame.f_code, frame.f_back, None
-        is_exit = code.co_name in _EXITS
-        if is_exit:
-            error = _told(frame)
-        elif handled is not None and not calls_exit and code.co_code[frame.f_lasti] == _LEAVE_BY_ERROR:
-            error = _passing(handled, frame)
-        if error is not None:
-            return error if all(_passed(error, generator) for generator in generators) else None
-        if code.co_flags & inspect.CO_GENERATOR:
-            generators.append(frame)
-        elif code.co_flags & _ASYNCHRONOUS and caller is not None and not caller.f_code.co_flags & _ASYNCHRONOUS:
-            return None
-        frame, calls_exit = caller, is_exit
-    return None
-
-
-def _told(frame: FrameType) -> BaseException | None:
-    """Return the error that the method of a frame was given."""
-    given = inspect.getargvalues(frame)
-    rest = given.locals.get(given.varargs, ()) if given.varargs else ()
-    values = (*(given.locals.get(name) for name in given.args[1:]), *rest)
-    return next((value for value in values if isinstance(value, BaseException)), None)
-
-
-def _passing(error: BaseException | None, frame: FrameType) -> BaseException | None:
-    """Return which came through a frame: *error*, or one during the handling of which it came up."""
-    while error is not None and not _passed(error, frame):
-        error = error.__context__
-    return error
-
-
-def _passed(error: BaseException, frame: FrameType) -> bool:
-    return any(passed is frame for passed, _ in walk_tb(error.__traceback__))
 
 
 class TextWriter(io.TextIOWrapper):
