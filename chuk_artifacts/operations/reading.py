@@ -76,11 +76,8 @@ def download(
 ) -> Path:
     """Write an artifact to a file of the local disk."""
     record, exact = _wanted(scope, "download %s", artifact)
-    target, is_named = _target(record, path)
-    claims = is_named and not overwrite
-    if claims and os.path.lexists(target):  # before the first byte is read
-        raise _taken(target)
-    return _save(scope, record, target, callback, exact=exact, claims=claims)
+    target, is_claimed = _target(record, path, overwrite=overwrite)
+    return _save(scope, record, target, callback, exact=exact, is_claimed=is_claimed)
 
 
 # By a record that was just found in the same scope
@@ -110,8 +107,9 @@ def stream_record(
 def download_record(
     scope: Scope, record: ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
 ) -> Path:
-    """Write the bytes of a record to a file of the local disk, which is replaced."""
-    return _save(scope, record, _target(record, path)[0], callback)
+    """Write the bytes of a record to a file of the local disk."""
+    target, is_claimed = _target(record, path, overwrite=False)
+    return _save(scope, record, target, callback, is_claimed=is_claimed)
 
 
 def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:
@@ -204,17 +202,20 @@ def _chunks(
     yield from chunks_of(*_opened(scope, record, start=start, exact=exact), start, end, chunk_size)
 
 
-def _target(record: ArtifactMetadata, path: str | os.PathLike[str]) -> tuple[Path, bool]:
-    """Return the file that a download writes, and whether its name is the artifact's and not the caller's."""
+def _target(record: ArtifactMetadata, path: str | os.PathLike[str], *, overwrite: bool) -> tuple[Path, bool]:
+    """Return the file that a download writes, and whether its name must be free, because the artifact chose it."""
     from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
 
     target = Path(arguments.check_path("path", path))
-    is_named = target.is_dir()
-    if is_named:
+    is_folder = target.is_dir()
+    if is_folder:
         target /= record.artifact_id if record.filename is None else arguments.name_in_folder(record.filename)
     if not target.parent.is_dir():
         raise InvalidInputError(f"path: the folder {shown(str(target.parent))} does not exist")
-    return target, is_named
+    is_claimed = is_folder and not overwrite
+    if is_claimed and os.path.lexists(target):  # before the first byte is read
+        raise _taken(target)
+    return target, is_claimed
 
 
 def _save(
@@ -224,9 +225,9 @@ def _save(
     callback: Callback | None,
     *,
     exact: bool = False,
-    claims: bool = False,
+    is_claimed: bool = False,
 ) -> Path:
-    """Write the bytes of a record to a file; with *claims* its name must be free."""
+    """Write the bytes of a record to a file; one that is claimed must not be there yet."""
     if callback is not None:
         callback.set_size(record.bytes)
     part = target.with_name(f".{os.urandom(8).hex()}.part")
@@ -236,13 +237,13 @@ def _save(
                 file.write(chunk)
                 if callback is not None:
                     callback.relative_update(len(chunk))
-        if claims:
+        if is_claimed:
             claim(str(part), str(target))
         else:
             part.replace(target)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if claims and isinstance(error, FileExistsError):
+        if is_claimed and isinstance(error, FileExistsError):
             raise _taken(target) from error
         raise
     return target

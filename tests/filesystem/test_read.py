@@ -148,6 +148,19 @@ def test_reader_keeps_its_revision(fs):
     assert fs.cat_file(PATH) == b"other"
 
 
+def test_get_file_into_a_folder(fs, tmp_path):
+    """In a folder the file has the artifact's name, and replaces no file that has it."""
+    fs.pipe_file("alice/docs/.bashrc", b"theirs")
+    fs.get_file("alice/docs/.bashrc", str(tmp_path / "new" / "named"))
+    (tmp_path / "folder").mkdir()
+    fs.get_file("alice/docs/.bashrc", str(tmp_path / "folder"))
+    assert (tmp_path / "folder" / ".bashrc").read_bytes() == b"theirs"
+    (tmp_path / "folder" / ".bashrc").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        fs.get_file("alice/docs/.bashrc", str(tmp_path / "folder"))
+    assert (tmp_path / "folder" / ".bashrc").read_bytes() == b"mine"
+
+
 def test_get_file(fs, tmp_path):
     """A file comes to the local disk whole, with the folders above it, and a callback is told each byte."""
     callback = fsspec.callbacks.Callback()
