@@ -256,8 +256,7 @@ def test_many_dropped_records_keep_no_server_busy(store, server):
     looked = [sum(len(words) - 2 for words in done if words[0] == "MGET") for done in commands.inside]
     assert max(looked) <= 1000
     assert sum(looked) == 7500
-    for due in keys(server, "*due"):
-        assert server.zcard(due) == 2
+    assert sum(map(server.zcard, keys(server, "*due"))) == len(kept)  # two sessions may share an index
 
 
 def number_of_removed(done):
