@@ -119,8 +119,9 @@ class Server:
 
     def start(self) -> None:
         """Serve from a daemon thread, which ends with the process."""
-        self._thread = self._runner = threading.Thread(target=self.run, name="chuk-artifacts-gateway", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self.run, name="chuk-artifacts-gateway", daemon=True)
+        thread.start()
+        self._thread = thread  # now that it can be joined: an interrupt may come before it starts
 
     def run(self) -> None:
         """Serve until :meth:`close` is called elsewhere."""

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import child
 import pytest
+from interrupts import interrupted
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, gateway
 
 MIB = 1024 * 1024
 
@@ -294,3 +295,15 @@ def test_port_in_use(environment):
     assert done.returncode == 1
     assert done.stderr.startswith("chuk-artifacts: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_start_that_is_interrupted():
+    """A start that is interrupted at any line raises the interrupt and nothing else, and the next one serves."""
+    with ArtifactStore() as store:
+        core = store.scope.core
+        places = list(interrupted(lambda: gateway.start(core).close()))
+        assert any("Server.start" in place for place in places)
+        url = store.presign(store.store(b"hello"))
+        with urllib.request.urlopen(url, timeout=30) as response:
+            assert response.read() == b"hello"
