@@ -278,9 +278,8 @@ class _Shared(Lockable):
         known = self._known(settings, clock)
         if known is not None:
             return known
-        core = Core(
-            settings, clock, start, shared=True
-        )  # not under the lock: what it opens waits for forks, and forks for us
+        # Not under the lock: what it opens waits for forks, and forks wait for the lock.
+        core = Core(settings, clock, start, shared=True)
         with self._lock:
             known = self._known(settings, clock)
             if known is None:

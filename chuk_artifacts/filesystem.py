@@ -623,9 +623,13 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         Args:
             rpath: the file; a folder makes a folder.
-            lpath: the local path, whose folders are made, or an open file.
-            callback: an fsspec ``Callback``, told the size and each piece in bytes.
-            outfile: an open file to write to in place of *lpath*.
+            lpath: the local file, which is replaced, and whose folders are made; a folder that is there, where the file
+                gets the last segment of *rpath* as its name and replaces nothing; or an open file.
+            callback: an fsspec ``Callback``, which is given the size and the length of each chunk in bytes.
+            outfile: an open file to write to, and not to *lpath*.
+
+        Raises:
+            FileExistsError: *lpath* is a folder, and something in it has that name.
 
         """
         if outfile is None and hasattr(lpath, "write"):
