@@ -15,7 +15,7 @@ from records import NOW
 
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
-from chuk_artifacts.catalog.redis.link import open_link
+from chuk_artifacts.catalog.redis.url import open_link
 
 DAY = 86400.0
 CONNECTIONS = 2

@@ -13,7 +13,7 @@ from servers.redis import RedisServer
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
-from chuk_artifacts.catalog.redis.link import open_link
+from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import Pending, Superseded, timestamp
 

@@ -20,7 +20,9 @@ from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
 from chuk_artifacts.catalog.redis import RedisCatalog
-from chuk_artifacts.catalog.redis.link import Link, PooledClient, open_link
+from chuk_artifacts.catalog.redis.client import PooledClient
+from chuk_artifacts.catalog.redis.link import Link
+from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage

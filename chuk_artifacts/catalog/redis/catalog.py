@@ -39,7 +39,9 @@ from chuk_artifacts.catalog import (
     updated,
 )
 from chuk_artifacts.catalog.redis import scripts
-from chuk_artifacts.catalog.redis.link import Link, open_link, server_facts
+from chuk_artifacts.catalog.redis.facts import server_facts
+from chuk_artifacts.catalog.redis.link import Link
+from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings
