@@ -15,17 +15,9 @@ from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog import (
-    NOBODY,
-    Due,
-    FilenameTakenError,
-    place,
-    prefix_end,
-    prolonged,
-    settle,
-    takes_filename,
-    updated,
-)
+from chuk_artifacts.catalog.contract import NOBODY, Due, FilenameTakenError
+from chuk_artifacts.catalog.records import place, prefix_end, takes_filename
+from chuk_artifacts.catalog.sessions import prolonged, settle, updated
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 

@@ -17,27 +17,22 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog import (
+from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
+from chuk_artifacts.catalog.contract import NOBODY, Due, FilenameTakenError
+from chuk_artifacts.catalog.mounts import network_filesystem
+from chuk_artifacts.catalog.records import (
     DAMAGE,
-    NOBODY,
-    Due,
-    FilenameTakenError,
     batches,
     decode_record,
     decode_records,
     decode_sound,
     decoded,
-    new_session,
     place,
     prefix_end,
-    prolonged,
     salvaged,
-    settle,
-    updated,
 )
-from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
-from chuk_artifacts.catalog.mounts import network_filesystem
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
+from chuk_artifacts.catalog.sessions import new_session, prolonged, settle, updated
 from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError
 from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log

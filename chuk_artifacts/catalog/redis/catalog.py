@@ -21,11 +21,9 @@ import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog import (
+from chuk_artifacts.catalog.contract import NOBODY, Due, FilenameTakenError
+from chuk_artifacts.catalog.records import (
     DAMAGE,
-    NOBODY,
-    Due,
-    FilenameTakenError,
     batches,
     decode_record,
     decode_records,
@@ -35,13 +33,12 @@ from chuk_artifacts.catalog import (
     place,
     prefix_end,
     salvaged,
-    settle,
-    updated,
 )
 from chuk_artifacts.catalog.redis import scripts
 from chuk_artifacts.catalog.redis.facts import server_facts
 from chuk_artifacts.catalog.redis.link import Link
 from chuk_artifacts.catalog.redis.url import open_link
+from chuk_artifacts.catalog.sessions import settle, updated
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings

@@ -1,0 +1,23 @@
+"""Catalogs: where records and sessions live. :mod:`chuk_artifacts.catalog.contract` says what each backend does."""
+
+from chuk_artifacts.catalog.contract import NOBODY, Catalog, Due, FilenameTakenError
+from chuk_artifacts.catalog.records import batches, place
+from chuk_artifacts.catalog.sessions import new_session
+from chuk_artifacts.settings import MEMORY, REDIS, Settings
+
+__all__ = ["NOBODY", "Catalog", "Due", "FilenameTakenError", "batches", "new_session", "open_catalog", "place"]
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """Return the backend that *settings* name; only this imports its module, and with it the driver."""
+    if settings.session_provider == MEMORY:
+        from chuk_artifacts.catalog.memory import MemoryCatalog  # noqa: PLC0415
+
+        return MemoryCatalog(settings.session_ttl)
+    if settings.session_provider == REDIS:
+        from chuk_artifacts.catalog.redis import open_redis  # noqa: PLC0415
+
+        return open_redis(settings)
+    from chuk_artifacts.catalog.sqlite import SqliteCatalog  # noqa: PLC0415
+
+    return SqliteCatalog(str(settings.sqlite_path), settings.sandbox_id, settings.session_ttl, durable=settings.fsync)

@@ -1,0 +1,106 @@
+"""The rules of sessions, the same in every catalog: how they begin, how long they live, who owns them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from chuk_artifacts.arguments import LAST_MOMENT, Limits, check_moment
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
+
+_LEAST_OF_TTL = 0.001
+
+
+def settle(
+    records: Sequence[ArtifactMetadata],
+    known: Callable[[str], SessionInfo | None],
+    *,
+    now: float,
+    inheriting: Collection[str],
+    user_ids: Mapping[str, str],
+    session_ttl: float | None,
+) -> tuple[list[ArtifactMetadata], dict[str, SessionInfo]]:
+    """Match new records and their sessions: what records inherit, and how long sessions live because of them.
+
+    A session that is missing or expired begins anew. Each lives at least as long as its longest-lived record.
+
+    Args:
+        records: the new records, with the ttl they have in a new session.
+        known: returns an existing session by its id, or None.
+        now: the present, in seconds since the epoch.
+        inheriting: the ids of the records that inherit the ttl of their session.
+        user_ids: users by session; they become the owners of sessions without one.
+        session_ttl: how long a new session lives, in seconds; None means for ever.
+
+    Returns:
+        the records to write, and the sessions to write by their ids, which are those that are new or changed.
+
+    """
+    settled = []
+    sessions: dict[str, SessionInfo] = {}
+    for record in records:
+        session_id = record.session_id
+        before = info = sessions.get(session_id) or known(session_id)
+        if info is None or is_over(info.expires_at, now):
+            info = new_session(session_id, record.sandbox_id, now=now, ttl=session_ttl)
+        if info.ttl != record.ttl and record.artifact_id in inheriting:
+            expires_at = None if info.ttl is None else timestamp(now + info.ttl)
+            record = record.changed(ttl=info.ttl, expires_at=expires_at)  # noqa: PLW2901 - the completed one
+        info = prolonged(info, record.expires_at)
+        if info.user_id is None and session_id in user_ids:
+            info = info.changed(user_id=user_ids[session_id])
+        if info is not before:
+            sessions[session_id] = info
+        settled.append(record)
+    return settled, sessions
+
+
+def new_session(
+    session_id: str,
+    sandbox_id: str,
+    *,
+    now: float,
+    ttl: float | None,
+    user_id: str | None = None,
+    custom_metadata: dict[str, Any] | None = None,
+) -> SessionInfo:
+    """Return a session that begins now."""
+    return SessionInfo(
+        session_id=session_id,
+        sandbox_id=sandbox_id,
+        user_id=user_id,
+        created_at=timestamp(now),
+        expires_at=None if ttl is None else timestamp(now + ttl),
+        custom_metadata=custom_metadata or {},
+        ttl=ttl,
+    )
+
+
+def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
+    """Return *info* with an end no earlier than *expires_at*.
+
+    An extension is at least a thousandth of the session's ttl, so that a session that gets many records is written now
+    and then instead of with each of them.
+    """
+    if info.expires_at is None or (expires_at is not None and expires_at <= info.expires_at):
+        return info
+    if expires_at is not None and info.ttl is not None:
+        moment = seconds_of(info.expires_at) + info.ttl * _LEAST_OF_TTL
+        expires_at = max(expires_at, timestamp(min(moment, LAST_MOMENT)))
+    return info.changed(expires_at=expires_at)
+
+
+def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend: float, limits: Limits) -> SessionInfo:
+    """Return *info* with metadata merged in; it, and what is stored in it later, lives *extend* seconds longer.
+
+    Raises:
+        InvalidInputError: the merged metadata are too long, or the new end lies past the year 9999.
+
+    """
+    expires_at, ttl = info.expires_at, info.ttl
+    if extend and expires_at is not None:
+        expires_at = timestamp(check_moment("additional_hours", seconds_of(expires_at) + extend))
+    if extend and ttl is not None:
+        ttl += extend
+    metadata = limits.check_merged("metadata", info.custom_metadata, custom_metadata or {})
+    return info.changed(expires_at=expires_at, ttl=ttl, custom_metadata=metadata)
