@@ -1,8 +1,8 @@
 """Records and sessions in the memory of this process.
 
-Records and sessions are what counts; the indexes follow from the records. A change is decided first, then noted with
-one assignment, and then made: an exception before that, such as ``KeyboardInterrupt``, leaves all as it was, and one
-after it leaves the note, by which the next call makes the change and builds the indexes anew.
+An exception such as ``KeyboardInterrupt`` may arrive anywhere, and must not leave half a change. So a change is first
+computed, then noted in ``_change`` with one assignment, and then made. An exception before the assignment leaves all as
+it was. After one behind it, the next call finds the note, makes the change, and rebuilds the indexes from the records.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
 
-_FEW = 50  # so many are put in or taken out one by one; for more, the whole list is made anew
+_FEW = 50  # up to that many items are inserted or removed one by one; for more, rebuilding the list is faster
 
 
 class _Sorted:
-    """A sorted list without duplicates. Changes are made when somebody looks, so that they are as quick in any size."""
+    """A sorted list without duplicates. It makes changes only when it is read, so that a change takes constant time."""
 
     __slots__ = ("_added", "_items", "_removed", "add")
 
     def __init__(self) -> None:
         self._items: list[tuple[str, str]] = []
-        self._removed: list[tuple[str, str]] = []  # before the others are added
+        self._removed: list[tuple[str, str]] = []  # to be removed before the others are added
         self._added: list[tuple[str, str]] = []
         self.add = self._added.append
-        """Add an item that is not there."""
+        """Add an item that the list does not contain."""
 
     @property
     def is_changed(self) -> bool:
-        """Whether :meth:`settle` has something to do."""
+        """Whether :meth:`items` has changes to make."""
         return bool(self._added or self._removed)
 
     def __bool__(self) -> bool:
-        """Return whether there are items."""
+        """Return whether the list contains items."""
         return len(self._items) + len(self._added) > len(self._removed)
 
     def discard(self, item: tuple[str, str]) -> None:
-        """Remove an item that is there."""
+        """Remove an item that the list contains."""
         if self._added:
-            self.settle()
+            self.items()
         self._removed.append(item)
 
-    def settle(self) -> list[tuple[str, str]]:
+    def items(self) -> list[tuple[str, str]]:
         """Make the changes, and return the list."""
         items = self._items
         if len(self._removed) > _FEW:
@@ -76,7 +76,7 @@ class _Sorted:
 
 
 class _Indexes:
-    """Where records are found by something else than their id."""
+    """Indexes of the records by anything but their id."""
 
     def __init__(self, records: Iterable[ArtifactMetadata] = ()) -> None:
         self.places: defaultdict[str, _Sorted] = defaultdict(_Sorted)  # by session
@@ -111,11 +111,11 @@ class _Indexes:
 
 
 _Change = tuple[Mapping[str, ArtifactMetadata | None], Mapping[str, SessionInfo | None]]
-"""What is made of records and sessions, by their ids: None for those that go."""
+"""The new records and sessions by their ids; None removes one."""
 
 
-def _alone(method: Callable[Concatenate[MemoryCatalog, P], R]) -> Callable[Concatenate[MemoryCatalog, P], R]:
-    """Have a method hold the lock, and find a change that was interrupted made."""
+def _locked(method: Callable[Concatenate[MemoryCatalog, P], R]) -> Callable[Concatenate[MemoryCatalog, P], R]:
+    """Let a method hold the lock, and complete an interrupted change before it runs."""
 
     @functools.wraps(method)
     def call(self: MemoryCatalog, /, *arguments: P.args, **options: P.kwargs) -> R:
@@ -126,10 +126,10 @@ def _alone(method: Callable[Concatenate[MemoryCatalog, P], R]) -> Callable[Conca
 
 
 class MemoryCatalog(Lockable):
-    """A catalog that is gone with the process; see :class:`chuk_artifacts.catalog.Catalog`.
+    """A catalog that ends with the process; see :class:`chuk_artifacts.catalog.Catalog`.
 
     Args:
-        session_ttl: how long a new session lives, in seconds, or None for ever.
+        session_ttl: how long a new session lives, in seconds; None means for ever.
 
     """
 
@@ -140,13 +140,13 @@ class MemoryCatalog(Lockable):
     connected = False
 
     def __init__(self, session_ttl: float | None) -> None:
-        """Begin empty."""
+        """Start empty."""
         super().__init__()
         self._session_ttl = session_ttl
         self._records: dict[str, ArtifactMetadata] = {}
         self._sessions: dict[str, SessionInfo] = {}
         self._indexes = _Indexes()
-        self._change: _Change | None = None  # what is being made, or was when an exception came
+        self._change: _Change | None = None  # in progress, or interrupted by an exception
 
     def add(
         self,
@@ -166,7 +166,7 @@ class MemoryCatalog(Lockable):
             self._wait()
         return [self._records.get(artifact_id) for artifact_id in artifact_ids]
 
-    @_alone
+    @_locked
     def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
         """Replace a record if it has the revision."""
         old = self._records.get(record.artifact_id)
@@ -181,7 +181,7 @@ class MemoryCatalog(Lockable):
         """Replace records, one after the other."""
         return [self.replace(record, expected_revision=revision) for record, revision in changes]
 
-    @_alone
+    @_locked
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
@@ -196,37 +196,37 @@ class MemoryCatalog(Lockable):
         self._make(dict.fromkeys(record.artifact_id for record in removed), {})
         return removed
 
-    @_alone
+    @_locked
     def page(
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
         """Return a page of a session's listing."""
         places = self._places_of(session_id)
         start = bisect_left(places, (prefix, ""))
-        if after is not None:  # no id is longer than this one, so the next place is past it
+        if after is not None:  # the smallest place behind it
             start = max(start, bisect_left(places, (after[0], after[1] + "\0")))
         end = prefix_end(prefix)
         stop = len(places) if end is None else bisect_left(places, (end, ""))
         records = (self._records[places[index][1]] for index in range(start, stop))
         return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
 
-    @_alone
+    @_locked
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
         ids = self._indexes.ids.get((session_id, filename), ())
         return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
 
-    @_alone
+    @_locked
     def due(self, now: float, limit: int, after: Any = None) -> Due:
-        """Return a page of the records that cleanup has to do with."""
-        due = self._settled(self._indexes.due)
+        """Return a page of the records that cleanup must look at."""
+        due = self._items_of(self._indexes.due)
         start = 0 if after is None else bisect_left(due, (after[0], after[1] + "\0"))
         stop = bisect_left(due, (timestamp(now), "~"))
         found = due[start : min(start + limit, stop)]
         records = [self._records[artifact_id] for _, artifact_id in found]
         return Due(records, [], found[-1] if start + limit < stop else None)
 
-    @_alone
+    @_locked
     def create_session(self, info: SessionInfo) -> None:
         """Add a session."""
         self._make({}, {info.session_id: info})
@@ -237,7 +237,7 @@ class MemoryCatalog(Lockable):
             self._wait()
         return self._living(session_id, now)
 
-    @_alone
+    @_locked
     def update_session(
         self,
         session_id: str,
@@ -254,7 +254,7 @@ class MemoryCatalog(Lockable):
         self._make({}, {session_id: updated(info, custom_metadata, extend, limits)})
         return True
 
-    @_alone
+    @_locked
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session, from the end of its listing."""
         if self._living(session_id, now) is None:
@@ -265,7 +265,7 @@ class MemoryCatalog(Lockable):
         self._make(dict.fromkeys(record.artifact_id for record in removed), sessions)
         return removed
 
-    @_alone
+    @_locked
     def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
         """Remove the expired sessions."""
         expired = [name for name, info in self._sessions.items() if is_over(info.expires_at, now)]
@@ -273,36 +273,36 @@ class MemoryCatalog(Lockable):
             self._make({}, dict.fromkeys(expired))
         return len(expired)
 
-    @_alone
+    @_locked
     def stats(self, now: float) -> dict[str, int]:
-        """Count what is there."""
+        """Count sessions and artifacts."""
         records = [record for record in self._records.values() if _is_artifact(record, now)]
         sessions = sum(not is_over(info.expires_at, now) for info in self._sessions.values())
         return {"sessions": sessions, "artifacts": len(records), "bytes": sum(record.bytes for record in records)}
 
     def identity(self, create: str | None = None) -> str | None:
-        """Return None: what ends with the process proves nothing about bytes that outlive it."""
+        """Return None: a catalog that ends with the process proves nothing about bytes that outlive it."""
         return None
 
-    @_alone
+    @_locked
     def sample(self, now: float, limit: int) -> list[ArtifactMetadata]:
         """Return some artifacts."""
         return list(islice((record for record in self._records.values() if _is_artifact(record, now)), limit))
 
     def verify(self) -> int:
-        """Return 0: records that were not encoded are not damaged."""
+        """Return 0: records that are not encoded can't be damaged."""
         return 0
 
     def check(self) -> dict[str, str]:
-        """Tell nothing: memory is there."""
+        """Return no facts: memory is always available."""
         return {}
 
     def close(self) -> None:
-        """Give back nothing: nothing is held."""
+        """Release nothing: there are no connections or files."""
 
-    @_alone
+    @_locked
     def _wait(self) -> None:
-        """Return when a change is made that is under way, or was interrupted."""
+        """Wait for a change in progress, and complete one that was interrupted."""
 
     def _add(
         self,
@@ -328,7 +328,7 @@ class MemoryCatalog(Lockable):
         self._make({record.artifact_id: record for record in settled}, sessions)
 
     def _make(self, records: Mapping[str, ArtifactMetadata | None], sessions: Mapping[str, SessionInfo | None]) -> None:
-        """Make a change. With the first line it is decided."""
+        """Make a change; from the first line on, it will be made whatever happens."""
         self._change = records, sessions
         if sessions:
             _put(self._sessions, sessions)
@@ -344,7 +344,7 @@ class MemoryCatalog(Lockable):
         self._change = None
 
     def _completed(self) -> Self:
-        """Make the change that was interrupted, and the indexes of what there is then."""
+        """Complete a change that was interrupted, and rebuild the indexes."""
         if self._change is not None:
             records, sessions = self._change
             _put(self._sessions, sessions)
@@ -353,18 +353,18 @@ class MemoryCatalog(Lockable):
             self._change = None
         return self
 
-    def _settled(self, index: _Sorted) -> list[tuple[str, str]]:
-        """Return the items of an index, in order."""
+    def _items_of(self, index: _Sorted) -> list[tuple[str, str]]:
+        """Return the items of an index, sorted."""
         if not index.is_changed:
-            return index.settle()
-        self._change = {}, {}  # but when an exception comes, the indexes are made anew
-        items = index.settle()
+            return index.items()
+        self._change = {}, {}  # an empty change: after an exception, the next call rebuilds the indexes
+        items = index.items()
         self._change = None
         return items
 
     def _places_of(self, session_id: str) -> Sequence[tuple[str, str]]:
         places = self._indexes.places.get(session_id)
-        return () if places is None else self._settled(places)
+        return () if places is None else self._items_of(places)
 
     def _living(self, session_id: str, now: float) -> SessionInfo | None:
         info = self._sessions.get(session_id)

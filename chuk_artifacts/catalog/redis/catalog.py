@@ -1,9 +1,9 @@
 """Records and sessions in Redis, shared by any number of processes and machines.
 
-Each change is one script that the server runs as a whole: see :mod:`chuk_artifacts.catalog.redis.scripts`, which also
-tells where things are. What a script must know of a session beforehand, such as the time to live that records inherit
-from it, is remembered here from the last time, sent along, and compared there: where it is outdated the script changes
-nothing and tells what is true.
+Each change is one script that the server runs atomically: see :mod:`chuk_artifacts.catalog.redis.scripts`, which also
+describes the keys. A change needs to know its session beforehand, for instance for the ttl that records inherit. To
+save a round trip, this module caches each session as it last was and sends it along. The script compares it with the
+stored one; if they differ, the script changes nothing and returns the stored one.
 """
 
 from __future__ import annotations
@@ -49,56 +49,56 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEPT_SECONDS = 7 * 86400.0
-"""How long after its end a record is kept before Redis drops it, whether or not somebody cleans up.
+"""How long after its end Redis keeps a record if no cleanup removes it, in seconds.
 
-While it is there a cleanup finds the bytes it points to; afterwards only one that looks for orphans does.
+Until then a cleanup finds the bytes that the record points to; afterwards only an orphan sweep finds them.
 """
 
 _TAG_DIGITS = 2
 """How many digits of an id are the hash tag of its keys.
 
-Sessions of one tag share an index of what is due, so that a cleanup looks into no more than 256 of these.
+Sessions with the same tag share an index of due records, so that a cleanup reads at most 256 indexes.
 """
 
 _ADDS_FOR_FORGETTING = 16
-_BATCH = 1000  # keys of one command, or entries that it looks at
-_REPLACED_AT_ONCE = 100  # which takes a server some 3 ms
-_FILED_AT_ONCE = 500  # records that are removed or verified, each in three places, which takes a server some 6 ms
-_SESSION_AT_ONCE = 250  # records of a session that are removed at once, which takes a server some 3 ms
-_ANSWER_KEPT_SECONDS = 60  # how long a removal may be repeated
+_BATCH = 1000  # keys in one command, or entries that it reads
+_REPLACED_AT_ONCE = 100  # takes a server about 3 ms, while all other clients wait
+_FILED_AT_ONCE = 500  # records to remove or verify, each with two index entries; takes a server about 6 ms
+_SESSION_AT_ONCE = 250  # records that one script removes with their session; takes a server about 3 ms
+_ANSWER_KEPT_SECONDS = 60  # how long the server can repeat its answer to a removal
 _REMEMBERED = 10_000  # sessions
 _NEVER = "+inf"
-_GONE = b"1"  # the session is, with the last of its records
-_NULS = 6  # in the line of a record
-_UNKNOWN = "unknown"  # the session of a record of which nothing else is left; no key of bytes can be made of it
+_GONE = b"1"  # the session was removed with the last of its records
+_NULS = 6  # separators in the line of a record
+_UNKNOWN = "unknown"  # the session of a damaged record whose own is lost; the key built with it names no bytes
 
 
 class _Known(NamedTuple):
-    """A session as the server told it, or as it was last changed from here."""
+    """A session as the server last returned it, or as this process last wrote it."""
 
     info: SessionInfo
     text: str
 
     @classmethod
     def of(cls, info: SessionInfo, before: Self | None) -> Self:
-        """Return a session that is changed from here; *before* is what it was."""
+        """Return a session that this process writes; *before* is what it was."""
         if before is not None and info.changed(expires_at=before.info.expires_at).__dict__ == before.info.__dict__:
             return cls(info, before.text)
         return cls(info, info.changed(expires_at=None).to_json())
 
     @classmethod
-    def told(cls, session_id: str, sandbox_id: str, text: bytes, expires_at: bytes) -> Self | None:
-        """Return what a script told of a session, or None when there is none."""
+    def stored(cls, session_id: str, sandbox_id: str, text: bytes, expires_at: bytes) -> Self | None:
+        """Return a session from the fields that the server returned, or None if they are empty."""
         return cls(*decoded((session_id, sandbox_id, text, expires_at), _decode_session)) if text else None
 
 
 @attrs.define
 class _Removal:
-    """A session's removal under way.
+    """The removal of a session in progress.
 
     Attributes:
-        tokens: those of the scripts of a call that has not returned yet, or has failed.
-        returned: those of the call before it, the answers to which the server need not keep any longer.
+        tokens: the tokens of the scripts of a call that has not returned yet, or has failed.
+        returned: the tokens of the call before it, whose answers the server can drop.
 
     """
 
@@ -110,9 +110,9 @@ class RedisCatalog:
     """A catalog in Redis; see :class:`chuk_artifacts.catalog.Catalog`.
 
     Args:
-        link: the way to the server.
-        sandbox_id: the namespace to which it is bound.
-        session_ttl: how long a new session lives, in seconds, or None for ever.
+        link: sends commands to the server.
+        sandbox_id: the namespace that the catalog is bound to.
+        session_ttl: how long a new session lives, in seconds; None means for ever.
 
     """
 
@@ -133,7 +133,7 @@ class RedisCatalog:
 
     @property
     def connected(self) -> bool:
-        """Whether there may be connections."""
+        """Whether there may be open connections."""
         return self._link.connected
 
     def add(
@@ -145,7 +145,7 @@ class RedisCatalog:
         user_ids: Mapping[str, str] = NOBODY,
         exclusive: bool = False,
     ) -> None:
-        """Add new records with their sessions. In a Cluster, sessions are written one after the other."""
+        """Add new records with their sessions; in a Cluster, with one script for each hash tag."""
         added: list[str] = []
         terms: dict[str, Any] = {
             "now": now,
@@ -161,7 +161,7 @@ class RedisCatalog:
         except (SessionError, FilenameTakenError):
             self._take_back(added)
             raise
-        except BaseException:  # interrupted, perhaps when some of them were sent
+        except BaseException:  # an interrupt, perhaps after some of them were added
             if self._link.spread:
                 with contextlib.suppress(SessionError):
                     self.remove([record.artifact_id for record in records])
@@ -187,7 +187,7 @@ class RedisCatalog:
         return self.replace_each([(record, expected_revision)])[0]
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
-        """Replace records, many with one script; in a Cluster one session after the other."""
+        """Replace records, many with one script; in a Cluster, with separate scripts for each hash tag."""
         replaced: dict[int, bool] = {}
         for portion in self._by_node(range(len(changes)), lambda number: changes[number][0].artifact_id):
             for numbers in batches(portion, _REPLACED_AT_ONCE):
@@ -198,7 +198,7 @@ class RedisCatalog:
     def remove(
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
-        """Remove records, so many at a time that others need not wait for all of them."""
+        """Remove records, in portions, so that other clients need not wait for all of them."""
         conditions = session_id or "", "" if expired_at is None else timestamp(expired_at)
         removed: list[ArtifactMetadata] = []
         for portion in self._by_node(artifact_ids, str):
@@ -219,11 +219,11 @@ class RedisCatalog:
         return self._between(session_id, f"[{prefix}" if after is None else f"({_joined(after)}", last, limit, now)
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
-        """Return the records with a filename: all that stand behind it and a NUL."""
+        """Return the records with a filename: those whose places begin with it and a NUL."""
         return self._between(session_id, f"[{filename}\0", f"({filename}\1", None, now)
 
     def _between(self, session_id: str, first: str, last: str, limit: int | None, now: float) -> list[ArtifactMetadata]:
-        """Return the unexpired records whose places lie between two bounds of ZRANGEBYLEX; no *limit*: all."""
+        """Return the unexpired records whose places lie between two bounds of ZRANGEBYLEX, all if *limit* is None."""
         root = self._session_root(session_id)
         found: list[ArtifactMetadata] = []
         while limit is None or len(found) < limit:
@@ -239,7 +239,7 @@ class RedisCatalog:
         return found
 
     def due(self, now: float, limit: int, after: Any = None) -> Due:
-        """Return a page of the records that cleanup has to do with."""
+        """Return a page of the records that cleanup must look at."""
         moment = _number(timestamp(now))
         records: list[ArtifactMetadata] = []
         damaged: list[str] = []
@@ -252,7 +252,7 @@ class RedisCatalog:
                 return Due(records, damaged, after)
 
     def sample(self, now: float, limit: int) -> list[ArtifactMetadata]:
-        """Return some artifacts, those that expire first."""
+        """Return some artifacts, beginning with those that are due first."""
         found: list[ArtifactMetadata] = []
         behind = None
         while True:
@@ -262,9 +262,9 @@ class RedisCatalog:
                 return found[:limit]
 
     def _walk(self, last: str, now: str, limit: int, behind: Any) -> tuple[list[bytes], Any]:
-        """Return some records in the order of :data:`scripts.WALK`, and what they end at, None for the end of all.
+        """Return a portion of the records that :data:`scripts.WALK` visits, and the position where it stopped.
 
-        *behind* is that of the portion before, None for the first.
+        *behind* is the position where the portion before stopped, None to begin; the returned one is None at the end.
         """
         number, score, line = behind or (0, "", "")
         some = self._roots[number : number + 1] if self._link.spread else self._roots[number:]
@@ -280,14 +280,14 @@ class RedisCatalog:
         return None if text is None else decoded(text, _decode_identity)
 
     def verify(self) -> int:
-        """Count damaged records, as each server iterates over its keys."""
+        """Count damaged records, on each server by a scan of its keys."""
         sandbox = "".join(f"\\{letter}" if letter in r"*?[]^\-" else letter for letter in self._sandbox_id)
         pattern = f"chuk:{{{'?' * _TAG_DIGITS}}}:{sandbox}/record/*"
 
         def damaged_in(server: redis.Redis) -> int:
             keys = map(_text, server.scan_iter(pattern, _BATCH))
             damaged = 0
-            while some := set(itertools.islice(keys, _FILED_AT_ONCE)):  # Redis may return one twice
+            while some := set(itertools.islice(keys, _FILED_AT_ONCE)):  # SCAN may return a key twice
                 ids = [name for key in some if self._record_key(name := key.rpartition("/")[2]) == key]
                 damaged += len(some) - len(ids) + sum(map(self._count_damaged, self._by_node(ids, str)))
             return damaged
@@ -297,12 +297,12 @@ class RedisCatalog:
     def _count_damaged(self, artifact_ids: Sequence[str]) -> int:
         located = itertools.chain.from_iterable((self._root(one), one) for one in artifact_ids)
         values = self._link.look(scripts.VERIFY, list(map(self._record_key, artifact_ids)), *located)
-        there = [value for value in values if value is not None]
-        sound, _ = self._sound([value for value in there if value])
-        return len(there) - sum(self._is_filed(record) for record in sound)
+        found = [value for value in values if value is not None]
+        sound, _ = self._sound([value for value in found if value])
+        return len(found) - sum(self._has_right_tag(record) for record in sound)
 
-    def _is_filed(self, record: ArtifactMetadata) -> bool:
-        """Say whether a record, which names itself, is where its session's are."""
+    def _has_right_tag(self, record: ArtifactMetadata) -> bool:
+        """Return whether the id of a record begins as the ids of its session do."""
         return record.artifact_id.startswith(grid.slot_tag(self._sandbox_id, record.session_id)[:_TAG_DIGITS])
 
     def create_session(self, info: SessionInfo) -> None:
@@ -313,7 +313,7 @@ class RedisCatalog:
         """Return a session, or None."""
         key = f"{self._session_root(session_id)}session/{session_id}"
         text, expires_at = self._link.read("HMGET", key, "info", "expires_at")
-        known = None if text is None else _Known.told(session_id, self._sandbox_id, text, expires_at)
+        known = None if text is None else _Known.stored(session_id, self._sandbox_id, text, expires_at)
         return None if known is None or is_over(known.info.expires_at, now) else known.info
 
     def update_session(
@@ -344,9 +344,9 @@ class RedisCatalog:
             if not answer.value or answer.value[2] == mark.encode():
                 break
             if answer.repeated and new is not None:
-                raise self._link.unknown()  # whose change was in the way?
+                raise self._link.unknown()  # was it our first attempt that changed it, or another client?
             text, expires_at, _ = answer.value
-            known = _Known.told(session_id, self._sandbox_id, text, expires_at)
+            known = _Known.stored(session_id, self._sandbox_id, text, expires_at)
             if known is None:
                 return False
         self._remember(session_id, new)
@@ -355,8 +355,8 @@ class RedisCatalog:
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session.
 
-        The server keeps what a script has removed for a minute, or until the next call. When no answer comes, the same
-        token gets the same answer: in a repetition, and in the next call if this one fails.
+        The server keeps what a script has removed for a minute, or until the next call. If an answer is lost, the same
+        token gets the same answer again: in a repetition, and in the next call if this one fails.
         """
         self._sessions.pop(session_id, None)
         removal = self._removal(session_id)
@@ -418,7 +418,7 @@ class RedisCatalog:
         return count
 
     def stats(self, now: float) -> dict[str, int]:
-        """Count what is there, so many entries at a time, so that others do not wait for all of it."""
+        """Count sessions and records, in portions, so that other clients need not wait for all of them."""
         moments = timestamp(now), _number(timestamp(now))
         found = [0, 0, 0]
         for roots in self._all_roots():
@@ -431,7 +431,7 @@ class RedisCatalog:
         return dict(zip(("sessions", "artifacts", "bytes"), found, strict=True))
 
     def check(self) -> dict[str, str]:
-        """Write something, and return facts about the servers."""
+        """Write a few KiB, and return facts about the servers; those that differ are joined."""
         self._link.run(scripts.CHECK, [f"{self._session_root('')}check"])
         facts: defaultdict[str, list[str]] = defaultdict(list)
         for server in self._link.ask_servers(server_facts):
@@ -452,7 +452,7 @@ class RedisCatalog:
         *,
         exclusive: bool = False,
     ) -> None:
-        """Write records and sessions, fitted to what is known of these until it is what the server knows."""
+        """Write records and sessions; repeat with the stored sessions for as long as the known ones are outdated."""
         known = {session_id: self._remembered(session_id, now) for session_id in session_ids}
 
         def info_of(session_id: str) -> SessionInfo | None:
@@ -467,7 +467,7 @@ class RedisCatalog:
                 break
             for name, text, expires_at, _ in unlike:
                 session_id = name.decode()
-                known[session_id] = _Known.told(session_id, self._sandbox_id, text, expires_at)
+                known[session_id] = _Known.stored(session_id, self._sandbox_id, text, expires_at)
         for session_id, session in new.items():
             self._remember(session_id, session)
 
@@ -482,7 +482,7 @@ class RedisCatalog:
             values += root, revision, released, *_record_arguments(record, mark), *_end_arguments(record.expires_at)
         answer = self._link.run(scripts.REPLACE, [*keys], *values)
         if answer.repeated and 0 in answer.value:
-            raise self._link.unknown()  # whose change was in the way?
+            raise self._link.unknown()  # was it our first attempt that changed it, or another client?
         return list(map(bool, answer.value))
 
     def _send(
@@ -519,29 +519,29 @@ class RedisCatalog:
         return unlike
 
     def _forgotten_before(self) -> str:
-        """Return now and then the moment before which Redis has dropped what had to go, mostly nothing."""
+        """Return now and then the time before which Redis has dropped whatever ended, otherwise an empty text."""
         self._adds += 1
         return "" if self._adds % _ADDS_FOR_FORGETTING else repr(time.time() - KEPT_SECONDS)
 
     def _take_back(self, added: Sequence[str]) -> None:
-        """Remove the part of a batch that was added."""
+        """Remove the part of a batch that was added before the rest failed."""
         try:
             self.remove(added)
         except SessionError as error:
             raise OutcomeUnknownError(str(error)) from error
 
     def _remove(self, artifact_ids: Sequence[str], session_id: str, moment: str) -> tuple[list[bytes], list[bytes]]:
-        """Remove records, and return them, and the ids of those that could not be because their line is damaged."""
+        """Remove records; return them, and the ids of those not removed because their lines are damaged."""
         located = [(self._root(artifact_id), artifact_id) for artifact_id in artifact_ids]
         keys = {f"{root}due" for root, _ in located}.union(map(self._record_key, artifact_ids))
         answer = self._link.run(scripts.REMOVE, [*keys], session_id, moment, *itertools.chain.from_iterable(located))
         removed, damaged = answer.value
         if answer.repeated and len(removed) + len(damaged) < len(artifact_ids):
-            raise self._link.unknown()  # who removed the others?
+            raise self._link.unknown()  # did our first attempt remove the others, or another client?
         return removed, damaged
 
     def _remove_damaged(self, artifact_id: str, session_id: str, moment: str) -> ArtifactMetadata | None:
-        """Remove a record whose line is damaged, if it meets the conditions by the line under which it is due."""
+        """Remove a record whose line is damaged, if its entry among those due meets the conditions."""
         line = self._line(artifact_id)
         record = self._salvaged(line + b"\n", session_id, artifact_id)
         ends = record.expires_at
@@ -554,7 +554,7 @@ class RedisCatalog:
         return record
 
     def _line(self, artifact_id: str) -> bytes:
-        """Return the line under which a record is due, b"" when there is none; all lines are looked at."""
+        """Return the entry of a record among those due, b"" without one; this reads all entries."""
         rank = 0
         keys = [f"{self._root(artifact_id)}due"]
         while True:
@@ -564,7 +564,7 @@ class RedisCatalog:
             rank = found
 
     def _bury(self, value: bytes, session_id: str) -> ArtifactMetadata:
-        """Return what can be said of a damaged record that was removed with its session, and forget its line."""
+        """Return a stand-in for a damaged record that was removed with its session, and remove its entry."""
         name = _name(value)
         if value.partition(b"\n")[0].count(b"\0") != _NULS:
             line = self._line(name)
@@ -577,7 +577,7 @@ class RedisCatalog:
         self._link.run(scripts.TAKE, keys, self._root(artifact_id), artifact_id, line)
 
     def _salvaged(self, value: bytes, session_id: str, artifact_id: str) -> ArtifactMetadata:
-        """Return what the line of a damaged record says of it, or what can be said of one that has none."""
+        """Return a stand-in for a damaged record, built from its line if that is sound."""
         try:
             line = value.partition(b"\n")[0].decode()
             revision, _, its_session, length, ends, its_place = line.split("\0", 5)
@@ -596,13 +596,13 @@ class RedisCatalog:
             return salvaged(self._sandbox_id, session_id or _UNKNOWN, artifact_id, provider=self.provider)
 
     def _record_of(self, artifact_id: str, value: bytes) -> ArtifactMetadata:
-        """Return the record of an id; raise ``SessionError`` when the value is damaged, or another's."""
+        """Return the record of an id; raise ``SessionError`` if the value is damaged, or another record's."""
         return decoded(value, lambda value: decode_record(_json_of(value), artifact_id, self._sandbox_id))
 
     def _sound(
         self, values: Sequence[bytes], session_id: str | None = None
     ) -> tuple[list[ArtifactMetadata], list[bytes]]:
-        """Return the records of values, and the values that are damaged, of which a warning is logged."""
+        """Return the records in values, and the values that are damaged, with a logged warning."""
 
         def decode(values: Sequence[bytes]) -> list[ArtifactMetadata]:
             return decode_records(list(map(_json_of, values)), list(map(_name, values)), self._sandbox_id, session_id)
@@ -620,22 +620,22 @@ class RedisCatalog:
             self._sessions[session_id] = session
 
     def _root(self, artifact_id: str) -> str:
-        """Return how all names begin that have to do with an artifact."""
+        """Return the prefix of all keys that concern an artifact."""
         return f"chuk:{{{artifact_id[:_TAG_DIGITS]}}}:{self._sandbox_id}/"
 
     def _session_root(self, session_id: str) -> str:
-        """Return how all names begin that have to do with a session: the same as for each of its artifacts."""
+        """Return the prefix of all keys that concern a session; its artifacts have the same."""
         return self._root(grid.slot_tag(self._sandbox_id, session_id))
 
     def _record_key(self, artifact_id: str) -> str:
         return f"{self._root(artifact_id)}record/{artifact_id}"
 
     def _all_roots(self) -> list[list[str]]:
-        """Return the beginnings of all names, those together that one command may reach."""
+        """Return the prefixes of all keys, grouped by what one command can reach."""
         return [[root] for root in self._roots] if self._link.spread else [self._roots]
 
     def _by_node(self, items: Sequence[T], artifact_id: Callable[[T], str]) -> Iterator[Sequence[T]]:
-        """Yield *items* in portions that one command may reach."""
+        """Yield *items* in portions that one command can reach: in a Cluster, one for each hash tag."""
         if not self._link.spread:
             if items:
                 yield items
@@ -650,7 +650,7 @@ def open_redis(settings: Settings) -> RedisCatalog:
     """Return the catalog in the Redis server of *settings*.
 
     Raises:
-        InvalidInputError: its URL is not understood.
+        InvalidInputError: the URL is invalid.
 
     """
     url = settings.redis_url or RedisUrl("")
@@ -659,22 +659,22 @@ def open_redis(settings: Settings) -> RedisCatalog:
 
 
 def _joined(place: tuple[str, str]) -> str:
-    """Return a place as it stands in the index."""
+    """Return a place as the index stores it."""
     return "\0".join(place)
 
 
 def _text(name: bytes | str) -> str:
-    """Return a name, which the driver has decoded already where a URL tells it to."""
+    """Return a key as text; the driver has decoded it already if the URL says ``decode_responses``."""
     return name if isinstance(name, str) else name.decode(errors="replace")
 
 
 def _name(value: bytes) -> str:
-    """Return the id of the record that a script has returned, whether or not it is damaged."""
+    """Return the id of the record in a value that a script returned, sound or damaged."""
     return value.partition(b"\n")[0].rpartition(b"\0")[2].decode(errors="replace")
 
 
 def _json_of(value: bytes) -> str:
-    """Return the record itself, which is behind its line."""
+    """Return the JSON of a record, which follows its line."""
     return value[value.index(b"\n") + 1 :].decode()
 
 
@@ -691,7 +691,7 @@ def _decode_session(stored: tuple[str, str, bytes, bytes]) -> tuple[SessionInfo,
 
 
 def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:
-    """Return the value of a record, its due as a number, and the milliseconds to keep it."""
+    """Return the value of a record, when it is due as a number, and for how many milliseconds to keep it."""
     ends = record.expires_at
     line = f"{record.revision}\0{mark}\0{record.session_id}\0{record.bytes}\0{ends or ''}\0{_joined(place(record))}"
     _, expires, milliseconds = _end_arguments(ends)
@@ -701,24 +701,24 @@ def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, st
 
 
 def _session_keys(root: str, session_id: str) -> list[str]:
-    """Return the keys that a change of a session or its records needs, but for those of the records."""
+    """Return the keys that a change of a session or its records needs, except the keys of the records."""
     return [f"{root}session/{session_id}", f"{root}sessions", f"{root}index/{session_id}", f"{root}due"]
 
 
 def _session_arguments(session: _Known | None) -> tuple[str, ...]:
-    """Return the info, end, end as a number, and the milliseconds to keep it; empty ones for no session."""
+    """Return info, end, end as a number, and for how many milliseconds to keep it; empty texts without a session."""
     return ("", "", "", "") if session is None else (session.text, *_end_arguments(session.info.expires_at))
 
 
 def _end_arguments(expires_at: str | None) -> tuple[str, str, str]:
-    """Return an end, the same as a number, and the milliseconds to keep what ends then."""
+    """Return an end, the end as a number, and for how many milliseconds to keep what ends then."""
     if expires_at is None:
         return "", _NEVER, ""
-    # Redis goes by the clock of its machine, which is nearer to that of ours than to one that a test turns.
+    # Redis uses the clock of its machine; time.time() is closer to it than the store's clock, which a test may set.
     left = max(seconds_of(expires_at) - time.time(), 0) + KEPT_SECONDS
     return expires_at, _number(expires_at), str(int(left * 1000))
 
 
 def _number(moment: str) -> str:
-    """Return a moment as the seconds that Redis sorts by."""
+    """Return a timestamp as seconds since the epoch, which Redis sorts by."""
     return repr(seconds_of(moment))

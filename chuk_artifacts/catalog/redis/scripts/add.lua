@@ -1,11 +1,10 @@
--- Add records with their sessions if these are what the caller takes them for; else return what they are.
--- With a word for it, return 1 and change nothing when another record takes one of the filenames: one that has not
--- ended, and whose bytes are there, as those of revision 0 are not. A record itself is not in its way, so that this can
--- be repeated.
--- ARGV: now; '' or a moment: of what had to go before it, a bit of what Redis dropped is forgotten; '' or that word;
--- how many sessions; for each the root, the session and its info as the caller knows it ('' is no session); then for
--- each again the session's new info, or '' when that stays, its end, end as a number and milliseconds to keep it,
--- the number of its records, and for each of these its value, due as a number and milliseconds to keep it.
+-- Add records with their sessions, if the caller knows these as they are stored; otherwise return them as stored.
+-- An exclusive add returns 1 and changes nothing if another record takes one of the filenames: one that has not ended
+-- and is not pending (revision 0). A record does not conflict with itself, so that the script can be repeated.
+-- ARGV: now; '', or a time: remove some leftovers of what Redis dropped before it; '', or a word for an exclusive add;
+-- the number of sessions; for each the root, the session and its info as the caller knows it ('': no session); then for
+-- each again the session's new info ('': unchanged), its end, the end as a number and milliseconds to keep it,
+-- the number of its records, and for each record its value, due as a number and milliseconds to keep it.
 local now, before, exclusive, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local at = 5
 local sessions, unlike = {}, {}
@@ -25,7 +24,7 @@ local function taken(root, record)
   local places = redis.call('ZRANGEBYLEX', index, '[' .. filename .. '\0', '(' .. filename .. '\1')
   for begin = 1, #places, BATCH do
     for _, value in ipairs(records(root, index, {unpack(places, begin, math.min(begin + BATCH - 1, #places))})) do
-      local other = value and parsed(value) -- one that is damaged takes no filename
+      local other = value and parsed(value) -- a damaged record takes no filename
       if other and other.id ~= record.id and other.revision ~= '0'
         and (other.expires_at == '' or other.expires_at > now) then return true end
     end
@@ -45,7 +44,7 @@ if exclusive ~= '' then
   end
 end
 
--- Where nobody cleans up, what is left of dropped records and sessions would add up.
+-- Remove leftovers of dropped records and sessions, which would pile up if no cleanup ever runs.
 local function forget(root)
   for _, line in ipairs(redis.call('ZRANGEBYSCORE', root .. 'due', '-inf', before, 'LIMIT', 0, 32)) do
     if redis.call('EXISTS', root .. 'due', root .. 'record/' .. id_of(line)) == 1 then forget_line(root, line) end

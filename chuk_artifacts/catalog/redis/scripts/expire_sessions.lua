@@ -1,11 +1,11 @@
--- Remove sessions that have ended, and sort anew those that had when they were last sorted but live longer since.
--- Return how many have ended, how many of the roots are done with, and how many sessions to skip under the next one.
--- ARGV: the moment, the same as a number, how many may be looked at, how many to skip under the first root, '' or a
--- word when nothing is to change, then roots
+-- Remove sessions that have ended, and update the entries of those that were prolonged since they were sorted.
+-- Return how many have ended, the number of roots finished, and how many sessions to skip under the next one.
+-- ARGV: now, now as a number, how many sessions to look at, how many to skip under the first root, '' or a word for a
+-- dry run, then roots
 local now, number, left, skip, dry = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local count = 0
 
--- Return whether it is to be skipped from now on.
+-- Return true if the entry stays where it is, so that the next ZRANGEBYSCORE must skip it.
 local function expire(root, session)
   local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
   local living = ends[1] and (ends[1] == '' or ends[1] > now)

@@ -1,5 +1,5 @@
--- Look for the line of a record among a BATCH of those that are due. Return it, or the rank at which to go on, or nil.
--- ARGV: the id, the rank at which to begin
+-- Search a BATCH of the due lines for that of a record. Return the line, or the rank to continue at, or nil at the end.
+-- ARGV: the id, the rank to begin at
 local first = tonumber(ARGV[2])
 local lines = redis.call('ZRANGE', KEYS[1], first, first + BATCH - 1)
 for _, line in ipairs(lines) do

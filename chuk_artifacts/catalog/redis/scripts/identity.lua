@@ -1,4 +1,4 @@
--- Return the identity of the catalog, which is the one in ARGV if it had none.
+-- Return the identity of the catalog; if it has none, store the one in ARGV first.
 local found = redis.call('GET', KEYS[1])
 if found then return found end
 redis.call('SET', KEYS[1], ARGV[1])

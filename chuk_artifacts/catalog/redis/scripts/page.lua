@@ -1,6 +1,6 @@
--- Return records of a session in their order, those of which the places lie between two bounds of ZRANGEBYLEX; and the
--- first bound of the rest, or '' where there is none.
--- ARGV: the root, the session, the bounds, how many at most, which is a BATCH or less
+-- Return the records of a session whose places lie between two bounds of ZRANGEBYLEX, sorted by place; and the first
+-- bound of the rest, or '' at the end.
+-- ARGV: the root, the session, the bounds, how many records at most (no more than a BATCH)
 local root, session, first, last, limit = unpack(ARGV, 1, 5)
 local index = root .. 'index/' .. session
 local left = BATCH

@@ -1,7 +1,9 @@
 local DAY = 86400000
-local BATCH = 1000 -- unpack can do a few thousand
+local BATCH = 1000 -- Lua's stack lets unpack return a few thousand values
 
--- Return what the line of a value or a line itself says; nil when it is damaged.
+-- Functions for all scripts; this file is loaded before each of them.
+
+-- Parse a line, or the line of a value; return nil if it is damaged.
 local function parsed(value)
   local line = string.match(value, '^[^\n]*')
   local revision, mark, session, bytes, expires_at, place, id =
@@ -15,17 +17,18 @@ end
 -- Return the id at the end of a line or place.
 local function id_of(text) return string.match(text, '%z([^%z]*)$') or '' end
 
--- Let a script go on that would be refused because Redis is full: it has written then, though nothing changes.
+-- Let the script run to its end although Redis is full, by a write that changes nothing: see "maxmemory" in
+-- __init__.py.
 local function allow_full(set) redis.call('ZREM', set, '') end
 
--- Write to a key, and have Redis keep it so many milliseconds at least ('' is for ever).
+-- Write to a key, and have Redis keep it for at least that many milliseconds ('' means for ever).
 local function write(milliseconds, command, key, ...)
   local left = redis.call('PTTL', key)
   redis.call(command, key, ...)
   if milliseconds == '' then
     redis.call('PERSIST', key)
   elseif left == -2 or (left >= 0 and left < tonumber(milliseconds)) then
-    redis.call('PEXPIRE', key, tonumber(milliseconds) + DAY) -- a day more, so that this is not done every time
+    redis.call('PEXPIRE', key, tonumber(milliseconds) + DAY) -- a day more, so that not every write must extend it
   end
 end
 
@@ -41,8 +44,9 @@ local function put(root, value, due, milliseconds)
   write(milliseconds, 'ZADD', root .. 'due', due, record.line)
 end
 
--- Return the values of records by their places or lines, false for one that Redis has dropped; *there* is a key that
--- exists. A damaged value is replaced by its place or line.
+-- Return the values of records, given their places or lines; false for a record that Redis has dropped. In place of a
+-- damaged value, return its place or line. `there` is a key that exists: without it a missing record might also be one
+-- that a Cluster has moved to another node.
 local function records(root, there, texts)
   local keys = {}
   for i, text in ipairs(texts) do keys[i] = root .. 'record/' .. id_of(text) end
@@ -50,41 +54,41 @@ local function records(root, there, texts)
   table.remove(values, 1)
   for i, text in ipairs(texts) do
     local record = values[i] and parsed(values[i])
-    if not (record and record.id == id_of(text)) and redis.call('EXISTS', keys[i]) == 1 then -- or it is of another type
+    if not (record and record.id == id_of(text)) and redis.call('EXISTS', keys[i]) == 1 then -- MGET skips other types
       values[i] = text .. '\n'
     end
   end
   return values
 end
 
--- Remove a record, or what is left of one. It goes last: where one of these keys is not at hand, nothing has happened
--- yet.
+-- Remove a record, or what is left of one. The record goes last: if a Cluster has moved one of these keys, a repetition
+-- finds it again.
 local function take(root, record)
   redis.call('ZREM', root .. 'index/' .. record.session, record.place)
   redis.call('ZREM', root .. 'due', record.line)
   redis.call('DEL', root .. 'record/' .. record.id)
 end
 
--- Remove a line that stands for no record any more, and what else is left of that.
+-- Remove a line whose record was dropped, and what else is left of that record.
 local function forget_line(root, line)
   local record = parsed(line)
   if record then take(root, record) else redis.call('ZREM', root .. 'due', line) end
 end
 
--- Return info, end and mark of a session that has not ended, and empty strings for any other.
+-- Return info, end and mark of a session that has not ended; {'', '0', ''} for any other.
 local function living(root, session, now)
   local found = redis.call('HMGET', root .. 'session/' .. session, 'info', 'expires_at', 'mark')
   if found[1] and (found[2] == '' or found[2] > now) then return {found[1], found[2], found[3] or ''} end
   return {'', '0', ''}
 end
 
--- Write something of a session, and let it live until a moment at least. Who adds a record takes that from `prolonged`
--- in Python, which knows the end that the session had a while ago; here is the one that it has.
+-- Write fields of a session, and let it live until `expires_at` at least. Python computes `expires_at` with `prolonged`
+-- from the end that it has cached; `known` is the end that is stored.
 local function prolong(root, session, known, expires_at, expires, milliseconds, ...)
   local key = root .. 'session/' .. session
   if known == '' or (expires_at ~= '' and expires_at <= known) then
     if select('#', ...) > 0 then redis.call('HSET', key, ...) end
-  elseif string.sub(known, 1, 10) == string.sub(expires_at, 1, 10) then -- of one day, so that the rest may wait
+  elseif string.sub(known, 1, 10) == string.sub(expires_at, 1, 10) then -- same day: the other two have a day to spare
     redis.call('HSET', key, 'expires_at', expires_at, 'expires', expires, ...)
   else
     write(milliseconds, 'HSET', key, 'expires_at', expires_at, 'expires', expires, ...)
@@ -92,7 +96,7 @@ local function prolong(root, session, known, expires_at, expires, milliseconds, 
   end
 end
 
--- Say whether a text is before another in the order of bytes. That of `<` is the one of the server's language.
+-- Return whether a text precedes another in byte order; `<` compares by the locale of the server.
 local function is_before(text, other)
   for i = 1, math.min(#text, #other) do
     local byte, another = string.byte(text, i), string.byte(other, i)
@@ -101,7 +105,7 @@ local function is_before(text, other)
   return #text < #other
 end
 
--- Return the rank of the first entry of a sorted set behind a place, whether or not the entry of that is there still.
+-- Return the rank of the first entry of a sorted set behind a score and an entry, which may have been removed since.
 local function rank_behind(key, score, entry)
   local rank = redis.call('ZRANK', key, entry)
   if rank and tonumber(redis.call('ZSCORE', key, entry)) == tonumber(score) then return rank + 1 end

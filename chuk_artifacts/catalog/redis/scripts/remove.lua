@@ -1,5 +1,5 @@
--- Remove records. Return those that were there, and the ids of those whose line is damaged, which are left.
--- ARGV: only those of this session, or ''; only those that end at this moment or before, or ''; then roots and ids
+-- Remove records. Return those removed, and the ids of those whose lines are damaged, which stay.
+-- ARGV: only those of this session, or ''; only those that end by this time, or ''; then roots and ids
 local session, moment = ARGV[1], ARGV[2]
 local removed, damaged = {}, {}
 for at = 3, #ARGV, 2 do

@@ -1,8 +1,8 @@
--- Remove a portion of a session's records, and the session too when none is left. Return 1 when it is gone and 0 when
--- not, and then the records; nil when there is no such session. A call with a token that was used before returns the
--- same again, for as long as Redis keeps it.
--- KEYS: that of the token, then those of tokens that are not used again. ARGV: the root, the session, now, how many
--- records at most, which is a BATCH or less; milliseconds to keep what was removed; how many keys are those of tokens
+-- Remove a portion of a session's records, and the session too if none is left. Return 1 if the session is gone,
+-- otherwise 0, and then the records; nil if the session does not exist. A call with a token that was used before
+-- returns the same answer again, for as long as Redis keeps it.
+-- KEYS: first the key of the token, then those of tokens that will not be used again. ARGV: the root, the session, now,
+-- how many records at most (no more than a BATCH), milliseconds to keep what was removed, the number of token keys
 local root, session, limit, milliseconds = ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5]
 local kept = KEYS[1]
 for i = 2, tonumber(ARGV[6]) do redis.call('UNLINK', KEYS[i]) end
@@ -18,7 +18,7 @@ local removed = {gone and '1' or '0'}
 for _, value in ipairs(values) do
   if value then removed[#removed + 1] = value end
 end
-redis.call('RPUSH', kept, unpack(removed)) -- before anything is removed, because a key may be on its way elsewhere
+redis.call('RPUSH', kept, unpack(removed)) -- first: if a Cluster is moving the key, this fails with nothing removed
 redis.call('PEXPIRE', kept, milliseconds)
 for i, place in ipairs(places) do
   local record = values[i] and parsed(values[i])

@@ -1,23 +1,23 @@
--- Count the sessions and records that have not ended, and the length of these records' bytes, and change nothing.
--- No more entries than are allowed are looked at: return the sessions, records and bytes among these, how many of the
--- keys are done with, and score and entry in the next one behind which to go on.
--- KEYS: the sets "due" and "sessions" of roots. ARGV: the moment, the same as a number, how many entries may be looked
--- at, and score and entry behind which to begin in the first key ('' is its beginning)
+-- Count the sessions and artifacts that have not ended, and the artifacts' bytes. Change nothing.
+-- Return sessions, artifacts and bytes in a portion of the entries, the number of keys finished, and score and entry in
+-- the next one to continue behind.
+-- KEYS: the sets "due" and "sessions" of roots. ARGV: now, now as a number, how many entries to look at, and score and
+-- entry to begin behind in the first key ('': from its start)
 local now, number, left, score, entry = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local sessions, count, bytes = 0, 0, 0
 
 local function count_record(line)
   local revision, length, expires_at = string.match(line, '^([^%z]*)%z[^%z]*%z[^%z]*%z([^%z]*)%z([^%z]*)%z')
   length = tonumber(length)
-  if length and revision ~= '0' and (expires_at == '' or expires_at > now) then -- 0 is an upload that is awaited
+  if length and revision ~= '0' and (expires_at == '' or expires_at > now) then -- 0: pending
     count = count + 1
     bytes = bytes + length
   end
 end
 
--- One that was sorted by an end that it had before, and may live longer.
+-- Count a session whose entry has ended: it may have been prolonged since it was sorted.
 local function count_session(root, session)
-  local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at')[1] -- nil when it is of another type
+  local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at')[1] -- nil if the key holds another type
   if ends and (ends == '' or ends > now) then sessions = sessions + 1 end
 end
 

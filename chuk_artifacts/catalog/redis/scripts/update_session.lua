@@ -1,5 +1,5 @@
--- Change a session if it is what the caller takes it for: return nothing; else return what it is.
--- ARGV: the root; the session; now; its info and end as the caller knows them; its new info, end, end as a number,
+-- Change a session if the caller knows it as it is stored, and return nothing; otherwise return it as stored.
+-- ARGV: the root; the session; now; its info and end as the caller knows them; its new info, end, the end as a number,
 -- milliseconds to keep it, and the mark of this change
 local root, session = ARGV[1], ARGV[2]
 local found = living(root, session, ARGV[3])

@@ -1,4 +1,4 @@
--- Return the values of records, false for what is not there, and '' for one that is not listed or due as it should be.
+-- Return the values of records: false for a missing record, '' for one whose entries in `index` or `due` are missing.
 -- ARGV: roots and ids
 local values = {}
 for at = 1, #ARGV, 2 do

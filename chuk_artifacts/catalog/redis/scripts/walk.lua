@@ -1,7 +1,7 @@
--- Return records in the order in which they are due; how many of the roots are done with; and score and line in the
--- next one behind which to go on. No more than a BATCH is looked at.
--- ARGV: the last moment as a number; '', or the present, when only unexpired artifacts are wanted; how many records at
--- most; score and line behind which to begin under the first root ('' is its beginning); then roots
+-- Return records root by root, sorted by when they are due; the number of roots finished; and score and line in the
+-- next one to continue behind. Look at no more than a BATCH.
+-- ARGV: the latest due time as a number; '', or the present to return only unexpired artifacts; how many records at
+-- most; score and line to begin behind under the first root ('': from its start); then roots
 local last, now, limit, score, entry = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local left = BATCH
 local found = {}
