@@ -1,0 +1,1 @@
+"""Tests of one catalog each; tests/contract holds what every catalog does."""
