@@ -67,7 +67,7 @@ class SlowStorage(MemoryStorage):
     """
 
     blocks = True
-    distant = True
+    remote = True
 
     def __init__(self, parallel: int) -> None:
         super().__init__()

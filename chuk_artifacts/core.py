@@ -162,7 +162,7 @@ class Core:
         Few bytes of a near storage are there before a thread would be.
         """
         storage = self.storage
-        return storage.parallel if storage.distant or size >= _WORTH_A_THREAD else 1
+        return storage.parallel if storage.remote or size >= _WORTH_A_THREAD else 1
 
     @property
     def signer(self) -> Signer:

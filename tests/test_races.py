@@ -203,7 +203,7 @@ def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, chang
 @pytest.mark.parametrize("change", ["update_file", "register", "first reads"])
 def test_two_writers_never_get_the_same_key(store, artifact_id, monkeypatch, change):
     """Of two that change one artifact at once on a service without conditions, the loser removes only its own bytes."""
-    monkeypatch.setattr(type(store.scope.core.storage), "guards", False)
+    monkeypatch.setattr(type(store.scope.core.storage), "conditional_put", False)
     for _ in range(20):
         if change == "update_file":
             work = [lambda data=data: store.update_file(artifact_id, data=data) for data in (b"one", b"two")]

@@ -1,11 +1,11 @@
 """Catalogs: where records and sessions live. :mod:`chuk_artifacts.catalog.contract` says what each backend does."""
 
-from chuk_artifacts.catalog.contract import NOBODY, Catalog, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTakenError
 from chuk_artifacts.catalog.records import batches, place
 from chuk_artifacts.catalog.sessions import new_session
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
-__all__ = ["NOBODY", "Catalog", "Due", "FilenameTakenError", "batches", "new_session", "open_catalog", "place"]
+__all__ = ["NO_USERS", "Catalog", "Due", "FilenameTakenError", "batches", "new_session", "open_catalog", "place"]
 
 
 def open_catalog(settings: Settings) -> Catalog:

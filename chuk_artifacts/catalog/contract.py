@@ -15,7 +15,7 @@ from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.errors import ConflictError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo
 
-NOBODY: Mapping[str, str] = MappingProxyType({})
+NO_USERS: Mapping[str, str] = MappingProxyType({})
 """No session has a user."""
 
 
@@ -48,7 +48,7 @@ class Catalog(Protocol):
     Attributes:
         provider: the name by which a user chooses this backend.
         blocks: whether a call may wait for a disk or a network.
-        keeps: whether it returns the objects it stores, so that the caller must copy them before handing them out.
+        returns_live_objects: whether records are the stored objects, which a caller must copy before handing them out.
         persistent: whether the records outlive the catalog object.
         connected: whether it holds open connections or files, which ``close`` releases.
 
@@ -56,7 +56,7 @@ class Catalog(Protocol):
 
     provider: str
     blocks: bool
-    keeps: bool
+    returns_live_objects: bool
     persistent: bool
 
     @property
@@ -68,7 +68,7 @@ class Catalog(Protocol):
         *,
         now: float,
         inheriting: Collection[str] = (),
-        user_ids: Mapping[str, str] = NOBODY,
+        user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
     ) -> None:
         """Add new records, all or none, and create or prolong their sessions: see :func:`sessions.settle`.

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog.contract import NOBODY, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
 from chuk_artifacts.catalog.records import place, prefix_end, takes_filename
 from chuk_artifacts.catalog.sessions import prolonged, settle, updated
 from chuk_artifacts.fork import Lockable
@@ -135,7 +135,7 @@ class MemoryCatalog(Lockable):
 
     provider = "memory"
     blocks = False
-    keeps = True
+    returns_live_objects = True
     persistent = False
     connected = False
 
@@ -154,7 +154,7 @@ class MemoryCatalog(Lockable):
         *,
         now: float,
         inheriting: Collection[str] = (),
-        user_ids: Mapping[str, str] = NOBODY,
+        user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions."""

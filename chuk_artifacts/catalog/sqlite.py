@@ -18,7 +18,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
-from chuk_artifacts.catalog.contract import NOBODY, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
 from chuk_artifacts.catalog.mounts import network_filesystem
 from chuk_artifacts.catalog.records import (
     DAMAGE,
@@ -123,7 +123,7 @@ class SqliteCatalog:
 
     provider = "sqlite"
     blocks = True
-    keeps = False
+    returns_live_objects = False
     persistent = True
 
     def __init__(self, path: str, sandbox_id: str, session_ttl: float | None, *, durable: bool = False) -> None:
@@ -147,7 +147,7 @@ class SqliteCatalog:
         *,
         now: float,
         inheriting: Collection[str] = (),
-        user_ids: Mapping[str, str] = NOBODY,
+        user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions, in one transaction."""

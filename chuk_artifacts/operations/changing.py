@@ -289,7 +289,7 @@ def _change_content(
         size, sha256 = core.storage.put(
             key,
             data,
-            exclusive=core.storage.guards,
+            exclusive=core.storage.conditional_put,
             about=lambda sha256: description(planned().changed(sha256=sha256)),
         )
         check_bytes(core, [key], begun)

@@ -87,4 +87,4 @@ def if_artifact(scope: Scope, record: ArtifactMetadata) -> ArtifactMetadata | No
 
 def public(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
     """Return what a caller may change without changing the store."""
-    return record.changed(meta=arguments.copy_json(record.meta)) if core.catalog.keeps else record
+    return record.changed(meta=arguments.copy_json(record.meta)) if core.catalog.returns_live_objects else record

@@ -57,7 +57,7 @@ def _listing(
         wanted = page_size if remaining is None else min(remaining, page_size)
         page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
         seen = settled(scope, page)
-        yield from map(partial(public, core), seen) if core.catalog.keeps else seen
+        yield from map(partial(public, core), seen) if core.catalog.returns_live_objects else seen
         if len(page) < wanted:
             return
         after = place(page[-1])

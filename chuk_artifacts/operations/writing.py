@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import NOBODY, FilenameTakenError
+from chuk_artifacts.catalog import NO_USERS, FilenameTakenError
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import (
     ArtifactStoreError,
@@ -129,7 +129,7 @@ def _put(core: Core, order: Draft) -> tuple[int, str]:
     return storage.put(
         order.key,
         order.data,
-        exclusive=storage.guards,
+        exclusive=storage.conditional_put,
         about=lambda sha256: description(record_of(core, order, 0, sha256, now)),
     )
 
@@ -157,7 +157,7 @@ def add(
     now: float,
     *,
     inheriting: Collection[str] = (),
-    user_ids: Mapping[str, str] = NOBODY,
+    user_ids: Mapping[str, str] = NO_USERS,
     exclusive: bool = False,
 ) -> None:
     """Write the records of bytes that were just written; when that fails, leave neither.

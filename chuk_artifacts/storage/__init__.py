@@ -94,8 +94,8 @@ class Storage(Protocol):
         provider: the name by which a user chooses this backend.
         blocks: whether a call may wait for a disk or a network.
         parallel: how many calls are worth running side by side.
-        distant: whether a read waits for a network, so that short ones too are worth running side by side.
-        guards: whether an exclusive put costs no more than another, so that it is worth it for a fresh key too.
+        remote: whether a read waits for a network, so that even short ones are worth running in parallel.
+        conditional_put: whether a put that refuses to replace costs no more than a plain one.
         persistent: whether the bytes outlive the storage object, so that another store may find them.
         connected: whether it holds connections or files now, which ``close`` gives back.
 
@@ -104,8 +104,8 @@ class Storage(Protocol):
     provider: str
     blocks: bool
     parallel: int
-    distant: bool
-    guards: bool
+    remote: bool
+    conditional_put: bool
     persistent: bool
 
     @property

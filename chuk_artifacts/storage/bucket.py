@@ -349,8 +349,8 @@ class BucketStorage(Lockable):
     """
 
     blocks = True
-    distant = True
-    guards = True
+    remote = True
+    conditional_put = True
     persistent = True
 
     def __init__(self, settings: Settings) -> None:

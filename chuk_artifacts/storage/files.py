@@ -77,8 +77,8 @@ class FileStorage:
 
     blocks = True
     parallel = _PARALLEL_FILES
-    distant = True
-    guards = False
+    remote = True
+    conditional_put = False
     persistent = True
 
     def __init__(self, fs: Any, provider: str) -> None:

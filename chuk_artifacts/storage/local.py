@@ -334,7 +334,7 @@ class LocalStorage(FileStorage):
 
     """
 
-    distant = False
+    remote = False
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
         """See the class."""

@@ -25,8 +25,8 @@ class MemoryStorage:
     provider = "memory"
     blocks = False
     parallel = 1
-    distant = False
-    guards = False
+    remote = False
+    conditional_put = False
     persistent = False
     connected = False
 

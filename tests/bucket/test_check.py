@@ -168,7 +168,7 @@ def test_bucket_that_was_made_already(storage, proxy):
 def test_contract(storage):
     """A bucket has all that a storage has, and no more of what is gone from there."""
     contract: Storage = storage
-    assert contract.guards
+    assert contract.conditional_put
     assert not hasattr(storage, "claims")
 
 

@@ -70,7 +70,7 @@ def test_cat_ranges_of_one_file(fs):
 def test_cat_ranges_side_by_side(fs, store, monkeypatch, of_one_file):
     """Where a storage is far away ranges are read at once, of one file and of several; where it is near one by one."""
     storage = store.scope.core.storage
-    meeting, open_one, threads = threading.Barrier(4 if storage.distant else 1), storage.open, set()
+    meeting, open_one, threads = threading.Barrier(4 if storage.remote else 1), storage.open, set()
 
     def open_together(*args, **options):
         meeting.wait(timeout=5)
@@ -81,7 +81,7 @@ def test_cat_ranges_side_by_side(fs, store, monkeypatch, of_one_file):
     paths = [PATH if of_one_file else f"alice/{number}" for number in range(4)]
     fs.pipe(dict.fromkeys(paths, DATA))
     assert fs.cat_ranges(paths, 1, 3) == [DATA[1:3]] * 4
-    assert storage.distant or threads == {threading.current_thread()}
+    assert storage.remote or threads == {threading.current_thread()}
 
 
 def test_cat_ranges_when_some_fail(fs, store):

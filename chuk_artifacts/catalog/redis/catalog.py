@@ -21,7 +21,7 @@ import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog.contract import NOBODY, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
@@ -118,7 +118,7 @@ class RedisCatalog:
 
     provider = "redis"
     blocks = True
-    keeps = False
+    returns_live_objects = False
     persistent = True
 
     def __init__(self, link: Link, sandbox_id: str, session_ttl: float | None) -> None:
@@ -142,7 +142,7 @@ class RedisCatalog:
         *,
         now: float,
         inheriting: Collection[str] = (),
-        user_ids: Mapping[str, str] = NOBODY,
+        user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
     ) -> None:
         """Add new records with their sessions; in a Cluster, with one script for each hash tag."""
