@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import os
 import signal
@@ -14,6 +13,7 @@ import threading
 
 import child
 import pytest
+from process import open_below
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, ProviderError
 from chuk_artifacts.source import source
@@ -262,12 +262,6 @@ def test_no_name_is_cut(storage):
 # Descriptors
 
 
-def descriptors():
-    """Return how many descriptors this process has open."""
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
-
 linux = pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted in /proc")
 
 
@@ -275,22 +269,21 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="descriptors are coun
 @pytest.mark.usefixtures("_way")
 def test_one_descriptor_a_store(root):
     """A storage holds its root open from its first use on, nothing more however many folders it has, and closes it."""
-    before = descriptors()
     storage = LocalStorage(str(root))
     for number in range(50):
         storage.put(f"grid/box/{number}/artifact", INSIDE)
         storage.get(f"grid/box/{number}/artifact")
     assert storage.connected
-    assert descriptors() == before + 1
+    assert len(open_below(root)) == 1
     threads = [threading.Thread(target=storage.delete, args=([f"grid/box/{number}/artifact"],)) for number in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert descriptors() == before + 1
+    assert len(open_below(root)) == 1
     storage.close()
     assert not storage.connected
-    assert descriptors() == before
+    assert open_below(root) == []
 
 
 @linux
@@ -299,7 +292,7 @@ def test_errors_that_are_kept_hold_no_folder(storage, root):
     os.mkfifo(root / FOLDER / "fifo")
     (root / FOLDER / "folder" / "in").mkdir(parents=True)
     (root / FOLDER / "link").symlink_to("artifact")
-    before, kept = descriptors(), []
+    before, kept = open_below(root), []
     calls = (
         lambda: storage.get(f"{FOLDER}/fifo"),
         lambda: storage.get(f"{FOLDER}/folder"),
@@ -316,7 +309,7 @@ def test_errors_that_are_kept_hold_no_folder(storage, root):
         with pytest.raises(ProviderError) as caught:
             call()
         kept.append(caught.value)
-    assert descriptors() == before
+    assert open_below(root) == before
     storage.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import io
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 import child
 import pytest
 from interrupts import interrupted
+from process import open_below
 
 from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError, ArtifactStore, ProviderError
 from chuk_artifacts.source import source
@@ -871,11 +871,6 @@ def test_delete_of_many_files_enters_no_link(root, outside):
 # Interrupts
 
 
-def descriptors():
-    """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd"))
-
-
 CALLS = {
     "put": lambda storage: storage.put(NEW, b"new"),
     "put in a new folder": lambda storage: storage.put("grid/box/bob/new", b"new"),
@@ -901,8 +896,7 @@ def test_interrupted_call(root, call):
     """A call that is interrupted at any line leaves no descriptor and no temporary file, and what is there is whole."""
     storage = LocalStorage(str(root))
     storage.put(KEY, b"there")
-    gc.collect()
-    before = descriptors()
+    before = open_below(root)
     for place in interrupted(lambda: call(storage)):
         left = {path.name for path in root.rglob("*") if not path.is_dir()}
         assert left <= {"artifact", "artifact~2", "new"}, place
@@ -910,8 +904,7 @@ def test_interrupted_call(root, call):
         with contextlib.suppress(ObjectMissingError):
             assert storage.get(NEW) in {b"new", b"", b"there"}, place
         storage.delete([NEW, "grid/box/bob/new"])
-    gc.collect()  # the frames of the interrupted calls
-    assert descriptors() == before
+    assert open_below(root) == before
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import child
 import pytest
+from process import eventually
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
 from chuk_artifacts.server import Limits, Server
@@ -91,7 +92,7 @@ def test_idle_clients_take_neither_threads_nor_descriptors():
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 client.send(b"GET / HTTP/1.1\r\nHost:"[: number % 20])
         assert asked(place).endswith(b"hello")
-        assert threading.active_count() <= threads + 1
+        assert eventually(lambda: threading.active_count() <= threads)
         assert descriptors() - before <= len(clients) + 10
 
 
@@ -279,7 +280,7 @@ def test_nothing_is_left():
             asked(place)
             asked(place, b"nonsense\r\n\r\n")
         assert answer(idle) == b""
-    assert descriptors() == before
+    assert eventually(lambda: descriptors() <= before)  # the thread of an answered request ends after its answer
     with pytest.raises(ConnectionRefusedError):
         connect(place)
 
