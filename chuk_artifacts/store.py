@@ -1265,6 +1265,6 @@ class SharedStore(ArtifactStore):
 
 def start_gateway(core: Core) -> LocalGateway:
     """Serve the signed URLs of a store from this process, until the store is closed or dropped."""
-    from chuk_artifacts.gateway import start  # noqa: PLC0415 - it takes the HTTP server with it, which few stores need
+    from chuk_artifacts.gateway.local import start  # noqa: PLC0415 - it takes the HTTP server with it, which few stores need
 
     return start(core)

@@ -24,7 +24,7 @@ from servers.redis import (  # noqa: F401 - fixtures
     redis_url,
 )
 
-from chuk_artifacts import server
+from chuk_artifacts.gateway import server
 
 server._POLL_SECONDS = 0.005  # how long the end of a store with a gateway takes
 

@@ -24,8 +24,7 @@ PYPROJECT = child.PROJECT / "pyproject.toml"
 LAYERS = [
     {"errors", "fields", "folders", "forgotten", "fork", "ownership", "redaction"},
     {"log"},
-    {"http1"},
-    {"arguments", "disposition", "grid", "handles", "server", "signing", "threads"},
+    {"arguments", "disposition", "grid", "handles", "signing", "threads"},
     {"source", "usual"},
     {"models"},
     {"settings"},

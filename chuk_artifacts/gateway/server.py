@@ -24,7 +24,7 @@ import attrs
 
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fork import watch
-from chuk_artifacts.http1 import Content, Exchange, Head, RefusedError, Request, Wire, refusal
+from chuk_artifacts.gateway.http1 import Content, Exchange, Head, RefusedError, Request, Wire, refusal
 from chuk_artifacts.log import log as _log
 
 if TYPE_CHECKING:

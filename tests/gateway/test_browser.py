@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.gateway import Gateway
-from chuk_artifacts.server import Server
+from chuk_artifacts.gateway.server import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECONDS = 60

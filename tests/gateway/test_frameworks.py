@@ -19,7 +19,7 @@ import uvicorn
 from blocks import block
 
 import chuk_artifacts
-from chuk_artifacts.server import Server
+from chuk_artifacts.gateway.server import Server
 
 
 @contextmanager

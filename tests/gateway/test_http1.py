@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import pytest
 
-from chuk_artifacts.http1 import Content, Exchange, Head, RefusedError, Request, Wire, refusal
+from chuk_artifacts.gateway.http1 import Content, Exchange, Head, RefusedError, Request, Wire, refusal
 
 HEAD = b"PUT /a%20b?x=1 HTTP/1.1\r\nHost: example.org\r\n"
 

@@ -21,7 +21,8 @@ import child
 import pytest
 from interrupts import interrupted
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, gateway
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
+from chuk_artifacts.gateway import local
 
 MIB = 1024 * 1024
 
@@ -302,7 +303,7 @@ def test_start_that_is_interrupted():
     """A start that is interrupted at any line raises the interrupt and nothing else, and the next one serves."""
     with ArtifactStore() as store:
         core = store.scope.core
-        places = list(interrupted(lambda: gateway.start(core).close()))
+        places = list(interrupted(lambda: local.start(core).close()))
         assert any("Server.start" in place for place in places)
         url = store.presign(store.store(b"hello"))
         with urllib.request.urlopen(url, timeout=30) as response:

@@ -17,7 +17,7 @@ import pytest
 from process import eventually
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
-from chuk_artifacts.server import Limits, Server
+from chuk_artifacts.gateway.server import Limits, Server
 
 SECONDS = 30
 QUICK = 0.05
@@ -295,7 +295,7 @@ def test_fork_keeps_no_connection():
 
 FORKS = """
     import os, socket, threading
-    from chuk_artifacts.server import Server
+    from chuk_artifacts.gateway.server import Server
 
     reached, go = threading.Event(), threading.Event()
 
