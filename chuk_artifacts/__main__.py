@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or say how to install what it needs."""
+    """Run the command line, or print how to install click."""
     try:
         from chuk_artifacts.cli import cli  # noqa: PLC0415 - it needs an extra
     except ModuleNotFoundError as error:

@@ -11,9 +11,9 @@ _ATTR_CHAR = "!#$&+-.^_`|~"  # RFC 5987 section 3.2.1; letters and digits are ne
 
 
 def content_disposition(filename: str | None) -> str:
-    """Return the header's value that saves a download under *filename*: RFC 6266, with RFC 5987 for other characters.
+    """Return the value of the header that saves a download as *filename* (RFC 6266, RFC 5987 beyond ASCII).
 
-    It is safe to send whatever the filename holds: control characters become ``_``, and half of a surrogate pair ``?``.
+    The value is safe for any filename: control characters become ``_``, and half of a surrogate pair ``?``.
 
     >>> content_disposition("report.pdf")
     'attachment; filename="report.pdf"'

@@ -1,9 +1,8 @@
 """HMAC-signed URLs that expire: make and check.
 
-What is signed is the method, the sandbox, the path (the artifact id) and the query as it stands in the URL: expiry,
-content type and size limit. A check therefore refuses every other spelling of the same values too. The query holds only
-characters that need no percent-encoding (RFC 3986 section 2.3), because some HTTP clients encode anew what they are
-given.
+The signature covers the method, the sandbox, the path (the artifact id) and the literal query of the URL: expiry,
+content type and size limit. A check therefore also refuses every other spelling of the same values. The query needs no
+percent-encoding (RFC 3986 section 2.3), because some HTTP clients encode a URL again.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ class Grant(NamedTuple):
     """What a URL allows.
 
     Attributes:
-        artifact_id: the artifact to download, or the one that the upload is to become.
-        mime: the content type that an upload must have; None for a download.
-        max_bytes: how long an upload may be; None for any length.
+        artifact_id: the artifact to download, or to make of an upload.
+        mime: the content type that an upload must have; None: any, and for downloads.
+        max_bytes: the greatest length of an upload in bytes; None: any.
 
     """
 
@@ -46,16 +45,16 @@ class Grant(NamedTuple):
 class Signer:
     """Signs the URLs of one sandbox, and checks them.
 
-    It holds no state but its keys, and serves any number of threads.
+    Its only state is its keys; any number of threads may use it.
 
     Args:
-        keys: secrets. The first one signs; a signature by any of them is accepted, so that keys can be rotated.
+        keys: secrets. The first key signs; a signature by any key is accepted, for rotation.
         sandbox_id: the namespace of the artifacts.
 
     """
 
     def __init__(self, keys: Sequence[str], sandbox_id: str) -> None:
-        """See the class."""
+        """Hash the keys once, for all signatures."""
         self._sandbox_id = sandbox_id
         self._keys = [hmac.new(key.encode(), digestmod=hashlib.sha256) for key in keys]
 
@@ -65,10 +64,10 @@ class Signer:
         Args:
             method: ``DOWNLOAD`` or ``UPLOAD``.
             grant: what the URL allows.
-            expires_at: when it ends, in seconds since the epoch.
+            expires_at: when the URL expires, in seconds since the epoch.
 
         Returns:
-            ``{artifact_id}?expires=…&signature=…``, to be put after the gateway's own URL and a slash.
+            ``{artifact_id}?expires=…&signature=…``, which follows the gateway's URL and a slash.
 
         """
         query = f"expires={math.floor(expires_at * 1000) / 1000:.3f}"
@@ -85,14 +84,14 @@ class Signer:
         Args:
             method: ``DOWNLOAD`` or ``UPLOAD``.
             path: the last segment of the URL, decoded.
-            query: its query, as it was received.
+            query: the query of the URL, as it was received.
             now: the present, in seconds since the epoch.
 
         Returns:
-            what was signed.
+            the grant that was signed.
 
         Raises:
-            AccessDeniedError: it was not signed so by one of the keys, or has expired; which of them is not told.
+            AccessDeniedError: none of the keys signed this, or the URL has expired. The message is the same for both.
 
         """
         parts = re.fullmatch(_QUERY, query)
@@ -113,7 +112,7 @@ class Signer:
         )
 
     def _signature(self, key: hmac.HMAC, method: str, artifact_id: str, query: str) -> str:
-        """Sign lines of text, none of which can hold the end of a line."""
+        """Sign lines of text. No value can contain the end of a line, so two grants never sign the same text."""
         digest = key.copy()
         digest.update(f"{_SCHEME}\n{method}\n{self._sandbox_id}\n{artifact_id}\n{query}".encode())
         return _encoded(digest.digest())

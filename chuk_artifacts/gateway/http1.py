@@ -1,7 +1,7 @@
-"""HTTP/1.1 on a socket (RFC 9112): parse the head of a request, read its content, send what an application answers.
+"""HTTP/1.1 on a socket (RFC 9112): parse the head of a request, read its content, send an application's answer.
 
-Where the RFC lets a server choose between guessing and refusing, this refuses: what two servers read in two ways is
-what requests are smuggled with. Each connection serves one request.
+Where the RFC lets a server choose between guessing and refusing, this refuses: request smuggling needs two servers that
+read one request in two ways. Each connection serves one request.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo, ReadableBuffer, WriteableBuffer
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+T = TypeVar("T")
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"  # RFC 9110 section 5.6.2
 _REQUEST_LINE = re.compile(rb"(%s{1,32}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])" % _TOKEN).fullmatch
@@ -37,7 +40,7 @@ _NO_CONTENT = (204, 304)
 
 
 class RefusedError(Exception):
-    """A request that is answered with *status* and not read on."""
+    """A request is answered with *status*; the rest of it is not read."""
 
     def __init__(self, status: HTTPStatus) -> None:
         """Keep the status."""
@@ -53,8 +56,8 @@ class Request(NamedTuple):
         path: the path of its target, percent-encoded.
         query: the query of its target.
         version: ``HTTP/1.`` and a digit.
-        fields: the header, with names in lower case.
-        length: the length of its content in bytes; None: it comes in chunks.
+        fields: names, in lower case, and values of the header.
+        length: the length of its content in bytes; None: the content comes in chunks.
 
     """
 
@@ -67,12 +70,12 @@ class Request(NamedTuple):
 
     @property
     def awaits_consent(self) -> bool:
-        """Whether the client sends its content when it is asked to (RFC 9110 section 10.1.1)."""
+        """Whether the client waits for a ``100 Continue`` before it sends its content (RFC 9110 section 10.1.1)."""
         return self.version > "HTTP/1.0" and ("expect", "100-continue") in [(n, v.lower()) for n, v in self.fields]
 
     def as_wsgi(self, server: tuple[str, int], client: tuple[str, int]) -> WSGIEnvironment:
-        """Return what PEP 3333 hands to an application, but for the content."""
-        environ: dict[str, Any] = {
+        """Return the environment of a WSGI application (PEP 3333), without the content."""
+        environ: WSGIEnvironment = {
             "REQUEST_METHOD": self.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(self.path).decode("latin-1"),
@@ -92,7 +95,7 @@ class Request(NamedTuple):
         if self.length is None:
             environ["wsgi.input_terminated"] = True
         for name, value in self.fields:
-            if "_" in name:  # an application could not tell it from one with a hyphen
+            if "_" in name:  # in the environment it would look like a name with a hyphen
                 continue
             key = name.upper().replace("-", "_")
             key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
@@ -104,24 +107,24 @@ class Head:
     """Collects the head of a request.
 
     Args:
-        limit: its greatest length in bytes.
+        limit: the greatest length in bytes.
 
     """
 
     def __init__(self, limit: int) -> None:
-        """Begin empty."""
+        """Start empty."""
         self._limit = limit
         self._data = b""
 
     def __bool__(self) -> bool:
-        """Whether something has come."""
+        """Return True after the first byte."""
         return bool(self._data)
 
     def add(self, data: bytes) -> tuple[Request, bytes] | None:
-        """Return the request and what comes after its head, or None while that is incomplete.
+        """Return the request and the bytes after its head, or None while the head is incomplete.
 
         Raises:
-            RefusedError: it is too long, or not HTTP.
+            RefusedError: the head is too long, or is not HTTP.
 
         """
         begin = max(0, len(self._data) - 3)
@@ -154,13 +157,13 @@ def _parsed(head: bytes) -> Request:
 def _fields(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
     for line in lines:
         field = _FIELD(line)
-        if field is None:  # such as a continuation, or a blank before the colon (RFC 9112 section 5)
+        if field is None:  # a continuation, a blank before the colon (RFC 9112 section 5)
             raise RefusedError(HTTPStatus.BAD_REQUEST)
         yield field[1].decode().lower(), field[2].strip(b" \t").decode("latin-1")
 
 
 def _target(method: str, target: str) -> tuple[str, str]:
-    """Return path and query of a request's target (RFC 9112 section 3.2)."""
+    """Return path and query of the target of a request (RFC 9112 section 3.2)."""
     if target == "*" and method == "OPTIONS":
         return target, ""
     parts = _TARGET(target)
@@ -170,7 +173,7 @@ def _target(method: str, target: str) -> tuple[str, str]:
 
 
 def _length(fields: Iterable[tuple[str, str]], version: str) -> int | None:
-    """Return the length of a request's content in bytes, or None when it comes in chunks (RFC 9112 section 6.3)."""
+    """Return the length of the content in bytes, or None for chunks (RFC 9112 section 6.3)."""
     codings = [value.lower() for name, value in fields if name == "transfer-encoding"]
     lengths = [value for name, value in fields if name == "content-length"]
     if codings:
@@ -186,15 +189,15 @@ def _length(fields: Iterable[tuple[str, str]], version: str) -> int | None:
 
 
 class Wire(io.RawIOBase):
-    """A connection whose client may keep it waiting only for so long.
+    """A connection that limits how long its client keeps it waiting.
 
-    Time that passes elsewhere, such as in a storage, does not count.
+    Only time in a call to the socket counts, and not the time that the application or a storage takes.
 
     Args:
         connection: the connection.
-        held: what was read from it already.
-        patience: how long it waits in all, in seconds, before it raises ``TimeoutError``.
-        bytes_per_second: how many bytes sent or taken earn another second, up to *patience*.
+        held: bytes that were read from it already.
+        patience: how long to wait in all, in seconds, before ``TimeoutError``.
+        bytes_per_second: how many bytes earn the client another second, up to *patience*.
         clock: returns a time in seconds.
 
     """
@@ -207,7 +210,7 @@ class Wire(io.RawIOBase):
         bytes_per_second: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """See the class."""
+        """Read nothing yet."""
         self._connection = connection
         self._held = held
         self._patience = self._left = patience
@@ -219,25 +222,26 @@ class Wire(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        """Read what there is."""
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read the bytes that have arrived, at least one, or none at the end."""
         if not self._held:
             return self._timed(self._connection.recv_into, buffer)
-        count = min(len(buffer), len(self._held))
-        buffer[:count], self._held = self._held[:count], self._held[count:]
+        view = memoryview(buffer)
+        count = min(len(view), len(self._held))
+        view[:count], self._held = self._held[:count], self._held[count:]
         return count
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write all of *data*."""
-        left = memoryview(data)
+        left = view = memoryview(data)
         while left:
             left = left[self._timed(self._connection.send, left) :]
-        return len(data)
+        return len(view)
 
-    def _timed(self, act: Callable[[Any], int], argument: Any) -> int:
+    def _timed(self, act: Callable[[T], int], argument: T) -> int:
         if self._left <= 0:
             raise TimeoutError("the client is too slow")
-        if self._left != self._timeout:  # which it is with a quick client
+        if self._left != self._timeout:  # a quick client saves the system call
             self._timeout = self._left
             self._connection.settimeout(self._timeout)
         begun = self._clock()
@@ -247,9 +251,9 @@ class Wire(io.RawIOBase):
 
 
 class Content(io.RawIOBase):
-    """The content of a request, to its end and no further.
+    """The content of a request, up to its end.
 
-    Reading raises ``OSError`` where it ends too early, or its chunks are malformed.
+    Reading raises ``OSError`` if the content ends too early, or its chunks are malformed.
 
     Args:
         wire: the connection.
@@ -258,7 +262,7 @@ class Content(io.RawIOBase):
     """
 
     def __init__(self, wire: Wire, request: Request) -> None:
-        """See the class."""
+        """Read nothing yet."""
         self._wire = wire
         self._source = io.BufferedReader(wire, 64 * 1024)
         self._chunked = request.length is None
@@ -267,15 +271,15 @@ class Content(io.RawIOBase):
 
     @property
     def finished(self) -> bool:
-        """Whether it was read to its end."""
+        """Whether the content was read to its end."""
         return self._left == 0 and not self._chunked
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        """Read what there is of the content."""
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read content that has arrived, at least one byte, or none at its end."""
         if self.finished:
             return 0
         if self._awaited:
@@ -293,7 +297,7 @@ class Content(io.RawIOBase):
         return count
 
     def _begin_chunk(self) -> int:
-        """Return the length of the next chunk; after the last one read the trailer section, and return 0."""
+        """Return the length of the next chunk; after the last chunk, read the trailer section and return 0."""
         size = _CHUNK(self._source.readline(_MAX_LINE))
         if size is None:
             raise ConnectionError("the client sent a malformed chunk")
@@ -308,21 +312,21 @@ class Content(io.RawIOBase):
 
 
 class Exchange:
-    """Sends what an application answers to one request.
+    """Sends the answer of an application to one request.
 
     Attributes:
-        status: the status code that was sent, or 0.
+        status: the status code that was sent; 0 before.
 
     """
 
     def __init__(self, wire: Wire) -> None:
-        """Begin with nothing sent."""
+        """Send nothing yet."""
         self.status = 0
         self._wire = wire
         self._given: tuple[str, list[tuple[str, str]]] | None = None
 
     def run(self, app: WSGIApplication, environ: WSGIEnvironment) -> None:
-        """Call the application and send its response, except for the content of an answer that must have none."""
+        """Call the application and send its response, without content where HTTP allows none."""
         silent = environ["REQUEST_METHOD"] == "HEAD"
         result = app(environ, self._start_response)
         try:
@@ -335,14 +339,16 @@ class Exchange:
                 close()
 
     def fail(self, status: HTTPStatus) -> None:
-        """Send an error, if nothing was sent yet."""
+        """Send an error, unless something was sent already."""
         if not self.status:
             self.status = status
             self._wire.write(refusal(status))
 
-    def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
-        if exc_info is not None and self.status:
-            raise exc_info[1]
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None, /
+    ) -> Callable[[bytes], None]:
+        if exc_info is not None and exc_info[1] is not None and self.status:
+            raise exc_info[1]  # too late for another answer (PEP 3333)
         self._given = status, headers
         return self._write
 
@@ -359,7 +365,7 @@ class Exchange:
 
 
 def refusal(status: HTTPStatus) -> bytes:
-    """Return a whole response that says no more than its status."""
+    """Return a whole response that repeats only its status."""
     text = f"{status.phrase}.\n"
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
     headers += [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
@@ -367,7 +373,7 @@ def refusal(status: HTTPStatus) -> bytes:
 
 
 def _head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return the head of a response; raise ``ValueError`` for a text that would end a line, or is no latin-1."""
+    """Return the head of a response; raise ``ValueError`` for text that would end a line or is not latin-1."""
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
     lines += [f"Date: {formatdate(usegmt=True)}", "Server: chuk-artifacts", "Connection: close"]
     if any(map(_UNSAFE, lines)):

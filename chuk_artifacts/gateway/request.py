@@ -36,7 +36,7 @@ class Request:
     """A request to the gateway, whatever protocol carried it.
 
     Attributes:
-        method: in the case in which it was received (RFC 9110 section 9.1).
+        method: as it was received; methods are case-sensitive (RFC 9110 section 9.1).
         segment: the decoded path below the gateway's own, without the slash at its start.
         query: the query as it was received.
         headers: the header; values of a field that was sent twice are joined with commas.
@@ -158,7 +158,7 @@ def upload_condition(request: Request) -> Allows | None:
 def received(request: Request, length: int | None, max_bytes: int | None) -> Iterator[bytes]:
     """Yield the content of an upload.
 
-    The bytes are counted: to some servers a client that broke off looks like one that has finished.
+    The bytes are counted: to some servers a client that broke off looks like a client that has finished.
 
     Raises:
         RequestEntityTooLarge: the content is longer than *max_bytes*.

@@ -1,12 +1,12 @@
-"""A small HTTP server for a WSGI application: in a daemon thread of its own, or in the foreground.
+"""A small HTTP server for a WSGI application, in a daemon thread of its own or in the foreground.
 
-It hands a request to the application while the content still arrives, so that an upload of the wrong type or length is
-refused at its first byte and nothing of it is spooled to the disk. It keeps no connection alive and speaks no TLS:
-before it meets the internet it belongs behind a proxy.
+The application gets a request while its content still arrives. It can refuse an upload of the wrong type or length at
+the first byte, and no upload is spooled to disk. The server keeps no connection alive and speaks no TLS: on the
+internet, put a proxy in front of it.
 
-One thread reads the heads of all requests, so that a client that has not sent one costs no thread. When all connections
-are in use, one that has waited for its request for a while gives way to a new client; when each has a request, or has
-just been opened, new clients queue in the kernel.
+One thread reads the heads of all requests, so an idle client costs no thread; each complete request gets a thread. When
+all connections are in use, the server drops the connection that has been idle for longest, if for more than
+``idle_seconds``, for a new client. While every connection has a request, or is new, further clients queue in the kernel.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # no s
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What clients may take of the process.
+    """What clients may use of the process.
 
     Attributes:
-        connections: how many are open at once, each with at most one thread. An open one is one descriptor, and a
-            download takes another for its file.
-        head_bytes: the greatest length of a request's head in bytes: request line and header.
+        connections: how many connections are open at once. Each costs at most one thread and one descriptor, and a
+            download one more for its file.
+        head_bytes: the greatest length of a request's head (request line and header) in bytes.
         head_seconds: how long a client may take to send a head, or go on sending after its answer, in seconds.
-        idle_seconds: how long a client may do so, in seconds, when others queue for its connection.
-        wait_seconds: how long a client may keep a request waiting in all after that, in seconds.
-        bytes_per_second: how many bytes that a client sends or takes earn it another second, up to *wait_seconds*.
+        idle_seconds: how long in seconds when other clients queue for its connection.
+        wait_seconds: how long a client may keep a request waiting in all after its head, in seconds.
+        bytes_per_second: how many bytes, sent or received, earn a client another second, up to *wait_seconds*.
 
     """
 
@@ -65,10 +65,10 @@ class _Waiting:
     """A connection without a thread.
 
     Attributes:
-        since: when it began to be one, by the monotonic clock.
-        until: when it is closed.
-        head: what has come of its request; None: it is answered, and what it still sends is thrown away, because a
-            connection that is closed with unread bytes may lose the answer.
+        since: when it was opened, or answered, by the monotonic clock.
+        until: when to close it.
+        head: the bytes of its request so far; None: the request is answered. What the client still sends is then read
+            and dropped, because closing a connection with unread bytes resets it, and the client may lose the answer.
 
     """
 
@@ -78,19 +78,19 @@ class _Waiting:
 
 
 class Server:
-    """Serves an application, each request in a thread of its own, from the moment it is made until it is closed.
+    """Serves an application, each request in a thread of its own.
 
     Args:
         app: the application.
         host: the address to listen on.
         port: the port to listen on; 0: any free one.
-        limits: what clients may take of this process.
+        limits: what clients may use of this process.
 
     Attributes:
-        url: where it can be reached, without a slash at the end.
+        url: the URL of the server, without a slash at the end.
 
     Raises:
-        OSError: the address can't be listened on.
+        OSError: the system refuses the address or the port.
 
     """
 
@@ -121,10 +121,10 @@ class Server:
         """Serve from a daemon thread, which ends with the process."""
         thread = threading.Thread(target=self.run, name="chuk-artifacts-gateway", daemon=True)
         thread.start()
-        self._thread = thread  # now that it can be joined: an interrupt may come before it starts
+        self._thread = thread  # not before it starts: an interrupt may come between, and `close` joins it
 
     def run(self) -> None:
-        """Serve until :meth:`close` is called elsewhere."""
+        """Serve until another thread, or a signal handler, calls :meth:`close`."""
         self._runner = threading.current_thread()
         try:
             while not self._closing:
@@ -135,11 +135,13 @@ class Server:
             self._ended.set()
 
     def close(self) -> None:
-        """Stop listening; harmless the second time. A request that is being answered goes on."""
+        """Stop listening; harmless the second time. Requests that have a thread are answered to their end."""
         self._closing = True
         if self._runner is None:
             self._release()
-        elif self._runner is threading.current_thread():  # as it is, when it collects the last reference to a store
+        elif (
+            self._runner is threading.current_thread()
+        ):  # the garbage collector runs in any thread, and closes dropped stores
             return
         elif self._thread is not None:
             self._thread.join()
@@ -147,10 +149,10 @@ class Server:
             self._ended.wait()
 
     def before_fork(self) -> None:
-        """Do nothing: there is nothing half-done that a child could see."""
+        """Leave all as it is: a child sees no half-done change."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Let go of the parent's port and connections in a *child*, which has no thread to serve them."""
+        """Close the copies of the parent's port and connections in a *child*, which has no thread to serve them."""
         if child:
             self._closing = True
             self._thread = self._runner = None
@@ -159,7 +161,7 @@ class Server:
                 connection.close()
 
     def _release(self) -> None:
-        """Close the port, and the connections that have no thread."""
+        """Close the port and the connections without a thread."""
         self._listening.close()
         for connection in self._waiting:
             connection.close()
@@ -172,7 +174,7 @@ class Server:
     # The thread that accepts
 
     def _turn(self) -> None:
-        """Wait for a client, or for a moment, and do what there is to do."""
+        """Wait a moment for clients; read, accept, and close what is overdue."""
         now = time.monotonic()
         while self._answered:
             self._linger(self._answered.popleft(), now)
@@ -182,31 +184,31 @@ class Server:
         ready = [key.fileobj for key, _ in self._selector.select(_POLL_SECONDS)]
         for connection in self._waiting.keys() & ready:
             self._read(connection)
-        if self._listening in ready:  # after the others, so that none gives way whose request has just come
+        if self._listening in ready:  # after the reads: a client whose request has just arrived is not idle
             self._accept()
 
     def _accept_or_not(self, now: float) -> None:
-        """Leave new clients in the kernel's queue while each connection has a request, or none can be opened."""
-        wanted = now >= self._pause_until and (self._has_room() or self._gives_way(now) is not None)
+        """Leave new clients in the kernel's queue while all connections are busy or no more can be opened."""
+        wanted = now >= self._pause_until and (self._has_free() or self._longest_idle(now) is not None)
         if wanted and not self._accepting:
             self._selector.register(self._listening, selectors.EVENT_READ)
         elif self._accepting and not wanted:
             self._selector.unregister(self._listening)
         self._accepting = wanted
 
-    def _has_room(self) -> bool:
+    def _has_free(self) -> bool:
         return len(self._busy) + len(self._waiting) < self._limits.connections
 
-    def _gives_way(self, now: float) -> socket.socket | None:
-        """Return the connection that has waited longest without a thread, if that is long enough."""
-        for connection, waiting in self._waiting.items():
+    def _longest_idle(self, now: float) -> socket.socket | None:
+        """Return the connection that has been idle for longest, if that is more than ``idle_seconds``."""
+        for connection, waiting in self._waiting.items():  # oldest first
             return connection if waiting.since + self._limits.idle_seconds <= now else None
         return None
 
     def _accept(self) -> None:
         now = time.monotonic()
-        if not self._has_room():
-            connection = self._gives_way(now)
+        if not self._has_free():
+            connection = self._longest_idle(now)
             if connection is None:
                 return
             self._drop(connection)
@@ -232,14 +234,14 @@ class Server:
         connection.close()
 
     def _give_up(self, connection: socket.socket) -> None:
-        """Close a connection whose time is over."""
+        """Close an overdue connection; a client in the middle of its head gets a 408."""
         if self._waiting[connection].head:
             with contextlib.suppress(OSError):
                 connection.send(refusal(HTTPStatus.REQUEST_TIMEOUT))
         self._drop(connection)
 
     def _read(self, connection: socket.socket) -> None:
-        """Read what a client has sent, and go on with its request when the head is complete."""
+        """Read what a client has sent, and start its request when the head is complete."""
         head = self._waiting[connection].head
         try:
             data = connection.recv(_PIECE)
@@ -249,7 +251,7 @@ class Server:
             data, head = b"", None
         if data and head is not None:
             self._advance(connection, head, data)
-        elif head:  # it ends in the middle
+        elif head:  # the client ended in the middle of it
             self._forget(connection)
             self._refuse(connection, HTTPStatus.BAD_REQUEST)
         elif not data:
@@ -271,7 +273,7 @@ class Server:
         thread = threading.Thread(target=self._answer, args=(connection, request, rest), daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the process may have no more threads
+        except RuntimeError:  # the system refuses another thread
             self._busy.discard(connection)
             self._refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -283,7 +285,7 @@ class Server:
         self._linger(connection, time.monotonic())
 
     def _linger(self, connection: socket.socket, now: float) -> None:
-        """Throw away what a client still sends, so that it can read its answer."""
+        """Read and drop what a client still sends, so that it can read its answer."""
         connection.setblocking(False)
         self._busy.discard(connection)
         self._wait(connection, _Waiting(now, now + self._limits.head_seconds, None))
@@ -298,7 +300,7 @@ class Server:
             client = connection.getpeername()[:2]
             environ = request.as_wsgi(self._address, client) | {"wsgi.input": content}
             exchange.run(self._app, environ)
-        except (ArtifactStoreError, OSError) as error:  # the store failed, which is logged, or the client went away
+        except (ArtifactStoreError, OSError) as error:  # a failed store, logged already, or a client that left
             _log.debug("gateway: broken off: %s", error)
         finally:
             with contextlib.suppress(OSError):
@@ -308,7 +310,7 @@ class Server:
             self._part(connection, finished=content.finished)
 
     def _part(self, connection: socket.socket, *, finished: bool) -> None:
-        """Close a connection that is answered, or leave that to the other thread when the client still sends."""
+        """Close an answered connection, or hand it back to the accepting thread if the client may still send."""
         if not finished and not self._closing:
             self._answered.append(connection)
             if not self._closing:
