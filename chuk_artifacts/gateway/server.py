@@ -5,8 +5,8 @@ the first byte, and no upload is spooled to disk. The server keeps no connection
 internet, put a proxy in front of it.
 
 One thread reads the heads of all requests, so an idle client costs no thread; each complete request gets a thread. When
-all connections are in use, the server drops the connection that has been idle for longest, if for more than
-``idle_seconds``, for a new client. While every connection has a request, or is new, further clients queue in the kernel.
+all connections are in use, a new client replaces the client that has been idle for longest, if for more than
+``idle_seconds``. While every connection has a request, or is new, further clients queue in the kernel.
 """
 
 from __future__ import annotations

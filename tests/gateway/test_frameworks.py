@@ -27,8 +27,10 @@ def served(app):
     """Serve a WSGI application, and give its port."""
     server = Server(app)
     server.start()
-    yield server.url.rpartition(":")[2]
-    server.close()
+    try:
+        yield server.url.rpartition(":")[2]
+    finally:
+        server.close()
 
 
 @contextmanager
@@ -38,9 +40,11 @@ def served_by_uvicorn(app):
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield listening.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def in_flask():

@@ -93,7 +93,7 @@ def test_idle_clients_take_neither_threads_nor_descriptors():
                 client.send(b"GET / HTTP/1.1\r\nHost:"[: number % 20])
         assert asked(place).endswith(b"hello")
         assert eventually(lambda: threading.active_count() <= threads)
-        assert descriptors() - before <= len(clients) + 10
+        assert eventually(lambda: descriptors() - before <= len(clients) + 10)
 
 
 def test_idle_client_gives_way():
@@ -108,7 +108,7 @@ def test_idle_client_gives_way():
 
 def test_client_that_has_just_come_does_not_give_way():
     """A client has some time to send its request, also when others queue for its connection."""
-    with served(connections=2) as place, contextlib.ExitStack() as stack:
+    with served(connections=2, idle_seconds=SECONDS) as place, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(place)) for _ in range(20)]
         for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -118,24 +118,27 @@ def test_client_that_has_just_come_does_not_give_way():
 @pytest.mark.parametrize("begin", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_slow_head(begin):
     """A client that does not finish the head of its request in time is told so, if it has begun one."""
-    with served(head_seconds=QUICK) as place, connect(place) as client:
-        assert answer(client, begin)[:12] == (b"HTTP/1.1 408" if begin else b"")
+    expected = b"HTTP/1.1 408" if begin else b""
+    with served(head_seconds=QUICK) as place:
+        # Again if this thread was so slow that the time was over before its first byte.
+        assert eventually(lambda: asked(place, begin)[:12] == expected)
 
 
 def test_trickling_head():
     """The time for a head is that for all of it: what a client sends does not prolong it."""
-    with served(head_seconds=QUICK) as place, connect(place) as client:
-        client.settimeout(QUICK / 20)
-        received, end = b"", threading.Event()
-        for _ in range(100_000):
-            with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
+
+    def answer_to_a_trickle(place):
+        with connect(place) as client, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.settimeout(QUICK / 20)
+            for _ in range(100_000):
                 client.send(b"x")
-                received += (data := client.recv(100))
-                if not data:
-                    end.set()
-            if received or end.is_set():
-                break
-        assert received.startswith(b"HTTP/1.1 408")
+                with contextlib.suppress(TimeoutError):
+                    return client.recv(100)
+        return b""
+
+    with served(head_seconds=QUICK) as place:
+        # Again if the answer was lost to a byte that was sent at the same time, which resets the connection.
+        assert eventually(lambda: answer_to_a_trickle(place).startswith(b"HTTP/1.1 408"))
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n"])
@@ -160,7 +163,7 @@ def test_requests_beyond_the_limit_queue_without_a_thread():
         go.wait(SECONDS)
         return hello(environ, start_response)
 
-    with served(wait, connections=3) as place, contextlib.ExitStack() as stack:
+    with served(wait, connections=3, idle_seconds=SECONDS) as place, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(place)) for _ in range(9)]
         for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -215,8 +218,9 @@ def test_refused_content_holds_no_thread():
             client = stack.enter_context(connect(place))
             client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nx")
             received = b""
-            while not received.endswith(b"hello"):
-                received += client.recv(100)
+            while not received.endswith(b"hello") and (data := client.recv(100)):
+                received += data
+            assert received.endswith(b"hello")
         assert asked(place).endswith(b"hello")
 
 
@@ -342,6 +346,7 @@ def test_application_that_fails(monkeypatch):
 
     with served(fail) as place:
         assert asked(place).startswith(b"HTTP/1.1 500")
+    assert eventually(lambda: hooked)  # the thread ends after its answer
     assert [problem.exc_type for problem in hooked] == [LookupError]
 
 
