@@ -1,4 +1,4 @@
-"""What a signature holds fast: every byte of a URL, for as long as it lives."""
+"""Signatures cover every byte of a URL, and expire."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def signer():
 
 
 def split(url):
-    """Return path and query of what was signed."""
+    """Return path and query of a signed URL."""
     path, _, query = url.partition("?")
     return path, query
 
 
 def accepts(signer, method, url):
-    """Say whether a signer accepts a URL."""
+    """Return True if a signer accepts a URL."""
     try:
         signer.check(method, *split(url), NOW)
     except AccessDeniedError:
@@ -45,24 +45,24 @@ GRANTS = [
 
 
 @pytest.mark.parametrize(("method", "grant"), GRANTS)
-def test_grant_comes_back(signer, method, grant):
-    """What was signed is what a check returns, up to the last moment."""
+def test_check_returns_the_grant(signer, method, grant):
+    """A check returns the signed grant until the URL expires."""
     path, query = split(signer.sign(method, grant, NOW + 60))
     assert signer.check(method, path, query, NOW + 59.999) == grant
 
 
 @pytest.mark.parametrize(("method", "grant"), GRANTS)
 def test_every_changed_byte_is_refused(signer, method, grant):
-    """No byte of path and query can be another one, be left out, or be preceded by one more."""
+    """A byte of path and query that is changed, removed or inserted makes the check fail."""
     url = signer.sign(method, grant, NOW + 60)
-    for place in range(len(url)):
-        for other in ["", *(character for character in PRINTABLE if character != url[place]), "ü" + url[place]]:
-            assert not accepts(signer, method, url[:place] + other + url[place + 1 :])
+    for index in range(len(url)):
+        for other in ["", *(character for character in PRINTABLE if character != url[index]), "ü" + url[index]]:
+            assert not accepts(signer, method, url[:index] + other + url[index + 1 :])
 
 
 @pytest.mark.parametrize("addition", ["&", "=", "&max=9", "&expires=9999999999.000", "\n", " ", "#", "A"])
 def test_additions_are_refused(signer, addition):
-    """Nothing can be put after a signed query, nor before it."""
+    """Text added before or after a signed query makes the check fail."""
     path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60))
     for altered in (query + addition, addition + query):
         with pytest.raises(AccessDeniedError):
@@ -70,7 +70,7 @@ def test_additions_are_refused(signer, addition):
 
 
 def test_url_ends(signer):
-    """A URL is refused from the very moment on that it was signed for, fractions of a second included."""
+    """A URL is refused from its expiry on, to the millisecond."""
     path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 0.25))
     signer.check(DOWNLOAD, path, query, NOW + 0.249)
     with pytest.raises(AccessDeniedError):
@@ -78,7 +78,7 @@ def test_url_ends(signer):
 
 
 def test_url_is_of_one_method(signer):
-    """A URL to download can't be used to upload, and the other way round."""
+    """A download URL can't be used to upload, nor an upload URL to download."""
     for method, other in ((DOWNLOAD, UPLOAD), (UPLOAD, DOWNLOAD)):
         path, query = split(signer.sign(method, Grant(ARTIFACT), NOW + 60))
         with pytest.raises(AccessDeniedError):
@@ -93,7 +93,7 @@ def test_url_is_of_one_sandbox(signer):
 
 
 def test_keys_are_rotated():
-    """The first key signs; a URL by any of the keys is accepted, and by none other."""
+    """The first key signs; a URL signed by any of the keys is accepted, and by no other key."""
     old, new, both = Signer(["old"], "box"), Signer(["new"], "box"), Signer(["new", "old"], "box")
     by_old, by_both = (split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60)) for signer in (old, both))
     assert both.check(DOWNLOAD, *by_old, NOW) == both.check(DOWNLOAD, *by_both, NOW) == Grant(ARTIFACT)
@@ -105,13 +105,13 @@ def test_keys_are_rotated():
 
 
 def test_query_needs_no_encoding(signer):
-    """A URL holds only characters that no client encodes anew, whatever the content type."""
+    """A URL contains only characters that no client encodes again, whatever the content type."""
     url = signer.sign(UPLOAD, Grant(ARTIFACT, mime='text/plain; charset="utf-8"; x=%7e+~', max_bytes=5), NOW + 60)
     assert set(url) <= set(string.ascii_letters + string.digits + "-._~?&=")
 
 
 def test_refusals_are_alike(signer):
-    """An expired, an altered and a malformed URL are refused with the same words."""
+    """Expired, altered and malformed URLs are refused with the same message."""
     path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW))
     words = set()
     for given in ((path, query), (path, query[:-1] + "!"), (path[::-1], query), ("", "")):

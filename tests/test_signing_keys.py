@@ -1,4 +1,4 @@
-"""Where the keys come from that sign URLs, and where they do not go."""
+"""The sources of signing keys, and the outputs that never show one."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def on_disk(folder, **options):
 
 
 def status(store, url):
-    """Return what the gateway of *store* answers to a GET of *url*."""
+    """Return the status of a GET of *url* from the gateway of *store*."""
     return Client(Gateway(store)).get(url.removeprefix(BASE)).status_code
 
 
 def test_key_of_a_folder(tmp_path):
-    """All stores in one folder sign with one key, which is the owner's alone and survives them."""
+    """All stores in one folder sign with one key file, which only the owner can read."""
     with on_disk(tmp_path / "root") as first:
         url = first.presign(first.store(b"x"))
-    place = tmp_path / "root" / "signing.key"
-    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    file = tmp_path / "root" / "signing.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with on_disk(tmp_path / "root") as second:
         assert status(second, url) == 200
-    place.write_text("0" * 64)
+    file.write_text("0" * 64)
     with on_disk(tmp_path / "root") as third:
         assert status(third, url) == 403
 
 
 def test_key_is_made_once(tmp_path):
-    """Of eight processes that start at the same time, each accepts what any of them signed."""
+    """Eight processes that start at the same time accept the URLs of each other."""
     environment = {**os.environ, "ARTIFACT_FS_ROOT": str(tmp_path / "root")}
     processes = [
         subprocess.Popen(
@@ -77,7 +77,7 @@ def test_key_is_made_once(tmp_path):
 
 
 def test_key_is_made_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
-    """Who comes while another one has taken the name of the key file, and not yet filled it, waits for the key."""
+    """A store that finds an empty key file waits until the other process has written the key."""
     replace, met_empty, urls = os.replace, threading.Event(), []
 
     def refuse(*_args, **_options):
@@ -92,14 +92,14 @@ def test_key_is_made_once_where_there_are_no_hard_links(tmp_path, monkeypatch):
     with on_disk(tmp_path) as first, on_disk(tmp_path) as other:
         read_key = core._read_key
 
-        def read_and_tell(root):
+        def read_and_note(root):
             data = read_key(root)
             if data == b"":
                 met_empty.set()
             return data
 
         artifact_id = first.store(b"x")
-        monkeypatch.setattr(core, "_read_key", read_and_tell)
+        monkeypatch.setattr(core, "_read_key", read_and_note)
         monkeypatch.setattr(os, "link", refuse)
         monkeypatch.setattr(os, "replace", replace_later)
         second = threading.Thread(target=lambda: urls.append(other.presign(artifact_id)))
@@ -119,12 +119,12 @@ def together(start):
 
 
 def at_a_url(**options):
-    """Return a store at a URL, where no write can be made to be the first."""
+    """Return a store at a URL, where no exclusive write exists."""
     return ArtifactStore(storage_provider="memory://keys", session_provider="memory", **options)
 
 
 def test_stores_that_start_at_once_at_a_url_accept_each_other():
-    """Stores at one URL sign with the configured key, or refuse to where others are to serve what they signed."""
+    """Stores at one URL sign with the configured key; without a key they refuse to sign for a shared gateway."""
     urls, refused = [], []
 
     def start(barrier):
@@ -148,7 +148,7 @@ def test_stores_that_start_at_once_at_a_url_accept_each_other():
 
 @pytest.mark.parametrize("content", ["", "short", "x" * 65])
 def test_damaged_key(tmp_path, content):
-    """A key file that was cut or altered in length is an error, and not a weak key."""
+    """A key file of another length is an error, not a weak key."""
     with on_disk(tmp_path) as store:
         artifact_id = store.store(b"x")
         (tmp_path / "signing.key").write_text(content)
@@ -173,7 +173,7 @@ def test_key_of_memory():
 
 
 def test_keys_are_configured(monkeypatch, tmp_path):
-    """Keys come from the argument, else from the environment, and then no key file is made; the first one signs."""
+    """Keys come from the argument or else the environment, and no key file is written; the first key signs."""
     new, old = "new".zfill(16), "old".zfill(16)
     monkeypatch.setenv("ARTIFACT_SIGNING_KEY", f" {new} , {old} ")
     with (
@@ -189,7 +189,7 @@ def test_keys_are_configured(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("key", ["", ",", " , ", 5, b"key", "\ud800"])
 def test_wrong_key(key):
-    """A key that is none is refused, when the store is built."""
+    """A key that is empty or no text is refused when the store is opened."""
     with pytest.raises(InvalidInputError, match="signing_key"):
         ArtifactStore(signing_key=key)
 
@@ -200,7 +200,7 @@ def test_wrong_key(key):
 )
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_short_key(monkeypatch, key, by):
-    """A key below 16 bytes is refused, one among several too, and the error shows none and says what separates keys."""
+    """A key below 16 bytes is refused, also among several; the error shows no key, and names the separator."""
     if by == "environment":
         monkeypatch.setenv("ARTIFACT_SIGNING_KEY", key)
     with pytest.raises(InvalidInputError, match="signing_key must be at least 16 bytes") as caught:
@@ -221,7 +221,7 @@ def test_key_that_is_long_enough(key):
     ["", "example.org", "/files", "ftp://example.org", "https://u:p@example.org", "https://a/?b", "https://a/#b", 5],
 )
 def test_wrong_gateway_url(url):
-    """A base URL must be one to which a path can be added, and is not repeated in the error."""
+    """A gateway URL must be http or https without query and credentials, and the error does not repeat it."""
     with pytest.raises(InvalidInputError, match="gateway_url") as caught:
         ArtifactStore(gateway_url=url)
     assert "u:p" not in str(caught.value)
@@ -229,7 +229,7 @@ def test_wrong_gateway_url(url):
 
 @pytest.mark.parametrize("base", [BASE, BASE + "/"])
 def test_gateway_url_is_configured(monkeypatch, base):
-    """The base of URLs comes from the argument, else from the environment, with or without a slash at its end."""
+    """The gateway URL comes from the argument or else the environment, with or without a final slash."""
     monkeypatch.setenv("ARTIFACT_GATEWAY_URL", base)
     with ArtifactStore() as store, ArtifactStore(gateway_url="http://other") as other:
         assert store.presign(store.store(b"x")).startswith(BASE + "/")
@@ -237,7 +237,7 @@ def test_gateway_url_is_configured(monkeypatch, base):
 
 
 def test_storage_that_others_share_needs_a_key():
-    """Where other processes serve what this one signs, a random key would be known to none of them."""
+    """A shared gateway needs a configured key: no other process knows a random one."""
     options = {"storage_provider": "ibm_cos_iam", "endpoint_url": "http://127.0.0.1:9", "gateway_url": BASE}
     with ArtifactStore(**options) as store, pytest.raises(InvalidInputError, match="ARTIFACT_SIGNING_KEY"):
         store.presign_upload("s")
@@ -246,7 +246,7 @@ def test_storage_that_others_share_needs_a_key():
 
 
 def test_key_is_shown_nowhere(tmp_path, caplog):
-    """A key is in no repr, no pickle and no log."""
+    """No repr, pickle or log shows a key."""
     caplog.set_level(logging.DEBUG)
     with on_disk(tmp_path, signing_key="a secret of 16 bytes,another of 16 bytes") as store:
         store.presign(store.store(b"x"))
@@ -258,7 +258,7 @@ def test_key_is_shown_nowhere(tmp_path, caplog):
 
 
 def test_key_does_not_travel(monkeypatch, tmp_path):
-    """A pickled store takes the key of the other side's environment, and signs nothing when there is none."""
+    """An unpickled store takes its key from the environment, and refuses to sign without one."""
     with on_disk(tmp_path, signing_key="a secret of 16 bytes") as store:
         artifact_id = store.store(b"x")
         pickled = pickle.dumps(store)
@@ -272,6 +272,6 @@ def test_key_does_not_travel(monkeypatch, tmp_path):
 
 
 def test_key_file_is_read_on_the_other_side(tmp_path):
-    """A pickled store of a folder signs with the key of that folder."""
+    """An unpickled store of a folder signs with the key file of that folder."""
     with on_disk(tmp_path) as store, copy.deepcopy(store) as there:
         assert status(store, there.presign(store.store(b"x"))) == 200

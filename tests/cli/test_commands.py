@@ -1,4 +1,4 @@
-"""The command line: in real processes for the main way, in this one for the rest."""
+"""The command line: the main paths in processes of their own, the rest in this process."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def command(*words, input=b"", **variables):
 
 
 def run(*words, input=None):
-    """Run the command line in this process, and return its standard output; it must succeed and complain of nothing."""
+    """Run the command line in this process, and return its output; it must succeed without an error message."""
     result = CliRunner().invoke(cli, [*map(str, words)], input=input)
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 
 
-def complaint(*words, input=None):
-    """Run the command line in this process, and return its one line of complaint; it must fail."""
+def error_of(*words, input=None):
+    """Run the command line in this process, and return its one-line error message; it must fail."""
     result = CliRunner().invoke(cli, [*map(str, words)], input=input)
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -84,7 +84,7 @@ def file():
 
 
 def test_put_in_one_process_get_in_another():
-    """What one command stores, another gets back byte for byte, without any configuration."""
+    """Another process gets the bytes that ``put`` stored, without configuration."""
     Path("model.bin").write_bytes(BINARY)
     stored = command("put", "model.bin")
     assert (stored.returncode, stored.stderr) == (0, b"")
@@ -96,14 +96,14 @@ def test_put_in_one_process_get_in_another():
 
 
 def test_standard_input_to_standard_output():
-    """Bytes go in by the standard input and out by the standard output as they are."""
+    """Standard input and output carry bytes unchanged."""
     stored = command("put", "-", input=BINARY)
     assert stored.returncode == 0
     assert command("get", stored.stdout.decode().strip()).stdout == BINARY
 
 
 def test_every_command_in_a_process():
-    """Each command works in a process of its own, on what the others left."""
+    """Each command works in a process of its own, on the files of the others."""
     Path("file.txt").write_bytes(b"content")
     artifact_id = command("put", "file.txt", "--session", "demo").stdout.decode().strip()
     assert artifact_id in command("ls", "demo").stdout.decode()
@@ -118,7 +118,7 @@ def test_every_command_in_a_process():
 
 
 def test_readme_commands():
-    """The commands that the README shows work as they stand there."""
+    """The commands in the README work as written."""
     shutil.copy(README, "README.md")
     blocks = re.findall(r"```console\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     shown = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ chuk-artifacts ")]
@@ -133,7 +133,7 @@ def test_readme_commands():
 
 
 def test_broken_pipe():
-    """A reader that goes away early, such as head, ends a listing without a complaint."""
+    """A reader that closes the pipe early, such as head, ends a listing without an error message."""
     with ArtifactStore(storage_provider="filesystem") as store:
         store.store_batch([{"data": b"", "filename": f"{number:0200}"} for number in range(2000)], session_id="many")
     with subprocess.Popen(
@@ -149,7 +149,7 @@ def test_broken_pipe():
 
 
 def test_broken_pipe_of_content():
-    """A reader that goes away in the middle of a content ends the command without a complaint."""
+    """A reader that closes the pipe in the middle of the content ends ``get`` without an error message."""
     artifact_id = command("put", "-", input=b"x" * 3_000_000).stdout.decode().strip()
     with subprocess.Popen(
         [sys.executable, "-m", "chuk_artifacts", "get", artifact_id],
@@ -162,16 +162,16 @@ def test_broken_pipe_of_content():
         assert getting.stderr.read() == b""
 
 
-@pytest.mark.parametrize("verb", ["get", "ls", "info"])
-def test_pipe_that_is_broken_from_the_start(verb):
-    """A reader that was never there makes no complaint either, at the end of the process neither."""
+@pytest.mark.parametrize("name", ["get", "ls", "info"])
+def test_pipe_that_is_broken_from_the_start(name):
+    """A pipe without a reader causes no error message, not even when the process ends."""
     artifact_id = command("put", "-", input=b"small").stdout.decode().strip()
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "chuk_artifacts", verb, *([] if verb == "ls" else [artifact_id])],
-            env=child.environment(PYTHONUNBUFFERED=""),  # as it is where nobody asks for something else
+            [sys.executable, "-m", "chuk_artifacts", name, *([] if name == "ls" else [artifact_id])],
+            env=child.environment(PYTHONUNBUFFERED=""),  # the default of Python
             stdout=writer,
             stderr=subprocess.PIPE,
             timeout=60,
@@ -184,7 +184,7 @@ def test_pipe_that_is_broken_from_the_start(verb):
 
 
 def test_without_click():
-    """Without click the command says how to get it, in one line."""
+    """Without click the command prints how to install it, in one line."""
     code = """
         import runpy, sys
         sys.modules["click"] = None
@@ -199,7 +199,7 @@ def test_without_click():
 
 
 def test_another_missing_module_is_not_taken_for_click(monkeypatch):
-    """A module that is missing for another reason is named, and not taken for click."""
+    """Another missing module raises its own error."""
     for name in [name for name in sys.modules if name.startswith("chuk_artifacts.cli")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "chuk_artifacts.settings", None)
@@ -208,7 +208,7 @@ def test_another_missing_module_is_not_taken_for_click(monkeypatch):
 
 
 def test_main_is_the_command(monkeypatch, capsys):
-    """The command is called chuk-artifacts however it is started."""
+    """The program name is chuk-artifacts, however it is started."""
     monkeypatch.setattr(sys, "argv", ["whatever", "--version"])
     with pytest.raises(SystemExit) as ended:
         __main__.main()
@@ -221,8 +221,8 @@ def test_main_is_the_command(monkeypatch, capsys):
 # Put
 
 
-def test_put_tells_session_and_name(file):
-    """A file is stored under its last name, in the session cli, with a guessed media type."""
+def test_put(file):
+    """A file is stored without its folder, in the session cli, with a guessed media type."""
     (artifact_id,) = put(file)
     with ArtifactStore(storage_provider="filesystem") as store:
         metadata = store.metadata(artifact_id)
@@ -231,7 +231,7 @@ def test_put_tells_session_and_name(file):
 
 
 def test_put_options(file):
-    """Session, summary, media type and time to live can be given."""
+    """Options set session, summary, media type and time to live."""
     (artifact_id,) = put(file, "--session", "demo", "--summary", "a b", "--mime", "text/x-own", "--ttl", "60.5")
     with ArtifactStore(storage_provider="filesystem") as store:
         metadata = store.metadata(artifact_id)
@@ -240,7 +240,7 @@ def test_put_options(file):
 
 
 def test_put_many(file):
-    """The ids of several files come in their order, those of the standard input without a name."""
+    """``put`` prints the ids in the order of its files; the standard input has no filename."""
     Path("b.md").write_bytes(b"b")
     ids = put(file, "-", "b.md", input="from stdin")
     listed = {item["artifact_id"]: item["filename"] for item in json.loads(run("ls", "--json"))}
@@ -249,8 +249,8 @@ def test_put_many(file):
 
 
 def test_put_all_or_none(file):
-    """When one of several files can't be read, none is stored."""
-    assert "'missing' does not exist" in complaint("put", file, "missing")
+    """If one of several files can't be read, no file is stored."""
+    assert "'missing' does not exist" in error_of("put", file, "missing")
     assert run("ls") == ""
 
 
@@ -269,9 +269,9 @@ def test_put_all_or_none(file):
     ],
 )
 @pytest.mark.usefixtures("file")
-def test_complaints(words, expected):
-    """What goes wrong is told in one line on the standard error, with exit status 1."""
-    assert expected in complaint(*words)
+def test_errors(words, expected):
+    """An error is one line on the standard error, with exit status 1."""
+    assert expected in error_of(*words)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_complaints(words, expected):
     [("put",), ("get",), ("rm",), ("info",), ("nonsense",), ("put", "x", "--ttl", "soon"), ("ls", "--nonsense")],
 )
 def test_usage(words):
-    """A command line that makes no sense exits with status 2, and nothing is made."""
+    """A wrong command line exits with status 2, and creates no folder."""
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
@@ -288,12 +288,12 @@ def test_usage(words):
 
 @pytest.mark.parametrize("words", [("--help",), ("-h",), *((name, "--help") for name in cli.commands)])
 def test_help(words):
-    """Each command tells what it does."""
+    """Each command has a help text."""
     assert "Usage: " in run(*words)
 
 
 def test_commands():
-    """There are the ten commands that the README names."""
+    """The commands are the ten in the README."""
     assert set(cli.commands) == {"put", "get", "ls", "info", "rm", "url", "serve", "gc", "init", "doctor"}
     assert all(command.help for command in cli.commands.values())
 
@@ -302,7 +302,7 @@ def test_commands():
 
 
 def test_get_to_a_file(file):
-    """With -o the content goes to a file, whose path is told on the standard error."""
+    """With -o the content goes to a file, whose path is printed on the standard error."""
     (artifact_id,) = put(file)
     result = CliRunner().invoke(cli, ["get", artifact_id, "-o", "copy.txt"])
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "copy.txt\n")
@@ -310,7 +310,7 @@ def test_get_to_a_file(file):
 
 
 def test_get_to_a_folder(file):
-    """A folder takes the artifact's filename."""
+    """In a folder the file gets the artifact's filename."""
     (artifact_id,) = put(file)
     Path("downloads").mkdir()
     result = CliRunner().invoke(cli, ["get", artifact_id, "--output", "downloads"])
@@ -319,12 +319,12 @@ def test_get_to_a_folder(file):
 
 
 def test_get_replaces_nothing_in_a_folder(file):
-    """A file that a folder has under that name stays, unless --force is given; a path that is named is replaced."""
+    """A file of that name in a folder is replaced only with --force; a file named by path is replaced."""
     (artifact_id,) = put(file)
     Path("downloads").mkdir()
     mine = Path("downloads/hello.txt")
     mine.write_bytes(b"mine")
-    assert "--force" in complaint("get", artifact_id, "-o", "downloads")
+    assert "--force" in error_of("get", artifact_id, "-o", "downloads")
     assert mine.read_bytes() == b"mine"
     assert CliRunner().invoke(cli, ["get", artifact_id, "-o", "downloads", "--force"]).exit_code == 0
     assert mine.read_bytes() == b"Hello, world!"
@@ -335,37 +335,37 @@ def test_get_replaces_nothing_in_a_folder(file):
 
 
 def test_get_to_no_folder(file):
-    """A path in a folder that does not exist is a complaint."""
+    """A path in a folder that does not exist is an error."""
     (artifact_id,) = put(file)
-    assert "does not exist" in complaint("get", artifact_id, "-o", "nowhere/copy.txt")
+    assert "does not exist" in error_of("get", artifact_id, "-o", "nowhere/copy.txt")
 
 
-def test_get_where_it_can_not_be_written(file):
-    """An error of the system is a complaint like any other."""
+def test_get_to_a_path_that_can_not_be_written(file):
+    """An error of the system is printed like any other error."""
     (artifact_id,) = put(file)
     Path("copy.txt").mkdir()
     Path("copy.txt/hello.txt").mkdir()
-    complaint("get", artifact_id, "-o", "copy.txt")
+    error_of("get", artifact_id, "-o", "copy.txt")
     assert os.listdir("copy.txt") == ["hello.txt"]
 
 
 def test_get_corrupted(file):
-    """Altered bytes are a complaint that does not show them, and no file."""
+    """Altered bytes are an error that does not show them, and no file is written."""
     (artifact_id,) = put(file)
     (stored,) = Path("artifacts").rglob(artifact_id)
     stored.write_bytes(b"Hello, World!")
-    assert artifact_id in complaint("get", artifact_id, "-o", "copy.txt")
+    assert artifact_id in error_of("get", artifact_id, "-o", "copy.txt")
     assert not Path("copy.txt").exists()
     result = CliRunner().invoke(cli, ["get", artifact_id])
     assert result.exit_code == 1
     assert "World" not in result.stderr
 
 
-# List, tell, remove
+# ls, info, rm, gc
 
 
 def test_ls(file):
-    """A line holds id, length, time and filename."""
+    """A line of ``ls`` has id, length, time and filename."""
     (artifact_id,) = put(file)
     (unnamed,) = put("-", input="12")
     lines = [line.split() for line in run("ls").splitlines()]
@@ -374,7 +374,7 @@ def test_ls(file):
 
 
 def test_ls_of_a_session(file):
-    """A listing holds one session, and with a prefix only what begins with it."""
+    """``ls`` lists one session; with --prefix only the filenames that begin with it."""
     Path("other.txt").write_bytes(b"")
     put(file, "other.txt", "--session", "demo")
     assert run("ls") == run("ls", "unknown") == ""
@@ -384,7 +384,7 @@ def test_ls_of_a_session(file):
 
 
 def test_json(file):
-    """With --json, a listing and an info are the metadata as JSON."""
+    """With --json, ``ls`` and ``info`` print the metadata as JSON."""
     (artifact_id,) = put(file, "--summary", "ü")
     with ArtifactStore(storage_provider="filesystem") as store:
         metadata = dict(store.metadata(artifact_id))
@@ -394,39 +394,39 @@ def test_json(file):
 
 
 def test_info(file):
-    """An info has a line for each field."""
+    """``info`` prints a line for each field."""
     (artifact_id,) = put(file)
-    told = dict(line.split(maxsplit=1) for line in run("info", artifact_id).splitlines() if len(line.split()) > 1)
-    assert told["artifact_id"] == artifact_id
-    assert told["bytes"] == "13"
-    assert told["filename"] == "hello.txt"
+    printed = dict(line.split(maxsplit=1) for line in run("info", artifact_id).splitlines() if len(line.split()) > 1)
+    assert printed["artifact_id"] == artifact_id
+    assert printed["bytes"] == "13"
+    assert printed["filename"] == "hello.txt"
 
 
 def test_terminal_obeys_nothing(file):
-    """What a stored text would make a terminal do is shown and not done; --json says it exactly."""
+    """Control characters in a stored text are printed as escapes; --json is exact."""
     summary = "\x1b]0;title\x07\x1b[2J\x9b31m\r\nfile \u202etxt.exe\u2028 Grüße 日本語 👩‍🚀"
     (artifact_id,) = put(file, "--summary", summary)
     (line,) = [line for line in run("info", artifact_id).split("\n") if line.startswith("summary")]
-    told = line.removeprefix("summary").strip()
-    assert told == r"\x1b]0;title\x07\x1b[2J\x9b31m\r\nfile \u202etxt.exe\u2028 Grüße 日本語 👩‍🚀"
+    printed = line.removeprefix("summary").strip()
+    assert printed == r"\x1b]0;title\x07\x1b[2J\x9b31m\r\nfile \u202etxt.exe\u2028 Grüße 日本語 👩‍🚀"
     assert json.loads(run("info", artifact_id, "--json"))["summary"] == summary
 
 
-def test_complaint_obeys_nothing():
-    """An error that repeats what was given shows it likewise."""
-    assert complaint("rm", "\x1b[2J\x9b") == r"not found: \x1b[2J\x9b"
+def test_terminal_obeys_no_error_message():
+    """Control characters in an error message are printed as escapes."""
+    assert error_of("rm", "\x1b[2J\x9b") == r"not found: \x1b[2J\x9b"
 
 
 def test_rm(file):
-    """Remove takes several ids, removes what is there, and complains of the others."""
+    """``rm`` takes several ids, deletes those that exist, and names the others in an error."""
     first, second = put(file, file)
     assert run("rm", first) == ""
-    assert complaint("rm", first, second) == f"not found: {first}"
+    assert error_of("rm", first, second) == f"not found: {first}"
     assert run("ls") == ""
 
 
 def test_gc(file):
-    """Cleaning only removes what is expired; with --orphans also old bytes without a record. It reports how much."""
+    """``gc`` removes expired artifacts, with --orphans also old bytes without a record, and prints counts."""
     (kept,) = put(file)
     put(file, "--ttl", "0.000001")
     (stored,) = Path("artifacts").rglob(kept)
@@ -463,32 +463,32 @@ def test_gc_by_age(file):
 
 
 def test_gc_with_another_catalog(monkeypatch, file):
-    """With another database than that of the files nothing is removed, the exit status is 1, and the reason is said."""
+    """With a foreign database ``gc --orphans`` removes no bytes, and prints the reason."""
     (kept,) = put(file)
     (stored,) = Path("artifacts").rglob(kept)
     os.utime(stored, (0, 0))
     monkeypatch.setenv("SESSION_SQLITE_PATH", "other.sqlite3")
     assert run("gc").split()[5] == "0"
-    assert "SESSION_SQLITE_PATH" in complaint("gc", "--orphans")
-    assert "no orphan was removed" in complaint("gc", "--orphans", "--force")
+    assert "SESSION_SQLITE_PATH" in error_of("gc", "--orphans")
+    assert "no orphan was removed" in error_of("gc", "--orphans", "--force")
     assert stored.exists()
 
 
 def test_gc_of_many_orphans(file):
-    """More orphans than half of all objects need --force."""
+    """If more than half of all objects are orphans, ``gc`` needs --force."""
     (kept,) = put(file)
     (stored,) = Path("artifacts").rglob(kept)
     for number in range(21):
         orphan = stored.with_name(f"{number:032x}")
         orphan.write_bytes(b"123")
         os.utime(orphan, (0, 0))
-    assert "--force" in complaint("gc", "--orphans")
+    assert "--force" in error_of("gc", "--orphans")
     assert json.loads(run("gc", "--orphans", "--force", "--json"))["orphans"] == 21
     assert stored.exists()
 
 
 def test_gc_around_damage(file):
-    """A damaged record does not stop the cleaning; it is counted, and the exit status is 1."""
+    """``gc`` goes on past a damaged record, counts it, and exits with status 1."""
     (damaged,) = put(file, "--ttl", "0.000001")
     put(file, "--ttl", "0.000001")
     with contextlib.closing(sqlite3.connect("artifacts/catalog.sqlite3")) as connection, connection:
@@ -504,7 +504,7 @@ def test_gc_around_damage(file):
 
 
 def test_environment(monkeypatch, file):
-    """The commands are configured by the environment, as a store is."""
+    """The environment configures the commands, as it does a store."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", "elsewhere")
     monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "box")
     (artifact_id,) = put(file)
@@ -513,7 +513,7 @@ def test_environment(monkeypatch, file):
 
 
 def test_provider_of_the_environment(monkeypatch, file):
-    """ARTIFACT_PROVIDER is heeded, though the default of the commands is another."""
+    """ARTIFACT_PROVIDER overrides the default of the commands."""
     monkeypatch.setenv("ARTIFACT_PROVIDER", Path("elsewhere").absolute().as_uri())
     (artifact_id,) = put(file)
     assert artifact_id in run("ls")
@@ -533,17 +533,17 @@ COMMANDS = ["put FILE", "get ID", "ls", "info ID", "rm ID", "url ID", "serve --p
 @pytest.mark.parametrize("words", COMMANDS)
 @pytest.mark.parametrize("environment", MEMORY)
 def test_nothing_in_memory(monkeypatch, file, environment, words):
-    """What ends with the command is refused by each that stores or finds something: no later one would find it."""
+    """Commands refuse bytes or records in memory, which the next command could not find."""
     for name, value in MEMORY[environment].items():
         monkeypatch.setenv(name, value)
     words = words.replace("FILE", str(file)).replace("ID", "0" * 32).split()
     expected = "ARTIFACT_PROVIDER" if environment == "bytes" else "set SESSION_PROVIDER to sqlite or redis"
-    assert expected in complaint(*words)
+    assert expected in error_of(*words)
 
 
 @pytest.mark.parametrize("environment", MEMORY)
 def test_doctor_of_what_is_in_memory(request, monkeypatch, environment):
-    """The doctor runs with anything, and fails where bytes outlive their records, or records their bytes."""
+    """``doctor`` runs with any provider, and fails where bytes outlive their records, or records their bytes."""
     for name, value in MEMORY[environment].items():
         monkeypatch.setenv(name, value)
     if environment == "bucket":
@@ -556,21 +556,21 @@ def test_doctor_of_what_is_in_memory(request, monkeypatch, environment):
 
 @pytest.mark.parametrize("provider", ["nonsense", "s3://user:hunter2@host"])
 def test_bad_configuration(monkeypatch, provider):
-    """A provider that is not there is a complaint, without the secrets of its URL."""
+    """An unknown provider is an error that hides the secrets of its URL."""
     monkeypatch.setenv("ARTIFACT_PROVIDER", provider)
-    assert "hunter2" not in complaint("ls")
+    assert "hunter2" not in error_of("ls")
 
 
 def test_broken_catalog(file):
-    """A catalog that can't be read is a complaint."""
+    """A catalog that can't be read is an error."""
     Path("artifacts").mkdir()
     Path("artifacts/catalog.sqlite3").write_bytes(b"no database at all, not even a little" * 100)
-    assert "not a database" in complaint("put", file)
-    assert "not a database" in complaint("ls")
+    assert "not a database" in error_of("put", file)
+    assert "not a database" in error_of("ls")
 
 
 def test_doctor(monkeypatch):
-    """The doctor tells of storage and catalog, for people and as JSON, and fails when one does not work."""
+    """``doctor`` reports storage and catalog, as text or JSON, and fails when one does not work."""
     assert run("doctor").splitlines() == ["storage: filesystem, ok", "session: sqlite, ok"]
     assert json.loads(run("doctor", "--json"))["session"] == {"status": "ok", "provider": "sqlite"}
     monkeypatch.setenv("SESSION_PROVIDER", "redis")

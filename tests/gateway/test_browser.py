@@ -1,4 +1,4 @@
-"""What a real browser does with signed URLs."""
+"""Signed URLs in a real browser."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ main();
 
 
 class Site:
-    """A web page and the gateway of a store, at two names of one server, which are two origins to a browser."""
+    """A web page and a gateway on one server, under two host names, which are two origins to a browser."""
 
     def __init__(self, folder):
         self.results = queue.Queue()
@@ -78,11 +78,11 @@ class Site:
         self.server.start()
 
     def serve(self, environ, start_response):
-        """Answer as the present application does."""
+        """Call the present application."""
         return self.app(environ, start_response)
 
     def page(self, request):
-        """Answer with the page, and take down what it has seen."""
+        """Answer with the page, and keep what the page reports."""
         self.asked.append(request.path)
         if request.path == "/done":
             self.results.put(json.loads(request.get_data()))
@@ -91,7 +91,7 @@ class Site:
         return Response()
 
     def close(self):
-        """End both."""
+        """Close the server and the store."""
         self.server.close()
         self.store.close()
 
@@ -106,7 +106,7 @@ def site(tmp_path):
 
 @pytest.fixture
 def browse(tmp_path):
-    """Return a function that opens a page in a browser, which saves what it downloads in ``saved``."""
+    """Return a function that opens a page in a browser, whose downloads go to the folder ``saved``."""
     profile = tmp_path / "profile"
     preferences = {"download": {"default_directory": str(tmp_path / "saved"), "prompt_for_download": False}}
     preferences["profile"] = {"default_content_setting_values": {"automatic_downloads": 1}}
@@ -128,7 +128,7 @@ def browse(tmp_path):
 
 
 def wait_for_files(folder, count):
-    """Return the files of a folder as soon as a browser has finished that many of them, or all it has by the end."""
+    """Wait until a browser has finished *count* downloads, and return the content of each by its name."""
     end = time.monotonic() + SECONDS
     pause = threading.Event()
     while time.monotonic() < end:
@@ -141,7 +141,7 @@ def wait_for_files(folder, count):
 
 
 def test_browser(site, browse, tmp_path):
-    """A page uploads with ``fetch`` and saves files under their names; an uploaded page is saved and does not run."""
+    """A page uploads with ``fetch`` and saves files by name; an uploaded page is saved and does not run."""
     store = site.store
     html = f"<script>fetch('{site.pages}/ran'); location = '{site.pages}/ran'</script>".encode()
     contents = dict.fromkeys(FILENAMES, b"Hello, world!") | {"page.html": html}
@@ -163,7 +163,7 @@ def test_browser(site, browse, tmp_path):
 
 
 def test_other_origin(site, browse):
-    """A page of an origin that the gateway does not know can neither read nor upload."""
+    """A page of an unknown origin can neither read nor upload."""
     store = site.store
     artifact_id = store.store(b"x", session_id="s")
     upload_url, upload_id = store.presign_upload("s")

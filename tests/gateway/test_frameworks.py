@@ -1,4 +1,4 @@
-"""The README's web applications, each in its framework: upload, register, download, expiry."""
+"""The README's web applications in their frameworks: upload, register, download, expiry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chuk_artifacts.gateway.server import Server
 
 @contextmanager
 def served(app):
-    """Serve a WSGI application, and give its port."""
+    """Serve a WSGI application, and yield its port."""
     server = Server(app)
     server.start()
     try:
@@ -35,7 +35,7 @@ def served(app):
 
 @contextmanager
 def served_by_uvicorn(app):
-    """Serve an ASGI application, and give its port."""
+    """Serve an ASGI application, and yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -48,13 +48,13 @@ def served_by_uvicorn(app):
 
 
 def in_flask():
-    """Return the README's Flask application, and what serves it."""
+    """Return the README's Flask application, and its server."""
     module = SimpleNamespace(**block("Flask"))
     return module, served(module.app)
 
 
 def in_django():
-    """Return the README's Django application, and what serves it."""
+    """Return the README's Django application, and its server."""
     if not django.conf.settings.configured:
         django.conf.settings.configure(ROOT_URLCONF="django_app", ALLOWED_HOSTS=["localhost"])
     django.urls.clear_url_caches()
@@ -63,14 +63,14 @@ def in_django():
 
 
 def in_fastapi():
-    """Return the README's FastAPI application, and what serves it."""
+    """Return the README's FastAPI application, and its server."""
     module = SimpleNamespace(**block("FastAPI"))
     return module, served_by_uvicorn(module.app)
 
 
 @pytest.fixture(params=[in_flask, in_django, in_fastapi])
 def application(request, monkeypatch, tmp_path, clock):
-    """Return the store and the port of each application, whose clock is the test's."""
+    """Return the store and the port of each application, which uses the clock of the test."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
     monkeypatch.setattr(chuk_artifacts, "ArtifactStore", functools.partial(chuk_artifacts.ArtifactStore, clock=clock))
     monkeypatch.delitem(sys.modules, "django_app", raising=False)
@@ -80,18 +80,18 @@ def application(request, monkeypatch, tmp_path, clock):
 
 
 class Browser:
-    """Asks the application, wherever it is served."""
+    """A client of the application at its actual port."""
 
     def __init__(self, store, port):
         self._here = f"http://localhost:{port}"
         self._there = store.scope.core.settings.gateway_url.removesuffix("/files")
 
     def ask(self, method, url, data=None, **headers):
-        """Return status, headers and content of an answer."""
-        place = self._here + url.removeprefix(self._there)
+        """Send a request, and return the status, the headers and the content of the answer."""
+        here = self._here + url.removeprefix(self._there)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            with urllib.request.urlopen(urllib.request.Request(place, data, named, method=method)) as response:
+            with urllib.request.urlopen(urllib.request.Request(here, data, named, method=method)) as response:
                 return response.status, response.headers, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -99,7 +99,7 @@ class Browser:
 
 
 def test_upload_and_download(application, clock):
-    """A page uploads with one URL and downloads, a part too, with another, until that expires."""
+    """A page uploads with one URL, and downloads the file or a range with another until it expires."""
     store, port = application
     ask = Browser(store, port).ask
     begun = json.loads(ask("POST", "/uploads?filename=Gr%C3%BC%C3%9Fe.jpg")[2])

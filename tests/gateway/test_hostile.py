@@ -1,4 +1,4 @@
-"""What the gateway answers to requests that are meant to confuse it, and what it makes of records that are damaged."""
+"""Hostile requests to the gateway, and damaged records."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def in_memory():
 
 
 def ask(app, method, path, body=b"", **environ):
-    """Send a request whose environment is given in part, and return the response."""
+    """Send a request with some values of its environment replaced, and return the response."""
     whole = create_environ(path, method=method)
     whole.pop("CONTENT_LENGTH", None)
     stream = body if hasattr(body, "read") else io.BytesIO(body)
@@ -58,7 +58,7 @@ def upload(store, **options):
 
 
 def assert_nothing_uploaded(store, artifact_id):
-    """Check that of an upload nothing was kept."""
+    """Check that no bytes of an upload were kept."""
     with pytest.raises(ArtifactNotFoundError):
         store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
     assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == []
@@ -89,8 +89,8 @@ NO_LENGTHS = [
 
 @pytest.mark.parametrize("length", NO_LENGTHS)
 @pytest.mark.parametrize("terminated", [False, True], ids=["", "terminated"])
-def test_length_that_is_no_number(in_memory, length, terminated):
-    """An upload whose Content-Length is not digits is refused, and nothing is stored (RFC 9112 section 6.3)."""
+def test_malformed_length(in_memory, length, terminated):
+    """An upload whose Content-Length is not digits is refused, and stores no bytes (RFC 9112 section 6.3)."""
     path, artifact_id = upload(in_memory)
     more = {"wsgi.input_terminated": True} if terminated else {}
     assert put(in_memory, path, b"hello", CONTENT_LENGTH=length, **more).status_code == 400
@@ -99,20 +99,20 @@ def test_length_that_is_no_number(in_memory, length, terminated):
 
 @pytest.mark.parametrize("length", [length for length in NO_LENGTHS if length.strip()])
 def test_length_of_a_download(in_memory, length):
-    """A download that announces content of a strange length is refused as well."""
+    """A download with a malformed Content-Length is refused too."""
     path = in_memory.presign(in_memory.store(b"x")).removeprefix(BASE)
     assert ask(Gateway(in_memory), "GET", path, CONTENT_LENGTH=length).status_code == 400
 
 
 def test_empty_length_of_a_download(in_memory):
-    """An empty CONTENT_LENGTH, which some servers hand on for no header, is no matter where no content is taken."""
+    """A download ignores an empty CONTENT_LENGTH, which some servers pass on for a missing header."""
     path = in_memory.presign(in_memory.store(b"x")).removeprefix(BASE)
     assert ask(Gateway(in_memory), "GET", path, CONTENT_LENGTH="").status_code == 200
 
 
 @pytest.mark.parametrize("length", ["9" * 19, "9" * 5000, "1" + "0" * 100_000])
-def test_length_beyond_any_use(in_memory, length):
-    """A length of more digits than any file has is too long, not an error."""
+def test_length_of_too_many_digits(in_memory, length):
+    """A length of more than 18 digits is a 413, not an error of the server."""
     path, artifact_id = upload(in_memory)
     assert put(in_memory, path, b"hello", CONTENT_LENGTH=length).status_code == 413
     assert_nothing_uploaded(in_memory, artifact_id)
@@ -120,7 +120,7 @@ def test_length_beyond_any_use(in_memory, length):
 
 @pytest.mark.parametrize("length", ["0005", " 5", "5\t"])
 def test_other_spellings_of_a_length(in_memory, length):
-    """Zeros in front, and blanks around, are allowed in a length."""
+    """Leading zeros, and blanks around a length, are allowed."""
     path, _ = upload(in_memory)
     assert put(in_memory, path, b"hello", CONTENT_LENGTH=length).status_code == 200
 
@@ -130,7 +130,7 @@ def test_other_spellings_of_a_length(in_memory, length):
 )
 @pytest.mark.parametrize("length", ["5", "0", ""])
 def test_length_and_transfer_encoding(in_memory, coding, length):
-    """A request with both a length and a transfer coding is refused: a server in front may end it elsewhere."""
+    """A request with both a length and a transfer coding is refused: a proxy may see another end."""
     path, artifact_id = upload(in_memory)
     options = {"HTTP_TRANSFER_ENCODING": coding, "wsgi.input_terminated": True}
     assert put(in_memory, path, b"hello", CONTENT_LENGTH=length, **options).status_code == 400
@@ -139,7 +139,7 @@ def test_length_and_transfer_encoding(in_memory, coding, length):
 
 @pytest.mark.parametrize("coding", ["gzip, chunked", "chunked, chunked", "identity", "xchunked", "chunked;q=1", ""])
 def test_transfer_encoding(in_memory, coding):
-    """No other transfer coding than ``chunked`` is taken, so that no compressed bytes are stored as the file."""
+    """Only the transfer coding ``chunked`` is accepted, so compressed bytes are never stored as the file."""
     path, artifact_id = upload(in_memory)
     options = {"HTTP_TRANSFER_ENCODING": coding, "wsgi.input_terminated": True}
     assert ask(Gateway(in_memory), "PUT", path, b"hello", **options).status_code == 400
@@ -149,8 +149,8 @@ def test_transfer_encoding(in_memory, coding):
 # Conditions of an upload
 
 
-def test_upload_unless_there_is_one(store):
-    """With ``If-None-Match: *`` the first upload is taken and the second is not (RFC 9110 section 13.1.2)."""
+def test_first_upload_only(store):
+    """With ``If-None-Match: *`` only the first upload is accepted (RFC 9110 section 13.1.2)."""
     path, artifact_id = upload(store)
     assert put(store, path, b"first", HTTP_IF_NONE_MATCH="*").status_code == 200
     assert put(store, path, b"second", HTTP_IF_NONE_MATCH="*").status_code == 412
@@ -158,8 +158,8 @@ def test_upload_unless_there_is_one(store):
     assert store.retrieve(artifact_id) == b"first"
 
 
-def test_upload_in_place_of_another(store):
-    """With ``If-Match`` an upload takes the place of the one that the client knows, and of no other."""
+def test_upload_that_replaces_another(store):
+    """With ``If-Match`` an upload replaces only the upload that the client knows."""
     path, artifact_id = upload(store)
     assert put(store, path, b"x", HTTP_IF_MATCH="*").status_code == 412
     assert put(store, path, b"x", HTTP_IF_MATCH='"0"').status_code == 412
@@ -173,8 +173,8 @@ def test_upload_in_place_of_another(store):
     assert store.retrieve(artifact_id) == b"fourth"
 
 
-def test_upload_unless_it_is_there(store):
-    """With ``If-None-Match`` and an ETag an upload that is there already is not taken anew; any other is."""
+def test_upload_of_other_bytes_only(store):
+    """With ``If-None-Match`` and an ETag an upload replaces any upload but that one."""
     path, _ = upload(store)
     first = put(store, path, b"first", HTTP_IF_NONE_MATCH='"0"').headers["ETag"]
     assert put(store, path, b"second", HTTP_IF_NONE_MATCH=f"W/{first}").status_code == 412
@@ -186,7 +186,7 @@ class Unread:
     """Content that must not be read."""
 
     def __len__(self):
-        """Return how much is announced."""
+        """Return the announced length."""
         return 5
 
     def read(self, size=-1):
@@ -194,8 +194,8 @@ class Unread:
         raise AssertionError("was read")
 
 
-def test_condition_that_fails_is_seen_before_the_first_byte(store):
-    """An upload that is refused for what was uploaded before is refused before its content is read."""
+def test_condition_fails_before_the_first_byte(store):
+    """An upload whose condition fails is refused before its content is read."""
     path, _ = upload(store)
     put(store, path, b"first")
     assert put(store, path, Unread(), HTTP_IF_NONE_MATCH="*").status_code == 412
@@ -203,17 +203,17 @@ def test_condition_that_fails_is_seen_before_the_first_byte(store):
 
 
 class Meanwhile:
-    """Content during which something happens."""
+    """Content that calls a function when it is first read."""
 
     def __init__(self, data, happens):
         self._data, self._happens = data, happens
 
     def __len__(self):
-        """Return how much is announced."""
+        """Return the announced length."""
         return len(self._data)
 
     def read(self, size=-1):
-        """Return the content, when what happens has happened."""
+        """Call the function the first time, and return the content."""
         self._happens()
         data, self._data, self._happens = self._data, b"", lambda: None
         return data
@@ -221,7 +221,7 @@ class Meanwhile:
 
 @pytest.mark.parametrize("condition", [{"HTTP_IF_NONE_MATCH": "*"}, {"HTTP_IF_MATCH": "the first"}])
 def test_another_upload_comes_first(store, condition):
-    """An upload that begins before another and ends after it is judged by the other."""
+    """The condition of an upload holds against another upload that began later and ended first."""
     path, artifact_id = upload(store)
     if "HTTP_IF_MATCH" in condition:
         condition = {"HTTP_IF_MATCH": put(store, path, b"first").headers["ETag"]}
@@ -233,7 +233,7 @@ def test_another_upload_comes_first(store, condition):
 
 @pytest.mark.parametrize("header", ["HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"])
 def test_many_uploads_at_once(store, header):
-    """Of uploads at once that all want to be the next one, one is taken, and its bytes are there."""
+    """Of concurrent uploads with one condition exactly one is accepted, and its bytes are kept."""
     path, artifact_id = upload(store)
     condition = {header: "*" if header == "HTTP_IF_NONE_MATCH" else put(store, path, b"first").headers["ETag"]}
     together, statuses = threading.Barrier(8), {}
@@ -251,8 +251,8 @@ def test_many_uploads_at_once(store, header):
     assert statuses[store.retrieve(artifact_id)] == 200
 
 
-def test_condition_of_an_upload_that_is_over(store):
-    """A condition does not matter where there is no upload to make: the artifact is registered (section 13.2.1)."""
+def test_condition_after_registration(store):
+    """After registration an upload returns a 404, whatever its condition (RFC 9110 section 13.2.1)."""
     path, artifact_id = upload(store)
     put(store, path, b"first")
     store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
@@ -294,7 +294,7 @@ ODD_RECORDS = [
 @pytest.mark.parametrize("fields", ODD_RECORDS, ids=lambda fields: repr(fields)[:40])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_odd_record(in_memory, monkeypatch, caplog, fields, method):
-    """A record that can't be served is an error of the server and a line of the log, whatever is in it."""
+    """A damaged record is an error of the server and one safe line in the log."""
     record = in_memory.metadata(in_memory.store(b"hello"))
     path = in_memory.presign(record.artifact_id).removeprefix(BASE)
     monkeypatch.setattr(in_memory.scope.core.catalog, "get", lambda _: [record.changed(**fields)])
@@ -314,7 +314,7 @@ def test_odd_record(in_memory, monkeypatch, caplog, fields, method):
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_record_that_cannot_be_read(in_memory, monkeypatch, caplog, error, method):
-    """A catalog that stumbles over a record brings no traceback to the server, but an answer and a line of the log."""
+    """An error while the catalog reads a record is a 500 and one line in the log, without a traceback."""
     path = in_memory.presign(in_memory.store(b"hello")).removeprefix(BASE) if method == "GET" else upload(in_memory)[0]
 
     def stumble(_):
@@ -329,7 +329,7 @@ def test_record_that_cannot_be_read(in_memory, monkeypatch, caplog, error, metho
 
 @pytest.mark.parametrize("seed", range(10))
 def test_any_filename(in_memory, monkeypatch, seed):
-    """A filename of any characters makes a header of printable ASCII, and a download under that name."""
+    """A filename of any characters makes a header of printable ASCII."""
     chance = random.Random(seed)
     record = in_memory.metadata(in_memory.store(b"hello"))
     path = in_memory.presign(record.artifact_id).removeprefix(BASE)
@@ -345,7 +345,7 @@ def test_any_filename(in_memory, monkeypatch, seed):
 
 
 def test_disposition_of_a_surrogate():
-    """Half of a surrogate pair, which UTF-8 can't hold, becomes a question mark."""
+    """Half of a surrogate pair, which UTF-8 can't encode, becomes a question mark."""
     assert content_disposition("a\ud800\r\n.txt") == "attachment; filename=\"a___.txt\"; filename*=UTF-8''a%3F__.txt"
 
 
@@ -392,7 +392,7 @@ NOISE = [
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_any_environment(in_memory, seed, method):
-    """A request of any texts, latin-1 or not, is answered, and is no fault of the server."""
+    """A request with any text in its environment, latin-1 or not, gets no 5xx answer."""
     chance = random.Random(f"{method} {seed}")
     artifact_id = in_memory.store(b"hello")
     app = Gateway(in_memory, origins=["https://app.example.org"])

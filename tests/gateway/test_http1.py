@@ -1,4 +1,4 @@
-"""What is read as HTTP/1.1 and what is refused, byte by byte."""
+"""Parsing of HTTP/1.1, and the bytes that it refuses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HEAD = b"PUT /a%20b?x=1 HTTP/1.1\r\nHost: example.org\r\n"
 
 
 def parsed(head, limit=10_000):
-    """Return the request that a head is."""
+    """Return the request that a head contains."""
     request, _ = Head(limit).add(head)
     return request
 
 
 def status_of(head, limit=10_000):
-    """Return the status with which a head is refused, or None."""
+    """Return the status of a refused head, or None."""
     try:
         parsed(head, limit)
     except RefusedError as error:
@@ -34,7 +34,7 @@ def request(length=0, *, fields=(), version="HTTP/1.1", method="PUT"):
 
 
 def test_head():
-    """A head is method, target, version and fields, with blanks around values removed, names joined."""
+    """A head has method, target, version and fields; blanks are stripped, repeated fields are joined."""
     found = parsed(HEAD + b"X-One: 1 \t\r\nx-ONE:\t2\r\nX_One: 3\r\nEmpty:\r\nContent-Length: 007\r\n\r\n")
     assert (found.method, found.path, found.query, found.version, found.length) == (
         "PUT",
@@ -54,7 +54,7 @@ def test_head():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_head_in_pieces(size):
-    """A head may come in pieces of any size, after empty lines, and what follows it is kept."""
+    """A head may arrive in pieces of any size, after empty lines, and the bytes after it are returned."""
     data, head = b"\r\n\r\n" + HEAD + b"\r\nrest", Head(1000)
     for place in range(0, len(data), size):
         complete = head.add(data[place : place + size])
@@ -78,7 +78,7 @@ def test_head_in_pieces(size):
     ],
 )
 def test_targets(target):
-    """A target is a path, or a whole URL (RFC 9112 section 3.2)."""
+    """A target is a path or a whole URL (RFC 9112 section 3.2)."""
     assert parsed(b"GET " + target + b" HTTP/1.1\r\nHost:\r\n\r\n").path.startswith("/")
 
 
@@ -129,7 +129,7 @@ def test_malformed_request_line(line):
 
 @pytest.mark.parametrize("version", [b"0.9", b"2.0", b"3.0", b"9.9"])
 def test_other_versions(version):
-    """Another major version is not supported."""
+    """Other major versions are refused with a 505."""
     assert status_of(b"GET / HTTP/" + version + b"\r\nHost: x\r\n\r\n") == 505
 
 
@@ -156,13 +156,13 @@ def test_malformed_field(field):
 
 @pytest.mark.parametrize("head", [HEAD.replace(b"\r\n", b"\n") + b"\n", HEAD + b"\n", HEAD[:-2] + b"\n\r\n"])
 def test_ends_of_lines(head):
-    """A line ends in CR LF, and where it does not, that is seen at once."""
+    """A line that does not end in CR LF is refused."""
     assert status_of(head) == 400
 
 
 @pytest.mark.parametrize("host", ["example.org", "", "localhost:80", "127.0.0.1:", "[::1]:80", "a_b"])
 def test_host(host):
-    """A host is a name or an address, and a port."""
+    """A host is a name or an address, with or without a port."""
     assert status_of(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) is None
 
 
@@ -175,7 +175,7 @@ def test_malformed_host(host):
 
 
 def test_hosts():
-    """There is one Host, but in HTTP/1.0, which need not have one."""
+    """A request has exactly one Host; HTTP/1.0 may omit it."""
     assert status_of(b"GET / HTTP/1.1\r\n\r\n") == 400
     assert status_of(b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n") == 400
     assert status_of(b"GET / HTTP/1.0\r\n\r\n") is None
@@ -184,13 +184,13 @@ def test_hosts():
 @pytest.mark.parametrize(
     "length", ["-1", "+5", "0_5", "\xb2", "", "5, 5", "5,5", "5 5", "0x5", "5.0", "five", "5\0", "\xa05"]
 )
-def test_length_that_is_no_number(length):
+def test_malformed_length(length):
     """A Content-Length that is not digits is refused (RFC 9112 section 6.3)."""
     assert status_of(HEAD + f"Content-Length: {length}\r\n\r\n".encode("latin-1")) == 400
 
 
 def test_two_lengths():
-    """Two lengths are refused, also if they are the same; so is one beyond any use."""
+    """Two lengths are refused, even if they are equal; so is a length of too many digits."""
     assert status_of(HEAD + b"Content-Length: 5\r\ncontent-length: 5\r\n\r\n") == 400
     assert status_of(HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n") == 400
     assert status_of(HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n") == 413
@@ -213,7 +213,7 @@ def test_two_lengths():
     ],
 )
 def test_transfer_encodings(fields):
-    """A transfer coding is ``chunked`` and without a length, or the request is refused."""
+    """Only the transfer coding ``chunked``, without a length, is accepted."""
     assert status_of(HEAD + fields + b"\r\n") == 400
     assert status_of(b"PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n") == 400
     assert parsed(HEAD + b"Transfer-Encoding: \tChunked \r\n\r\n").length is None
@@ -231,18 +231,18 @@ def test_head_that_is_too_long():
 
 
 class Line:
-    """The other end of a connection, which sends pieces and keeps what it gets; each step takes a while."""
+    """A fake socket that delivers pieces and keeps what is sent; each call takes *takes* seconds."""
 
     def __init__(self, *pieces, takes=0, most=1_000_000):
         self.pieces, self.takes, self.most = list(pieces), takes, most
         self.now, self.got, self.timeouts = 0.0, b"", []
 
     def settimeout(self, seconds):
-        """Keep the time-out."""
+        """Keep the timeout."""
         self.timeouts.append(seconds)
 
     def recv_into(self, buffer):
-        """Give the next piece, or what fits of it."""
+        """Return the next piece, or as much as fits."""
         self.now += self.takes
         piece = self.pieces.pop(0) if self.pieces else b""
         count = min(len(piece), len(buffer))
@@ -252,19 +252,19 @@ class Line:
         return count
 
     def send(self, data):
-        """Take some of the data."""
+        """Take at most *most* bytes."""
         self.now += self.takes
         self.got += bytes(data[: self.most])
         return min(len(data), self.most)
 
     def wire(self, held=b"", patience=10, rate=100):
-        """Return what reads from here and writes to here."""
+        """Return a wire on this socket."""
         return Wire(self, held, patience, rate, clock=lambda: self.now)
 
 
 @pytest.mark.parametrize("held", [b"", b"he", b"hello more"])
 def test_content(held):
-    """Content ends where its length says, whatever comes after, and in how many pieces."""
+    """Content ends after its length, in any number of pieces, whatever follows."""
     line = Line(b"hello more"[len(held) :])
     content = Content(line.wire(held), request(5))
     assert content.read() == b"hello"
@@ -284,7 +284,7 @@ CHUNKS = b"5\r\nhello\r\n1;name=value\r\n,\r\n00A \r\n more text\r\n0\r\nTrailer
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_chunks(size):
-    """Chunks are put together, and their extensions and the trailer section are ignored (RFC 9112 section 7.1)."""
+    """Chunks are joined; extensions and the trailer section are ignored (RFC 9112 section 7.1)."""
     pieces = [CHUNKS[place : place + size] for place in range(0, len(CHUNKS), size)]
     content = Content(Line(*pieces).wire(), request(None))
     assert content.read() == b"hello, more text"
@@ -316,7 +316,7 @@ def test_chunks(size):
     ],
 )
 def test_malformed_chunks(data):
-    """Chunks in any other form are an error, and so are those that do not end."""
+    """Malformed or unfinished chunks are an error."""
     content = Content(Line(data).wire(), request(None))
     with pytest.raises(ConnectionError):
         content.read()
@@ -324,7 +324,7 @@ def test_malformed_chunks(data):
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 def test_expectation(version):
-    """A client that waits to be asked for its content is asked when that is read, and not before."""
+    """``100 Continue`` is sent when the content is first read, and not before."""
     line = Line(b"hello")
     content = Content(line.wire(), request(5, fields=[("expect", "100-Continue")], version=version))
     assert line.got == b""
@@ -336,7 +336,7 @@ def test_expectation(version):
 
 
 def test_slow_sender():
-    """A client that sends too little in too long is given up, however regularly it sends."""
+    """A client that sends too slowly times out, however regularly it sends."""
     line = Line(*[b"x"] * 100, takes=1)
     wire = line.wire(patience=10)
     with pytest.raises(TimeoutError):
@@ -346,7 +346,7 @@ def test_slow_sender():
 
 
 def test_slow_taker():
-    """So is one that takes too little."""
+    """A client that receives too slowly times out."""
     line = Line(takes=1, most=1)
     with pytest.raises(TimeoutError):
         line.wire(patience=10).write(b"x" * 100)
@@ -354,7 +354,7 @@ def test_slow_taker():
 
 
 def test_steady_client():
-    """A client that is fast enough may go on for as long as it likes."""
+    """A client that is fast enough never times out."""
     line = Line(*[b"x" * 100] * 1000, takes=1)
     assert len(io.BufferedReader(line.wire(patience=10)).read()) == 100_000
     assert line.now > 1000
@@ -362,7 +362,7 @@ def test_steady_client():
 
 
 def test_time_that_passes_elsewhere():
-    """The time that the application takes does not count."""
+    """The time that the application takes does not count against the client."""
     line = Line(takes=1)
     wire = line.wire(patience=10)
     for _ in range(5):
@@ -374,7 +374,7 @@ def test_time_that_passes_elsewhere():
 
 
 def answered(app, method="GET"):
-    """Return what an application's answer is on the wire, and the error that it ends with."""
+    """Return the bytes of an application's answer, and the error at its end."""
     line, error = Line(most=7), None
     exchange = Exchange(line.wire(patience=1000))
     try:
@@ -385,7 +385,7 @@ def answered(app, method="GET"):
 
 
 def says(status, headers, *content):
-    """Return an application."""
+    """Return an application that gives one answer."""
 
     def app(environ, start_response):
         start_response(status, headers)
@@ -395,7 +395,7 @@ def says(status, headers, *content):
 
 
 def test_answer():
-    """An answer is status, header and content, and names no version of a software."""
+    """An answer has status, header and content, and names no software version."""
     head, _, content = answered(says("200 OK", [("Content-Length", "2")], b"a", b"", b"b"))[0].partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: ")
     assert head.endswith(b"GMT\r\nServer: chuk-artifacts\r\nConnection: close")
@@ -404,13 +404,13 @@ def test_answer():
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "304 Not Modified"), ("PUT", "204 No")])
 def test_answer_without_content(method, status):
-    """The answer to HEAD, and one of a status that has no content, is a header and no more."""
+    """The answer to HEAD, and an answer with status 204 or 304, has no content."""
     assert answered(says(status, [], b"content"), method)[0].endswith(b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\rb", "a\0", "\x7f", "\ud800", "\u20ac"])
 def test_unsafe_answer(value):
-    """A header that would be two, or can't be sent, is an error before anything is sent."""
+    """A header with a line break, or beyond latin-1, is an error before any byte is sent."""
     for app in (says("200 OK", [("a", value)]), says("200 OK", [(value, "a")]), says(f"200 {value}", [])):
         sent, error = answered(app)
         assert sent == b""
@@ -418,7 +418,7 @@ def test_unsafe_answer(value):
 
 
 def test_no_answer():
-    """An application that never says what it answers is an error."""
+    """An application that never calls ``start_response`` is an error."""
     sent, error = answered(lambda *_: [b"x"])
     assert (sent, type(error)) == (b"", RuntimeError)
 
@@ -432,7 +432,7 @@ def test_refusal():
 
 
 def test_real_connection():
-    """It works on a real connection too."""
+    """Content is read from a real socket too."""
     one, other = socket.socketpair()
     with one, other:
         one.sendall(b"lo")

@@ -1,4 +1,4 @@
-"""What the servers do that a process starts: one by itself for its own links, one as a command."""
+"""The servers that a process starts: one for the URLs of its store, one as the command ``serve``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 
 
 def fetch(url, **options):
-    """Return status and content of an answer."""
+    """Return the status and the content of an answer."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, **options), timeout=30) as response:
             return response.status, response.read()
@@ -39,7 +39,7 @@ def fetch(url, **options):
 
 
 def is_served(url):
-    """Say whether somebody listens where *url* leads."""
+    """Return True if a server listens at *url*."""
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname, parts.port), timeout=30).close()
@@ -53,8 +53,8 @@ def gateways():
     return {thread for thread in threading.enumerate() if thread.name == "chuk-artifacts-gateway"}
 
 
-def test_link_without_configuration():
-    """Without any configuration a link works: it is served by this process, on this machine alone."""
+def test_download_without_configuration():
+    """Without configuration this process serves a URL, only for this machine."""
     with ArtifactStore() as store:
         url = store.presign(store.store(b"Hello, world!", session_id="s"))
         assert urlsplit(url).hostname == "127.0.0.1"
@@ -65,7 +65,7 @@ def test_link_without_configuration():
 
 
 def test_upload_without_configuration():
-    """So does an upload."""
+    """Without configuration an upload URL works too, and keeps its limits."""
     with ArtifactStore() as store:
         url, artifact_id = store.presign_upload("s", mime_type="text/plain", max_bytes=3 * MIB)
         assert fetch(url, method="PUT", data=b"x", headers={"Content-Type": "image/png"})[0] == 415
@@ -77,7 +77,7 @@ def test_upload_without_configuration():
 
 
 def test_one_server_a_store(caplog):
-    """A store starts one server at its first link, for all threads and bound stores, and says once that it ends."""
+    """A store starts one server at its first URL, for all threads and bound stores, and logs one warning."""
     before = gateways()
     with ArtifactStore() as store, ArtifactStore() as other:
         artifact_id = store.store(b"x", session_id="s")
@@ -104,8 +104,8 @@ def test_closing_ends_the_server():
     store.close()
 
 
-def test_forgotten_store_ends_its_server():
-    """A store that nobody refers to any more goes, server and all."""
+def test_dropped_store_ends_its_server():
+    """A store that is dropped without being closed ends its server."""
     store = ArtifactStore()
     url = store.presign(store.store(b"x"))
     fetch(url)
@@ -116,7 +116,7 @@ def test_forgotten_store_ends_its_server():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork(tmp_path):
-    """A child serves its own links from a port of its own, and does not keep the parent's port open."""
+    """A child serves its URLs from a port of its own, and does not keep the parent's port open."""
     environment = child.environment(PYTHONWARNINGS="ignore")
     environment.pop("COVERAGE_PROCESS_CONFIG", None)  # its lock may be held by another thread while this one forks
     assert child.run(FORKS, tmp_path, env=environment).split() == ["own", "served", "closed"]
@@ -135,18 +135,18 @@ FORKS = """
     artifact_id = store.store(b"x")
     parents = store.presign(artifact_id)
     hold, go = os.pipe()
-    told, tell = os.pipe()
+    receive, report = os.pipe()
     process = os.fork()
     if process == 0:
         try:
             url = store.presign(artifact_id)
             works = urlsplit(url).port != urlsplit(parents).port and fetch(url) == b"x"
-            os.write(tell, b"own" if works else b"same")
+            os.write(report, b"own" if works else b"same")
             os.read(hold, 1)
         finally:
             os._exit(0)
-    os.close(tell)
-    print(os.read(told, 10).decode())
+    os.close(report)
+    print(os.read(receive, 10).decode())
     print("served" if fetch(parents) == b"x" else "lost")
     store.close()
     try:
@@ -159,7 +159,7 @@ FORKS = """
 
 
 def test_many_downloads_at_once(tmp_path):
-    """64 downloads of 8 MiB at once all arrive whole, and take little memory beside what the clients hold."""
+    """64 concurrent downloads of 8 MiB arrive whole, and the server needs little memory."""
     count, size = 64, 8 * MIB
     with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
         artifact_id = store.store(os.urandom(size))
@@ -193,13 +193,13 @@ for _, _, digest in responses:
 
 
 def test_client_that_goes_away(tmp_path, caplog):
-    """A client that breaks off a download or an upload leaves nothing behind, and the server goes on."""
+    """A client that breaks off a download or an upload leaves no bytes behind, and the server goes on."""
     with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
         url = store.presign(store.store(b"x" * 32 * MIB))
         target, artifact_id = store.presign_upload("s")
         begin = "{} {}?{} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n"
-        for method, place, length, body in (("GET", url, 0, b""), ("PUT", target, 5 * MIB, b"x" * MIB)):
-            parts = urlsplit(place)
+        for method, signed, length, body in (("GET", url, 0, b""), ("PUT", target, 5 * MIB, b"x" * MIB)):
+            parts = urlsplit(signed)
             with socket.create_connection((parts.hostname, parts.port)) as connection:
                 connection.sendall(begin.format(method, parts.path, parts.query, length).encode() + body)
                 connection.shutdown(socket.SHUT_WR)
@@ -212,7 +212,7 @@ def test_client_that_goes_away(tmp_path, caplog):
 
 
 def test_nonsense(caplog):
-    """What is no HTTP is refused, without a word in the log of what it was."""
+    """Bytes that are not HTTP are refused, and the log does not repeat them."""
     caplog.set_level(logging.DEBUG)
     with ArtifactStore() as store:
         parts = urlsplit(store.presign(store.store(b"x")))
@@ -235,7 +235,7 @@ def test_nonsense(caplog):
 
 @pytest.fixture
 def environment(tmp_path):
-    """Return an environment in which commands work in a folder of their own."""
+    """Return environment variables that give commands a folder of their own."""
     return {**os.environ, "ARTIFACT_FS_ROOT": str(tmp_path / "root")}
 
 
@@ -245,7 +245,7 @@ def command(*arguments):
 
 
 def run(environment, *arguments):
-    """Run a command and return what it printed."""
+    """Run a command and return its output."""
     done = subprocess.run(
         command(*arguments), env=environment, capture_output=True, text=True, check=True, timeout=60, stdin=None
     )
@@ -253,7 +253,7 @@ def run(environment, *arguments):
 
 
 def test_serve_and_url(environment, tmp_path):
-    """One command prints a URL, the other serves it, until it is interrupted."""
+    """``url`` prints a URL, and ``serve`` serves it until it is interrupted."""
     (tmp_path / "hello.txt").write_bytes(b"hello")
     artifact_id = run(environment, "put", str(tmp_path / "hello.txt"))
     serving = subprocess.Popen(
@@ -281,14 +281,14 @@ def test_serve_and_url(environment, tmp_path):
 
 
 def test_url_of_the_command_line(environment, tmp_path):
-    """Without configuration the URL is one of the server that is started without options."""
+    """Without configuration ``url`` assumes that ``serve`` runs without options."""
     (tmp_path / "hello.txt").write_bytes(b"hello")
     artifact_id = run(environment, "put", str(tmp_path / "hello.txt"))
     assert run(environment, "url", artifact_id).startswith(f"http://127.0.0.1:8765/{artifact_id}?")
 
 
 def test_port_in_use(environment):
-    """A port that somebody else has is an error of one line."""
+    """A port in use is an error of one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = subprocess.run(
@@ -301,11 +301,11 @@ def test_port_in_use(environment):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_start_that_is_interrupted():
-    """A start that is interrupted at any line raises the interrupt and nothing else, and the next one serves."""
+    """A start that is interrupted at any line raises only the interrupt, and the next start serves."""
     with ArtifactStore() as store:
         core = store.scope.core
-        places = list(interrupted(lambda: local.start(core).close()))
-        assert any("Server.start" in place for place in places)
+        lines = list(interrupted(lambda: local.start(core).close()))
+        assert any("Server.start" in line for line in lines)
         url = store.presign(store.store(b"hello"))
         with urllib.request.urlopen(url, timeout=30) as response:
             assert response.read() == b"hello"

@@ -1,4 +1,4 @@
-"""What clients may take of the process that serves them, and what raw bytes do to it."""
+"""The limits that protect the server's process from its clients, and raw bytes sent to it."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ QUICK = 0.05
 
 
 def hello(environ, start_response):
-    """Answer without reading anything."""
+    """Answer without reading the content."""
     start_response("200 OK", [("Content-Length", "5")])
     return [b"hello"]
 
 
 @contextlib.contextmanager
 def served(app=hello, **limits):
-    """Serve an application within limits, and give its address."""
+    """Serve an application within limits, and yield its address."""
     server = Server(app, limits=Limits(**limits))
     server.start()
     try:
-        yield address(server.url)
+        yield address_of(server.url)
     finally:
         server.close()
 
 
-def address(url):
+def address_of(url):
     """Return host and port of a URL."""
     parts = urlsplit(url)
     return parts.hostname, parts.port
 
 
-def connect(place):
+def connect(address):
     """Return a connection."""
-    return socket.create_connection(place, timeout=SECONDS)
+    return socket.create_connection(address, timeout=SECONDS)
 
 
-def asked(place, data=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", *, ends=False):
-    """Return the whole answer to some bytes."""
-    with connect(place) as connection:
+def asked(address, data=b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", *, ends=False):
+    """Connect, send bytes, and return the whole answer."""
+    with connect(address) as connection:
         return answer(connection, data, ends=ends)
 
 
 def answer(connection, data=b"", *, ends=False):
-    """Send bytes, perhaps say that there are no more, and return all that comes until the connection ends."""
+    """Send bytes, with *ends* also the end of the stream, and return all bytes until the server ends it."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused before it was all sent
         connection.sendall(data)
         if ends:
@@ -83,33 +83,33 @@ needs_descriptors = pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="thi
 
 @needs_descriptors
 def test_idle_clients_take_neither_threads_nor_descriptors():
-    """Any number of clients that send nothing hold no thread and few descriptors, and keep nobody else waiting."""
-    with served(connections=10, idle_seconds=QUICK) as place, contextlib.ExitStack() as stack:
-        asked(place)
+    """Idle clients in any number hold no thread and few descriptors, and do not keep others waiting."""
+    with served(connections=10, idle_seconds=QUICK) as address, contextlib.ExitStack() as stack:
+        asked(address)
         threads, before = threading.active_count(), descriptors()
-        clients = [stack.enter_context(connect(place)) for _ in range(60)]
+        clients = [stack.enter_context(connect(address)) for _ in range(60)]
         for number, client in enumerate(clients):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 client.send(b"GET / HTTP/1.1\r\nHost:"[: number % 20])
-        assert asked(place).endswith(b"hello")
+        assert asked(address).endswith(b"hello")
         assert eventually(lambda: threading.active_count() <= threads)
         assert eventually(lambda: descriptors() - before <= len(clients) + 10)
 
 
 def test_idle_client_gives_way():
-    """When all connections are in use, the client that has sent no request for the longest time gives way."""
-    with served(connections=2, idle_seconds=QUICK) as place, connect(place) as first, connect(place) as second:
+    """When all connections are in use, the client that has been idle for longest is dropped for a new one."""
+    with served(connections=2, idle_seconds=QUICK) as address, connect(address) as first, connect(address) as second:
         first.sendall(b"GET /")
         second.sendall(b"GET /")
-        assert asked(place).endswith(b"hello")
+        assert asked(address).endswith(b"hello")
         assert answer(first) == b""
         assert answer(second, b" HTTP/1.1\r\nHost: x\r\n\r\n").endswith(b"hello")
 
 
-def test_client_that_has_just_come_does_not_give_way():
-    """A client has some time to send its request, also when others queue for its connection."""
-    with served(connections=2, idle_seconds=SECONDS) as place, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connect(place)) for _ in range(20)]
+def test_new_client_is_not_dropped():
+    """A client has time to send its request, even while others queue for its connection."""
+    with served(connections=2, idle_seconds=SECONDS) as address, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(address)) for _ in range(20)]
         for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert all(answer(client).endswith(b"hello") for client in clients)
@@ -117,18 +117,18 @@ def test_client_that_has_just_come_does_not_give_way():
 
 @pytest.mark.parametrize("begin", [b"", b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 def test_slow_head(begin):
-    """A client that does not finish the head of its request in time is told so, if it has begun one."""
+    """A client that does not finish its head in time gets a 408; a client that sent nothing gets no answer."""
     expected = b"HTTP/1.1 408" if begin else b""
-    with served(head_seconds=QUICK) as place:
+    with served(head_seconds=QUICK) as address:
         # Again if this thread was so slow that the time was over before its first byte.
-        assert eventually(lambda: asked(place, begin)[:12] == expected)
+        assert eventually(lambda: asked(address, begin)[:12] == expected)
 
 
 def test_trickling_head():
-    """The time for a head is that for all of it: what a client sends does not prolong it."""
+    """The time limit is for the whole head: single bytes do not extend it."""
 
-    def answer_to_a_trickle(place):
-        with connect(place) as client, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    def answer_to_a_trickle(address):
+        with connect(address) as client, contextlib.suppress(BrokenPipeError, ConnectionResetError):
             client.settimeout(QUICK / 20)
             for _ in range(100_000):
                 client.send(b"x")
@@ -136,26 +136,26 @@ def test_trickling_head():
                     return client.recv(100)
         return b""
 
-    with served(head_seconds=QUICK) as place:
+    with served(head_seconds=QUICK) as address:
         # Again if the answer was lost to a byte that was sent at the same time, which resets the connection.
-        assert eventually(lambda: answer_to_a_trickle(place).startswith(b"HTTP/1.1 408"))
+        assert eventually(lambda: answer_to_a_trickle(address).startswith(b"HTTP/1.1 408"))
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\n\r\n"])
 def test_long_head(end):
-    """A head that is too long is refused, however much the client goes on to send."""
-    with served(head_bytes=1000) as place:
-        assert asked(place, b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 1000 + end)[:12] == b"HTTP/1.1 431"
-        assert asked(place, b"GET /" + b"x" * 1000 + end)[:12] in {b"HTTP/1.1 414", b"HTTP/1.1 431"}
-        assert asked(place, b"x" * 10_000_000)[:12] in {b"HTTP/1.1 414", b""}
-        assert asked(place).endswith(b"hello")
+    """A head that is too long is refused, however much more the client sends."""
+    with served(head_bytes=1000) as address:
+        assert asked(address, b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 1000 + end)[:12] == b"HTTP/1.1 431"
+        assert asked(address, b"GET /" + b"x" * 1000 + end)[:12] in {b"HTTP/1.1 414", b"HTTP/1.1 431"}
+        assert asked(address, b"x" * 10_000_000)[:12] in {b"HTTP/1.1 414", b""}
+        assert asked(address).endswith(b"hello")
 
 
 # Busy clients
 
 
 def test_requests_beyond_the_limit_queue_without_a_thread():
-    """When each connection has a request, new clients wait, without a thread, and are served after that."""
+    """While every connection has a request, new clients wait without a thread, and are served later."""
     reached, go = threading.Semaphore(0), threading.Event()
 
     def wait(environ, start_response):
@@ -163,8 +163,8 @@ def test_requests_beyond_the_limit_queue_without_a_thread():
         go.wait(SECONDS)
         return hello(environ, start_response)
 
-    with served(wait, connections=3, idle_seconds=SECONDS) as place, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(connect(place)) for _ in range(9)]
+    with served(wait, connections=3, idle_seconds=SECONDS) as address, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(address)) for _ in range(9)]
         for client in clients:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         threads = [reached.acquire(timeout=SECONDS) for _ in range(3)]
@@ -175,7 +175,7 @@ def test_requests_beyond_the_limit_queue_without_a_thread():
 
 
 def test_slow_content():
-    """A client that stops in the middle of its content is given up, and the application learns of it."""
+    """A client that stops in the middle of its content times out, and the application's read raises."""
     errors = []
 
     def read(environ, start_response):
@@ -185,13 +185,13 @@ def test_slow_content():
             errors.append(error)
         return hello(environ, start_response)
 
-    with served(read, wait_seconds=QUICK) as place:
-        asked(place, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nx")
+    with served(read, wait_seconds=QUICK) as address:
+        asked(address, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nx")
     assert [type(error) for error in errors] == [TimeoutError]
 
 
 def test_client_that_takes_nothing():
-    """A client that does not take its answer is given up, and what the application holds is closed."""
+    """A client that does not read its answer times out, and the application's iterable is closed."""
     closed = threading.Event()
 
     class Endless:
@@ -206,59 +206,59 @@ def test_client_that_takes_nothing():
         start_response("200 OK", [])
         return Endless()
 
-    with served(app, wait_seconds=QUICK) as place, connect(place) as client:
+    with served(app, wait_seconds=QUICK) as address, connect(address) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert closed.wait(SECONDS)
 
 
 def test_refused_content_holds_no_thread():
-    """A client whose content is not wanted gets its answer, and holds no thread while it goes on to send."""
-    with served(connections=2, idle_seconds=QUICK) as place, contextlib.ExitStack() as stack:
+    """A client whose content is refused gets its answer, and holds no thread while it goes on sending."""
+    with served(connections=2, idle_seconds=QUICK) as address, contextlib.ExitStack() as stack:
         for _ in range(5):
-            client = stack.enter_context(connect(place))
+            client = stack.enter_context(connect(address))
             client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nx")
             received = b""
             while not received.endswith(b"hello") and (data := client.recv(100)):
                 received += data
             assert received.endswith(b"hello")
-        assert asked(place).endswith(b"hello")
+        assert asked(address).endswith(b"hello")
 
 
-def test_refused_content_is_taken():
-    """A client that sends all of its content before it reads gets the answer nevertheless, and no broken connection."""
+def test_refused_content_is_drained():
+    """A client that sends all its content before it reads still gets the answer, and no reset connection."""
     heads = (b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\n", b"nonsense\r\n\r\n")
     for head in heads:
-        with served() as place, connect(place) as connection:
+        with served() as address, connect(address) as connection:
             connection.sendall(head + b"x" * 20_000_000)
             received = answer(connection, ends=True)
             assert received.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
 
 
 def test_one_request_a_connection():
-    """What comes after a request is not taken for another one."""
-    with served() as place:
-        assert asked(place, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2).count(b"HTTP/1.1") == 1
+    """The server does not parse the bytes after a request as another request."""
+    with served() as address:
+        assert asked(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2).count(b"HTTP/1.1") == 1
 
 
 # The process has no more
 
 
 def test_no_more_threads(monkeypatch):
-    """Where no thread can be started the client is refused, and the server goes on."""
+    """If no thread can start, the client gets a 503, and the server goes on."""
     real = threading.Thread.start
-    with served() as place:
+    with served() as address:
 
         def fail(thread):
             raise RuntimeError("can't start new thread")
 
         monkeypatch.setattr(threading.Thread, "start", fail)
-        assert asked(place).startswith(b"HTTP/1.1 503")
+        assert asked(address).startswith(b"HTTP/1.1 503")
         monkeypatch.setattr(threading.Thread, "start", real)
-        assert asked(place).endswith(b"hello")
+        assert asked(address).endswith(b"hello")
 
 
 def test_no_more_descriptors(monkeypatch):
-    """Where no connection can be opened the client waits until one can, and the server goes on."""
+    """If the process has no free descriptor, the client waits until it has one."""
     failures = [OSError(errno.EMFILE, "Too many open files")] * 3
     real = socket.socket.accept
 
@@ -268,30 +268,30 @@ def test_no_more_descriptors(monkeypatch):
         return real(listening)
 
     monkeypatch.setattr(socket.socket, "accept", accept)
-    with served() as place:
-        assert asked(place).endswith(b"hello")
+    with served() as address:
+        assert asked(address).endswith(b"hello")
     assert failures == []
 
 
 @needs_descriptors
 def test_nothing_is_left():
-    """When a server is closed its port is closed, and so is each connection that has no request."""
+    """Closing a server closes its port and every connection without a request."""
     before = descriptors()
     with contextlib.ExitStack() as stack:
-        with served() as place:
-            idle = stack.enter_context(connect(place))
+        with served() as address:
+            idle = stack.enter_context(connect(address))
             idle.send(b"GET")
-            asked(place)
-            asked(place, b"nonsense\r\n\r\n")
+            asked(address)
+            asked(address, b"nonsense\r\n\r\n")
         assert answer(idle) == b""
     assert eventually(lambda: descriptors() <= before)  # the thread of an answered request ends after its answer
     with pytest.raises(ConnectionRefusedError):
-        connect(place)
+        connect(address)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_fork_keeps_no_connection():
-    """A child holds none of the connections of its parent, so that a client sees their end."""
+    """A child holds no connection of its parent, so that a client sees the end of its answer."""
     environment = child.environment(PYTHONWARNINGS="ignore")
     environment.pop("COVERAGE_PROCESS_CONFIG", None)  # its lock may be held by another thread while this one forks
     assert child.run(FORKS, env=environment).split() == ["ended", "ended"]
@@ -311,8 +311,8 @@ FORKS = """
 
     server = Server(app)
     server.start()
-    place = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-    clients = [socket.create_connection(place, timeout=30) for _ in range(2)]
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    clients = [socket.create_connection(address, timeout=30) for _ in range(2)]
     clients[0].sendall(b"GET / HTTP/1.1\\r\\nHost:")
     clients[1].sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     reached.wait(30)
@@ -337,15 +337,15 @@ FORKS = """
 
 
 def test_application_that_fails(monkeypatch):
-    """An application's error is an answer of 500 and a matter of the thread's own hook."""
+    """An application's error is a 500 for the client, and goes to ``threading.excepthook``."""
     hooked = []
     monkeypatch.setattr(threading, "excepthook", hooked.append)
 
     def fail(environ, start_response):
         raise LookupError("a bug")
 
-    with served(fail) as place:
-        assert asked(place).startswith(b"HTTP/1.1 500")
+    with served(fail) as address:
+        assert asked(address).startswith(b"HTTP/1.1 500")
     assert eventually(lambda: hooked)  # the thread ends after its answer
     assert [problem.exc_type for problem in hooked] == [LookupError]
 
@@ -361,12 +361,12 @@ def store(tmp_path):
 
 
 def test_store_survives_a_crowd(store):
-    """Clients that only connect can't keep an application from serving its own URLs."""
+    """Clients that only connect do not keep a store from serving its URLs."""
     url = store.presign(store.store(b"hello"))
     before = threading.active_count()
     with contextlib.ExitStack() as stack:
         for _ in range(200):
-            stack.enter_context(connect(address(url)))
+            stack.enter_context(connect(address_of(url)))
         with urllib.request.urlopen(url, timeout=SECONDS) as response:
             assert response.read() == b"hello"
         assert threading.active_count() < before + 50
@@ -394,11 +394,11 @@ BROKEN_LENGTHS = [
 
 @pytest.mark.parametrize("fields", BROKEN_LENGTHS)
 def test_lengths_on_the_wire(store, fields):
-    """An upload whose end is not clear is refused, and nothing is stored."""
+    """An upload whose end is not clear is refused, and stores no bytes."""
     url, artifact_id = store.presign_upload("s")
     parts = urlsplit(url)
     head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n".encode()
-    assert asked(address(url), head + fields + b"\r\n\r\nhello\r\n").startswith(b"HTTP/1.1 400")
+    assert asked(address_of(url), head + fields + b"\r\n\r\nhello\r\n").startswith(b"HTTP/1.1 400")
     with pytest.raises(ArtifactNotFoundError):
         store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
 
@@ -425,19 +425,19 @@ NOISE = [
 
 
 def mutated(chance, data):
-    """Return bytes of which some are others, more, fewer or twice."""
+    """Return a copy of bytes with some replaced, added, removed or repeated."""
     data = bytearray(data)
     for _ in range(chance.randrange(1, 5)):
-        place = chance.randrange(len(data) + 1)
-        data[place : place + chance.randrange(3)] = chance.choice(
-            [chance.choice(NOISE), bytes([chance.randrange(256)]), b"", bytes(data[place : place + 9])]
+        index = chance.randrange(len(data) + 1)
+        data[index : index + chance.randrange(3)] = chance.choice(
+            [chance.choice(NOISE), bytes([chance.randrange(256)]), b"", bytes(data[index : index + 9])]
         )
     return bytes(data)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_mutated_requests(store, seed, capfd, caplog):
-    """Requests with any bytes wrong are answered without a traceback, and a log line of each is one line and short."""
+    """Corrupted requests are answered without a traceback, and each log message is one short line."""
     caplog.set_level(logging.DEBUG, logger="chuk_artifacts")
     chance = random.Random(seed)
     url, target = store.presign(store.store(b"hello", filename="a.txt")), store.presign_upload("s")[0]
@@ -451,9 +451,9 @@ def test_mutated_requests(store, seed, capfd, caplog):
             ("PUT", target, b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
         )
     ]
-    place, statuses = address(url), set()
+    address, statuses = address_of(url), set()
     for _ in range(300):
-        received = asked(place, mutated(chance, chance.choice(requests)), ends=True)
+        received = asked(address, mutated(chance, chance.choice(requests)), ends=True)
         statuses.add(received[9:12])
     assert not statuses & {b"500", b"503"}
     assert {b"400", b"403"} <= statuses
@@ -468,9 +468,9 @@ def test_mutated_requests(store, seed, capfd, caplog):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise(seed, capfd):
-    """So is what was never a request."""
+    """Random bytes cause no traceback."""
     chance = random.Random(seed)
-    with served(head_bytes=1000) as place:
+    with served(head_bytes=1000) as address:
         for _ in range(200):
-            asked(place, chance.randbytes(chance.randrange(2000)), ends=True)
+            asked(address, chance.randbytes(chance.randrange(2000)), ends=True)
     assert capfd.readouterr().err == ""

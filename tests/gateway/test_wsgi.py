@@ -1,4 +1,4 @@
-"""What the gateway answers, request by request."""
+"""The answers of the gateway, by kind of request."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def path(store):
 
 
 def local(url):
-    """Return what a client that is at the gateway itself asks for."""
+    """Return path and query of a URL below the gateway."""
     assert url.startswith(BASE + "/")
     return url.removeprefix(BASE)
 
@@ -62,18 +62,18 @@ def upload(store, **options):
 
 
 def register(store, artifact_id):
-    """Make an artifact of an upload."""
+    """Register an upload."""
     return store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
 
 
 class Body:
-    """The content of a request as a server hands it on, piece by piece."""
+    """The content of a request, which a server passes on piece by piece."""
 
     def __init__(self, *steps):
         self._steps = list(steps)
 
     def read(self, size=-1):
-        """Return the next piece; a step that can be called is, and one that is an error is raised."""
+        """Return the next piece; call a step that is callable, raise a step that is an error."""
         step = self._steps.pop(0) if self._steps else b""
         if isinstance(step, Exception):
             raise step
@@ -81,7 +81,7 @@ class Body:
 
 
 def put(store, path, body, *, length=None, content_type=None, terminated=False):
-    """PUT a body, whose server knows its *length* or tells its end, and return the response."""
+    """PUT a body, with a *length* or ``wsgi.input_terminated``, and return the response."""
     environ = create_environ(path, method="PUT", content_type=content_type)
     environ["wsgi.input"] = body
     if terminated:
@@ -96,7 +96,7 @@ def put(store, path, body, *, length=None, content_type=None, terminated=False):
 
 
 def test_download(client, store):
-    """A download has the bytes, their type, their length, their SHA-256 as ETag, and the filename."""
+    """A download returns the bytes with their type, length, filename, and SHA-256 as ETag."""
     artifact_id = store.store(DATA, mime="image/png", filename="holidays/sea.png")
     response = client.get(local(store.presign(artifact_id)))
     assert (response.status_code, response.data) == (200, DATA)
@@ -114,13 +114,13 @@ def test_download(client, store):
 
 
 def test_head(client, path):
-    """HEAD answers as GET does, ranges apart, and sends no content."""
+    """HEAD returns the header of GET without content, and ignores ranges."""
     head, get = client.head(path, headers={"Range": "bytes=0-1"}), client.get(path)
     assert (head.status_code, head.headers, head.data) == (200, get.headers, b"")
 
 
 def test_empty_file(client, store):
-    """An empty file is downloaded like any other, and has no ranges."""
+    """An empty file can be downloaded, and every range of it is refused."""
     path = local(store.presign(store.store(b"")))
     response = client.get(path)
     assert (response.status_code, response.data, response.content_length) == (200, b"", 0)
@@ -129,7 +129,7 @@ def test_empty_file(client, store):
 
 @pytest.mark.parametrize("mime", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "text/html; a=b"])
 def test_active_content_does_not_run(client, store, mime):
-    """What could run in a browser is saved; if shown nevertheless, it has neither origin nor scripts."""
+    """A browser saves active content; if it shows the content, the page has no origin and no scripts."""
     response = client.get(local(store.presign(store.store(b"<script>alert(1)</script>", mime=mime))))
     assert response.headers["Content-Type"] == mime
     assert response.headers["Content-Disposition"].startswith("attachment")
@@ -149,7 +149,7 @@ def test_active_content_does_not_run(client, store, mime):
     ],
 )
 def test_filename(client, store, filename, disposition):
-    """A download is saved under the last segment of its filename, whatever characters are in it (RFC 6266)."""
+    """A download is saved as the last segment of its filename, with any characters (RFC 6266)."""
     header = client.get(local(store.presign(store.store(b"x", filename=filename)))).headers["Content-Disposition"]
     kind, *parameters = header.split("; ")
     assert header.isascii()
@@ -171,7 +171,7 @@ def test_filename(client, store, filename, disposition):
     ],
 )
 def test_range(client, path, asked, first, last):
-    """One range, from the front or as a suffix, is answered with just these bytes (RFC 9110 section 14)."""
+    """A single range, also a suffix, returns exactly these bytes (RFC 9110 section 14)."""
     response = client.get(path, headers={"Range": asked})
     assert (response.status_code, response.data) == (206, DATA[first : last + 1])
     assert response.headers["Content-Range"] == f"bytes {first}-{last}/1024"
@@ -180,8 +180,8 @@ def test_range(client, path, asked, first, last):
 
 
 @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
-def test_range_that_is_not_there(client, path, asked):
-    """A range without a byte of the file is refused, with the file's length."""
+def test_range_outside_the_file(client, path, asked):
+    """A range outside the file is refused, with the file's length."""
     response = client.get(path, headers={"Range": asked})
     assert (response.status_code, response.headers["Content-Range"]) == (416, "bytes */1024")
 
@@ -190,8 +190,8 @@ def test_range_that_is_not_there(client, path, asked):
     "asked",
     ["bytes=", "bytes=-", "bytes=9-1", "bytes=a-b", "bytes=0-1,5-6", "lines=0-1", "0-1", "bytes=1-2-3", "bytes=٣-"],
 )
-def test_range_that_is_ignored(client, path, asked):
-    """A range that is malformed, one of several, or in other units is ignored (RFC 9110 section 14.2)."""
+def test_ignored_range(client, path, asked):
+    """Malformed ranges, several ranges and other units are ignored (RFC 9110 section 14.2)."""
     response = client.get(path, headers={"Range": asked.encode().decode("latin-1")})
     assert (response.status_code, response.data) == (200, DATA)
 
@@ -201,14 +201,14 @@ def test_range_that_is_ignored(client, path, asked):
     [(ETAG, 206), (f"W/{ETAG}", 200), ('"other"', 200), ("Wed, 21 Oct 2026 07:28:00 GMT", 200), ("", 200)],
 )
 def test_if_range(client, path, condition, status):
-    """A range of the revision that the client knows is sent; of another, or of who knows which, the whole file."""
+    """A range is sent if If-Range names the present revision; otherwise the whole file is sent."""
     assert client.get(path, headers={"Range": "bytes=0-1", "If-Range": condition}).status_code == status
 
 
 @pytest.mark.parametrize("known", [ETAG, f"W/{ETAG}", f'"other", {ETAG}', "*"])
 @pytest.mark.parametrize("more", [{}, {"Range": "bytes=0-1"}])
 def test_not_modified(client, path, known, more):
-    """A client that has the revision gets no content again, asking for a range or not (RFC 9110 section 13.2.2)."""
+    """A client that has the present revision gets a 304, with or without a range (RFC 9110 section 13.2.2)."""
     for method in ("GET", "HEAD"):
         response = client.open(path, method=method, headers={"If-None-Match": known, **more})
         assert (response.status_code, response.data, response.headers["ETag"]) == (304, b"", ETAG)
@@ -216,7 +216,7 @@ def test_not_modified(client, path, known, more):
 
 
 def test_modified(client, store, path):
-    """A client that has another revision gets the present one."""
+    """A client that has an older revision gets the present one."""
     assert client.get(path, headers={"If-None-Match": '"other"'}).data == DATA
     store.update_file(path[1:33], data=b"new")
     assert client.get(path, headers={"If-None-Match": ETAG}).data == b"new"
@@ -224,19 +224,19 @@ def test_modified(client, store, path):
 
 @pytest.mark.parametrize(("wanted", "status"), [(ETAG, 200), ("*", 200), ('"other"', 412), (f"W/{ETAG}", 412)])
 def test_if_match(client, path, wanted, status):
-    """A client that wants one revision gets no other."""
+    """With If-Match a client gets the revision it wants, or a 412."""
     assert client.get(path, headers={"If-Match": wanted}).status_code == status
 
 
 def test_old_range_of_new_revision(client, store, path):
-    """A download that was broken off does not go on with the bytes of another revision."""
+    """A resumed download does not continue with the bytes of another revision."""
     store.update_file(path[1:33], data=b"n" * 2000)
     response = client.get(path, headers={"Range": "bytes=100-", "If-Range": ETAG})
     assert (response.status_code, response.data) == (200, b"n" * 2000)
 
 
 def test_bytes_that_vanish_before_they_are_read(store, path, monkeypatch):
-    """Who has asked when changes and their end come between gets the next revision, headers and all."""
+    """If the bytes are replaced and deleted before they are read, the client gets the next revision and its header."""
     storage = store.scope.core.storage
     real = storage.open
 
@@ -256,18 +256,18 @@ def test_bytes_that_vanish_before_they_are_read(store, path, monkeypatch):
 
 
 def test_every_changed_byte_is_refused(store, path):
-    """No bit of a URL's path and query can be another one."""
+    """A change of any bit in a URL's path and query is refused."""
     gateway = Gateway(store)
     assert asked(gateway, path.encode()) == "200 OK"
-    for place in range(len(path)):
+    for index in range(len(path)):
         for bit in range(8):
             altered = bytearray(path.encode())
-            altered[place] ^= 1 << bit
+            altered[index] ^= 1 << bit
             assert asked(gateway, bytes(altered)) == "403 FORBIDDEN", bytes(altered)
 
 
 def asked(gateway, url):
-    """Return the status of a GET of these very bytes, as a server hands them to an application (PEP 3333)."""
+    """Return the status of a GET of exactly these bytes, as a server passes them on (PEP 3333)."""
     path, _, query = url.partition(b"?")
     environ = create_environ("/")
     environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1")
@@ -276,7 +276,7 @@ def asked(gateway, url):
 
 
 def test_url_ends(client, store, clock):
-    """A URL works until it expires and not from then on, and the answer says no more than that of a false one."""
+    """A URL works until it expires; then the answer is the same as for a forged URL."""
     path = local(store.presign(store.store(DATA), expires=60))
     clock.advance(59.9)
     assert client.get(path).status_code == 200
@@ -287,7 +287,7 @@ def test_url_ends(client, store, clock):
 
 
 def test_artifact_ends_before_its_url(client, store, clock):
-    """A URL of an artifact that is expired or deleted leads nowhere."""
+    """The URL of an expired or deleted artifact returns a 404."""
     paths = [local(store.presign(store.store(DATA, ttl=ttl), expires=3600)) for ttl in (60, None)]
     clock.advance(61)
     store.delete(paths[1][1:33])
@@ -296,20 +296,20 @@ def test_artifact_ends_before_its_url(client, store, clock):
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
 def test_other_methods(client, path, method):
-    """Any other method is refused, with those that are not."""
+    """Any other method is refused with a list of the allowed ones."""
     response = client.open(path, method=method)
     assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, PUT")
 
 
 @pytest.mark.parametrize("method", ["get", "Get", "put", "GET ", "", "\u0131", "G\r\nX: y", "X" * 100_000])
 def test_methods_are_case_sensitive(store, path, method):
-    """A method is one of three, letter by letter (RFC 9110 section 9.1)."""
+    """Only the exact names of three methods are accepted (RFC 9110 section 9.1)."""
     environ = {**create_environ(path), "REQUEST_METHOD": method}
     assert run_wsgi_app(Gateway(store), environ)[1] == "405 METHOD NOT ALLOWED"
 
 
 def test_url_is_of_one_method(client, store, path):
-    """A URL to download takes no upload, and one to upload gives no download."""
+    """A download URL takes no upload, and an upload URL gives no download."""
     target, artifact_id = upload(store)
     assert client.put(path, data=b"x").status_code == 403
     assert client.put(target, data=b"x").status_code == 200
@@ -328,13 +328,13 @@ def test_gateway_of_another_store(path):
 
 
 def test_gateway_of_a_bound_store(store, path):
-    """The gateway of a bound store serves its session alone."""
+    """The gateway of a bound store serves only its session."""
     assert Client(Gateway(store.session(ALICE))).get(path).data == DATA
     assert Client(Gateway(store.session("user_bob"))).get(path).status_code == 404
 
 
 def test_bound_store_signs(client, store):
-    """A bound store signs URLs of its own artifacts and of no other."""
+    """A bound store signs URLs only of its own artifacts."""
     alice, bob = store.session(ALICE), store.session("user_bob")
     artifact_id = alice.store(DATA)
     assert client.get(local(alice.presign(artifact_id))).data == DATA
@@ -343,7 +343,7 @@ def test_bound_store_signs(client, store):
 
 
 def test_below_a_path(store):
-    """The gateway can be mounted below any path, of which a URL's signature knows nothing."""
+    """The gateway can be mounted below any path: a signature does not cover it."""
     path = local(store.presign(store.store(DATA)))
     app = DispatcherMiddleware(Gateway(store), {"/some/where": Gateway(store)})
     assert Client(app).get("/some/where" + path).data == DATA
@@ -354,29 +354,29 @@ def test_below_a_path(store):
 
 
 def test_closed_store(client, store, path):
-    """The gateway of a closed store says that it is out of service."""
+    """The gateway of a closed store returns a 503."""
     store.close()
     assert client.get(path).status_code == 503
 
 
 def bytes_on_disk(store, artifact_id):
-    """Return the place of an artifact's bytes."""
+    """Return the path of an artifact's bytes."""
     return os.path.join(store.scope.core.settings.fs_root, store.metadata(artifact_id).key)
 
 
 def test_outage(on_disk, caplog):
-    """An outage is told to the log; the client learns that there is one, and nothing of what is behind it."""
+    """An outage is logged; the client gets a 503 without the reason."""
     artifact_id = on_disk.store(DATA)
-    place = bytes_on_disk(on_disk, artifact_id)
-    os.unlink(place)
-    os.symlink("/etc/passwd", place)
+    path = bytes_on_disk(on_disk, artifact_id)
+    os.unlink(path)
+    os.symlink("/etc/passwd", path)
     response = Client(Gateway(on_disk)).get(local(on_disk.presign(artifact_id)))
     assert (response.status_code, response.text) == (503, "Service Unavailable.\n")
     assert "symbolic link" in caplog.text
 
 
 def test_lost_bytes(on_disk):
-    """An artifact whose bytes are lost is gone."""
+    """An artifact whose bytes are lost returns a 404."""
     artifact_id = on_disk.store(DATA)
     os.unlink(bytes_on_disk(on_disk, artifact_id))
     assert Client(Gateway(on_disk)).get(local(on_disk.presign(artifact_id))).status_code == 404
@@ -390,7 +390,7 @@ def test_corrupted_length(on_disk):
 
 
 def test_verified_download(on_disk):
-    """With ``verify`` a download of altered bytes ends short of its length, so that no client takes it for the file."""
+    """With ``verify`` a download of altered bytes ends short of its announced length."""
     for data in (b"x" * 3_000_000, b"x"):
         artifact_id = on_disk.store(data)
         path = local(on_disk.presign(artifact_id))
@@ -407,7 +407,7 @@ def test_verified_download(on_disk):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="this system does not list open files")
 def test_unread_download(on_disk, tmp_path):
-    """A download that the server gives up before or in the middle of its content keeps no file open."""
+    """A download that the server closes before or in the middle of its content keeps no file open."""
     path = local(on_disk.presign(on_disk.store(b"x" * 3_000_000)))
     before = len(open_below(tmp_path))
     for read in (lambda _: None, next):
@@ -419,7 +419,7 @@ def test_unread_download(on_disk, tmp_path):
 
 
 def test_logs_hold_no_signature(client, store, path, caplog):
-    """Neither a download nor a refusal nor an upload writes a signature to the log."""
+    """Downloads, refusals and uploads log no signature."""
     caplog.set_level(logging.DEBUG)
     target, _ = upload(store)
     client.get(path)
@@ -436,7 +436,7 @@ def test_logs_hold_no_signature(client, store, path, caplog):
 @pytest.mark.parametrize("data", [b"", b"x", DATA * 2000], ids=len)
 @pytest.mark.parametrize("terminated", [False, True], ids=["", "terminated"])
 def test_upload(store, data, terminated):
-    """What is uploaded becomes the artifact when it is registered, with a length announced or without."""
+    """Registering turns the uploaded bytes into the artifact, with or without an announced length."""
     path, artifact_id = upload(store, filename="a.txt")
     response = put(store, path, io.BytesIO(data), length=None if terminated else len(data), terminated=terminated)
     assert (response.status_code, response.data) == (200, b"")
@@ -458,7 +458,7 @@ def test_upload(store, data, terminated):
     ],
 )
 def test_upload_of_the_right_type(client, store, wanted, given):
-    """An upload must have the content type that was asked for; the default stands for any."""
+    """An upload must have the signed content type; the default type accepts any."""
     path, _ = upload(store, mime_type=wanted)
     assert client.put(path, data=b"x", content_type=given).status_code == 200
 
@@ -474,7 +474,7 @@ def test_upload_of_another_type(store, given):
 
 
 def assert_nothing_uploaded(store, artifact_id):
-    """Check that of an upload nothing was kept."""
+    """Check that no bytes of an upload were kept."""
     with pytest.raises(ArtifactNotFoundError):
         register(store, artifact_id)
     assert list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern())) == []
@@ -489,15 +489,15 @@ def test_upload_as_long_as_allowed(store, terminated):
     assert register(store, artifact_id)
 
 
-def test_upload_that_says_it_is_too_long(store):
-    """An upload that announces too much is refused before its first byte."""
+def test_upload_with_too_great_a_length(store):
+    """An upload that announces too many bytes is refused before its first byte."""
     path, artifact_id = upload(store, max_bytes=10)
     assert put(store, path, Body(AssertionError("was read")), length=11).status_code == 413
     assert_nothing_uploaded(store, artifact_id)
 
 
 def test_upload_that_turns_out_too_long(store):
-    """An upload of unknown length is broken off as soon as it is too long, and nothing of it is kept."""
+    """An upload of unknown length is refused as soon as it is too long, and no bytes are kept."""
     path, artifact_id = upload(store, max_bytes=10)
     body = Body(b"x" * 8, b"x" * 3, AssertionError("was read on"))
     assert put(store, path, body, terminated=True).status_code == 413
@@ -506,10 +506,10 @@ def test_upload_that_turns_out_too_long(store):
 
 @pytest.mark.parametrize("end", [b"", ConnectionResetError(), TimeoutError(), ValueError("no chunk")], ids=repr)
 @pytest.mark.parametrize("terminated", [False, True], ids=["", "terminated"])
-@pytest.mark.parametrize("place", ["memory", "disk"])
-def test_broken_upload(store, on_disk, place, end, terminated):
-    """Nothing is kept of an upload that ends before its time, however the server tells of that."""
-    used = on_disk if place == "disk" else store
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_broken_upload(store, on_disk, kind, end, terminated):
+    """No bytes are kept of an upload that breaks off, however the server reports it."""
+    used = on_disk if kind == "disk" else store
     path, artifact_id = upload(used)
     body = Body(b"x" * 600_000, end)
     assert put(used, path, body, length=1_000_000, terminated=terminated).status_code == 400
@@ -517,21 +517,21 @@ def test_broken_upload(store, on_disk, place, end, terminated):
 
 
 def test_upload_of_unknown_length(store):
-    """An upload without a length, from a server that does not tell where it ends, is refused."""
+    """An upload without a length is refused, unless the server finds its end."""
     path, artifact_id = upload(store)
     assert put(store, path, Body(AssertionError("was read"))).status_code == 411
     assert_nothing_uploaded(store, artifact_id)
 
 
 def test_upload_of_a_part(client, store):
-    """A part of a file is refused, and not taken for the whole."""
+    """An upload with a Content-Range is refused."""
     path, artifact_id = upload(store)
     assert client.put(path, data=b"x", headers={"Content-Range": "bytes 0-0/5"}).status_code == 400
     assert_nothing_uploaded(store, artifact_id)
 
 
 def test_second_upload(client, store):
-    """Until it is registered an upload can be repeated, and the last one counts."""
+    """An upload can be repeated until it is registered, and the last one counts."""
     path, artifact_id = upload(store)
     for data in (b"first, and longer", b"second"):
         assert client.put(path, data=data).status_code == 200
@@ -540,7 +540,7 @@ def test_second_upload(client, store):
 
 
 def test_upload_after_registration(client, store):
-    """A URL to upload leads nowhere once the artifact is registered, deleted or too old."""
+    """After the artifact is registered or deleted, its upload URL returns a 404."""
     path, artifact_id = upload(store)
     client.put(path, data=b"first")
     register(store, artifact_id)
@@ -552,7 +552,7 @@ def test_upload_after_registration(client, store):
 
 
 def test_upload_during_registration(client, store):
-    """An upload that arrives while an earlier one is registered leaves nothing and changes nothing."""
+    """An upload that ends after an earlier one was registered changes nothing and leaves no bytes."""
     path, artifact_id = upload(store)
     client.put(path, data=b"first")
     body = Body(b"sec", lambda: b"ond" if register(store, artifact_id) else b"")
@@ -563,15 +563,15 @@ def test_upload_during_registration(client, store):
 
 
 def test_upload_url_ends(client, store, clock):
-    """A URL to upload works until it expires."""
+    """An upload URL works until it expires."""
     path, artifact_id = upload(store, expires=60)
     clock.advance(60)
     assert client.put(path, data=b"x").status_code == 403
     assert_nothing_uploaded(store, artifact_id)
 
 
-def test_upload_that_registers_itself(client, store):
-    """An upload that was registered beforehand is an artifact as soon as it is there."""
+def test_upload_with_complete_metadata(client, store):
+    """An upload whose metadata was given with the URL is an artifact as soon as its bytes arrive."""
     url, artifact_id = store.presign_upload_and_register(
         mime="text/plain", summary="", filename="a.txt", session_id=ALICE
     )
@@ -596,7 +596,7 @@ APP = "https://app.example.org"
     ],
 )
 def test_origins(store, path, origins, allowed, varies):
-    """Pages of the configured origins, and no others, may read what is answered, refusals too; ``*`` is answered so."""
+    """Only pages of the configured origins may read answers and refusals; ``*`` allows all pages."""
     client = Client(Gateway(store, origins=origins))
     for url, status in ((path, 200), (path + "x", 403)):
         response = client.get(url, headers={"Origin": APP})
@@ -606,7 +606,7 @@ def test_origins(store, path, origins, allowed, varies):
 
 
 def test_any_origin(store, path):
-    """With ``*`` the answer is the same for each page, so that a cache may hand it on."""
+    """With ``*`` the answer is the same for every origin, so a cache may share it."""
     client = Client(Gateway(store, origins=["*"]))
     answers = [client.get(path, headers=headers).headers for headers in ({}, {"Origin": APP}, {"Origin": "null"})]
     assert answers[0] == answers[1] == answers[2]
@@ -617,13 +617,13 @@ def test_any_origin(store, path):
     "origin", ["", "example.org", "https://a\r\nSet-Cookie: b", "https://a b", "https://é", 5, None]
 )
 def test_origins_are_checked(store, origin):
-    """What is no web origin is refused where it is configured, and never gets into a header."""
+    """A configured origin must be a web origin, so that it is safe in a header."""
     with pytest.raises(InvalidInputError):
         Gateway(store, origins=[origin])
 
 
 def test_preflight(store):
-    """A browser that asks whether a page may upload is told what a page may do."""
+    """A preflight request of a browser returns the allowed methods and header fields."""
     path, _ = upload(store)
     client = Client(Gateway(store, origins=[APP]))
     headers = {"Origin": APP, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
@@ -636,6 +636,6 @@ def test_preflight(store):
 
 
 def test_origins_is_a_list(store):
-    """A single origin in place of a list of them is refused, because it is a list of letters."""
+    """A single string is refused: it would be a list of letters."""
     with pytest.raises(InvalidInputError):
         Gateway(store, origins=APP)
