@@ -422,7 +422,7 @@ class Spool(io.BytesIO):
 def test_failed_write_discards(fs, layer, monkeypatch):
     """A file of which a part could not be written is not committed without it, whoever wrote that part and when."""
     spool = Spool()
-    monkeypatch.setattr("chuk_artifacts.handles.tempfile.SpooledTemporaryFile", lambda _: spool)
+    monkeypatch.setattr("chuk_artifacts.filesystem.files.tempfile.SpooledTemporaryFile", lambda _: spool)
     file = LAYERS[layer](fs)
     write(file, "whole")
     spool.is_full = True

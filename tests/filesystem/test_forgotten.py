@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError, forgotten
-from chuk_artifacts.filesystem import ArtifactFileSystem
+from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
+from chuk_artifacts.filesystem import ArtifactFileSystem, forgotten
 from filesystem.conftest import STORES
 from filesystem.test_ends import LAYERS, PATH, BodyError, Reporter, Spool, by_url, write
 
@@ -288,7 +288,7 @@ def test_failed_commit_is_loud(fs, layer, drop, monkeypatch, caplog):
 def test_failed_write_is_never_committed(fs, layer, drop, monkeypatch):
     """A dropped file of which a part could not be written, before or while it was dropped, is discarded."""
     spool = Spool()
-    monkeypatch.setattr("chuk_artifacts.handles.tempfile.SpooledTemporaryFile", lambda _: spool)
+    monkeypatch.setattr("chuk_artifacts.filesystem.files.tempfile.SpooledTemporaryFile", lambda _: spool)
     held = [LAYERS[layer](fs)]
     write(held[0], "first")
     spool.is_full = True
@@ -330,7 +330,7 @@ def test_never_closed_in_a_transaction(fs, mode, compression, kept):
 def test_failed_write_in_a_transaction(fs, monkeypatch):
     """A file of which a part could not be written is not committed by its transaction either."""
     spool = Spool()
-    monkeypatch.setattr("chuk_artifacts.handles.tempfile.SpooledTemporaryFile", lambda _: spool)
+    monkeypatch.setattr("chuk_artifacts.filesystem.files.tempfile.SpooledTemporaryFile", lambda _: spool)
     with fs.transaction:
         file = fs.open(PATH, "wb")
         file.write(b"first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chuk_artifacts import filesystem
+from chuk_artifacts.filesystem import filesystem
 
 TREE = [
     "a.txt",

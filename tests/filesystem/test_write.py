@@ -13,8 +13,8 @@ import zipfile
 import fsspec
 import pytest
 
-from chuk_artifacts import ConflictError, handles
-from chuk_artifacts.filesystem import ArtifactFileSystem
+from chuk_artifacts import ConflictError
+from chuk_artifacts.filesystem import ArtifactFileSystem, files
 
 PATH = "alice/docs/a.txt"
 
@@ -26,7 +26,7 @@ class BodyError(Exception):
 @pytest.fixture(autouse=True)
 def _small_spool(monkeypatch):
     """Let a file of more than 100 bytes go through a temporary file."""
-    monkeypatch.setattr(handles, "_SPOOL_BYTES", 100)
+    monkeypatch.setattr(files, "_SPOOL_BYTES", 100)
 
 
 @pytest.mark.parametrize("size", [0, 10, 1000, 3_000_000])

@@ -12,8 +12,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn, Self
 
-from chuk_artifacts import forgotten
 from chuk_artifacts.errors import shown
+from chuk_artifacts.filesystem import forgotten
 from chuk_artifacts.log import log as _log
 
 _below: dict[int, Any] = {}  # what open files write to: the collector might end it before them if it were their own

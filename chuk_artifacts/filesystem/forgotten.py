@@ -57,7 +57,7 @@ def in_flight(before: frozenset[int]) -> bool:
 
 
 def watch(file: Any) -> None:
-    """End a :class:`~chuk_artifacts.handles.Writer` at the exit of the interpreter if it is still open then."""
+    """End a :class:`~files.Writer` at the exit of the interpreter if it is still open then."""
     number = next(_numbers)
     if number == 0:  # handlers run in reverse: now, so that this runs before the ones that close what a store needs
         atexit.register(_exit)

@@ -34,16 +34,8 @@ from chuk_artifacts.errors import (
     InvalidInputError,
     shown,
 )
-from chuk_artifacts.grid import is_artifact_id
-from chuk_artifacts.handles import CompressingWriter, Reader, TextWriter, Writer
-from chuk_artifacts.models import ArtifactMetadata, seconds_of
-from chuk_artifacts.operations import changing, listing, reading
-from chuk_artifacts.operations.changing import Change
-from chuk_artifacts.redaction import public_url
-from chuk_artifacts.source import Stream
-from chuk_artifacts.source import source as content_of
-from chuk_artifacts.store import ArtifactStore, SharedStore
-from chuk_artifacts.transfers import (
+from chuk_artifacts.filesystem.files import CompressingWriter, Reader, TextWriter, Writer
+from chuk_artifacts.filesystem.transfers import (
     LiteralPaths,
     LocalFiles,
     Pairs,
@@ -56,6 +48,14 @@ from chuk_artifacts.transfers import (
     pairs,
     several,
 )
+from chuk_artifacts.grid import is_artifact_id
+from chuk_artifacts.models import ArtifactMetadata, seconds_of
+from chuk_artifacts.operations import changing, listing, reading
+from chuk_artifacts.operations.changing import Change
+from chuk_artifacts.redaction import public_url
+from chuk_artifacts.source import Stream
+from chuk_artifacts.source import source as content_of
+from chuk_artifacts.store import ArtifactStore, SharedStore
 
 Info = dict[str, Any]
 
@@ -693,7 +693,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             path: the file.
             mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append, all of which
                 appears when the file is closed, and is discarded when the ``with`` block raises, see
-                :class:`~chuk_artifacts.handles.Writer`. Without the ``b`` it is a text file.
+                :class:`~chuk_artifacts.filesystem.files.Writer`. Without the ``b`` it is a text file.
             block_size: ignored, as is *cache_options*: what is read is fetched.
             cache_options: see *block_size*.
             compression: the name of a compression of fsspec, or ``infer``.
@@ -947,7 +947,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         return transfers
 
     def _transfer(self, source: str, found: Sequence[ArtifactMetadata], given: Any, target: Any) -> list[Transfer]:
-        """Look up where one file is copied or moved, by the rules of :func:`~chuk_artifacts.transfers.pairs`.
+        """Look up where one file is copied or moved, by the rules of :func:`~transfers.pairs`.
 
         Args:
             source: the path of the file.
