@@ -5,24 +5,22 @@ from __future__ import annotations
 import errno
 import operator
 import os
-import re
 from codecs import lookup_error
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice
 from typing import Any, BinaryIO
-from urllib.parse import quote, unquote
 
 import attrs
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
-from fsspec.utils import stringify_path, tokenize
+from fsspec.utils import tokenize
 
 from chuk_artifacts.arguments import check_count, check_encoding, check_items, check_path, check_text, plain
 from chuk_artifacts.core import forget_shared_cores
@@ -35,6 +33,7 @@ from chuk_artifacts.errors import (
     shown,
 )
 from chuk_artifacts.filesystem.files import CompressingWriter, Reader, TextWriter, Writer
+from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, inner_folder, parsed, session_segment, text_of
 from chuk_artifacts.filesystem.transfers import (
     LiteralPaths,
     LocalFiles,
@@ -59,15 +58,10 @@ from chuk_artifacts.store import ArtifactStore, SharedStore
 
 Info = dict[str, Any]
 
-_PROTOCOL = "artifact"
-_BEGINNINGS = (f"{_PROTOCOL}://", f"{_PROTOCOL}::")
 _PIECE = 1024 * 1024
 _FIRST_PAGE = 256
-_KEPT = 512  # characters; 4 bytes of memory each at most, and a cache keeps thousands of paths
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
-_PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
-_UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts of a URL or of a chain of URLs
 _FAILURES = (ArtifactStoreError, OSError)
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
@@ -135,7 +129,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     """
 
-    protocol = _PROTOCOL
+    protocol = PROTOCOL
     cachable = False
 
     def __init__(self, store: ArtifactStore | None = None, *, session_id: str | None = None, **arguments: Any) -> None:
@@ -195,12 +189,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         """Return the path of a URL, in the one form in which the session's segment is written here."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
-        return _parsed(path)[0]
+        return parsed(path)[0]
 
     @staticmethod
     def _split(path: Any) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
-        return _parsed(path)[1]
+        return parsed(path)[1]
 
     def _split_file(self, path: Any) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
@@ -282,7 +276,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             ArtifactNotFoundError: there is neither a file nor a folder.
 
         """
-        path = _parsed(path)[0]
+        path = parsed(path)[0]
         found = self._find(path)
         if found:
             return _file_info(path, found)
@@ -351,7 +345,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the sessions of a whole store are wanted, which are not listed.
 
         """
-        path = _parsed(path)[0]
+        path = parsed(path)[0]
         infos = list(self._children(path) if path else self._sessions())
         if not infos:
             info = self.info(path)
@@ -360,14 +354,14 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def _sessions(self) -> Iterator[Info]:
         if self._session_id is None:
-            raise AccessDeniedError(f"the sessions of a store are not listed: name one, {_PROTOCOL}://{{session_id}}")
-        yield _folder_info(_session(self._session_id)[0])
+            raise AccessDeniedError(f"the sessions of a store are not listed: name one, {PROTOCOL}://{{session_id}}")
+        yield _folder_info(session_segment(self._session_id)[0])
 
     def _children(self, path: str) -> Iterator[Info]:
         root, _, folder = path.partition("/")
         prefix = f"{folder}/" if folder else ""
         for name, same in groupby(self._first_of_each(self._split(path)[0], prefix), _shown):
-            inner = _inner_folder(name, prefix)
+            inner = inner_folder(name, prefix)
             if inner:
                 yield _folder_info(f"{root}/{inner[:-1]}")
             else:
@@ -385,7 +379,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
                     if name < start:  # still in the folder that was told last
                         continue
                     yield found
-                    inner = _inner_folder(name, prefix)
+                    inner = inner_folder(name, prefix)
                     start = f"{inner[:-1]}0" if inner else ""  # "0" is what follows the slash
                 if len(page) < size:
                     return
@@ -426,14 +420,14 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
 
         """
-        path, maxdepth = _parsed(path)[0], check_depth(maxdepth)
+        path, maxdepth = parsed(path)[0], check_depth(maxdepth)
         if not path:
             (path,) = (info["name"] for info in self._sessions())
         if maxdepth is not None:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         infos = {info["name"]: info for info in self._below(path)}
         if withdirs and (infos or self._is_folder(path)):
-            for folder in {folder for name in infos for folder in _folders_between(path, name)}:
+            for folder in {folder for name in infos for folder in folders_between(path, name)}:
                 infos.setdefault(folder, _folder_info(folder))
             infos.setdefault(path, _folder_info(path))
         if not infos and (found := self._find(path)):
@@ -461,14 +455,14 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             AccessDeniedError: the session is a pattern; sessions are not listed.
 
         """
-        session = _text_of(path).removeprefix(f"{_PROTOCOL}://").lstrip("/").partition("/")[0]
+        session = text_of(path).removeprefix(f"{PROTOCOL}://").lstrip("/").partition("/")[0]
         if has_magic(session):
             raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {shown(session)}")
         return super().glob(path, maxdepth=check_depth(maxdepth), **kwargs)
 
     def walk(self, path: Any, maxdepth: int | None = None, topdown: bool = True, **kwargs: Any) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Iterate over the folders below a path, each with its folders and files, as ``os.walk`` does."""
-        path, maxdepth = _parsed(path)[0], check_depth(maxdepth)
+        path, maxdepth = parsed(path)[0], check_depth(maxdepth)
         folders: Iterator[Any] = super().walk(path, maxdepth=maxdepth, topdown=topdown, **kwargs)
         return folders
 
@@ -808,7 +802,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
         """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`."""
-        super().pipe(path if isinstance(path, dict) else _parsed(path)[0], value, **kwargs)
+        super().pipe(path if isinstance(path, dict) else parsed(path)[0], value, **kwargs)
 
     def write_text(
         self,
@@ -1241,42 +1235,6 @@ def _raise_first(outcomes: Iterable[object]) -> None:
             raise outcome
 
 
-def _parsed(path: Any) -> tuple[str, tuple[str, str]]:
-    """Return the path of a path or URL in its one form, and session and filename."""
-    text = path if type(path) is str else _text_of(path)
-    return _parsed_again(text) if len(text) <= _KEPT else _parse(text)
-
-
-def _text_of(path: Any) -> str:
-    """Return the text of a path, which may be an ``os.PathLike``; anything else is :class:`InvalidInputError`."""
-    text = stringify_path(path)
-    if not isinstance(text, str):
-        raise InvalidInputError(f"path must be a str or a path, not {type(path).__name__}")
-    return plain(text)
-
-
-def _parse(text: str) -> tuple[str, tuple[str, str]]:
-    if text.startswith(_BEGINNINGS):
-        text = text[len(_PROTOCOL) + 1 :].lstrip(":")
-    first, slash, name = text.strip("/").partition("/")
-    segment, session = _session(first)
-    return f"{segment}{slash}{name}", (session, name)
-
-
-_parsed_again = lru_cache(maxsize=4096)(_parse)
-
-
-def _session(text: str) -> tuple[str, str]:
-    """Return a session as a path's first segment, one that is encoded already as it is, and its id."""
-    if _PLAIN_SESSION(text):
-        return text, text
-    session = unquote(text, errors="surrogateescape")
-    try:
-        return quote(session, safe=_UNQUOTED, errors="surrogateescape"), session
-    except UnicodeEncodeError:  # half of a surrogate pair, which can be in no session
-        return quote(session, safe=_UNQUOTED, errors="surrogatepass"), session
-
-
 def _shown(artifact: ArtifactMetadata) -> str:
     """Return the name by which an artifact appears in its session."""
     return artifact.filename or artifact.artifact_id
@@ -1284,22 +1242,6 @@ def _shown(artifact: ArtifactMetadata) -> str:
 
 def _age(artifact: ArtifactMetadata) -> tuple[str, str]:
     return artifact.stored_at, artifact.artifact_id
-
-
-def _inner_folder(name: str, prefix: str) -> str:
-    """Return the folder with its slash, directly in that of *prefix*, in which *name* is; empty: it is in none.
-
-    A segment has at least one character, so that in ``a//b`` the file ``/b`` is in the folder ``a``.
-    """
-    return name[: name.find("/", len(prefix) + 1) + 1]
-
-
-def _folders_between(path: str, name: str) -> Iterator[str]:
-    """Iterate over the folders below *path* in which *name* is."""
-    end = name.find("/", len(path) + 2)
-    while end > 0:
-        yield name[:end]
-        end = name.find("/", end + 2)
 
 
 def _folder_info(path: str) -> Info:
