@@ -41,7 +41,7 @@ LAYERS = [
     {"store"},
     {""},
     {"aio", "filesystem"},
-    {"cli"},
+    {"cli", "path"},
     {"__main__"},
 ]
 """The rooms from the ground up: a room imports only those below it. The empty name is the package itself, which holds
