@@ -620,7 +620,9 @@ class ArtifactStore:
 
         """
         _log.debug("move_file %s", artifact_id)
-        change = Change.of(self.scope.core, filename=new_filename, new_meta=new_meta, session_id=new_session_id)
+        change = Change.of(
+            self.scope.core, filename=new_filename, meta=new_meta, meta_name="new_meta", session_id=new_session_id
+        )
         if change.is_empty and new_session_id is None:
             raise InvalidInputError("nothing to change: give one of new_filename, new_meta")
         return changing.change(self.scope, artifact_id, change)
@@ -657,7 +659,12 @@ class ArtifactStore:
         """
         _log.debug("copy_file %s", artifact_id)
         change = Change.of(
-            self.scope.core, filename=new_filename, summary=summary, new_meta=new_meta, session_id=target_session_id
+            self.scope.core,
+            filename=new_filename,
+            summary=summary,
+            meta=new_meta,
+            meta_name="new_meta",
+            session_id=target_session_id,
         )
         return changing.copy(self.scope, artifact_id, change)
 

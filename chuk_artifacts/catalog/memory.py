@@ -109,6 +109,20 @@ class _Indexes:
         if due is not None:
             self.due.discard((due, record.artifact_id))
 
+    def replace(self, old: ArtifactMetadata, new: ArtifactMetadata) -> None:
+        """Replace a record by its next revision. Most revisions keep the filename, and many the due time too."""
+        if old.filename != new.filename:
+            self.remove(old)
+            self.insert(new)
+            return
+        before, after = old.due, new.due
+        if before == after:
+            return
+        if before is not None:
+            self.due.discard((before, old.artifact_id))
+        if after is not None:
+            self.due.add((after, new.artifact_id))
+
 
 _Change = tuple[Mapping[str, ArtifactMetadata | None], Mapping[str, SessionInfo | None]]
 """The new records and sessions by their ids; None removes one."""
@@ -333,14 +347,15 @@ class MemoryCatalog(Lockable):
         if sessions:
             _put(self._sessions, sessions)
         for artifact_id, record in records.items():
-            old = self._records.get(artifact_id)
-            if old is not None:
-                self._indexes.remove(old)
             if record is None:
-                del self._records[artifact_id]
-            else:
-                self._records[artifact_id] = record
+                self._indexes.remove(self._records.pop(artifact_id))
+                continue
+            old = self._records.get(artifact_id)
+            self._records[artifact_id] = record
+            if old is None:
                 self._indexes.insert(record)
+            else:
+                self._indexes.replace(old, record)
         self._change = None
 
     def _completed(self) -> Self:

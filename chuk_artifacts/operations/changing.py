@@ -25,7 +25,7 @@ from chuk_artifacts.operations.draft import description
 from chuk_artifacts.operations.finding import find, public
 from chuk_artifacts.operations.reading import corrupted, latest
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, fresh_bytes
+from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, discard_unrecorded
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
 
@@ -88,8 +88,9 @@ class Change(NamedTuple):
         ttl: Any = None,
         if_revision: Any = None,
         session_id: Any = None,
+        meta: Any = None,
+        meta_name: str = "meta",
         merge: bool = False,
-        **meta: Any,
     ) -> Self:
         """Check the arguments of a method, and return the change that they ask for. None leaves a field as it is.
 
@@ -101,8 +102,9 @@ class Change(NamedTuple):
             ttl: see :meth:`ArtifactStore.update_file`.
             if_revision: see :meth:`ArtifactStore.update_file`.
             session_id: the session that the artifact can't leave.
-            merge: whether *meta* is merged into the present one, or takes its place.
-            meta: the new ``meta``, by the name that the method gives to it.
+            meta: see :meth:`ArtifactStore.update_file`.
+            meta_name: what the method calls *meta*, for messages.
+            merge: whether to merge *meta*, key by key, into the present one, or to replace that.
 
         Raises:
             InvalidInputError: one of them is wrong.
@@ -116,13 +118,13 @@ class Change(NamedTuple):
             fields["filename"] = arguments.check_filename(filename)
         if mime is not None:
             fields["mime"] = arguments.check_mime(mime, None, arguments.OCTET_STREAM)
-        given = [limits.check_meta(name, value) for name, value in meta.items() if value is not None]
-        merged = given.pop() if given and merge else None
-        if given:
-            fields["meta"] = given.pop()
+        if meta is not None:
+            meta = limits.check_meta(meta_name, meta)
+            if not merge:
+                fields["meta"] = meta
         return cls(
             fields=fields,
-            merged=merged,
+            merged=meta if merge else None,
             ttl=None if ttl is None else arguments.check_ttl("ttl", ttl, core.clock()),
             revision=None if if_revision is None else arguments.check_count("if_revision", if_revision, 1),
             session_id=None if session_id is None else grid.check_session_id(session_id),
@@ -233,9 +235,12 @@ def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None
         identity.establish(core)
     now = core.clock()
     target = _Copy(*grid.new_artifact(record.sandbox_id, record.session_id), now, wanted.fields)
-    with fresh_bytes(core, target.artifact_id, target.key):
+    try:
         made = _copied(scope, record, target)
         check_bytes(core, [target.key], now)
+    except BaseException as error:
+        discard_unrecorded(core, target.artifact_id, target.key, error)
+        raise
     add(core, [made], now)
     return made.artifact_id
 
@@ -285,7 +290,7 @@ def _change_content(
     wanted.check(record)
     key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
     planned = partial(wanted.apply, record, begun, core.settings.limits)
-    with fresh_bytes(core, record.artifact_id, key):
+    try:
         size, sha256 = core.storage.put(
             key,
             data,
@@ -295,8 +300,13 @@ def _change_content(
         check_bytes(core, [key], begun)
         before, after = _swap(scope, record.artifact_id, wanted, record, Content(key, size, sha256))
         changed = public(core, after)
+    except BaseException as error:
+        discard_unrecorded(core, record.artifact_id, key, error)
+        raise
     kept = {earlier.key for earlier in after.superseded}
-    discard(core, [earlier.key for earlier in before.superseded if earlier.key not in kept])
+    dropped = [earlier.key for earlier in before.superseded if earlier.key not in kept]
+    if dropped:
+        discard(core, dropped)
     return changed
 
 
@@ -306,7 +316,7 @@ def _swap(
     """Replace a record by its next revision, and return both."""
     core = scope.core
     for attempt in range(ATTEMPTS):
-        before = _known(scope, artifact_id, record)
+        before = find(scope, artifact_id) if record is None else scope.check(artifact_id, record, core.clock())
         after = wanted.apply(before, core.clock(), core.settings.limits, content)
         if after is before or core.catalog.replace(after, expected_revision=before.revision):
             return before, after

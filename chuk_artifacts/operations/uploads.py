@@ -26,7 +26,7 @@ from chuk_artifacts.models import ArtifactMetadata, seconds_of, timestamp
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.draft import description
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, fresh_bytes
+from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, discard_unrecorded
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
 
@@ -189,15 +189,17 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
     """Copy *length* bytes of an upload to a key of the artifact's own, and let *record* point to them."""
     key = grid.later_key(pending.sandbox_id, pending.session_id, pending.artifact_id)
     try:
-        with fresh_bytes(core, pending.artifact_id, key):
-            sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
-            size, sha256 = _measured(core, key, length, sha256)
-            _check_length(core, pending, size)  # another upload may have come in between
-            check_bytes(core, [key], seconds_of(record.stored_at))
-            record = record.changed(key=key, bytes=size, sha256=sha256)
-            replaced = core.catalog.replace(record, expected_revision=pending.revision)
+        sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
+        size, sha256 = _measured(core, key, length, sha256)
+        _check_length(core, pending, size)  # another upload may have come in between
+        check_bytes(core, [key], seconds_of(record.stored_at))
+        record = record.changed(key=key, bytes=size, sha256=sha256)
+        replaced = core.catalog.replace(record, expected_revision=pending.revision)
     except ObjectMissingError:
         replaced = False
+    except BaseException as error:
+        discard_unrecorded(core, pending.artifact_id, key, error)
+        raise
     if not replaced:
         discard(core, [key])
         return _made_by_other(core, pending)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -108,7 +107,7 @@ def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> l
         discard(core, [key for key in keys if key != error.key])
         raise ConflictError(f"a fresh key is in use already: {error.key}") from None
     except BaseException as error:
-        if len(keys) > 1 or not isinstance(error, ProviderError):  # see discard_unrecorded
+        if len(keys) > 1 or not isinstance(error, ProviderError):  # see _undo
             discard(core, keys)
         raise
     add(
@@ -176,35 +175,33 @@ def add(
             core.catalog.remove([record.artifact_id for record in records])
             return True
 
-        discard_unrecorded(core, [record.key for record in records], error, take_back)
+        _undo(core, [record.key for record in records], error, take_back)
         if isinstance(error, FilenameTakenError):
             raise ConflictError(f"filename {shown(records[0].filename)} is taken in this session") from None
         raise
 
 
-@contextlib.contextmanager
-def fresh_bytes(core: Core, artifact_id: str, key: str) -> Iterator[None]:
-    """Remove the bytes under a fresh key when the block raises, unless the artifact's record may point to them."""
+def discard_unrecorded(core: Core, artifact_id: str, key: str, error: BaseException) -> None:
+    """Remove the bytes under a fresh key after *error*, unless the artifact's record may point to them."""
 
     def not_recorded() -> bool:
         (record,) = core.catalog.get((artifact_id,))
         return record is None or key not in record.all_bytes
 
-    try:
-        yield
-    except BaseException as error:
-        discard_unrecorded(core, [key], error, not_recorded)
-        raise
+    _undo(core, [key], error, not_recorded)
 
 
-def discard_unrecorded(core: Core, keys: Sequence[str], error: BaseException, take_back: Callable[[], bool]) -> None:
+def _undo(core: Core, keys: Sequence[str], error: BaseException, take_back: Callable[[], bool]) -> None:
     """Remove the bytes of a change that failed with *error*, if no record can point to them.
 
-    This is the one place that knows which these are. After one of our errors the catalog was not changed, unless the
-    outcome is unknown: then the bytes stay, and an orphan sweep finds them if no record does. They stay as well when
-    the storage itself failed: a put that fails leaves nothing, and to ask a dead service twice takes twice as long.
-    Anything else interrupted the call, perhaps after the change was made: *take_back* makes sure, and returns whether
-    the bytes may go. What fails here does not take the place of *error*.
+    - After one of our errors the catalog was not changed: the bytes go.
+    - Where the outcome is unknown they stay; an orphan sweep finds them if no record does.
+    - Where the storage itself failed they stay too: a put that fails leaves nothing, and asking a dead service again
+      takes twice as long.
+    - Anything else interrupted the call, perhaps after the change was made. *take_back* finds out, and returns whether
+      the bytes may go.
+
+    Failures in here are logged, so that the caller can raise *error*.
     """
     if isinstance(error, (OutcomeUnknownError, ProviderError)):
         return
