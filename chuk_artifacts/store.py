@@ -1,4 +1,4 @@
-"""``ArtifactStore``: signatures, documentation and checks of arguments. What a method does is in ``operations``."""
+"""``ArtifactStore``: signatures, documentation and argument checks. The work is done in ``operations``."""
 
 from __future__ import annotations
 
@@ -41,57 +41,58 @@ if TYPE_CHECKING:
 class ArtifactStore:
     """A store of files that belong to sessions.
 
-    Without arguments it keeps everything in memory. A store may be used from many threads, survives a fork, and pickles
-    as its settings; a memory store's copy in another process is empty.
+    Without arguments it keeps everything in memory. A store is thread-safe, works after a fork, and pickles as its
+    settings; an unpickled memory store is empty.
 
-    Every verb raises :class:`ArtifactStoreError` ("store is closed") after :meth:`close`, :class:`ProviderError` when
-    the storage of the bytes fails and :class:`SessionError` when the catalog of the records fails; what it raises
-    beside these is listed with it. A bound store (see :meth:`session`) raises :class:`AccessDeniedError` for another
-    session and for verbs that concern the whole store, and knows no artifact of another session.
+    Every method raises :class:`ArtifactStoreError` ("store is closed") after :meth:`close`, :class:`ProviderError` when
+    the storage fails and :class:`SessionError` when the catalog of records fails. Each method lists what else it
+    raises. A bound store (see :meth:`session`) raises :class:`AccessDeniedError` for another session and for methods
+    that concern the whole store, and :class:`ArtifactNotFoundError` for an artifact of another session.
 
     Args:
-        storage_provider: where the bytes are: ``memory`` (default), ``filesystem`` (``fs``, also ``file:///path``),
+        storage_provider: where to keep bytes: ``memory`` (default), ``filesystem`` (``fs``, also ``file:///path``),
             ``s3`` (also ``s3://bucket/prefix``), ``ibm_cos``, ``ibm_cos_iam``, or any other fsspec URL (``gs://b/p``,
-            ``sftp://user@host/path``, chains of them), see :class:`~chuk_artifacts.storage.url.UrlStorage`; else
+            ``sftp://user@host/path``, chained URLs), see :class:`~chuk_artifacts.storage.url.UrlStorage`; default:
             ``ARTIFACT_PROVIDER``.
-        session_provider: where records and sessions are: ``memory``, ``sqlite`` (default for ``filesystem``) or
-            ``redis``; else ``SESSION_PROVIDER``.
-        bucket: the bucket of a bucket provider; else ``ARTIFACT_BUCKET``, else ``artifacts``. It must exist.
-        sandbox_id: the namespace; else ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, the bucket or the
-            URL without its secrets, in memory random.
-        fs_root: the folder of the filesystem provider; else ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
-        session_ttl_hours: how long a session lives, in hours, and what is stored in it by default; None for ever. Left
-            alone: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
-        max_retries: how often a driver repeats what failed.
-        max_connections: how many connections a driver keeps at most.
-        endpoint_url: the service of a bucket provider; else ``S3_ENDPOINT_URL`` or, for IBM, ``IBM_COS_ENDPOINT``,
+        session_provider: where to keep records and sessions: ``memory``, ``sqlite`` (default for ``filesystem``) or
+            ``redis``; default: ``SESSION_PROVIDER``.
+        bucket: an existing bucket; default: ``ARTIFACT_BUCKET``, else ``artifacts``.
+        sandbox_id: the namespace; default: ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, the bucket or
+            the URL without its secrets; random in memory.
+        fs_root: the folder of the filesystem provider; default: ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
+        session_ttl_hours: time to live of sessions, and by default of their artifacts, in hours; None: they never
+            expire. Default: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
+        max_retries: how often a driver retries a failed request.
+        max_connections: the size of a driver's connection pool.
+        endpoint_url: the service of a bucket provider; default: ``S3_ENDPOINT_URL`` or, for IBM, ``IBM_COS_ENDPOINT``,
             else AWS.
-        region: the region of a bucket provider; else ``AWS_REGION``, else that of the SDK's configuration, else
+        region: the region of a bucket provider; default: ``AWS_REGION``, else the SDK's configuration, else
             ``us-east-1``.
         redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
-            else ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. The others ignore it.
-        gateway_url: where a :class:`~chuk_artifacts.gateway.Gateway` of this store can be reached, for URLs that the
-            storage can't sign itself; else ``ARTIFACT_GATEWAY_URL``, else one is started on 127.0.0.1 when needed.
-        signing_key: the secret that signs these URLs, at least 16 bytes, or several with commas between them: the first
-            one signs, all are accepted. Else ``ARTIFACT_SIGNING_KEY``, else a random one, which ``filesystem`` keeps in
-            its root, as ``signing.key``. One that another user could have put there, or can read, is refused.
-        storage_options: more for the storage. ``filesystem``: ``fsync=True``: each write is durable before it returns.
-            Buckets: what goes with each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``, ``StorageClass`` and
-            ``Tagging``, arguments of the client: keys, ``profile_name``, ``verify``, ``config``, and
-            ``presign_upload``, see :meth:`presign_upload`. Keys are not pickled. A URL: arguments of the
-            filesystem. What is not known to be harmless is not pickled.
-        max_summary_bytes: the length of the longest summary, in bytes of UTF-8.
-        max_meta_bytes: the length of the longest *meta* of an artifact, and of the longest metadata of a session, in
-            bytes as JSON. Their depth is 64 levels at most.
-        max_user_id_bytes: the length of the longest user id, in bytes of UTF-8.
-        clock: returns the present in seconds since the epoch.
+            default: ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. Other providers ignore it.
+        gateway_url: the public URL of a :class:`~chuk_artifacts.gateway.Gateway` of this store, for URLs that the
+            storage can't sign itself; default: ``ARTIFACT_GATEWAY_URL``, else the store starts a gateway on 127.0.0.1
+            when it needs one.
+        signing_key: the secret that signs these URLs, at least 16 bytes. Of several, separated by commas, the first
+            signs and all are accepted. Default: ``ARTIFACT_SIGNING_KEY``, else a random key, which ``filesystem`` keeps
+            in its root as ``signing.key``. A kept key that another user can read or could have written is refused.
+        storage_options: more options of the storage. ``filesystem``: ``fsync=True`` makes each write durable before it
+            returns. Buckets: parameters of each write, such as ``ServerSideEncryption``, ``SSEKMSKeyId``,
+            ``StorageClass`` and ``Tagging``; arguments of the client, such as credentials, ``profile_name``, ``verify``
+            and ``config``; and ``presign_upload``, see :meth:`presign_upload`. URLs: arguments of the filesystem.
+            Credentials, and any option not known to be harmless, are not pickled.
+        max_summary_bytes: the longest summary, in bytes of UTF-8.
+        max_meta_bytes: the longest *meta* of an artifact or metadata of a session, in bytes of JSON. It may nest 64
+            levels deep.
+        max_user_id_bytes: the longest user id, in bytes of UTF-8.
+        clock: returns the current time in seconds since the epoch.
 
     Attributes:
-        scope: the open backends and the bound session, for the modules of this package that stand beside the store.
-            It is no part of the public interface.
+        scope: the open backends and the bound session, for other modules of this package; not part of the public
+            interface.
 
     Raises:
-        InvalidInputError: a provider is unknown, or an argument is none that it can be.
+        InvalidInputError: a provider is unknown, or an argument is invalid.
 
     Example:
         >>> with ArtifactStore() as store:
@@ -123,7 +124,7 @@ class ArtifactStore:
         max_user_id_bytes: int = arguments.LIMITS.user_id,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """See the class."""
+        """Check the settings and open the backends."""
         settings = resolve(
             storage_provider=storage_provider,
             session_provider=session_provider,
@@ -150,7 +151,7 @@ class ArtifactStore:
         return Core(settings, clock, start_gateway)
 
     def __enter__(self) -> Self:
-        """Return the store, which the end of the ``with`` block closes."""
+        """Return this store; the end of the ``with`` block closes it."""
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
@@ -170,12 +171,12 @@ class ArtifactStore:
         await leave(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled; a closed store is not."""
+        """Return the state to pickle; raise :class:`ArtifactStoreError` when the store is closed."""
         self.scope.check_open()
         return self.__dict__
 
     def __repr__(self) -> str:
-        """Name providers, sandbox and session."""
+        """Return the providers, the sandbox and the session."""
         scope = self.scope
         if scope.is_closed:
             return "<ArtifactStore closed>"
@@ -203,24 +204,23 @@ class ArtifactStore:
 
         Args:
             data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes. A stream is read once,
-                in pieces.
-            mime: media type; None: guessed from *filename*, else ``application/octet-stream``.
+                in chunks; an error that reading it raises is passed on, and nothing is stored.
+            mime: the media type; None: guessed from *filename*, else ``application/octet-stream``.
             summary: a description for people.
-            meta: a JSON object of your own.
-            filename: name, folders and all; not absolute, no ``..`` segment, at most 1,024 bytes.
-            session_id: the session it belongs to; None: a fresh one.
-            user_id: whose session it is, if the session has no user yet.
-            ttl: seconds to live; None: as long as its session's default.
-            exclusive: whether to raise when the session has an artifact of that filename. Of several at once that want
-                this, one succeeds.
+            meta: a JSON object.
+            filename: a relative path without ``..`` segments, at most 1,024 bytes.
+            session_id: the session that the artifact belongs to; None: a new session.
+            user_id: the user to assign the session to, if it has none yet.
+            ttl: time to live in seconds; None: the session's default.
+            exclusive: raise when the session already has an artifact with this filename. Of several concurrent calls,
+                one succeeds.
 
         Returns:
             the artifact id.
 
         Raises:
-            ConflictError: *exclusive*, and the filename is taken; nothing is left behind.
-            InvalidInputError: an argument is wrong; nothing was written. Whatever reading a stream raises passes
-                through, and leaves nothing behind.
+            ConflictError: *exclusive* is set and the filename is taken; nothing was stored.
+            InvalidInputError: an argument is invalid; nothing was stored.
 
         """
         values = {
@@ -247,24 +247,24 @@ class ArtifactStore:
         encoding: str = "utf-8",
         ttl: float | None = None,
     ) -> str:
-        """Store a text, or bytes, under a filename.
+        """Store text, or bytes, under a filename.
 
         Args:
-            content: the text.
+            content: the text or the bytes.
             filename: see :meth:`store`.
-            mime: media type; None: guessed from *filename*, else ``text/plain``.
+            mime: the media type; None: guessed from *filename*, else ``text/plain``.
             summary: see :meth:`store`.
             session_id: see :meth:`store`.
             user_id: see :meth:`store`.
             meta: see :meth:`store`.
-            encoding: how a str becomes bytes.
+            encoding: the encoding of a str.
             ttl: see :meth:`store`.
 
         Returns:
             the artifact id.
 
         Raises:
-            InvalidInputError: an argument is wrong, or the encoding can't hold the text; nothing was written.
+            InvalidInputError: an argument is invalid, or *encoding* can't encode the text; nothing was stored.
 
         """
         if filename is None:
@@ -284,18 +284,18 @@ class ArtifactStore:
     def store_batch(
         self, items: Iterable[StoreItem], session_id: str | None = None, ttl: float | None = None
     ) -> list[str]:
-        """Store several artifacts, all of them or none.
+        """Store several artifacts: all, or none when one fails.
 
         Args:
-            items: mappings of the arguments of :meth:`store`.
-            session_id: the session of items that name none; None: one fresh session for these.
-            ttl: seconds to live of items that name none.
+            items: for each artifact a mapping of arguments of :meth:`store`, except *exclusive*.
+            session_id: the session of items without one; None: a new session for all of these.
+            ttl: time to live, in seconds, of items without one.
 
         Returns:
             the artifact ids, in the order of the items.
 
         Raises:
-            InvalidInputError: an item is wrong; the message begins with its place in the batch; nothing was written.
+            InvalidInputError: an item is invalid; the message begins with its index; nothing was stored.
 
         """
         return writing.store_batch(self.scope, items, session_id, ttl)
@@ -306,20 +306,19 @@ class ArtifactStore:
         """Return the bytes of an artifact, verified against its record.
 
         Args:
-            artifact_id: the artifact, or metadata of it that the caller has kept. Metadata asks for the bytes of its
-                revision: the latest ones, or those that an update replaced, for the hour that they are kept. The
-                catalog is asked as with an id, and decides: metadata only names id, session, key, length, SHA-256 and
-                revision, and reads nothing where one of them is not what the catalog knows. It reads nothing beyond
-                the expiry that the catalog knows either, whatever it says itself.
+            artifact_id: the artifact's id, or metadata that a store returned earlier. Metadata selects the bytes of its
+                own revision: the latest, or one that an update replaced up to an hour ago. The store looks the artifact
+                up in the catalog either way, compares id, session, key, length, SHA-256 and revision with the catalog's
+                record, and applies the catalog's expiry.
 
         Returns:
-            all its bytes.
+            the content.
 
         Raises:
-            ArtifactNotFoundError: there is no such artifact, or the bytes that metadata asks for are not kept any more.
-            ArtifactExpiredError: its time to live is over.
-            ArtifactCorruptedError: the stored bytes are not those that were stored.
-            InvalidInputError: metadata has a field that none that a store gives out can have.
+            ArtifactNotFoundError: the artifact does not exist, or the bytes of that revision are gone.
+            ArtifactExpiredError: the artifact has expired.
+            ArtifactCorruptedError: the stored bytes differ in length or SHA-256 from the record.
+            InvalidInputError: the metadata has a field that no store could have returned.
 
         """
         return reading.retrieve(self.scope, artifact_id)
@@ -345,9 +344,9 @@ class ArtifactStore:
         """Return an artifact as text, or as bytes.
 
         Args:
-            artifact_id: the artifact, see :meth:`retrieve`.
-            encoding: how the bytes become a str.
-            as_text: False returns the bytes.
+            artifact_id: see :meth:`retrieve`.
+            encoding: the encoding of the text.
+            as_text: whether to decode the bytes.
 
         Returns:
             a str, or bytes when *as_text* is False.
@@ -356,7 +355,7 @@ class ArtifactStore:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
             ArtifactCorruptedError: see :meth:`retrieve`.
-            InvalidInputError: the bytes are not text of that encoding, or there is no such encoding.
+            InvalidInputError: the bytes can't be decoded, or *encoding* is unknown.
 
         """
         if as_text:
@@ -377,15 +376,15 @@ class ArtifactStore:
         """Return a seekable binary reader that fetches only what is read.
 
         Args:
-            artifact_id: the artifact, see :meth:`retrieve`.
+            artifact_id: see :meth:`retrieve`.
 
         Returns:
-            a file object, to be closed by the caller. Its length is checked, its content is not.
+            a file object, which the caller closes. Its length is verified, its SHA-256 is not.
 
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            ArtifactCorruptedError: the stored bytes have another length than those that were stored.
+            ArtifactCorruptedError: the stored bytes differ in length from the record.
 
         """
         return reading.open_reader(self.scope, artifact_id)
@@ -398,17 +397,17 @@ class ArtifactStore:
         end: int | None = None,
         chunk_size: int = CHUNK_SIZE,
     ) -> Iterator[bytes]:
-        """Return the bytes of an artifact, or a range of them, piece by piece.
+        """Iterate over the bytes of an artifact, or of a range of it, in chunks.
 
         Args:
-            artifact_id: the artifact, see :meth:`retrieve`.
-            start: the first byte, from 0.
-            end: the byte after the last; None: to the end.
-            chunk_size: length of a piece in bytes.
+            artifact_id: see :meth:`retrieve`.
+            start: the offset of the first byte.
+            end: the offset after the last byte; None: the end of the artifact.
+            chunk_size: the length of a chunk in bytes.
 
         Returns:
-            an iterator of bytes. Over the whole artifact it verifies them, and raises
-            :class:`ArtifactCorruptedError` in place of the end when they are wrong.
+            an iterator of bytes. It verifies length and SHA-256 of a whole artifact, and raises
+            :class:`ArtifactCorruptedError` after the last chunk when they differ from the record.
 
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
@@ -430,14 +429,14 @@ class ArtifactStore:
         callback: Callback | None = None,
         overwrite: bool = False,
     ) -> Path:
-        """Write an artifact to a file, which appears whole and verified, or not at all.
+        """Write an artifact to a local file, verified and atomically.
 
         Args:
-            artifact_id: the artifact, see :meth:`retrieve`.
-            path: the file, which is replaced; or a folder, where the file is called like the last segment of the
-                artifact's filename, cut to 255 bytes, or like its id.
-            callback: an fsspec ``Callback``, which is given the size and the length of each chunk in bytes.
-            overwrite: whether to replace a file of that name in a folder.
+            artifact_id: see :meth:`retrieve`.
+            path: the file to create or replace; or a folder, where its name is the last segment of the artifact's
+                filename, cut to 255 bytes, or else its id.
+            callback: an fsspec ``Callback``, which receives the total size, then the length of each chunk, in bytes.
+            overwrite: whether to replace an existing file in a folder.
 
         Returns:
             the path of the file.
@@ -446,50 +445,50 @@ class ArtifactStore:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
             ArtifactCorruptedError: see :meth:`retrieve`.
-            ConflictError: *path* is a folder, and something in it has that name. It is a ``FileExistsError`` too.
-            InvalidInputError: the folder of *path* does not exist.
+            ConflictError: *path* is a folder that already has a file of that name; also a ``FileExistsError``.
+            InvalidInputError: the parent folder of *path* does not exist.
             OSError: the file can't be written.
 
         """
         return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite)
 
     def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
-        """Return the bytes of several artifacts, verified, in the order of the ids.
+        """Return the bytes of several artifacts, verified.
 
         Args:
-            artifact_ids: the artifacts.
+            artifact_ids: the ids.
 
         Returns:
-            the bytes of each.
+            the content of each artifact, in the order of the ids.
 
         Raises:
-            ArtifactNotFoundError: one of them does not exist.
-            ArtifactExpiredError: the time to live of one is over.
-            ArtifactCorruptedError: the stored bytes of one are not those that were stored.
+            ArtifactNotFoundError: an artifact does not exist.
+            ArtifactExpiredError: an artifact has expired.
+            ArtifactCorruptedError: the stored bytes of an artifact differ from its record.
 
         """
         return reading.retrieve_batch(self.scope, artifact_ids)
 
     def exists(self, artifact_id: str) -> bool:
-        """Say whether there is such an artifact, and it has not expired.
+        """Return whether an artifact exists and has not expired.
 
         Args:
-            artifact_id: the artifact; a malformed id is that of none.
+            artifact_id: the id; a malformed one returns False.
 
         Returns:
-            whether :meth:`metadata` would return something.
+            whether :meth:`metadata` would find it.
 
         """
         return finding.exists(self.scope, artifact_id)
 
     def metadata(self, artifact_id: str) -> ArtifactMetadata:
-        """Return what is known of an artifact.
+        """Return the metadata of an artifact.
 
         Args:
-            artifact_id: the artifact.
+            artifact_id: the id.
 
         Returns:
-            its metadata, a copy.
+            a copy of the metadata.
 
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
@@ -511,16 +510,16 @@ class ArtifactStore:
         mime: str | None = None,
         if_revision: int | None = None,
     ) -> ArtifactMetadata:
-        """Change the description of an artifact.
+        """Change metadata of an artifact. An argument that is None changes nothing.
 
         Args:
-            artifact_id: the artifact.
-            summary: a new summary; None: leave it.
-            meta: a JSON object; None: leave it.
-            merge: whether *meta* is merged, key by key, into the present one, or takes its place.
-            filename: a new filename; None: leave it.
-            mime: a new media type; None: leave it.
-            if_revision: change only this revision; None: whatever is the latest.
+            artifact_id: the id.
+            summary: the new summary.
+            meta: a JSON object.
+            merge: whether to merge *meta*, key by key, into the artifact's own, or to replace that.
+            filename: the new filename.
+            mime: the new media type.
+            if_revision: the revision that the artifact must have; None: any.
 
         Returns:
             the new metadata.
@@ -528,8 +527,8 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            ConflictError: the artifact has another revision than *if_revision*, or is changed all the time.
-            InvalidInputError: an argument is wrong, or there is none to change anything.
+            ConflictError: the artifact has another revision, or other writers changed it at every attempt.
+            InvalidInputError: an argument is invalid, or no change was given.
 
         """
         _log.debug("update_metadata %s", artifact_id)
@@ -558,20 +557,20 @@ class ArtifactStore:
         ttl: float | None = None,
         if_revision: int | None = None,
     ) -> ArtifactMetadata:
-        """Change the content of an artifact, its description, or both.
+        """Change content or metadata of an artifact. An argument that is None changes nothing.
 
-        A reader sees the old file or the new one, whole. The bytes before stay for an hour, the last 16 of them, for
-        those who still read them.
+        The change is atomic: a reader gets the old content or the new one. The bytes of up to 16 earlier revisions are
+        kept for an hour, for readers that have begun.
 
         Args:
-            artifact_id: the artifact.
-            data: new content, see :meth:`store`; None: leave it.
-            meta: a JSON object in the place of the present one; None: leave it.
-            filename: a new filename; None: leave it.
-            summary: a new summary; None: leave it.
-            mime: a new media type; None: leave it.
-            ttl: seconds to live from now on; None: leave the expiry.
-            if_revision: change only this revision; None: whatever is the latest.
+            artifact_id: the id.
+            data: the new content, see :meth:`store`.
+            meta: a JSON object that replaces the artifact's own.
+            filename: the new filename.
+            summary: the new summary.
+            mime: the new media type.
+            ttl: the new time to live, in seconds from now.
+            if_revision: the revision that the artifact must have; None: any.
 
         Returns:
             the new metadata.
@@ -579,9 +578,8 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            ConflictError: the artifact has another revision than *if_revision*, is changed all the time, or was changed
-                while *data*, a stream that can't be read twice, was being written.
-            InvalidInputError: an argument is wrong, or there is none to change anything.
+            ConflictError: the artifact has another revision, or other writers changed it at every attempt.
+            InvalidInputError: an argument is invalid, or no change was given.
 
         """
         _log.debug("update_file %s", artifact_id)
@@ -600,13 +598,13 @@ class ArtifactStore:
         new_session_id: str | None = None,
         new_meta: Mapping[str, Any] | None = None,
     ) -> ArtifactMetadata:
-        """Rename an artifact; its id and its bytes stay.
+        """Rename an artifact, which keeps its id and its bytes.
 
         Args:
-            artifact_id: the artifact.
-            new_filename: the new filename; None: leave it.
+            artifact_id: the id.
+            new_filename: the new filename; None: no change.
             new_session_id: None, or the artifact's own session.
-            new_meta: a JSON object in the place of the present one; None: leave it.
+            new_meta: a JSON object that replaces the artifact's own; None: no change.
 
         Returns:
             the new metadata.
@@ -615,8 +613,8 @@ class ArtifactStore:
             AccessDeniedError: *new_session_id* is another session.
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            ConflictError: the artifact is changed all the time.
-            InvalidInputError: an argument is wrong, or there is none to change anything.
+            ConflictError: other writers changed the artifact at every attempt.
+            InvalidInputError: an argument is invalid, or no change was given.
 
         """
         _log.debug("move_file %s", artifact_id)
@@ -636,25 +634,25 @@ class ArtifactStore:
         new_meta: Mapping[str, Any] | None = None,
         summary: str | None = None,
     ) -> str:
-        """Copy an artifact within its session; the storage copies the bytes by itself.
+        """Copy an artifact within its session; bytes are copied inside the storage.
 
         Args:
-            artifact_id: the artifact.
-            new_filename: filename of the copy; None: the same.
+            artifact_id: the id.
+            new_filename: the filename of the copy; None: the same.
             target_session_id: None, or the artifact's own session.
             new_meta: a JSON object for the copy; None: the same.
-            summary: summary of the copy; None: the same.
+            summary: the summary of the copy; None: the same.
 
         Returns:
-            the id of the copy, which lives as many seconds from now as the artifact was given.
+            the id of the copy, which starts with the full time to live of the artifact.
 
         Raises:
             AccessDeniedError: *target_session_id* is another session.
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            ArtifactCorruptedError: the stored bytes have another length than those that were stored. A bucket does not
-                notice that; reading the copy does.
-            InvalidInputError: an argument is wrong.
+            ArtifactCorruptedError: the stored bytes differ in length from the record. A bucket does not check this;
+                reading the copy does.
+            InvalidInputError: an argument is invalid.
 
         """
         _log.debug("copy_file %s", artifact_id)
@@ -669,11 +667,11 @@ class ArtifactStore:
         return changing.copy(self.scope, artifact_id, change)
 
     def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
-        """Let an artifact live longer, and its session at least as long.
+        """Extend the time to live of an artifact, and that of its session to at least as long.
 
         Args:
-            artifact_id: the artifact.
-            additional_seconds: seconds after its present expiry. One that never expires stays as it is.
+            artifact_id: the id.
+            additional_seconds: seconds to add to the expiry. An artifact that never expires is not changed.
 
         Returns:
             the new metadata.
@@ -681,8 +679,9 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            ConflictError: the artifact is changed all the time.
-            InvalidInputError: *additional_seconds* is no finite number above 0, or reaches beyond the year 9999.
+            ConflictError: other writers changed the artifact at every attempt.
+            InvalidInputError: *additional_seconds* is not a finite number above 0, or the expiry is after the year
+                9999.
 
         """
         _log.debug("extend_ttl %s", artifact_id)
@@ -692,26 +691,25 @@ class ArtifactStore:
     # Delete
 
     def delete(self, artifact_id: str) -> bool:
-        """Delete an artifact.
+        """Delete an artifact, or cancel a pending upload.
 
         Args:
-            artifact_id: the artifact. One that was signed for upload and is not registered counts as nothing; its
-                upload is cancelled.
+            artifact_id: the id.
 
         Returns:
-            False if there was nothing to delete, or it had expired.
+            whether a living artifact was deleted; False for a pending upload.
 
         """
         return self.delete_batch([artifact_id]) == 1
 
     def delete_batch(self, artifact_ids: Iterable[str]) -> int:
-        """Delete several artifacts.
+        """Delete several artifacts; see :meth:`delete`.
 
         Args:
-            artifact_ids: the artifacts.
+            artifact_ids: the ids.
 
         Returns:
-            how many there were to delete.
+            how many living artifacts were deleted.
 
         """
         return cleanup.delete(self.scope, artifact_ids)
@@ -722,14 +720,14 @@ class ArtifactStore:
         """Return the artifacts of a session, ordered by filename and id.
 
         Args:
-            session_id: the session; a bound store fills in its own. One that is unknown or expired has none.
-            limit: how many at most; None: all.
+            session_id: the session; default: that of a bound store.
+            limit: the maximum number of results; None: all.
 
         Returns:
-            their metadata.
+            their metadata; an empty list for an unknown or expired session.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         return self.list_files(session_id, limit=limit)
@@ -741,14 +739,14 @@ class ArtifactStore:
 
         Args:
             session_id: see :meth:`list_by_session`.
-            prefix: any beginning of a filename.
-            limit: how many at most; None: all.
+            prefix: the prefix; it need not end at a slash.
+            limit: the maximum number of results; None: all.
 
         Returns:
             their metadata.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         _log.debug("list_files %s", session_id)
@@ -762,14 +760,14 @@ class ArtifactStore:
 
         Args:
             session_id: see :meth:`list_by_session`.
-            directory_prefix: the folder, with or without its last slash; empty: all.
-            limit: how many at most; None: all.
+            directory_prefix: the folder, with or without its last slash; empty: the whole session.
+            limit: the maximum number of results; None: all.
 
         Returns:
             their metadata.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         folder = arguments.check_text("directory_prefix", directory_prefix).rstrip("/")
@@ -782,16 +780,16 @@ class ArtifactStore:
 
         Args:
             session_id: see :meth:`list_by_session`.
-            prefix: any beginning of a filename.
-            start: the first filename to be told; what is before it costs nothing.
-            page_size: how many are read at a time.
+            prefix: see :meth:`list_files`.
+            start: the first filename to return; earlier ones are not read.
+            page_size: how many records one call of the catalog reads.
 
         Returns:
-            an iterator of their metadata. What is stored or deleted meanwhile may or may not be among them; nothing
-            else is missed or told twice.
+            an iterator of their metadata. It returns each artifact once, and may skip those that are stored or deleted
+            meanwhile.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         _log.debug("iter_session %s", session_id)
@@ -806,15 +804,15 @@ class ArtifactStore:
     # Share
 
     def presign(self, artifact_id: str, expires: float = 3600) -> str:
-        """Return a URL from which anybody can download an artifact, for a while.
+        """Return a URL that downloads an artifact, without other credentials, until it expires.
 
-        The download carries the artifact's filename and media type. Where the storage signs by itself (S3, IBM COS with
-        HMAC keys) the URL is the storage's own; elsewhere it is one of the gateway, which serves the latest revision.
+        The response has the artifact's filename and media type. S3, and IBM COS with HMAC keys, sign the URL
+        themselves; elsewhere it is a URL of the gateway, which serves the latest revision.
 
         Args:
-            artifact_id: the artifact.
-            expires: how long the URL works, in seconds, at most 7 days. One that was made with temporary credentials
-                ends with these.
+            artifact_id: the id.
+            expires: how long the URL works, in seconds, at most 7 days. A URL made with temporary credentials expires
+                with them at the latest.
 
         Returns:
             the URL, for HTTP GET.
@@ -822,9 +820,9 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            InvalidInputError: *expires* is no finite number above 0 and up to 7 days, or there is no signing key that
-                all who need it know.
-            ProviderError: the signing key that is kept in the root can't be read, or another user could have made it.
+            InvalidInputError: *expires* is not a finite number above 0 and up to 7 days, or a signing key must be
+                configured, because other processes share the bytes.
+            ProviderError: the signing key in the root folder can't be read, or another user could have written it.
 
         """
         _log.debug("presign %s", artifact_id)
@@ -850,30 +848,30 @@ class ArtifactStore:
         expires: float = 3600,
         max_bytes: int | None = None,
     ) -> tuple[str, str]:
-        """Return a URL to which anybody can upload one file, for a while, and the id that it will have.
+        """Return a URL that uploads one file, without other credentials, and the id of the later artifact.
 
-        It is an artifact when :meth:`register_uploaded_artifact` has been called, for which there is an hour after the
-        URL's end; until then no other verb knows it.
+        Call :meth:`register_uploaded_artifact` within an hour after the URL expires; until then every other method but
+        :meth:`delete` treats the id as unknown.
 
-        The URL is the service's own where that refuses headers that were not signed, as AWS and IBM do. Any other
-        service is asked once in a process, by a few requests; where it accepts them, a client could read any object
-        with an upload URL, and the gateway takes the uploads. The storage option ``presign_upload`` decides it
-        beforehand: ``"gateway"``, or ``"native"`` where all who get a URL may read the whole bucket.
+        AWS and IBM sign the URL themselves, because they refuse unsigned headers. The store probes any other service
+        once per process. Where it accepts unsigned headers, an upload URL could read any object of the bucket, so the
+        gateway receives the uploads. The storage option ``presign_upload`` skips the probe: ``"gateway"``, or
+        ``"native"`` if holders of a URL may read the whole bucket.
 
         Args:
-            session_id: the session it will belong to; None: a fresh one.
-            filename: the filename of the artifact, unless its registration says another.
-            mime_type: the media type. Any but the default must be the ``Content-Type`` of the upload.
+            session_id: the session of the later artifact; None: a new session.
+            filename: its filename, unless the registration passes another.
+            mime_type: its media type. The upload's ``Content-Type`` must match, unless this is the default.
             expires: how long the URL works, in seconds, at most 7 days.
-            max_bytes: the length in bytes of the longest upload; None: any. The gateway takes no more. A PUT to S3 or
-                IBM COS can't be limited: what is longer is refused and removed when it is registered.
+            max_bytes: the longest upload, in bytes; None: no limit. The gateway refuses longer ones. S3 and IBM COS
+                can't limit a PUT; a longer upload is refused and removed when it is registered.
 
         Returns:
             the URL, for HTTP PUT, and the artifact id.
 
         Raises:
-            InvalidInputError: an argument is wrong, or there is no signing key; see :meth:`presign`.
-            ProviderError: besides an outage of the storage: the service can't be asked, or gives no clear answer.
+            InvalidInputError: an argument is invalid, or a signing key must be configured; see :meth:`presign`.
+            ProviderError: the storage fails, or probing the service gives no clear result.
 
         """
         _log.debug("presign_upload")
@@ -891,29 +889,28 @@ class ArtifactStore:
         session_id: str | None = None,
         ttl: float | None = None,
     ) -> bool:
-        """Make an artifact of what was uploaded. Once it is one, another upload to the URL changes nothing.
+        """Make an artifact from an upload. Later uploads to the URL do not change it.
 
-        Only the bytes are taken over. An upload that carries metadata, tags or headers that were not asked for, or an
-        ACL that lets others in than the owner of the keys, is refused and removed.
+        Only the bytes are used. An upload with metadata, tags or headers that were not requested, or with an ACL that
+        grants access to others than the owner of the credentials, is refused and removed.
 
         Args:
-            artifact_id: what :meth:`presign_upload` returned.
+            artifact_id: the id that :meth:`presign_upload` returned.
             mime: see :meth:`store`.
             summary: see :meth:`store`.
             meta: see :meth:`store`.
-            filename: see :meth:`store`; None: as with :meth:`presign_upload`.
-            session_id: None, or the session given to :meth:`presign_upload`.
+            filename: see :meth:`store`; None: the filename passed to :meth:`presign_upload`.
+            session_id: None, or the session of the upload.
             ttl: see :meth:`store`.
 
         Returns:
-            True. The second time it changes nothing.
+            True. A second call changes nothing.
 
         Raises:
-            ArtifactNotFoundError: nothing was signed under that id, or nothing has been uploaded.
-            ArtifactExpiredError: it came too late.
+            ArtifactNotFoundError: the id is unknown, or nothing has been uploaded.
+            ArtifactExpiredError: the hour after the URL's expiry is over.
             AccessDeniedError: *session_id* is another session.
-            InvalidInputError: an argument is wrong, or the upload is longer than allowed or carries more than bytes;
-                then it is removed.
+            InvalidInputError: an argument is invalid; or the upload is too long or has more than bytes, and is removed.
 
         """
         _log.debug("register_uploaded_artifact %s", artifact_id)
@@ -941,18 +938,18 @@ class ArtifactStore:
         expires: float = 3600,
         max_bytes: int | None = None,
     ) -> tuple[str, str]:
-        """Return a URL to which anybody can upload one file, and the id of the artifact that this becomes by itself.
+        """Return a URL that uploads one file, and the id of the artifact; no registration is needed.
 
-        It is one as soon as somebody asks for it, by id or in a listing, after the upload. What is longer than allowed
-        is removed then.
+        The first read or listing after the upload turns it into an artifact, or removes it if it is too long.
 
         Args:
-            mime: see :meth:`store`. Any but ``application/octet-stream`` must be the ``Content-Type`` of the upload.
+            mime: see :meth:`store`. The upload's ``Content-Type`` must match, unless it is
+                ``application/octet-stream``.
             summary: see :meth:`store`.
             meta: see :meth:`store`.
             filename: see :meth:`store`.
-            session_id: the session it will belong to; None: a fresh one.
-            ttl: see :meth:`store`; counted from when it is an artifact.
+            session_id: the session of the later artifact; None: a new session.
+            ttl: see :meth:`store`; counted from that first read.
             expires: see :meth:`presign_upload`.
             max_bytes: see :meth:`presign_upload`.
 
@@ -960,7 +957,7 @@ class ArtifactStore:
             the URL, for HTTP PUT, and the artifact id.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         _log.debug("presign_upload_and_register")
@@ -973,8 +970,8 @@ class ArtifactStore:
     def session(self, session_id: str) -> Self:
         """Return a view of this store that is bound to one session.
 
-        It is what an application hands to the handler of a request: the same verbs with *session_id* filled in, and
-        nothing of another session can be reached with it. Closing it closes the view alone.
+        Pass it to code that serves one user, such as a request handler: its methods default to this session and can't
+        reach another. Closing the view leaves this store open.
 
         Args:
             session_id: the session; it need not exist yet.
@@ -983,7 +980,7 @@ class ArtifactStore:
             the bound store.
 
         Raises:
-            InvalidInputError: no session can be called that.
+            InvalidInputError: *session_id* is malformed.
 
         """
         self.scope.check_open()
@@ -997,83 +994,84 @@ class ArtifactStore:
         ttl_hours: float | None = None,
         custom_metadata: Mapping[str, Any] | None = None,
     ) -> str:
-        """Create a session; one that a verb names is created by that.
+        """Create a session with an id of its own; storing under a session id creates that session too.
 
         Args:
-            user_id: whose it is.
-            ttl_hours: how long it lives, in hours, and what is stored in it by default; None: the store's default.
-            custom_metadata: a JSON object of your own.
+            user_id: the user that the session belongs to.
+            ttl_hours: time to live of the session, and by default of its artifacts, in hours; None: the store's
+                default.
+            custom_metadata: a JSON object.
 
         Returns:
             the session id.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         _log.debug("create_session")
         return sessions.create(self.scope, user_id, ttl_hours, custom_metadata)
 
     def validate_session(self, session_id: str | None = None) -> bool:
-        """Say whether there is such a session, and it has not expired.
+        """Return whether a session exists and has not expired.
 
         Args:
-            session_id: the session; a bound store fills in its own.
+            session_id: the session; default: that of a bound store.
 
         Returns:
-            whether :meth:`get_session_info` would return something.
+            whether :meth:`get_session_info` would find it.
 
         Raises:
-            InvalidInputError: no session can be called that.
+            InvalidInputError: *session_id* is missing or malformed.
 
         """
         return self.get_session_info(session_id) is not None
 
     def get_session_info(self, session_id: str | None = None) -> SessionInfo | None:
-        """Return what is known of a session.
+        """Return the description of a session.
 
         Args:
-            session_id: the session; a bound store fills in its own.
+            session_id: the session; default: that of a bound store.
 
         Returns:
-            a copy of what is known, or None when there is no such session or it has expired.
+            a copy, or None when the session does not exist or has expired.
 
         Raises:
-            InvalidInputError: no session can be called that.
+            InvalidInputError: *session_id* is missing or malformed.
 
         """
         _log.debug("get_session_info %s", session_id)
         return sessions.info(self.scope, session_id)
 
     def update_session_metadata(self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> bool:
-        """Merge metadata, key by key, into that of a session.
+        """Merge metadata, key by key, into a session's own.
 
         Args:
-            session_id: the session; a bound store fills in its own.
+            session_id: the session; default: that of a bound store.
             metadata: a JSON object.
 
         Returns:
-            False when there is no such session, or it has expired.
+            False when the session does not exist or has expired.
 
         Raises:
-            InvalidInputError: an argument is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         _log.debug("update_session_metadata %s", session_id)
         return sessions.merge_metadata(self.scope, session_id, metadata)
 
     def extend_session_ttl(self, session_id: str | None = None, additional_hours: float | None = None) -> bool:
-        """Let a session live longer, and what is stored in it later on.
+        """Extend the time to live of a session, and of artifacts stored in it from now on.
 
         Args:
-            session_id: the session; a bound store fills in its own.
-            additional_hours: hours after its present expiry. One that never expires stays as it is.
+            session_id: the session; default: that of a bound store.
+            additional_hours: hours to add to the expiry. A session that never expires is not changed.
 
         Returns:
-            False when there is no such session, or it has expired.
+            False when the session does not exist or has expired.
 
         Raises:
-            InvalidInputError: an argument is wrong, or reaches beyond the year 9999.
+            InvalidInputError: an argument is invalid, or the expiry is after the year 9999.
 
         """
         _log.debug("extend_session_ttl %s", session_id)
@@ -1083,25 +1081,25 @@ class ArtifactStore:
         """Delete a session and its artifacts.
 
         Args:
-            session_id: the session; a bound store fills in its own.
+            session_id: the session; default: that of a bound store.
 
         Returns:
-            False when there is no such session, or it has expired.
+            False when the session does not exist or has expired.
 
         Raises:
-            InvalidInputError: no session can be called that.
+            InvalidInputError: *session_id* is missing or malformed.
 
         """
         _log.debug("delete_session %s", session_id)
         return cleanup.delete_session(self.scope, session_id)
 
-    # House
+    # Maintain
 
     def cleanup_expired_sessions(self) -> int:
         """Remove expired sessions, expired artifacts and their bytes.
 
         Returns:
-            how many sessions were removed.
+            the number of sessions that were removed.
 
         """
         return self.cleanup().sessions
@@ -1116,23 +1114,22 @@ class ArtifactStore:
     ) -> CleanupReport:
         """Remove expired sessions, expired artifacts and their bytes.
 
-        An orphan sweep also removes bytes without a record, such as a crash leaves. It lists all bytes of the sandbox,
-        and trusts the catalog only where that proves to be the one that describes them: catalog and storage hold the
-        same identity, which the first artifact leaves in both.
+        An orphan is an object without a record; a crash can leave some. A sweep lists all objects of the sandbox. It
+        refuses to run unless catalog and storage hold the same identity, which the first artifact writes to both.
 
         Args:
-            orphans: whether to sweep orphans too.
-            dry_run: whether only to report what would be removed.
-            force: whether to sweep even when more than half of all objects (and more than 20) would go.
-            older_than: how old an orphan must be, in seconds by the clock of the storage; at least a day, 86,400.
+            orphans: remove orphans too.
+            dry_run: report, and remove nothing.
+            force: remove orphans even if they are more than 20, and more than half of all objects.
+            older_than: the minimum age of an orphan in seconds, by the storage's clock; at least a day, 86,400.
 
         Returns:
-            how much was removed.
+            the numbers of sessions, artifacts, orphans and bytes that were removed.
 
         Raises:
-            InvalidInputError: *older_than* is no finite number of at least 86,400.
-            SessionError: besides an outage: the catalog is not known to describe this storage, is damaged, or knows
-                less than half of all objects. Expired artifacts were removed, and no orphans.
+            InvalidInputError: *older_than* is not a finite number of at least 86,400.
+            SessionError: the catalog fails, does not provably describe this storage, is damaged, or knows less than
+                half of all objects. Expired artifacts were removed, orphans were not.
 
         """
         _log.debug("cleanup orphans=%s dry_run=%s", orphans, dry_run)
@@ -1146,13 +1143,13 @@ class ArtifactStore:
         """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.
 
         Args:
-            session_id: the session; a bound store fills in its own.
+            session_id: the session; default: that of a bound store.
 
         Returns:
-            the prefix, with its last slash.
+            the prefix, with the slash at its end.
 
         Raises:
-            InvalidInputError: no session can be called that.
+            InvalidInputError: *session_id* is missing or malformed.
 
         """
         self.scope.check_open()
@@ -1162,27 +1159,27 @@ class ArtifactStore:
         """Return the key of the first bytes of an artifact, ``grid/{sandbox}/{session}/{artifact}``.
 
         Args:
-            session_id: its session.
-            artifact_id: the artifact.
+            session_id: the artifact's session.
+            artifact_id: the artifact's id.
 
         Returns:
             the key.
 
         Raises:
-            GridError: one of them can't be an id.
+            GridError: an id is malformed.
 
         """
         self.scope.check_open()
         return grid.artifact_key(self.scope.core.settings.sandbox_id, self.scope.session(session_id), artifact_id)
 
     def parse_grid_key(self, key: str) -> GridKey | None:
-        """Return the parts of a key, or None when it is none.
+        """Split a key into its parts.
 
         Args:
-            key: such as ``grid/{sandbox}/{session}/{artifact}``.
+            key: a key such as ``grid/{sandbox}/{session}/{artifact}``.
 
         Returns:
-            its sandbox, session, artifact and revision.
+            its sandbox, session, artifact and revision, or None when it is not a key of an artifact.
 
         """
         self.scope.check_open()
@@ -1194,25 +1191,25 @@ class ArtifactStore:
         return grid.sandbox_prefix(self.scope.core.settings.sandbox_id)
 
     def validate_configuration(self, *, thorough: bool = False) -> dict[str, dict[str, str]]:
-        """Try the storage and the catalog.
+        """Check that storage and catalog work; report outages, and do not raise them.
 
         Args:
-            thorough: whether to read all records and write a few KiB to the storage, which are removed again, to find
-                damage, a full disk, and what the storage does with conditional writes.
+            thorough: also read all records, and write, read and remove a few KiB, to find damage, a full disk, and
+                whether the storage supports conditional writes.
 
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, for an
-            error, ``message``. An outage is reported and not raised. Some providers report more facts, and in
-            ``warning`` what may lose data, or why the kept signing key is refused.
+            error, ``message``. Some providers add more facts, and a ``warning`` where data may be lost or the signing
+            key is refused.
 
         """
         _log.debug("validate_configuration")
         return reporting.validate(self.scope, thorough=thorough)
 
     def get_stats(self) -> dict[str, Any]:
-        """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds.
+        """Return the providers, the sandbox, and its numbers of ``sessions``, ``artifacts`` and ``bytes``.
 
-        Uploads that are awaited do not count.
+        Pending uploads do not count.
         """
         _log.debug("get_stats")
         return reporting.stats(self.scope)
@@ -1223,17 +1220,17 @@ class ArtifactStore:
         return reporting.sandbox_info(self.scope)
 
     def close(self, timeout: float | None = None) -> None:
-        """Close the store and every view of it; of a bound store, only the view. Harmless the second time.
+        """Close the store and every view of it; closing a bound store closes only that view.
 
-        Calls that start from now on raise :class:`ArtifactStoreError` ("store is closed"). Those that other threads
-        have under way are waited for.
+        New calls raise :class:`ArtifactStoreError` ("store is closed"); this waits for calls that other threads have
+        begun. Closing twice is allowed.
 
         Args:
-            timeout: how long to wait for them, in seconds; None: as long as it takes.
+            timeout: how long to wait for these calls, in seconds; None: no limit.
 
         Raises:
-            ArtifactStoreError: calls are still under way after *timeout*. What they use stays open; close it again.
-            InvalidInputError: *timeout* is no finite number above 0.
+            ArtifactStoreError: calls are still running after *timeout*. Their backends stay open; close it again.
+            InvalidInputError: *timeout* is not a finite number above 0.
 
         """
         timeout = arguments.check_timeout(timeout)
@@ -1243,35 +1240,36 @@ class ArtifactStore:
 
 
 class SharedStore(ArtifactStore):
-    """An :class:`ArtifactStore` on backends that all of the same settings in this process share.
+    """An :class:`ArtifactStore` that shares its backends with all others of the same settings in this process.
 
-    It is for code that is handed settings again and again and keeps nothing between, such as a filesystem that is made
-    anew for each URL. What is stored in memory by one is there for the next. It pickles as its settings, and finds the
-    shared backends of the other process.
+    Use it in code that gets settings repeatedly and keeps no store between, such as a filesystem that fsspec makes for
+    each URL. A memory store's content outlives the single instance. After unpickling it uses the shared backends of the
+    new process.
 
-    Two are equal when they share their backends and are bound to the same session. :meth:`close` closes it alone.
+    Two shared stores are equal when they have the same backends and the same bound session. :meth:`close` closes only
+    this instance.
     """
 
     def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
         return shared_core(settings, clock, start_gateway)
 
     def __eq__(self, other: object) -> bool:
-        """Say whether both are the same store."""
+        """Return whether both have the same backends and the same session."""
         if not isinstance(other, SharedStore):
             return NotImplemented
         return self.scope.core is other.scope.core and self.scope.session_id == other.scope.session_id
 
     def __hash__(self) -> int:
-        """Return a number that is the same for equal ones."""
+        """Hash backends and session, as ``==`` compares them."""
         return hash((id(self.scope.core), self.scope.session_id))
 
     def close(self, timeout: float | None = None) -> None:
-        """Close only this one; harmless the second time."""
+        """Close only this instance; the shared backends stay open, and *timeout* is not used."""
         self.scope.closed = True
 
 
 def start_gateway(core: Core) -> LocalGateway:
-    """Serve the signed URLs of a store from this process, until the store is closed or dropped."""
-    from chuk_artifacts.gateway.local import start  # noqa: PLC0415 - it takes the HTTP server with it, which few stores need
+    """Serve the signed URLs of a store from this process, until the store is closed or garbage-collected."""
+    from chuk_artifacts.gateway.local import start  # noqa: PLC0415 - imports the HTTP server, which few stores need
 
     return start(core)

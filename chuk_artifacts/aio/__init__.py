@@ -1,4 +1,4 @@
-"""The async face of the store: the same verbs, awaited, and the same other names.
+"""The async store: the same methods, awaited, beside the same other public names.
 
 >>> import asyncio
 >>> from chuk_artifacts.aio import ArtifactStore

@@ -1,4 +1,4 @@
-"""The types of what the async store is given: its keywords, and data that may come from an async iterable."""
+"""Types of arguments of the async store: its options, and data that may be an async iterable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chuk_artifacts.settings import SessionProvider, StorageProvider
 from chuk_artifacts.source import Data, Described
 
 AsyncData = Data | AsyncIterable[bytes]
-"""What the async store can store."""
+"""Data that the async store accepts."""
 
 
 class AsyncStoreItem(Described):
@@ -20,7 +20,7 @@ class AsyncStoreItem(Described):
 
 
 class Options(TypedDict, total=False):
-    """What a store can be built from; see :class:`chuk_artifacts.ArtifactStore`."""
+    """Keyword arguments of :class:`chuk_artifacts.ArtifactStore`."""
 
     storage_provider: StorageProvider | None
     session_provider: SessionProvider | None

@@ -1,6 +1,6 @@
-"""``ArtifactStore``, awaited: it contains a blocking store, and each verb is that store's, called in a thread."""
+"""``ArtifactStore``, awaited: it contains a blocking store, and calls that store's methods in threads."""
 
-# The methods of the class have a signature only: what they do is their decorator's.
+# The methods below have only a signature and a docstring, for editors and type checkers; their decorators do the work.
 # mypy: disable-error-code="empty-body"
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ _calls_at_once = itertools.count(1)
 
 
 def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
-    """Say whether a call with these arguments may run on the loop's thread, in a store that can't block.
+    """Return whether a call of a store in memory may run on the event loop's thread.
 
-    This is the one place that knows: it may when it handles less than 64 KiB, which to hash takes about as long as to
-    hop. That counts the bytes and texts among the arguments and, for a verb that reads the contents of the artifact it
-    names, those by the catalog. An argument that is not known to be harmless may be a path, a file or an iterable,
-    and block by itself.
+    It may if it handles less than 64 KiB: hashing these takes about as long as switching threads. The size is that of
+    the bytes and strings among the arguments; for a method that reads an artifact it includes the artifact's. Other
+    types may be a path, a file or an iterable, which can block.
     """
     payload = 0
     for value in values:
@@ -60,7 +59,7 @@ def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
 
 
 def _hop(declared: F) -> F:
-    """Make a method that calls the blocking store's method of that name in a thread."""
+    """Make a method that calls the blocking method of the same name in a thread."""
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
@@ -71,15 +70,15 @@ def _hop(declared: F) -> F:
 
 
 def _brief(declared: F) -> F:
-    """Make a method like :func:`_hop`'s that runs at once where :func:`_is_brief` allows it.
+    """Make a method like :func:`_hop`'s that runs on the event loop's thread where :func:`_is_brief` allows it.
 
-    What it is given may be an async iterable, which the task reads while the call runs in its thread.
+    Arguments may be async iterables: the calling task reads them while the call runs in a thread.
     """
     return _at_once(declared, reads=False)
 
 
 def _brief_read(declared: F) -> F:
-    """Make a method like :func:`_brief`'s that handles the contents of the artifact it names."""
+    """Make a method like :func:`_brief`'s that returns the content of an artifact, which counts as handled."""
     return _at_once(declared, reads=True)
 
 
@@ -91,7 +90,7 @@ def _at_once(declared: F, *, reads: bool) -> F:
         call = getattr(self._blocking, name)
         values = (*args, *kwargs.values()) if kwargs else args
         if self._at_once and _is_brief(values, self._catalog if reads else None):
-            if next(_calls_at_once) % _CALLS_A_TURN == 0:  # the loop's other tasks get a turn
+            if next(_calls_at_once) % _CALLS_A_TURN == 0:  # let the loop run other tasks
                 await sleep(0)
             return call(*args, **kwargs)
         if any(map(is_async, values)):
@@ -126,12 +125,12 @@ def _batch(declared: F) -> F:
 
 
 def _walk(declared: F) -> F:
-    """Make a method that iterates over what the blocking one returns, a hop an item."""
+    """Make an async generator over the items of the blocking method, which fetches one item per thread call."""
     return _steps(declared, page=None)
 
 
 def _pages(declared: F) -> F:
-    """Make a method that iterates over what the blocking one returns, a hop a page."""
+    """Make an async generator over the items of the blocking method, which fetches one page per thread call."""
     return _steps(declared, page="page_size")
 
 
@@ -149,7 +148,7 @@ def _steps(declared: F, *, page: str | None) -> F:
 
 
 def _reader(declared: F) -> F:
-    """Make a method that returns an async reader of what the blocking one opens."""
+    """Make a method that returns an async reader of the file that the blocking method opens."""
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
@@ -160,7 +159,7 @@ def _reader(declared: F) -> F:
 
 
 def _plain(declared: F) -> F:
-    """Make a function that calls the blocking one, which does no I/O."""
+    """Make a plain function that calls the blocking method directly, because that does no I/O."""
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
@@ -173,24 +172,24 @@ def _plain(declared: F) -> F:
 class ArtifactStore:
     """A store of files that belong to sessions, for async programs: :class:`chuk_artifacts.ArtifactStore`, awaited.
 
-    The verbs, their arguments and their errors are those of the blocking store that it contains, which runs them in
-    threads of this store's own. It may be used from any event loop, and from several in several threads.
+    It contains a blocking store and calls its methods in threads of its own; methods, arguments and errors are the
+    same. It works on any event loop, and on several loops in several threads at once.
 
     - ``stream`` and ``iter_session`` are async iterators; ``open`` is for ``async with``, see :class:`Reader`.
-    - ``store``, ``update_file`` and the items of ``store_batch`` take an async iterable of bytes too, such as the
-      stream of a request; it is read in the task that calls.
-    - ``session``, ``wrap`` and the functions of the grid are plain calls: they do no I/O.
-    - A task that is cancelled stops waiting. What it began goes on and ends whole, unless data of the task was still to
-      come: then nothing of it stays.
-    - In memory, a verb that handles less than 64 KiB runs at once, without a thread.
+    - ``store``, ``update_file`` and the items of ``store_batch`` also take an async iterable of bytes, such as the
+      body of a request. The calling task reads it.
+    - ``session``, ``wrap`` and methods that only compute keys are plain calls: they do no I/O.
+    - Cancelling a task stops its wait, not the call, which completes in its thread. A call that still needs data from
+      the cancelled task fails and stores nothing.
+    - In memory, a call that handles less than 64 KiB runs on the event loop's thread.
 
     Args:
-        max_workers: how many threads run verbs, and how many more run uploads from async iterables; None: as many as
+        max_workers: the maximum number of threads for calls, and again for uploads from async iterables; None:
             ``max_connections``.
-        options: what the blocking store is built from.
+        options: the arguments of the blocking store.
 
     Raises:
-        InvalidInputError: see the blocking store.
+        InvalidInputError: *max_workers* is not an int above 0, or see the blocking store.
 
     Example:
         >>> import asyncio
@@ -210,7 +209,7 @@ class ArtifactStore:
     _whole: bool
 
     def __init__(self, *, max_workers: int | None = None, **options: Unpack[Options]) -> None:
-        """See the class."""
+        """Build the blocking store, without starting threads."""
         if max_workers is not None:
             check_count("max_workers", max_workers, 1, MAX_AT_ONCE)
         store = Blocking(**options)
@@ -218,7 +217,7 @@ class ArtifactStore:
 
     @classmethod
     def wrap(cls, store: Blocking, *, max_workers: int | None = None) -> Self:
-        """Return an async view of a blocking store, bound to a session if that is; closing the view closes the store.
+        """Return an async view of a blocking store, bound to the same session if any; closing the view closes both.
 
         Args:
             store: the blocking store.
@@ -228,7 +227,7 @@ class ArtifactStore:
             the view.
 
         Raises:
-            InvalidInputError: *max_workers* is no int above 0.
+            InvalidInputError: *max_workers* is not an int above 0.
 
         """
         view = cls.__new__(cls)
@@ -236,7 +235,7 @@ class ArtifactStore:
         return view
 
     async def __aenter__(self) -> Self:
-        """Return the store, which the end of the ``async with`` block closes."""
+        """Return this store; the end of the ``async with`` block closes it."""
         return self
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
@@ -244,11 +243,11 @@ class ArtifactStore:
         await self.close()
 
     def __repr__(self) -> str:
-        """Name providers, sandbox and session."""
+        """Return the providers, the sandbox and the session."""
         return f"<aio.{repr(self._blocking).removeprefix('<')}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the blocking store; the other side starts threads of its own."""
+        """Pickle the blocking store; the unpickled store starts its own threads."""
         return partial(type(self).wrap, max_workers=self._calls.workers.count), (self._blocking,)
 
     # Store
@@ -284,14 +283,14 @@ class ArtifactStore:
         encoding: str = "utf-8",
         ttl: float | None = None,
     ) -> str:
-        """Store a text, or bytes, under a filename."""
+        """Store text, or bytes, under a filename."""
         ...
 
     @_batch
     async def store_batch(
         self, items: Iterable[AsyncStoreItem], session_id: str | None = None, ttl: float | None = None
     ) -> list[str]:
-        """Store several artifacts, all of them or none."""
+        """Store several artifacts: all, or none when one fails."""
         ...
 
     # Read
@@ -337,7 +336,7 @@ class ArtifactStore:
         end: int | None = None,
         chunk_size: int = CHUNK_SIZE,
     ) -> AsyncGenerator[bytes, None]:
-        """Return the bytes of an artifact, or a range of them, piece by piece."""
+        """Iterate over the bytes of an artifact, or of a range of it, in chunks."""
         ...
 
     @_hop
@@ -349,22 +348,22 @@ class ArtifactStore:
         callback: Callback | None = None,
         overwrite: bool = False,
     ) -> Path:
-        """Write an artifact to a file, which appears whole and verified, or not at all."""
+        """Write an artifact to a local file, verified and atomically."""
         ...
 
     @_hop
     async def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
-        """Return the bytes of several artifacts, verified, in the order of the ids."""
+        """Return the bytes of several artifacts, verified."""
         ...
 
     @_brief
     async def exists(self, artifact_id: str) -> bool:
-        """Say whether there is such an artifact, and it has not expired."""
+        """Return whether an artifact exists and has not expired."""
         ...
 
     @_brief
     async def metadata(self, artifact_id: str) -> ArtifactMetadata:
-        """Return what is known of an artifact."""
+        """Return the metadata of an artifact."""
         ...
 
     # Change
@@ -381,7 +380,7 @@ class ArtifactStore:
         mime: str | None = None,
         if_revision: int | None = None,
     ) -> ArtifactMetadata:
-        """Change the description of an artifact."""
+        """Change metadata of an artifact. An argument that is None changes nothing."""
         ...
 
     @_brief
@@ -397,7 +396,7 @@ class ArtifactStore:
         ttl: float | None = None,
         if_revision: int | None = None,
     ) -> ArtifactMetadata:
-        """Change the content of an artifact, its description, or both."""
+        """Change content or metadata of an artifact. An argument that is None changes nothing."""
         ...
 
     @_brief
@@ -409,7 +408,7 @@ class ArtifactStore:
         new_session_id: str | None = None,
         new_meta: Mapping[str, Any] | None = None,
     ) -> ArtifactMetadata:
-        """Rename an artifact; its id and its bytes stay."""
+        """Rename an artifact, which keeps its id and its bytes."""
         ...
 
     @_brief_read
@@ -422,24 +421,24 @@ class ArtifactStore:
         new_meta: Mapping[str, Any] | None = None,
         summary: str | None = None,
     ) -> str:
-        """Copy an artifact within its session; the storage copies the bytes by itself."""
+        """Copy an artifact within its session; bytes are copied inside the storage."""
         ...
 
     @_brief
     async def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
-        """Let an artifact live longer, and its session at least as long."""
+        """Extend the time to live of an artifact, and that of its session to at least as long."""
         ...
 
     # Delete
 
     @_brief
     async def delete(self, artifact_id: str) -> bool:
-        """Delete an artifact."""
+        """Delete an artifact, or cancel a pending upload."""
         ...
 
     @_hop
     async def delete_batch(self, artifact_ids: Iterable[str]) -> int:
-        """Delete several artifacts."""
+        """Delete several artifacts; see :meth:`delete`."""
         ...
 
     # List
@@ -474,7 +473,7 @@ class ArtifactStore:
 
     @_hop
     async def presign(self, artifact_id: str, expires: float = 3600) -> str:
-        """Return a URL from which anybody can download an artifact, for a while."""
+        """Return a URL that downloads an artifact, without other credentials, until it expires."""
         ...
 
     @_hop
@@ -501,7 +500,7 @@ class ArtifactStore:
         expires: float = 3600,
         max_bytes: int | None = None,
     ) -> tuple[str, str]:
-        """Return a URL to which anybody can upload one file, for a while, and the id that it will have."""
+        """Return a URL that uploads one file, without other credentials, and the id of the later artifact."""
         ...
 
     @_hop
@@ -516,7 +515,7 @@ class ArtifactStore:
         session_id: str | None = None,
         ttl: float | None = None,
     ) -> bool:
-        """Make an artifact of what was uploaded. Once it is one, another upload to the URL changes nothing."""
+        """Make an artifact from an upload. Later uploads to the URL do not change it."""
         ...
 
     @_hop
@@ -532,15 +531,15 @@ class ArtifactStore:
         expires: float = 3600,
         max_bytes: int | None = None,
     ) -> tuple[str, str]:
-        """Return a URL to which anybody can upload one file, and the id of the artifact that this becomes by itself."""
+        """Return a URL that uploads one file, and the id of the artifact; no registration is needed."""
         ...
 
     # Sessions
 
     def session(self, session_id: str) -> Self:
-        """Return a view of this store that is bound to one session, see the blocking store.
+        """Return a view of this store that is bound to one session; see the blocking store.
 
-        Closing it waits for the calls made with it, and closes the view alone.
+        Closing the view waits for its own calls, and leaves this store open.
         """
         view = type(self).__new__(type(self))
         view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.workers, whole=False))
@@ -553,29 +552,29 @@ class ArtifactStore:
         ttl_hours: float | None = None,
         custom_metadata: Mapping[str, Any] | None = None,
     ) -> str:
-        """Create a session; one that a verb names is created by that."""
+        """Create a session with an id of its own; storing under a session id creates that session too."""
         ...
 
     @_brief
     async def validate_session(self, session_id: str | None = None) -> bool:
-        """Say whether there is such a session, and it has not expired."""
+        """Return whether a session exists and has not expired."""
         ...
 
     @_brief
     async def get_session_info(self, session_id: str | None = None) -> SessionInfo | None:
-        """Return what is known of a session."""
+        """Return the description of a session."""
         ...
 
     @_brief
     async def update_session_metadata(
         self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> bool:
-        """Merge metadata, key by key, into that of a session."""
+        """Merge metadata, key by key, into a session's own."""
         ...
 
     @_brief
     async def extend_session_ttl(self, session_id: str | None = None, additional_hours: float | None = None) -> bool:
-        """Let a session live longer, and what is stored in it later on."""
+        """Extend the time to live of a session, and of artifacts stored in it from now on."""
         ...
 
     @_hop
@@ -583,7 +582,7 @@ class ArtifactStore:
         """Delete a session and its artifacts."""
         ...
 
-    # House
+    # Maintain
 
     @_hop
     async def cleanup_expired_sessions(self) -> int:
@@ -614,7 +613,7 @@ class ArtifactStore:
 
     @_plain
     def parse_grid_key(self, key: str) -> GridKey | None:
-        """Return the parts of a key, or None when it is none."""
+        """Split a key into its parts."""
         ...
 
     @_plain
@@ -624,12 +623,12 @@ class ArtifactStore:
 
     @_hop
     async def validate_configuration(self, *, thorough: bool = False) -> dict[str, dict[str, str]]:
-        """Try the storage and the catalog."""
+        """Check that storage and catalog work; report outages, and do not raise them."""
         ...
 
     @_hop
     async def get_stats(self) -> dict[str, Any]:
-        """Return the providers, the sandbox, and how many ``sessions``, ``artifacts`` and ``bytes`` it holds."""
+        """Return the providers, the sandbox, and its numbers of ``sessions``, ``artifacts`` and ``bytes``."""
         ...
 
     @_brief
@@ -638,16 +637,16 @@ class ArtifactStore:
         ...
 
     async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the blocking store's argument
-        """Wait for running calls, and close the store and every view of it; of a bound store, only the view.
+        """Wait for running calls, then close the store and every view; closing a bound store closes only that view.
 
-        It may be awaited on any event loop, and is harmless the second time.
+        It works on any event loop. Closing twice is allowed.
 
         Args:
-            timeout: how long to wait for them, in seconds; None: as long as it takes.
+            timeout: how long to wait for the calls, in seconds; None: no limit.
 
         Raises:
-            ArtifactStoreError: calls are still under way after *timeout*. What they use stays open; close it again.
-            InvalidInputError: *timeout* is no finite number above 0.
+            ArtifactStoreError: calls are still running after *timeout*. Their backends stay open; close it again.
+            InvalidInputError: *timeout* is not a finite number above 0.
 
         """
         timeout = check_timeout(timeout)
@@ -656,7 +655,7 @@ class ArtifactStore:
 
 
 def _parts(store: Blocking, workers: Workers, *, whole: bool) -> dict[str, Any]:
-    """Return the attributes of a store; *whole* is one that is no view of another."""
+    """Return the attributes of an async store; *whole* is False for a view made by ``session``."""
     core = store.scope.core
     return {
         "_blocking": store,
@@ -677,12 +676,12 @@ _entered: dict[Blocking, ArtifactStore] = {}
 
 
 def enter(store: Blocking) -> ArtifactStore:
-    """Begin ``async with`` on a blocking store: return a view of it."""
+    """Return the async view for an ``async with`` block over a blocking store."""
     return _entered.setdefault(store, ArtifactStore.wrap(store))
 
 
 async def leave(store: Blocking) -> None:
-    """End ``async with`` on a blocking store: close it, and the view of it."""
+    """Close a blocking store and its async view at the end of the ``async with`` block."""
     view = _entered.pop(store, None)
     if view is not None:
         await view.close()

@@ -1,4 +1,4 @@
-"""Blocking files and iterators, read in the threads, a hop at a time."""
+"""Async readers and iterators over blocking ones, which run in the store's threads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ T = TypeVar("T")
 class Reader:
     """A seekable reader of an artifact, which fetches only what is read.
 
-    ``async with store.open(artifact_id) as file`` opens and closes it; ``file = await store.open(artifact_id)`` opens
-    it, for the caller to close. Each method is one hop, and raises ``ValueError`` when it is not open.
+    ``async with store.open(artifact_id) as file`` opens and closes it. After ``file = await store.open(artifact_id)``
+    the caller closes it. Each method runs in a thread, and raises ``ValueError`` when the reader is not open.
 
     >>> import asyncio
     >>> from chuk_artifacts.aio import ArtifactStore
@@ -32,7 +32,7 @@ class Reader:
     """
 
     def __init__(self, calls: Calls, begin: Callable[[], BinaryIO]) -> None:
-        """Begin closed."""
+        """Keep *begin*, which opens the file later."""
         self._calls = calls
         self._begin = begin
         self._file: BinaryIO | None = None
@@ -51,19 +51,19 @@ class Reader:
         await self.close()
 
     async def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes: at most *size* of them, all for -1, none at the end."""
+        """Return up to *size* bytes, or all the rest for -1; empty at the end of the file."""
         return await self._calls.run(self._do, lambda file: file.read(size))
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position in bytes, counted from the start, from here or from the end; return it from the start."""
+        """Move to an offset in bytes, relative to start, position or end as *whence* says; return the new position."""
         return await self._calls.run(self._do, lambda file: file.seek(offset, whence))
 
     async def tell(self) -> int:
-        """Return the position in bytes from the start."""
+        """Return the current position in bytes."""
         return await self._calls.run(self._do, lambda file: file.tell())
 
     async def close(self) -> None:
-        """Close the reader; harmless the second time."""
+        """Close the reader. Closing twice is allowed."""
         await until(self._calls.release(self._close))
 
     async def _opened(self) -> Self:
@@ -91,7 +91,7 @@ class Reader:
 
 
 class _Steps(Generic[T]):
-    """A blocking iterator that is made, stepped and closed in threads, one call at a time."""
+    """A blocking iterator that is created, advanced and closed in threads, by one call at a time."""
 
     def __init__(self, begin: Callable[[], Iterator[T]], count: int) -> None:
         self._begin = begin
@@ -100,21 +100,21 @@ class _Steps(Generic[T]):
         self._lock = threading.Lock()
 
     def next(self) -> list[T]:
-        """Return the next items; none are the end."""
+        """Return the next items; an empty list at the end."""
         with self._lock:
             if self._iterator is None:
                 self._iterator = self._begin()
             return list(islice(self._iterator, self._count))
 
     def close(self) -> None:
-        """Close the iterator, if it is one that can be."""
+        """Close the iterator if it is a generator."""
         with self._lock:
             if isinstance(self._iterator, Generator):
                 self._iterator.close()
 
 
 async def steps(calls: Calls, begin: Callable[[], Iterator[T]], count: int) -> AsyncGenerator[T, None]:
-    """Iterate over what *begin* returns, *count* items a hop."""
+    """Iterate over the iterator that *begin* returns, *count* items per thread call."""
     iterator = _Steps(begin, count)
     try:
         while items := await calls.run(iterator.next):

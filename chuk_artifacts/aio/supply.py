@@ -1,4 +1,4 @@
-"""Async iterables for a worker: what it reads, the task that called gets for it."""
+"""Async iterables as data: a worker thread reads chunks that the calling task fetches."""
 
 from __future__ import annotations
 
@@ -14,87 +14,87 @@ from chuk_artifacts.source import as_bytes
 T = TypeVar("T")
 
 _PIECE_SIZE = 256 * 1024
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
 def is_async(data: object) -> bool:
-    """Say whether *data* can be iterated over on an event loop alone."""
+    """Return whether *data* can be iterated over only with ``async for``."""
     kind = type(data)
     return hasattr(kind, "__aiter__") and not hasattr(kind, "__iter__")
 
 
 class Supply:
-    """A hand-over from the task that makes it to the worker that its call runs in.
+    """A channel from the calling task to the worker thread of its call.
 
-    The worker asks for a piece and waits, the task gets it. So no more than one piece is in memory, and the data is
-    read in the very task that called, with its context, its cancel scopes and its errors. When the task ends first, or
-    its loop stops, the worker gets an error and undoes what it began.
+    The worker requests a piece and waits while the task reads it. So at most one piece is in memory, and the data is
+    read in the calling task, with its context variables and cancel scopes. When the task ends first, or its loop stops,
+    the worker gets an error and undoes its work.
     """
 
     def __init__(self) -> None:
-        """See the class."""
+        """Attach to the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._orders: asyncio.Queue[_Order | None] = asyncio.Queue()
+        self._requests: asyncio.Queue[_Request | None] = asyncio.Queue()
         self._over = False
 
     async def serve(self, work: Future[T]) -> T:
-        """Return the result of *work*, and get what it asks for until then."""
+        """Answer the requests of *work* until it ends, and return its result."""
         work.add_done_callback(lambda _: self._send(None))
         try:
-            while (order := await self._orders.get()) is not None:
-                with order:
-                    order.answer.set_result(await order.source.piece())
+            while (request := await self._requests.get()) is not None:
+                with request:
+                    request.answer.set_result(await request.source.piece())
             return work.result()
         finally:
             self._over = True
-            while not self._orders.empty():
-                self._take(self._orders.get_nowait())
+            while not self._requests.empty():
+                self._take(self._requests.get_nowait())
 
-    def _send(self, order: _Order | None) -> None:
-        """Hand something to the loop; a closed one takes nothing."""
+    def _send(self, request: _Request | None) -> None:
+        """Pass a request, or None for the end, to the loop; a closed loop ignores it."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._take, order)
+            self._loop.call_soon_threadsafe(self._take, request)
 
-    def _take(self, order: _Order | None) -> None:
+    def _take(self, request: _Request | None) -> None:
         if not self._over:
-            self._orders.put_nowait(order)
-        elif order is not None:
-            order.answer.set_exception(ArtifactStoreError("the call was cancelled before all its data was read"))
+            self._requests.put_nowait(request)
+        elif request is not None:
+            request.answer.set_exception(ArtifactStoreError("the call was cancelled before all its data was read"))
 
     def blocking(self, data: Any) -> Any:
-        """Return what a worker can read: *data* itself, or the chunks of an async iterable."""
+        """Return *data*, or for an async iterable an iterator of its chunks for the worker."""
         return self._chunks(_Source(data)) if is_async(data) else data
 
     def blocking_item(self, item: Any) -> Any:
-        """Return an item of a batch with data that a worker can read."""
+        """Return an item of a batch with its data as :meth:`blocking` returns it."""
         if isinstance(item, Mapping) and is_async(item.get("data")):
             return {**item, "data": self.blocking(item["data"])}
         return item
 
     def _chunks(self, source: _Source) -> Iterator[bytes]:
-        while piece := self._ask(_Order(source)):
+        while piece := self._ask(_Request(source)):
             yield from piece
 
-    def _ask(self, order: _Order) -> list[bytes]:
-        """Return a piece that the loop gets; give up when that rests at two looks in a row."""
-        self._send(order)
-        at_work = True
-        while not wait([order.answer], _LOOK_SECONDS).done:
-            rested, at_work = not at_work, self._loop.is_running()
-            if rested and not at_work:
+    def _ask(self, request: _Request) -> list[bytes]:
+        """Return the next piece; raise when the loop is found stopped twice in a row."""
+        self._send(request)
+        running = True
+        while not wait([request.answer], _CHECK_SECONDS).done:
+            was_stopped, running = not running, self._loop.is_running()
+            if was_stopped and not running:
                 raise ArtifactStoreError("the event loop stopped before all the data was read")
-        return order.answer.result()
+        return request.answer.result()
 
 
 class _Source:
-    """An async iterable of bytes, read in pieces of some 256 KiB."""
+    """An async iterable of bytes, read in pieces of about 256 KiB."""
 
     def __init__(self, data: AsyncIterable[Any]) -> None:
         self._data = data
         self._iterator: AsyncIterator[Any] | None = None
 
     async def piece(self) -> list[bytes]:
-        """Return the next chunks; none are the end."""
+        """Return the next chunks; an empty list at the end."""
         if self._iterator is None:
             self._iterator = aiter(self._data)
         chunks: list[bytes] = []
@@ -107,18 +107,18 @@ class _Source:
         return chunks
 
 
-class _Order:
-    """What a worker waits for. An error inside its ``with`` block is the answer, and the worker raises it."""
+class _Request:
+    """A worker's request for a piece. An error inside the ``with`` block is the answer, which the worker raises."""
 
     def __init__(self, source: _Source) -> None:
         self.source = source
         self.answer: Future[list[bytes]] = Future()
 
     def __enter__(self) -> None:
-        """Do nothing: all is in the exit."""
+        """Begin the block in which the task answers."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        """Hand an error over; one that ends the task, such as its being cancelled, goes on there too."""
+        """Pass an error to the worker. One that ends the task, such as a cancellation, propagates there too."""
         if error is not None:
             self.answer.set_exception(error)
         return isinstance(error, Exception)

@@ -1,4 +1,4 @@
-"""The threads that the calls of an async store run in, and the account of what runs there."""
+"""The threads of an async store, and which calls run in them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ R = TypeVar("R")
 
 
 class Workers:
-    """The threads of one store, which its views share. A child of a fork starts its own.
+    """The threads of one store, which its views share. After a fork the child starts its own.
 
-    Calls that wait for data of an event loop have threads to themselves: a slow upload must not hold up the others, and
-    one that reads from the same store would wait for itself.
+    Calls that wait for data from an event loop have a pool of their own: slow uploads must not delay other calls, and
+    an upload that reads from the same store would wait for itself.
 
     Args:
-        count: how many there are at most, and how many more for uploads.
+        count: the maximum number of threads in each of the two pools.
 
     """
 
     def __init__(self, count: int) -> None:
-        """Begin with none: they start when they are needed."""
+        """Set up the pools; threads start on demand."""
         self.count = count
         self._open = True
         self._begin()
@@ -39,20 +39,20 @@ class Workers:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Future[Any], Calls] = {}
-        self._verbs = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
+        self._threads = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
         self._uploads = ThreadPoolExecutor(self.count, "chuk-artifacts-upload")
 
     def submit(self, calls: Calls, work: Callable[[], R], *, upload: bool = False) -> Future[R]:
-        """Begin *work* on account of *calls*.
+        """Start *work* as one of *calls*.
 
         Raises:
-            ArtifactStoreError: they are closed.
+            ArtifactStoreError: the store or this view of it is closed.
 
         """
         with self._lock:
             if calls.closed or not self._open:
                 raise ArtifactStoreError("store is closed")
-            future = (self._uploads if upload else self._verbs).submit(work)
+            future = (self._uploads if upload else self._threads).submit(work)
             self._running[future] = calls
         future.add_done_callback(self._ended)
         return future
@@ -62,43 +62,43 @@ class Workers:
             self._running.pop(future, None)
 
     def end(self, calls: Calls, timeout: float | None) -> None:
-        """Take no more work of *calls*, and return when all they began has ended, or raise after *timeout* seconds."""
+        """Refuse new work of *calls*, and wait for their running work; raise after *timeout* seconds."""
         with self._lock:
             calls.closed = True
             running = [future for future, owner in self._running.items() if owner is calls]
         _wait(running, timeout)
 
     def end_all(self, timeout: float | None) -> None:
-        """Take no more work, and return when all has ended, or raise after *timeout* seconds."""
+        """Refuse new work, and wait for all running work; raise after *timeout* seconds."""
         with self._lock:
             self._open = False
             running = list(self._running)
         _wait(running, timeout)
         self._uploads.shutdown()
-        self._verbs.shutdown()
+        self._threads.shutdown()
 
     def before_fork(self) -> None:
-        """Do nothing: what happens in the threads is none of the child's."""
+        """Leave the threads running; only the parent keeps them."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Forget threads and work in a *child*, which has neither."""
+        """Start with new pools in a *child*, where the threads do not exist."""
         if child:
             self._begin()
 
 
 class Calls:
-    """The calls of one async store, or of one view of it, and its only way into the threads.
+    """The calls of one async store or view, which run in the threads of the whole store.
 
-    A call sees the context variables of the task that makes it. Cancelling the task stops the wait, not the call,
-    unless that has not begun.
+    A call sees the context variables of the calling task. Cancelling the task stops the wait; the call goes on unless
+    it has not started.
 
     Args:
-        workers: where they run.
+        workers: the threads.
 
     """
 
     def __init__(self, workers: Workers) -> None:
-        """See the class."""
+        """Begin with no calls."""
         self.workers = workers
         self.closed = False
 
@@ -121,7 +121,7 @@ class Calls:
             work.cancel()
 
     def release(self, function: Callable[[], None]) -> Future[None]:
-        """Call *function*, which gives something back, in a thread; here, when the store is closed."""
+        """Call *function*, which releases a resource, in a thread; call it directly when the store is closed."""
         try:
             return self.workers.submit(self, function)
         except ArtifactStoreError:
@@ -131,9 +131,11 @@ class Calls:
             return done
 
     async def close(self, close_store: Callable[[], None], *, all_views: bool, timeout: float | None) -> None:  # noqa: ASYNC109 - waited in a thread
-        """Take no more calls, wait for those under way, and with *all_views* for those of all; call *close_store*.
+        """Refuse new calls, wait for running ones (with *all_views* those of all views), then call *close_store*.
 
-        Raise :class:`ArtifactStoreError` when they have not ended after *timeout* seconds.
+        Raises:
+            ArtifactStoreError: calls are still running after *timeout* seconds.
+
         """
 
         def close() -> None:
@@ -143,7 +145,7 @@ class Calls:
                 self.workers.end(self, timeout)
             close_store()
 
-        closer = ThreadPoolExecutor(1, "chuk-artifacts-close")  # its thread is none of those it waits for
+        closer = ThreadPoolExecutor(1, "chuk-artifacts-close")  # a thread of its own, as it waits for the others
         work = closer.submit(close)
         closer.shutdown(wait=False)
         await until(work)
@@ -158,18 +160,18 @@ def _wait(running: Collection[Future[Any]], timeout: float | None) -> None:
 
 
 async def until(work: Future[R]) -> R:
-    """Return the result of *work*, which goes on when this wait is cancelled.
+    """Wait for *work* and return its result; cancelling the wait does not cancel *work*.
 
-    It does what ``asyncio.wrap_future`` does, without a second future and a second turn of the loop.
+    ``asyncio.wrap_future`` would do the same, but costs a second future and another iteration of the loop.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def tell(_: Future[R]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+    def wake(_: Future[R]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no task waits
             loop.call_soon_threadsafe(_end, ended)
 
-    work.add_done_callback(tell)
+    work.add_done_callback(wake)
     await ended
     return work.result()
 

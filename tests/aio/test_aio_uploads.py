@@ -278,7 +278,7 @@ async def test_upload_goes_on_while_the_store_closes(anyio_backend, tmp_path):
 @pytest.mark.parametrize("end", ["rests", "closed"])
 def test_loop_that_stops(tmp_path, monkeypatch, end):
     """An upload whose event loop rests or is closed is given up and undone; so its store can be closed."""
-    monkeypatch.setattr(supply, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(supply, "_CHECK_SECONDS", 0.01)
     options = {"storage_provider": "filesystem", "fs_root": tmp_path, "sandbox_id": "box"}
     store = aio.ArtifactStore(**options)
     reading, arrived = asyncio.Event(), asyncio.Event()
