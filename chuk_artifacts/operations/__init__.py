@@ -1,4 +1,4 @@
-"""What a store does: functions over a :class:`~chuk_artifacts.operations.scope.Scope`.
+"""The work of a store: functions over a :class:`~chuk_artifacts.operations.scope.Scope`.
 
-The store, the gateway and the filesystem stand on these modules. Only they know both storage and catalog.
+Store, gateway and filesystem call these modules, the only ones that use both storage and catalog.
 """

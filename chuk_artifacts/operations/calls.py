@@ -1,4 +1,4 @@
-"""``operation``: makes a function over a scope a call, which a closed store refuses and ``close`` waits for."""
+"""``operation``: a decorator for functions over a scope. A closed store refuses them; ``close`` waits for them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SIGNALS = (ObjectMissingError, ObjectExistsError, ObjectChangedError, FilenameTakenError)
-"""What backends raise for the operations that expect it. From any other, callers get the public error above it."""
+"""Errors of backends that some operations catch. The other operations raise the public base class instead."""
 
 
 def operation(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concatenate[Scope, P], R]:
-    """Count each call of *function* on the core while it runs, refuse it when the store is closed."""
+    """Record each call of *function* with the core while it runs; refuse it when the store is closed."""
 
     @wraps(function)
     def call(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,11 +33,11 @@ def operation(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concaten
                     raise store_is_closed()
                 return function(scope, *args, **kwargs)
             finally:
-                core.calls.pop(this_call, None)  # as end_call does; to call that costs 2 % of a lookup in memory
+                core.calls.pop(this_call, None)  # inlined end_call: calling it costs 2 % of a lookup in memory
                 if core.closed:
                     core.end_call(this_call)
         except BaseException as error:
-            core.end_call(this_call)  # an interrupt may have come just before
+            core.end_call(this_call)  # an interrupt may have hit the finally clause above
             if isinstance(error, SIGNALS):
                 raise public_error(error) from error
             raise

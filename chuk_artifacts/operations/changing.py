@@ -1,6 +1,6 @@
-"""Changing: the next revision of a record by compare-and-set, and new content under a key of its own.
+"""Changing artifacts: replace a record by compare-and-set, write new content under a new key.
 
-Each function takes the record too, where the caller has just read it, and saves reading it again.
+A caller that has just read the record passes it, which saves a round trip to the catalog.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
 
 Known = ArtifactMetadata | None
-"""A record that the caller has just read, or None."""
+"""A record that the caller has just read, or None to look it up."""
 
 _RENAMED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
 
 
 class Content(NamedTuple):
-    """New bytes, which were written under a key of their own.
+    """New bytes, written under a new key.
 
     Attributes:
-        key: the key.
+        key: their key.
         bytes: their length.
         sha256: their SHA-256.
 
@@ -51,22 +51,22 @@ class Content(NamedTuple):
     sha256: str
 
     def fields(self, record: ArtifactMetadata, now: float) -> dict[str, Any]:
-        """Return the fields of the next revision of *record*, which keeps the bytes before for their readers."""
+        """Return the fields that the next revision of *record* changes; it keeps the present bytes as superseded."""
         before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
         kept, _ = split_superseded((*record.superseded, before), now)
         return {"key": self.key, "bytes": self.bytes, "sha256": self.sha256, "superseded": kept}
 
 
 class Change(NamedTuple):
-    """What the next revision of a record has, beside new bytes, that this one has not, in checked values.
+    """A validated change of a record, except for its content.
 
     Attributes:
-        fields: new values by the names of fields.
-        merged: a JSON object to merge, key by key, into ``meta``; None: leave it.
-        ttl: seconds to live from now on; None: leave the expiry.
-        more_seconds: seconds to live after the present expiry, if there is one.
-        session_id: the session the record must be of; None: any.
-        revision: the revision that it must have; None: any.
+        fields: new values by field name.
+        merged: a JSON object to merge, key by key, into ``meta``; None: no change.
+        ttl: the new time to live, in seconds from now; None: no change.
+        more_seconds: seconds to add to the expiry, if the record has one.
+        session_id: the session that the record must belong to; None: any.
+        revision: the revision that the record must have; None: any.
 
     """
 
@@ -92,22 +92,22 @@ class Change(NamedTuple):
         meta_name: str = "meta",
         merge: bool = False,
     ) -> Self:
-        """Check the arguments of a method, and return the change that they ask for. None leaves a field as it is.
+        """Validate the arguments of a method, and return the change they describe. None leaves a field as it is.
 
         Args:
-            core: what limits and clock are taken from.
+            core: provides limits and clock.
             summary: see :meth:`ArtifactStore.update_file`.
             filename: see :meth:`ArtifactStore.update_file`.
             mime: see :meth:`ArtifactStore.update_file`.
             ttl: see :meth:`ArtifactStore.update_file`.
             if_revision: see :meth:`ArtifactStore.update_file`.
-            session_id: the session that the artifact can't leave.
+            session_id: the session that the artifact must belong to.
             meta: see :meth:`ArtifactStore.update_file`.
             meta_name: what the method calls *meta*, for messages.
             merge: whether to merge *meta*, key by key, into the present one, or to replace that.
 
         Raises:
-            InvalidInputError: one of them is wrong.
+            InvalidInputError: an argument is invalid.
 
         """
         limits = core.settings.limits
@@ -136,11 +136,11 @@ class Change(NamedTuple):
         return not self.fields and self.merged is None and self.ttl is None and self.more_seconds is None
 
     def check(self, record: ArtifactMetadata) -> None:
-        """Raise when this change is not meant for *record*.
+        """Raise when this change must not be applied to *record*.
 
         Raises:
-            ConflictError: it has another revision.
-            AccessDeniedError: it is of another session.
+            ConflictError: the record has another revision.
+            AccessDeniedError: the record belongs to another session.
 
         """
         if self.revision is not None and self.revision != record.revision:
@@ -151,7 +151,7 @@ class Change(NamedTuple):
     def apply(
         self, record: ArtifactMetadata, now: float, limits: arguments.Limits, content: Content | None = None
     ) -> ArtifactMetadata:
-        """Return the next revision of *record*, or *record* where nothing changes; raises as :meth:`check`."""
+        """Return the next revision of *record*, or *record* itself if nothing changes; raises like :meth:`check`."""
         self.check(record)
         fields = dict(self.fields)
         if self.merged is not None:
@@ -175,16 +175,16 @@ def change(
     """Change an artifact, and return its new metadata.
 
     Args:
-        scope: where it is.
-        artifact_id: the artifact.
-        wanted: what changes beside the content.
-        data: new content; None: leave it.
-        record: the record of the artifact, as the catalog has just returned it; None: look it up.
+        scope: the scope of the artifact.
+        artifact_id: its id.
+        wanted: the change of metadata.
+        data: the new content; None: no change.
+        record: its record, as the catalog has just returned it; None: look it up.
 
     Raises:
-        ArtifactNotFoundError: there is no such artifact.
-        ConflictError: it has another revision than the change is meant for, or others change it all the time.
-        AccessDeniedError: it is of another session than the change is meant for.
+        ArtifactNotFoundError: the artifact does not exist.
+        ConflictError: it has another revision than *wanted* requires, or other writers changed it at every attempt.
+        AccessDeniedError: it belongs to another session than *wanted* requires.
 
     """
     if data is not None:
@@ -194,14 +194,14 @@ def change(
 
 @operation
 def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> None:
-    """Give artifacts new filenames by as few calls of the catalog as can be.
+    """Rename artifacts with one call of the catalog for every 500.
 
     Args:
-        scope: where they are.
-        names: records that the catalog has just returned, and their new filenames.
+        scope: the scope of the artifacts.
+        names: records that the catalog has just returned, with their new filenames.
 
     Raises:
-        ArtifactNotFoundError: one was deleted meanwhile. The others may have their new names, or not.
+        ArtifactNotFoundError: one was deleted meanwhile. Each of the others may have its new name or the old one.
 
     """
     core = scope.core
@@ -212,20 +212,24 @@ def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> N
             for record, wanted in some
         ]
         for (record, wanted), replaced in zip(some, core.catalog.replace_each(changes), strict=True):
-            if not replaced:  # another change came first
+            if not replaced:  # another writer came first
                 _swap(scope, record.artifact_id, wanted)
 
 
 @operation
 def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None) -> str:
-    """Copy an artifact within its session, with what *wanted* says changed, and return the id of the copy.
+    """Copy an artifact within its session, apply *wanted* to the copy, and return its id.
 
-    *record* is that of the artifact, as the catalog has just returned it; None: look it up.
+    Args:
+        scope: the scope of the artifact.
+        artifact_id: its id.
+        wanted: the metadata that the copy changes.
+        record: its record, as the catalog has just returned it; None: look it up.
 
     Raises:
-        ArtifactNotFoundError: there is no such artifact.
-        ArtifactCorruptedError: the stored bytes have another length than those that were stored.
-        AccessDeniedError: it is of another session than the change is meant for.
+        ArtifactNotFoundError: the artifact does not exist.
+        ArtifactCorruptedError: the stored bytes differ in length from the record.
+        AccessDeniedError: the artifact belongs to another session than *wanted* requires.
 
     """
     core = scope.core
@@ -247,7 +251,7 @@ def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None
 
 @attrs.frozen
 class _Copy:
-    """What a copy has of its own."""
+    """The fields of a copy that differ from its original's."""
 
     artifact_id: str
     key: str
@@ -283,7 +287,7 @@ def _copied(scope: Scope, record: ArtifactMetadata, target: _Copy) -> ArtifactMe
 def _change_content(
     scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream, record: Known
 ) -> ArtifactMetadata:
-    """Write new bytes under a key of their own, then let the record point to them."""
+    """Write new bytes under a new key, then point the record to them."""
     core = scope.core
     record = _known(scope, artifact_id, record)
     begun = core.clock()
@@ -313,7 +317,7 @@ def _change_content(
 def _swap(
     scope: Scope, artifact_id: str, wanted: Change, record: Known = None, content: Content | None = None
 ) -> tuple[ArtifactMetadata, ArtifactMetadata]:
-    """Replace a record by its next revision, and return both."""
+    """Replace a record by its next revision, retrying after other writers, and return both."""
     core = scope.core
     for attempt in range(ATTEMPTS):
         before = find(scope, artifact_id) if record is None else scope.check(artifact_id, record, core.clock())
@@ -334,7 +338,7 @@ def _known(scope: Scope, artifact_id: str, record: Known) -> ArtifactMetadata:
 
 
 def _pause(attempt: int) -> None:
-    """Give way to the others before the next attempt, a little longer each time."""
-    import random  # noqa: PLC0415 - for those who met another alone
+    """Sleep before the next attempt, a little longer each time (backoff)."""
+    import random  # noqa: PLC0415 - only needed after a conflict
 
     time.sleep(random.uniform(0, min(0.0005 * (attempt + 1), _LONGEST_PAUSE_SECONDS)))  # noqa: S311 - no secret

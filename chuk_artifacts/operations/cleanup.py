@@ -1,4 +1,4 @@
-"""Removing: artifacts and sessions on demand, and what is over: expired ones, superseded bytes, orphans."""
+"""Removing artifacts and sessions: on demand, when they expire, and bytes that are superseded or orphans."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from chuk_artifacts.operations.writing import delete_keys
 from chuk_artifacts.storage import StoredObject
 
 MAX_SUPERSEDED = 16
-"""How many superseded revisions of one artifact are kept at most."""
+"""The maximum number of superseded contents that one artifact keeps."""
 
 _PAGE = 500
 _DELETED_AT_ONCE = 1000
 _SHOWN_KEYS = 10
-_FEW = 20  # so many orphans may be removed though they are more than half of all objects
+_FEW = 20  # up to this number, orphans are removed even if they are more than half of all objects
 
 
 def split_superseded(
     superseded: Sequence[Superseded], now: float
 ) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
-    """Return the superseded bytes that are kept on, and those whose time is over."""
+    """Split superseded contents into those to keep, and those that are over or exceed :data:`MAX_SUPERSEDED`."""
     over = [earlier for earlier in superseded if is_over(earlier.until, now)]
     kept = [earlier for earlier in superseded if earlier not in over]
     surplus = max(len(kept) - MAX_SUPERSEDED, 0)
@@ -48,12 +48,12 @@ def split_superseded(
 
 @attrs.frozen
 class Sweep:
-    """How to look for orphans, that is, for bytes without a record.
+    """Options of an orphan sweep.
 
     Attributes:
-        older_than: how old they must be, in seconds, by the clock of the storage; a day at least.
-        dry_run: whether only to report them.
-        force: whether to remove them even when they are more than half of what is stored.
+        older_than: the minimum age of an orphan in seconds, by the storage's clock; at least a day.
+        dry_run: report orphans, and remove nothing.
+        force: remove orphans even if they are more than half of all objects.
 
     """
 
@@ -64,18 +64,18 @@ class Sweep:
 
 @operation
 def delete(scope: Scope, artifact_ids: Iterable[str]) -> int:
-    """Delete artifacts, and cancel uploads; return how many artifacts there were to delete."""
+    """Delete artifacts and cancel pending uploads; return the number of living artifacts that were deleted."""
     core = scope.core
     wanted = arguments.check_items("artifact_ids", artifact_ids)
     ids = [plain_id for one in wanted if (plain_id := grid.plain_artifact_id(one)) is not None]
     _log.debug("delete %s", ids)
-    there = 0
+    deleted = 0
     for some in batches(ids, _DELETED_AT_ONCE):
         removed = core.catalog.remove(some, session_id=scope.session_id)
         now = core.clock()
-        there += sum(_was_artifact(core, record, now) for record in removed)
+        deleted += sum(_was_artifact(core, record, now) for record in removed)
         delete_bytes(core, removed)
-    return there
+    return deleted
 
 
 def _was_artifact(core: Core, record: ArtifactMetadata, now: float) -> bool:
@@ -88,9 +88,9 @@ def _was_artifact(core: Core, record: ArtifactMetadata, now: float) -> bool:
 
 @operation
 def delete_session(scope: Scope, session_id: str | None) -> bool:
-    """Remove a session with its artifacts, a portion of records and their bytes at a time; False: there is none.
+    """Remove a session and its artifacts in batches of records and their bytes; return False if it does not exist.
 
-    Where this stops in the middle, the session is still there, and a second call finishes.
+    The session itself goes last: after a crash, a second call finishes the work.
     """
     core, session_id = scope.core, scope.session(session_id)
     there = False
@@ -103,7 +103,7 @@ def delete_session(scope: Scope, session_id: str | None) -> bool:
 
 
 def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
-    """Remove the bytes of records that are gone."""
+    """Remove the bytes of records that were removed."""
     keys = [key for record in records for key in record.all_bytes]
     if keys:
         delete_keys(core, keys)
@@ -115,7 +115,7 @@ def clean(scope: Scope, sweep: Sweep | None, *, dry_run: bool = False) -> Cleanu
 
     Raises:
         ProviderError: the storage fails.
-        SessionError: the catalog fails; or no orphan was removed, see :func:`_remove_orphans`.
+        SessionError: the catalog fails, or the sweep was refused, see :func:`_remove_orphans`.
 
     """
     report = _remove_expired(scope, dry_run=dry_run)
@@ -128,8 +128,8 @@ def clean(scope: Scope, sweep: Sweep | None, *, dry_run: bool = False) -> Cleanu
 def _remove_expired(scope: Scope, *, dry_run: bool) -> CleanupReport:
     """Remove expired artifacts and sessions, and superseded bytes.
 
-    Records change first, their bytes go after them: what a crash leaves in between is an orphan. The record of an
-    expired artifact stays for a grace period. A record that can't be decoded is left alone, and counted.
+    Records change before their bytes are removed, so a crash between the two leaves orphans. The record of an expired
+    artifact stays for a grace period. A record that can't be decoded is skipped and counted.
     """
     core = scope.core
     catalog, now = core.catalog, core.clock()
@@ -161,7 +161,7 @@ def _forget(core: Core, due: Sequence[ArtifactMetadata], now: float) -> None:
 
 
 def _release(core: Core, due: Sequence[ArtifactMetadata], now: float, *, dry_run: bool) -> Iterator[tuple[bool, int]]:
-    """Remove bytes whose time is over; yield for each record whether it is an expired artifact, and their length."""
+    """Remove bytes that are over; yield for each record whether it is an expired artifact, and the freed bytes."""
     changes = [(record, lesser) for record in due if (lesser := _lesser(record, now)) is not None]
     if not changes:
         return
@@ -178,16 +178,16 @@ def _release(core: Core, due: Sequence[ArtifactMetadata], now: float, *, dry_run
 
 
 def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
-    """Return *record* without the bytes whose time is over, or None when it has none such."""
+    """Return *record* without the bytes that are over, or None if it has no such bytes."""
     if record.released:
         return None
-    # The next revision: who is just changing or registering this one must not bring it back without its bytes.
+    # A new revision, so that a concurrent change or registration fails, instead of restoring a record without bytes.
     if record.pending is not None:
         return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
     if is_over(record.expires_at, now):
         return record.changed(released=True, superseded=(), revision=record.revision + 1)
     kept, over = split_superseded(record.superseded, now)
-    return record.changed(superseded=kept) if over else None  # no change to its user: the revision stays
+    return record.changed(superseded=kept) if over else None  # invisible to users, so the revision stays
 
 
 def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
@@ -195,13 +195,13 @@ def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
 
 
 def _remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
-    """Remove bytes without a record, such as a crash leaves; all bytes of the sandbox are listed for it.
+    """List all bytes of the sandbox, and remove those without a record.
 
     Raises:
         ProviderError: the storage fails.
-        SessionError: the catalog fails, can't be trusted, or is not known to describe this storage (see
-            :mod:`~chuk_artifacts.operations.identity`); or more than half of all objects would go, and *force* is not
-            set. Nothing was removed.
+        SessionError: the catalog fails, has damaged records, or does not provably describe this storage (see
+            :mod:`~chuk_artifacts.operations.identity`); or *force* is not set and more than half of all objects are
+            orphans. Nothing was removed.
 
     """
     identity.prove(core)
@@ -229,7 +229,7 @@ def _remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
 
 
 def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredObject], int]:
-    """Return the objects without a record that were written before a moment, and how many objects there are."""
+    """Return the objects without a record that were written before *before*, and the number of all objects."""
     orphans: list[StoredObject] = []
     count = 0
     objects = core.storage.list_objects(prefix)
@@ -241,7 +241,7 @@ def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredOb
 
 
 def _delete_orphans(core: Core, found: Sequence[StoredObject]) -> list[StoredObject]:
-    """Remove those of the orphans that still have no record, and return them."""
+    """Remove the orphans that still have no record, and return them."""
     orphans = _without_record(core, found)
     delete_keys(core, [item.key for item in orphans])
     return orphans
@@ -250,7 +250,7 @@ def _delete_orphans(core: Core, found: Sequence[StoredObject]) -> list[StoredObj
 def _without_record(core: Core, page: Sequence[StoredObject]) -> list[StoredObject]:
     ids = {_name(item.key).partition("~")[0] for item in page}
     records = core.catalog.get(list(ids)) if ids else []
-    # Compared by their last part only: some disks change the letter case or the Unicode form of the folders above.
+    # Compare only the last part: some file systems change the letter case or the Unicode form of folder names.
     used = {_name(key) for record in records if record is not None for key in record.all_bytes}
     return [item for item in page if _name(item.key) not in used]
 

@@ -1,4 +1,4 @@
-"""A checked order to store something: all that is known before the first byte is written."""
+"""``Draft``: a new artifact before its bytes are written."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from chuk_artifacts.storage import Description
 
 @attrs.define(kw_only=True)
 class Draft:
-    """What becomes an artifact once its bytes are written.
+    """A new artifact in validated values, before its bytes are written.
 
     Attributes:
-        data: the bytes, or what reads them.
-        key: where they go.
-        artifact_id: the new artifact.
+        data: the bytes, or a stream of them.
+        key: their storage key.
+        artifact_id: the artifact's id.
         session_id: its session.
         sandbox_id: its namespace.
         mime: its media type.
         summary: its description.
-        meta: the user's own JSON object.
-        filename: its name, or None.
-        user_id: whose session it is, or None.
-        ttl: how long it lives in seconds; None is as long as its session says.
+        meta: its JSON object.
+        filename: its filename, or None.
+        user_id: the user to assign the session to, or None.
+        ttl: its time to live in seconds; None: the session's default.
 
     """
 
@@ -57,7 +57,7 @@ class Draft:
     ) -> ArtifactMetadata:
         """Return the record of the artifact, stored *now* (seconds since the epoch) with *size* bytes.
 
-        Without a ttl of its own it gets *session_ttl*, that of a new session.
+        Without a ttl of its own it gets *session_ttl*.
         """
         stored_at = timestamp(now)
         ttl = session_ttl if self.ttl is None else self.ttl
@@ -97,10 +97,10 @@ def draft(
     default_mime: str = arguments.OCTET_STREAM,
     limits: arguments.Limits = arguments.LIMITS,
 ) -> Draft:
-    """Check the arguments of ``ArtifactStore.store`` and return them in their stored form, under a new id.
+    """Validate the arguments of ``ArtifactStore.store`` and return a draft with a new id.
 
     Raises:
-        InvalidInputError: one of them is wrong.
+        InvalidInputError: an argument is invalid.
 
     """
     filename = None if filename is None else arguments.check_filename(filename)
@@ -121,9 +121,9 @@ def draft(
 
 
 def description(record: ArtifactMetadata) -> Description:
-    """Return what the object that holds the bytes of *record* says of itself.
+    """Return the description of *record* to store with its bytes.
 
-    With the parts of its key it is enough to make the record again, should the catalog be lost.
+    Together with the key it is enough to rebuild the record if the catalog is lost.
     """
     details = {
         "sha256": record.sha256,

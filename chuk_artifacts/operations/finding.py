@@ -1,4 +1,4 @@
-"""Looking up records: one call of the catalog, and the rule of the scope."""
+"""Looking up records: one call of the catalog, then the check of the scope."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from chuk_artifacts.operations.scope import Scope
 
 @operation
 def metadata(scope: Scope, artifact_id: str) -> ArtifactMetadata:
-    """Return the record of an artifact, as a copy that the caller may keep."""
+    """Return a copy of an artifact's record."""
     _log.debug("metadata %s", artifact_id)
     return public(scope.core, find(scope, artifact_id))
 
 
 @operation
 def exists(scope: Scope, artifact_id: str) -> bool:
-    """Return whether :func:`metadata` would return something."""
+    """Return whether an artifact exists and has not expired."""
     _log.debug("exists %s", artifact_id)
     try:
         find(scope, artifact_id)
@@ -34,11 +34,11 @@ def exists(scope: Scope, artifact_id: str) -> bool:
 
 
 def find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
-    """Return the record of an artifact; a complete upload becomes one by this.
+    """Return the record of an artifact; turn a complete pending record into an artifact.
 
     Raises:
-        ArtifactNotFoundError: there is no such artifact, or it can't be seen from here.
-        ArtifactExpiredError: its time is over.
+        ArtifactNotFoundError: the artifact does not exist, or is not visible in this scope.
+        ArtifactExpiredError: the artifact has expired.
 
     """
     core = scope.core
@@ -51,7 +51,7 @@ def find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
 
 
 def find_all(scope: Scope, artifact_ids: Iterable[str]) -> list[ArtifactMetadata]:
-    """Return the records of several artifacts by one call of the catalog; raises as :func:`find`."""
+    """Return the records of several artifacts with one call of the catalog; raises like :func:`find`."""
     core = scope.core
     ids = []
     for artifact_id in artifact_ids:
@@ -65,8 +65,8 @@ def find_all(scope: Scope, artifact_ids: Iterable[str]) -> list[ArtifactMetadata
     return [record if record.pending is None else uploads.complete(core, record) for record in found]
 
 
-def settled(scope: Scope, records: list[ArtifactMetadata]) -> list[ArtifactMetadata]:
-    """Return the artifacts among *records* of a listing, and those that complete uploads become by this."""
+def artifacts(scope: Scope, records: list[ArtifactMetadata]) -> list[ArtifactMetadata]:
+    """Return the artifacts among *records* of a listing; turn complete pending records into artifacts."""
     for record in records:
         if record.pending is not None:
             found = scope.core.each(partial(if_artifact, scope), records)
@@ -75,7 +75,7 @@ def settled(scope: Scope, records: list[ArtifactMetadata]) -> list[ArtifactMetad
 
 
 def if_artifact(scope: Scope, record: ArtifactMetadata) -> ArtifactMetadata | None:
-    """Return the artifact that a record of the catalog is, or becomes by this, or None."""
+    """Return *record* if it is an artifact, the artifact that a complete upload becomes, or else None."""
     if record.pending is None:
         return record
     try:
@@ -86,5 +86,5 @@ def if_artifact(scope: Scope, record: ArtifactMetadata) -> ArtifactMetadata | No
 
 
 def public(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
-    """Return what a caller may change without changing the store."""
+    """Return a record that the caller may modify without modifying the catalog's."""
     return record.changed(meta=arguments.copy_json(record.meta)) if core.catalog.returns_live_objects else record

@@ -1,10 +1,9 @@
-"""Which catalog describes which storage: both hold the same random identity, or no orphan is removed.
+"""Proof that a catalog describes a storage: both hold the same random identity, or no orphan is removed.
 
-A catalog without a record of some bytes proves nothing: it may be empty, new, or the wrong one. So each persistent
-catalog has an identity, and leaves it in the storage under ``identity/{sandbox}/{identity}`` before its first artifact.
-Bytes without a record are garbage only where that is the one identity there. A second one means that another catalog
-stored here too. ``unknown`` in place of an identity means that there were bytes already that the first catalog did not
-know.
+A missing record proves nothing: the catalog may be empty, new, or the wrong one. So each persistent catalog has an
+identity, and writes it to the storage under ``identity/{sandbox}/{identity}`` before its first artifact. Bytes without
+a record are orphans only if the storage holds that identity and no other. A second identity means that another catalog
+stored here too; ``unknown`` means that the storage already had bytes that the first catalog did not know.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ _ANOTHER = "set SESSION_PROVIDER, SESSION_SQLITE_PATH or SESSION_REDIS_URL to th
 
 
 def establish(core: Core) -> None:
-    """Have catalog and storage hold the same identity before something is stored.
+    """Make catalog and storage hold the same identity, before the first artifact is stored.
 
-    It costs one request to each, once in a process: see ``Core.identified``.
+    This costs one request to each, once per process: see ``Core.identified``.
 
     Raises:
         ProviderError: the storage fails.
@@ -37,14 +36,14 @@ def establish(core: Core) -> None:
 
 
 def prove(core: Core) -> None:
-    """Return when bytes without a record are known to be garbage.
+    """Prove that bytes without a record are orphans.
 
     Raises:
         ProviderError: the storage fails.
-        SessionError: that is not known, or the catalog fails.
+        SessionError: there is no proof, or the catalog fails.
 
     """
-    if not core.storage.persistent:  # all bytes in it were stored by this process, with this catalog
+    if not core.storage.persistent:  # this process stored all its bytes, with this catalog
         return
     if not core.catalog.persistent:
         raise _refused("records in memory can't show which files are garbage", _ANOTHER)
@@ -55,7 +54,7 @@ def prove(core: Core) -> None:
         return
     if known - {identity}:
         raise _refused(*_foreign(core, identity, known))
-    if identity is None and _knows_bytes(core):  # both are of an earlier version, which had no identities
+    if identity is None and _knows_bytes(core):  # both were written by an earlier version without identities
         establish(core)
         return
     side = "catalog and storage have" if identity is None else "the storage has"
@@ -63,11 +62,11 @@ def prove(core: Core) -> None:
 
 
 def _introduce(core: Core, identity: str | None) -> None:
-    """Leave the identity of the catalog in the storage, and a mark where there are bytes that it does not know."""
+    """Write the catalog's identity to the storage, and ``unknown`` if that has bytes the catalog does not know."""
     if identity is None:
         raise SessionError("the catalog keeps no identity")
     if not _known(core) and _has_bytes(core) and not _knows_bytes(core):
-        # Unless another process with the same catalog came first, and stored them.
+        # Another process with the same catalog may have come first, and stored these bytes.
         if core.storage.stat(_key(core, identity)) is not None:
             return
         _leave(core, _UNKNOWN)
@@ -93,12 +92,12 @@ def _has_bytes(core: Core) -> bool:
 
 
 def _knows_bytes(core: Core) -> bool:
-    """Say whether the catalog has a living record whose bytes are in the storage."""
+    """Return whether a living record of the catalog has its bytes in the storage."""
     return any(core.storage.stat(record.key) is not None for record in core.catalog.sample(core.clock(), limit=_SAMPLE))
 
 
 def _foreign(core: Core, identity: str | None, known: set[str]) -> tuple[str, str]:
-    """Return what is wrong where the storage holds another identity than the catalog's, and what to do."""
+    """Return the problem when the storage holds another identity than the catalog's, and its remedy."""
     others = sorted(known - {identity})
     keys = ", ".join(repr(_key(core, other)) for other in others)
     if identity not in known:

@@ -1,8 +1,8 @@
-"""Metadata that a caller hands in: it says which content of an artifact is wanted, and is trusted in nothing.
+"""Metadata as an argument: it selects a revision of an artifact, and is not trusted.
 
-It may come from a client's JSON, a queue or a pickle, and be forged in every field. So it only narrows what is read:
-the catalog is asked, and what is read, checked, named and written follows from the catalog's record. Mime, filename,
-expiry and the earlier contents that it lists are not looked at.
+It may come from a client's JSON, a queue or a pickle, with any field forged. So it can only narrow what is read: the
+store looks the artifact up in the catalog, and uses the catalog's record for everything else. It ignores media type,
+filename, expiry and superseded contents of the argument.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _TYPES: dict[str, type] = {
 
 @attrs.frozen
 class Kept:
-    """Which content is wanted, in values of plain types: a subclass of ``str`` may compare as it likes.
+    """The requested content, in values of exact types, as a subclass of ``str`` could override comparison.
 
     Attributes:
         artifact_id: the artifact.
-        session_id: the session it has to be of.
-        sandbox_id: the sandbox it has to be of.
-        key: the key that the content has to have.
-        bytes: the length that it has to have.
-        sha256: the SHA-256 that it has to have.
-        revision: the revision that it is of.
+        session_id: its required session.
+        sandbox_id: its required sandbox.
+        key: the content's required key.
+        bytes: its required length.
+        sha256: its required SHA-256.
+        revision: the revision that it belongs to.
 
     """
 
@@ -45,10 +45,10 @@ class Kept:
 
     @classmethod
     def of(cls, metadata: ArtifactMetadata) -> Self:
-        """Return what *metadata* asks for.
+        """Return the content that *metadata* requests.
 
         Raises:
-            InvalidInputError: a field is missing or of another type, or it is no artifact that it speaks of.
+            InvalidInputError: a field is missing or has the wrong type, or the metadata is that of a pending upload.
 
         """
         fields: dict[str, Any] = vars(metadata)
@@ -56,16 +56,16 @@ class Kept:
             if type(fields.get(name)) is not kind:
                 raise InvalidInputError(f"metadata: {name} must be of type {kind.__name__}")
         if fields["revision"] < 1 or fields.get("pending") is not None or fields.get("released", False) is not False:
-            raise InvalidInputError("metadata: it is not that of an artifact that can be read")
+            raise InvalidInputError("metadata: it does not describe an artifact that can be read")
         return cls(**{name: fields[name] for name in _TYPES})
 
     def content_of(self, record: ArtifactMetadata) -> ArtifactMetadata:
-        """Return the catalog's *record* with the content that is wanted, the latest one or one before it.
+        """Return the catalog's *record* with the requested content, the latest or an earlier one.
 
-        Of one before the catalog does not know the SHA-256. It is the caller's, and the bytes are compared with it.
+        The catalog does not keep the SHA-256 of earlier contents; the bytes are verified against the caller's.
 
         Raises:
-            ArtifactNotFoundError: the catalog knows no such content of the artifact.
+            ArtifactNotFoundError: the catalog does not know this content.
 
         """
         if self.session_id == record.session_id and self.sandbox_id == record.sandbox_id:
@@ -80,5 +80,5 @@ class Kept:
 
 
 def not_kept(wanted: Kept | ArtifactMetadata) -> ArtifactNotFoundError:
-    """Return the error of a content that is not there, or not any more."""
+    """Return the error for a content that was never stored or is no longer kept."""
     return ArtifactNotFoundError(f"artifact {shown(wanted.artifact_id)}: the bytes of that revision are not kept")

@@ -1,4 +1,4 @@
-"""Listing: the artifacts of a session, by page or by filename."""
+"""Listing the artifacts of a session, by page or by filename."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chuk_artifacts import arguments
 from chuk_artifacts.catalog import place
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.finding import public, settled
+from chuk_artifacts.operations.finding import artifacts, public
 from chuk_artifacts.operations.scope import Scope
 
 PAGE_SIZE = 1000
@@ -24,7 +24,7 @@ def pages(
     start: str = "",
     page_size: int = PAGE_SIZE,
 ) -> Iterator[ArtifactMetadata]:
-    """Return an iterator over the artifacts of a session, which reads a page at a time.
+    """Iterate over the artifacts of a session, one page of the catalog at a time.
 
     See :meth:`ArtifactStore.iter_session`.
     """
@@ -33,17 +33,17 @@ def pages(
 
 @operation
 def listed(scope: Scope, session_id: str | None, prefix: str, limit: int | None) -> list[ArtifactMetadata]:
-    """Return the artifacts of a session whose filenames begin with *prefix*, *limit* at most."""
+    """Return the artifacts of a session whose filenames begin with *prefix*, at most *limit*."""
     return list(_listing(scope, scope.session(session_id), prefix, limit, PAGE_SIZE))
 
 
 @operation
 def named(scope: Scope, session_id: str, filename: str) -> list[ArtifactMetadata]:
-    """Return the records of a session with a filename, by their ids."""
+    """Return the artifacts of a session with exactly this filename, ordered by id."""
     core = scope.core
     session_id = scope.session(session_id)
     filename = arguments.check_text("filename", filename)
-    return settled(scope, core.catalog.named(session_id, filename, core.clock()))
+    return artifacts(scope, core.catalog.named(session_id, filename, core.clock()))
 
 
 def _listing(
@@ -52,11 +52,11 @@ def _listing(
     after = (start, "") if start > prefix else None
     remaining = limit
     while remaining is None or remaining > 0:
-        scope.check_open()  # the store may have been closed since the page before
+        scope.check_open()  # the store may have been closed since the last page
         core = scope.core
         wanted = page_size if remaining is None else min(remaining, page_size)
         page = core.catalog.page(session_id, prefix=prefix, after=after, limit=wanted, now=core.clock())
-        seen = settled(scope, page)
+        seen = artifacts(scope, page)
         yield from map(partial(public, core), seen) if core.catalog.returns_live_objects else seen
         if len(page) < wanted:
             return

@@ -1,4 +1,4 @@
-"""URLs that work for a while for everybody who has them: the storage's own where it signs, else the gateway's."""
+"""Presigned URLs: signed by the storage if it can, else by the gateway."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
 
 @attrs.frozen
 class UploadTerms:
-    """What an upload URL allows, and what becomes of the upload.
+    """The limits of an upload URL, and whether the upload must be registered.
 
     Attributes:
         expires: how long the URL works, in seconds.
-        max_bytes: the length of the longest upload; None: any.
-        complete: whether the upload becomes an artifact without being registered.
+        max_bytes: the longest upload, in bytes; None: no limit.
+        complete: whether the upload becomes an artifact without registration.
 
     """
 
@@ -36,14 +36,14 @@ class UploadTerms:
 
     @classmethod
     def of(cls, expires: Any, max_bytes: Any, *, complete: bool) -> Self:
-        """Return the terms that arguments ask for; raise :class:`InvalidInputError` when one of them is wrong."""
+        """Validate the arguments; raise :class:`InvalidInputError` when one is invalid."""
         seconds = arguments.check_expires(expires)
         return cls(seconds, None if max_bytes is None else arguments.check_count("max_bytes", max_bytes, 0), complete)
 
 
 @operation
 def download_url(scope: Scope, artifact_id: str, expires: int) -> str:
-    """Return a URL that downloads an artifact for *expires* seconds, under the last segment of its filename."""
+    """Return a URL that downloads an artifact for *expires* seconds, as a file named by its last filename segment."""
     core, record = scope.core, find(scope, artifact_id)
     filename = None if record.filename is None else arguments.last_segment(record.filename)
     url = core.storage.sign_get(record.key, expires=expires, filename=filename, mime=record.mime)
@@ -52,31 +52,31 @@ def download_url(scope: Scope, artifact_id: str, expires: int) -> str:
 
 @operation
 def upload_url(scope: Scope, session_id: str | None, terms: UploadTerms, values: Mapping[str, Any]) -> tuple[str, str]:
-    """Sign a URL to upload to, and remember in a pending record what the upload becomes.
+    """Sign an upload URL, and add a pending record with the metadata of the later artifact.
 
     Args:
-        scope: where it goes.
-        session_id: the session it will belong to; None: a fresh one.
-        terms: what the URL allows.
-        values: the arguments of :func:`~chuk_artifacts.operations.draft.draft` but the data.
+        scope: the scope to store in.
+        session_id: the session of the later artifact; None: a new session.
+        terms: the limits of the URL.
+        values: the caller's arguments of :func:`~chuk_artifacts.operations.draft.draft` except the data.
 
     Returns:
-        the URL, and the artifact id.
+        the URL and the artifact id.
 
     Raises:
-        InvalidInputError: an argument is wrong, or the artifact would outlive the year 9999.
+        InvalidInputError: an argument is invalid, or the artifact would expire after the year 9999.
 
     """
     core = scope.core
-    order = new_draft(core, scope.new_session(session_id), {"data": b"", **values})
+    new = new_draft(core, scope.new_session(session_id), {"data": b"", **values})
     now = core.clock()
     until = timestamp(now + terms.expires + GRACE_SECONDS)
     expires_at: str | None = until
     if terms.complete:
-        order.ttl = default_ttl(core, order.session_id) if order.ttl is None else order.ttl
-        expires_at = _later(until, order.ttl)
-    record = record_of(core, order, 0, "", now).changed(
-        key=grid.upload_key(order.sandbox_id, order.session_id, order.artifact_id),
+        new.ttl = default_ttl(core, new.session_id) if new.ttl is None else new.ttl
+        expires_at = _later(until, new.ttl)
+    record = record_of(core, new, 0, "", now).changed(
+        key=grid.upload_key(new.sandbox_id, new.session_id, new.artifact_id),
         revision=0,
         pending=Pending(until, terms.complete, terms.max_bytes),
         expires_at=expires_at,
@@ -85,13 +85,13 @@ def upload_url(scope: Scope, session_id: str | None, terms: UploadTerms, values:
         identity.establish(core)
     url = _to_upload(core, record, terms)
     core.catalog.add([record], now=now)
-    return url, order.artifact_id
+    return url, new.artifact_id
 
 
 def _to_upload(core: Core, record: ArtifactMetadata, terms: UploadTerms) -> str:
-    """Return a URL that takes the upload of a pending record, if it has the record's type.
+    """Return a URL that accepts the upload of a pending record.
 
-    Any type will do where the record's is the one that says nothing. Only the gateway's URLs keep to the limit.
+    It requires the record's media type, unless that is the default. Only the gateway enforces the length limit.
     """
     mime = None if record.mime == arguments.OCTET_STREAM else record.mime
     url = core.storage.sign_put(record.key, expires=terms.expires, mime=mime)
@@ -106,5 +106,5 @@ def _signed(core: Core, method: str, grant: Grant, expires: int) -> str:
 
 
 def _later(moment: str, ttl: float | None) -> str | None:
-    """Return *moment* and *ttl* seconds."""
+    """Return the timestamp *ttl* seconds after *moment*; None for a None ttl."""
     return None if ttl is None else timestamp(arguments.check_moment("ttl", seconds_of(moment) + ttl))

@@ -1,4 +1,4 @@
-"""Reading: the record first, then the bytes that it points to, checked against it."""
+"""Reading artifacts: look up the record, then fetch its bytes and verify them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
-# By id, or by metadata that the caller has kept
+# By id, or by metadata that a store returned earlier
 
 
 @operation
@@ -43,7 +43,7 @@ def retrieve(scope: Scope, artifact: str | ArtifactMetadata) -> bytes:
 
 @operation
 def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
-    """Return the bytes of several artifacts, verified, side by side where that is worth it."""
+    """Return the bytes of several artifacts, verified; fetch them concurrently where that pays."""
     ids = arguments.check_items("artifact_ids", artifact_ids)
     _log.debug("retrieve_batch %s", ids)
     return scope.core.each(partial(_content, scope), find_all(scope, ids), lambda record: record.bytes)
@@ -51,7 +51,7 @@ def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
 
 @operation
 def open_reader(scope: Scope, artifact: str | ArtifactMetadata) -> BinaryIO:
-    """Return a seekable reader of an artifact."""
+    """Return a seekable binary reader of an artifact."""
     record, exact = _wanted(scope, "open %s", artifact)
     return _opened(scope, record, exact=exact)[1]
 
@@ -60,7 +60,7 @@ def open_reader(scope: Scope, artifact: str | ArtifactMetadata) -> BinaryIO:
 def stream(
     scope: Scope, artifact: str | ArtifactMetadata, start: int, end: int | None, chunk_size: int
 ) -> Iterator[bytes]:
-    """Return the bytes of a range of an artifact, chunk by chunk; of the whole they are verified."""
+    """Iterate over a range of an artifact in chunks; a whole artifact is verified."""
     record, exact = _wanted(scope, "stream %s", artifact)
     return _chunks(scope, record, start, end, chunk_size, exact=exact)
 
@@ -74,13 +74,13 @@ def download(
     *,
     overwrite: bool,
 ) -> Path:
-    """Write an artifact to a file of the local disk."""
+    """Write an artifact to a local file, verified and atomically."""
     record, exact = _wanted(scope, "download %s", artifact)
     target, is_claimed = _target(record, path, overwrite=overwrite)
     return _save(scope, record, target, callback, exact=exact, is_claimed=is_claimed)
 
 
-# By a record that was just found in the same scope
+# By a record that the caller has just found in the same scope
 
 
 @operation
@@ -91,7 +91,7 @@ def content(scope: Scope, record: ArtifactMetadata) -> bytes:
 
 @operation
 def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
-    """Return a reader that stands at *start*, and the record of what it reads: this one, or a later one by now."""
+    """Return the record that is read (*record*, or a later revision) and a reader positioned at *start*."""
     return _opened(scope, record, start=start)
 
 
@@ -99,7 +99,7 @@ def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tu
 def stream_record(
     scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
 ) -> Iterator[bytes]:
-    """Return the bytes of a range, chunk by chunk."""
+    """Iterate over a range of a record's bytes in chunks."""
     return _chunks(scope, record, start, end, chunk_size)
 
 
@@ -107,16 +107,16 @@ def stream_record(
 def download_record(
     scope: Scope, record: ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
 ) -> Path:
-    """Write the bytes of a record to a file of the local disk."""
+    """Write the bytes of a record to a local file, verified and atomically."""
     target, is_claimed = _target(record, path, overwrite=False)
     return _save(scope, record, target, callback, is_claimed=is_claimed)
 
 
 def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:
-    """Return the next revision of an artifact whose bytes are gone, unless exactly these are wanted.
+    """Return the latest record of an artifact, after the bytes of *record* were not found.
 
     Raises:
-        ArtifactNotFoundError: they are wanted, or there is no later revision.
+        ArtifactNotFoundError: *exact* asks for those very bytes, or the record has not changed.
 
     """
     found = find(scope, record.artifact_id)
@@ -128,16 +128,16 @@ def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> Ar
 
 
 def corrupted(record: ArtifactMetadata) -> ArtifactCorruptedError:
-    """Return the error of bytes that are not those that were stored."""
+    """Return the error for bytes that do not match their record."""
     return ArtifactCorruptedError(f"artifact {record.artifact_id}: the stored bytes do not match its record")
 
 
 def chunks_of(
     record: ArtifactMetadata, file: BinaryIO, start: int, end: int | None, chunk_size: int, *, verify: bool = True
 ) -> Generator[bytes, None, None]:
-    """Read a range of the bytes of *record* from a file that stands at its start, and close it.
+    """Read a range of the bytes of *record* from *file*, positioned at *start*, then close the file.
 
-    All of them are verified, unless *verify* is False.
+    A whole artifact is verified unless *verify* is False.
     """
     stop = record.bytes if end is None else min(end, record.bytes)
     digest = hashlib.sha256() if verify and start == 0 and stop == record.bytes else None
@@ -156,9 +156,9 @@ def chunks_of(
 
 
 def _wanted(scope: Scope, line: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
-    """Return the catalog's record to read an artifact by, and whether exactly its bytes are wanted.
+    """Return the catalog's record of an artifact, and whether the caller requested exactly its bytes.
 
-    Nothing of metadata that a caller hands in goes further: see :mod:`~chuk_artifacts.operations.kept`.
+    Metadata in an argument is not trusted: see :mod:`~chuk_artifacts.operations.kept`.
     """
     if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
         _log.debug(line, artifact)
@@ -203,8 +203,8 @@ def _chunks(
 
 
 def _target(record: ArtifactMetadata, path: str | os.PathLike[str], *, overwrite: bool) -> tuple[Path, bool]:
-    """Return the file that a download writes, and whether its name must be free, because the artifact chose it."""
-    from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
+    """Return the file that a download writes, and whether it must not exist, as its name came from the artifact."""
+    from pathlib import Path  # noqa: PLC0415 - importing it takes longer than importing this package
 
     target = Path(arguments.check_path("path", path))
     is_folder = target.is_dir()
@@ -213,7 +213,7 @@ def _target(record: ArtifactMetadata, path: str | os.PathLike[str], *, overwrite
     if not target.parent.is_dir():
         raise InvalidInputError(f"path: the folder {shown(str(target.parent))} does not exist")
     is_claimed = is_folder and not overwrite
-    if is_claimed and os.path.lexists(target):  # before the first byte is read
+    if is_claimed and os.path.lexists(target):  # fail before the first byte is read
         raise _taken(target)
     return target, is_claimed
 
@@ -227,7 +227,7 @@ def _save(
     exact: bool = False,
     is_claimed: bool = False,
 ) -> Path:
-    """Write the bytes of a record to a file; one that is claimed must not be there yet."""
+    """Write the bytes of a record to *target*, which must not exist yet if *is_claimed* is set."""
     if callback is not None:
         callback.set_size(record.bytes)
     part = target.with_name(f".{os.urandom(8).hex()}.part")

@@ -1,4 +1,4 @@
-"""Reporting on a whole store: whether its backends work, what it holds, where keys are."""
+"""Reports on a whole store: the health of its backends, its counts, its configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chuk_artifacts.operations.scope import Scope
 
 @operation
 def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
-    """Try the storage and the catalog; see :meth:`ArtifactStore.validate_configuration`."""
+    """Check storage and catalog; see :meth:`ArtifactStore.validate_configuration`."""
     core = scope.whole("validate_configuration")
     found = {
         "storage": _tried(core.storage.provider, lambda: {**core.storage.check(thorough=thorough), **core.key_facts()}),
@@ -32,7 +32,7 @@ def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
 
 @operation
 def stats(scope: Scope) -> dict[str, Any]:
-    """Return providers, sandbox and counts; see :meth:`ArtifactStore.get_stats`."""
+    """Return the providers, the sandbox and the counts; see :meth:`ArtifactStore.get_stats`."""
     core = scope.whole("get_stats")
     return {
         "storage_provider": core.storage.provider,
@@ -44,7 +44,7 @@ def stats(scope: Scope) -> dict[str, Any]:
 
 @operation
 def sandbox_info(scope: Scope) -> dict[str, Any]:
-    """Return what is configured; see :meth:`ArtifactStore.get_sandbox_info`."""
+    """Return the configuration; see :meth:`ArtifactStore.get_sandbox_info`."""
     core = scope.whole("get_sandbox_info")
     ttl = core.settings.session_ttl
     return {

@@ -1,4 +1,4 @@
-"""``Scope``: which records can be seen. The rule stands here, and nowhere else."""
+"""``Scope``: decides which records are visible. No other module does."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chuk_artifacts.models import ArtifactMetadata, is_over
 
 @attrs.define(eq=False)
 class Scope:
-    """An open store, seen as a whole or from one session.
+    """An open store, or a view of it that is bound to one session.
 
     Attributes:
         core: the open backends, which all views of a store share.
-        session_id: the one session that can be reached; None: all.
-        closed: whether this view is closed. The core may be open still.
+        session_id: the bound session; None: all sessions are visible.
+        closed: whether this view is closed. Its core may still be open.
 
     """
 
@@ -40,22 +40,22 @@ class Scope:
     def check(
         self, artifact_id: str, record: ArtifactMetadata | None, now: float, *, incomplete: bool = False
     ) -> ArtifactMetadata:
-        """Return a record of the catalog if it can be seen from here and is alive.
+        """Return a record if it is visible in this scope and has not expired.
 
-        A *complete* pending record holds all metadata of its artifact, and lacks only the bytes.
+        A *complete* pending record already holds all metadata of its artifact, and lacks only the bytes.
 
         Args:
-            artifact_id: the id that was asked for.
-            record: what the catalog returned for it.
-            now: the present in seconds since the epoch.
-            incomplete: whether pending records that are not complete count.
+            artifact_id: the requested id.
+            record: the catalog's record, or None.
+            now: the current time in seconds since the epoch.
+            incomplete: whether to accept pending records that are not complete.
 
         Returns:
             the record.
 
         Raises:
-            ArtifactNotFoundError: there is no record, it belongs to another session, or it is not complete.
-            ArtifactExpiredError: its time is over.
+            ArtifactNotFoundError: *record* is None, belongs to another session, or is pending and not complete.
+            ArtifactExpiredError: the record has expired.
 
         """
         if record is None or (self.session_id is not None and self.session_id != record.session_id):
@@ -67,11 +67,11 @@ class Scope:
         return record
 
     def session(self, session_id: str | None) -> str:
-        """Return the session that a call concerns: *session_id*, checked, or else the one this is bound to.
+        """Return *session_id*, validated, or else the bound session.
 
         Raises:
-            InvalidInputError: there is neither, or no session can be called that.
-            AccessDeniedError: *session_id* is another session than the bound one.
+            InvalidInputError: there is neither, or *session_id* is malformed.
+            AccessDeniedError: *session_id* is not the bound session.
 
         """
         bound = self.session_id
@@ -85,16 +85,16 @@ class Scope:
         return session_id
 
     def new_session(self, session_id: str | None) -> str:
-        """Return the session to store something in: a fresh one where :meth:`session` would miss one."""
+        """Return the session to store in, as :meth:`session` does, or a new one if there is neither."""
         if session_id is None and self.session_id is None:
             return grid.new_session_id()
         return self.session(session_id)
 
     def whole(self, method: str) -> Core:
-        """Return the core, for a method that concerns the whole store.
+        """Return the core for *method*, which concerns the whole store.
 
         Raises:
-            AccessDeniedError: this is bound to a session.
+            AccessDeniedError: the scope is bound to a session.
 
         """
         if self.session_id is not None:
@@ -103,9 +103,9 @@ class Scope:
 
 
 class Scoped(Protocol):
-    """A store, as the modules below it see it."""
+    """The part of a store that gateway and filesystem use."""
 
     @property
     def scope(self) -> Scope:
-        """What can be seen of it."""
+        """The store's backends and bound session."""
         ...

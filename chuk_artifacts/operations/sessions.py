@@ -1,4 +1,4 @@
-"""Sessions: create, look at, change."""
+"""Sessions: create, look up, change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create(
 
 @operation
 def info(scope: Scope, session_id: str | None) -> SessionInfo | None:
-    """Return a copy of what is known of a session, or None."""
+    """Return a copy of a session's description, or None."""
     core = scope.core
     found = core.catalog.get_session(scope.session(session_id), core.clock())
     if found is None:
@@ -45,7 +45,7 @@ def info(scope: Scope, session_id: str | None) -> SessionInfo | None:
 
 @operation
 def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, Any] | None) -> bool:
-    """Merge metadata into that of a session; False when there is no such session."""
+    """Merge metadata into a session's own; return False if the session does not exist."""
     core, session_id = scope.core, scope.session(session_id)
     if metadata is None:
         raise InvalidInputError("metadata must be given")
@@ -56,7 +56,7 @@ def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, 
 
 @operation
 def extend(scope: Scope, session_id: str | None, hours: float | None) -> bool:
-    """Let a session live longer; False when there is no such session."""
+    """Extend the time to live of a session; return False if it does not exist."""
     core, session_id = scope.core, scope.session(session_id)
     now = core.clock()
     seconds = arguments.check_hours("additional_hours", hours, now)

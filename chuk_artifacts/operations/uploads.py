@@ -1,7 +1,7 @@
-"""Uploads: received under a signed URL, and made artifacts, which no URL can write to.
+"""Uploads: receive bytes under a presigned URL, and copy them to a key that no URL can write to.
 
-Until then the record of an upload is *pending*. A *complete* one already holds all metadata; the first read after the
-bytes arrive turns it into an artifact. The others wait until they are registered.
+Until then the record of an upload is *pending*. A *complete* pending record already holds all metadata; the first read
+after the bytes arrive turns it into an artifact. Others wait for ``register_uploaded_artifact``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
 
 Allows = Callable[[Callable[[], str] | None], bool]
-"""Says whether an upload may take the place of another, given what returns that one's SHA-256, or None if it is the
-first."""
+"""Returns whether an upload may replace an earlier one. The argument returns the SHA-256 of the earlier upload, or is
+None for the first."""
 
 
 class _Turn(Lockable):
-    """A context in which one thread is at a time."""
+    """A lock as a context manager, which a child of a fork gets unlocked."""
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -50,17 +50,17 @@ _conditional = _Turn()
 
 @operation
 def receive(scope: Scope, artifact_id: str, data: Iterator[bytes], allows: Allows | None = None) -> str:
-    """Take an upload that is awaited, and return its SHA-256.
+    """Write the bytes of a pending upload, and return their SHA-256.
 
     Args:
-        scope: where it goes.
-        artifact_id: what it becomes.
-        data: its bytes.
-        allows: whether it may take the place of what was uploaded before; None: always.
+        scope: the scope of the upload.
+        artifact_id: the id of the later artifact.
+        data: the bytes.
+        allows: whether this may replace an earlier upload; None: always.
 
     Raises:
-        ArtifactNotFoundError: it is not awaited, or not any more when it has arrived; nothing is left behind.
-        ConflictError: *allows* refuses; nothing is changed.
+        ArtifactNotFoundError: the upload is not pending, before or after the bytes arrived; nothing is kept.
+        ConflictError: *allows* returned False; nothing was changed.
 
     """
     core, key = scope.core, _awaited(scope, artifact_id).key
@@ -70,24 +70,24 @@ def receive(scope: Scope, artifact_id: str, data: Iterator[bytes], allows: Allow
         sha256 = _put_if(core, key, data, allows)
     try:
         _awaited(scope, artifact_id)
-    except ArtifactNotFoundError:  # registered or deleted while it arrived: nobody would ever look for these bytes
+    except ArtifactNotFoundError:  # registered or deleted meanwhile: no record points to these bytes
         discard(core, [key])
         raise
     return sha256
 
 
 def _put_if(core: Core, key: str, data: Iterator[bytes], allows: Allows) -> str:
-    """Write an upload, if what was uploaded before allows that, and return its SHA-256.
+    """Write an upload if *allows* accepts the earlier one, and return the new SHA-256.
 
-    That is asked before the first byte and again after the last, and from then on no other conditional upload of this
-    process comes in between. One of another process may, unless the storage can write exclusively.
+    *allows* is called before the first byte and after the last. From the second call on a lock excludes other
+    conditional uploads of this process. Another process can interfere unless the storage supports conditional puts.
     """
 
     def check() -> bool:
-        """Return whether nothing was uploaded before."""
+        """Return whether this is the first upload; raise when *allows* refuses."""
         before = core.storage.stat(key)
         if not allows(None if before is None else lambda: _measured(core, key, before.bytes, None)[1]):
-            raise ConflictError("another upload came first, or not the one that was expected")
+            raise ConflictError("another upload came first, or the expected one is missing")
         return before is None
 
     def checked() -> Iterator[bytes]:
@@ -111,7 +111,7 @@ def _awaited(scope: Scope, artifact_id: str) -> ArtifactMetadata:
 
 
 def _find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
-    """Return the record of an upload that is awaited, or of the artifact that it became."""
+    """Return the pending record of an upload, or the record of the artifact that it became."""
     plain_id = grid.plain_artifact_id(artifact_id)
     if plain_id is None:
         raise no_artifact(artifact_id)
@@ -123,20 +123,20 @@ def _find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
 def register(
     scope: Scope, artifact_id: str, fields: Mapping[str, Any], *, session_id: str | None, ttl: float | None
 ) -> None:
-    """Make an artifact of what was uploaded; do nothing if it is one already.
+    """Make an artifact from an upload; return without a change if it is one already.
 
     Args:
-        scope: where it is.
-        artifact_id: the artifact.
-        fields: its metadata, by the names of the record's fields.
-        session_id: the session it must be of; None: any.
-        ttl: how long it lives, in seconds; None: as long as its session's default.
+        scope: the scope of the upload.
+        artifact_id: its id.
+        fields: metadata of the artifact, by field name.
+        session_id: the session that it must belong to; None: any.
+        ttl: its time to live in seconds; None: its session's default.
 
     Raises:
-        ArtifactNotFoundError: no upload was signed under that id, or nothing has been uploaded.
-        ArtifactExpiredError: its time is over.
-        AccessDeniedError: it is of another session.
-        InvalidInputError: the upload is too long, or came with metadata, tags or an ACL. It is removed.
+        ArtifactNotFoundError: the id is unknown, or nothing has been uploaded.
+        ArtifactExpiredError: the upload has expired.
+        AccessDeniedError: the upload belongs to another session.
+        InvalidInputError: the upload is too long, or has metadata, tags or an ACL; it is removed.
 
     """
     core = scope.core
@@ -150,10 +150,10 @@ def register(
 
 
 def complete(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
-    """Return the artifact that a complete pending record becomes by this.
+    """Turn a complete pending record into an artifact, and return that.
 
     Raises:
-        ArtifactNotFoundError: nothing has been uploaded, or what :func:`register` refuses.
+        ArtifactNotFoundError: nothing has been uploaded, or :func:`register` would refuse the upload.
 
     """
     try:
@@ -163,7 +163,7 @@ def complete(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
 
 
 def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> ArtifactMetadata:
-    """Make an artifact of what was uploaded for a pending record, under a key that no URL can write to."""
+    """Make an artifact from the upload of a pending record, under a key that no URL can write to."""
     now = core.clock()
     ttl = fields["ttl"]
     record = pending.changed(
@@ -180,18 +180,18 @@ def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> 
             return _made_by_other(core, pending)
         _check_length(core, pending, uploaded.bytes)
         _check_plain(core, pending, uploaded)
-        with contextlib.suppress(ObjectChangedError):  # another upload has just taken its place
+        with contextlib.suppress(ObjectChangedError):  # another upload has just replaced it
             return _copied(core, pending, record, uploaded.bytes)
     raise ConflictError(f"artifact {pending.artifact_id} was uploaded anew {ATTEMPTS} times while it was registered")
 
 
 def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, length: int) -> ArtifactMetadata:
-    """Copy *length* bytes of an upload to a key of the artifact's own, and let *record* point to them."""
+    """Copy *length* bytes of an upload to a new key, and replace *pending* by *record*, pointed to them."""
     key = grid.later_key(pending.sandbox_id, pending.session_id, pending.artifact_id)
     try:
         sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
         size, sha256 = _measured(core, key, length, sha256)
-        _check_length(core, pending, size)  # another upload may have come in between
+        _check_length(core, pending, size)  # the copy may be of a later upload
         check_bytes(core, [key], seconds_of(record.stored_at))
         record = record.changed(key=key, bytes=size, sha256=sha256)
         replaced = core.catalog.replace(record, expected_revision=pending.revision)
@@ -208,7 +208,7 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
 
 
 def _made_by_other(core: Core, pending: ArtifactMetadata) -> ArtifactMetadata:
-    """Return the artifact that another caller has just made of the upload, if that is why it is gone."""
+    """Return the artifact if another caller has just made it from the upload; otherwise raise."""
     with contextlib.suppress(ArtifactNotFoundError):
         record = _find(Scope(core, pending.session_id), pending.artifact_id)
         if record.pending is None:
@@ -225,20 +225,20 @@ def _check_length(core: Core, pending: ArtifactMetadata, size: int) -> None:
 
 
 def _check_plain(core: Core, pending: ArtifactMetadata, uploaded: StoredObject) -> None:
-    """Refuse and remove an upload that brought more than bytes and a type, or lets others in.
+    """Refuse and remove an upload that has more than bytes and a media type, or grants access to others.
 
-    What comes in between this and the copy is not copied.
+    A later upload can't bring these along: only its bytes are copied.
     """
     found = uploaded.carries or core.storage.grantees(pending.key)
     if found:
         discard(core, [pending.key])
         raise InvalidInputError(
-            f"artifact {pending.artifact_id}: the upload came with what was not asked for: {shown(', '.join(found))}"
+            f"artifact {pending.artifact_id}: the upload has more than was asked for: {shown(', '.join(found))}"
         )
 
 
 def _measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int, str]:
-    """Return length and SHA-256 of what is stored under *key*; *sha256* is what the storage told of it."""
+    """Return length and SHA-256 of the object under *key*; *sha256* is the storage's own value, or None."""
     storage = core.storage
     if sha256 is not None:
         stored = storage.stat(key)
@@ -253,6 +253,6 @@ def _measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int,
 
 
 def default_ttl(core: Core, session_id: str) -> float | None:
-    """Return how long what is stored in a session lives by default, in seconds."""
+    """Return the default time to live of artifacts in a session, in seconds."""
     info = core.catalog.get_session(session_id, core.clock())
     return core.settings.session_ttl if info is None else info.ttl

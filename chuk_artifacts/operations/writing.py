@@ -1,4 +1,4 @@
-"""Writing: bytes first, then the record that points to them, and neither stays when one of them fails."""
+"""Storing artifacts: bytes first, then the record that points to them. A failure leaves neither."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
 
 ATTEMPTS = 128
-"""How often in a row another writer may come first before a method gives up."""
+"""How often a method retries because another writer came first."""
 
 _LONG_SECONDS = ORPHAN_GRACE_SECONDS / 10
-"""After so many seconds a write looks whether its first bytes are still there: a sweep may have taken them."""
+"""After this time a write checks that its first bytes still exist: an orphan sweep may have removed them."""
 
 
 _STORE_ARGUMENTS = frozenset({"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"})
@@ -41,21 +41,21 @@ def store(scope: Scope, session_id: str | None, values: Mapping[str, Any], *, ex
     """Store a new artifact, and return its id.
 
     Args:
-        scope: where it goes.
-        session_id: its session; None: a fresh one.
-        values: the arguments of :func:`~chuk_artifacts.operations.draft.draft` that say what is stored.
+        scope: the scope to store in.
+        session_id: its session; None: a new session.
+        values: the caller's arguments of :func:`~chuk_artifacts.operations.draft.draft`.
         exclusive: whether to raise when the filename is taken in the session.
 
     """
-    order = new_draft(scope.core, scope.new_session(session_id), values)
-    return _write(scope.core, [order], exclusive=exclusive)[0]
+    item = new_draft(scope.core, scope.new_session(session_id), values)
+    return _write(scope.core, [item], exclusive=exclusive)[0]
 
 
 @operation
 def store_batch(
     scope: Scope, items: Iterable[Mapping[str, Any]], session_id: str | None, ttl: float | None
 ) -> list[str]:
-    """Store several artifacts, all of them or none, and return their ids; see :meth:`ArtifactStore.store_batch`."""
+    """Store several artifacts, all or none, and return their ids; see :meth:`ArtifactStore.store_batch`."""
     session_id = scope.new_session(session_id)
     drafts = []
     for index, item in enumerate(arguments.check_items("items", items)):
@@ -81,31 +81,31 @@ def _draft_of_item(scope: Scope, item: Mapping[str, Any], session_id: str, ttl: 
 
 
 def new_draft(core: Core, session_id: str, values: Mapping[str, Any]) -> Draft:
-    """Return a draft of what is to be stored now, by the arguments in *values*, checked."""
+    """Validate the arguments in *values*, and return a draft of the artifact."""
     settings = core.settings
     return draft(settings.sandbox_id, session_id, now=core.clock(), limits=settings.limits, **values)
 
 
 def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
-    """Make artifacts of *drafts*, all of them or none, and return their ids.
+    """Write bytes and records of *drafts*, all or none, and return the ids.
 
     Raises:
-        ConflictError: *exclusive*, and a filename is taken in its session; or a fresh key is in use.
-        ProviderError: the storage fails, or lost the first bytes before the last were written.
+        ConflictError: *exclusive* is set and a filename is taken in its session, or a new key is already in use.
+        ProviderError: the storage fails, or the first bytes were removed before the last were written.
 
     """
     if not core.identified:
         identity.establish(core)
     begun = core.clock()
-    keys = [order.key for order in drafts]
+    keys = [item.key for item in drafts]
     try:
         written = core.each(partial(_put, core), drafts, None if core.settings.fsync else _size)
         check_bytes(core, keys, begun)
         now = core.clock()
-        records = [record_of(core, order, *stored, now) for order, stored in zip(drafts, written, strict=True)]
+        records = [record_of(core, item, *stored, now) for item, stored in zip(drafts, written, strict=True)]
     except ObjectExistsError as error:
         discard(core, [key for key in keys if key != error.key])
-        raise ConflictError(f"a fresh key is in use already: {error.key}") from None
+        raise ConflictError(f"the new key is already in use: {error.key}") from None
     except BaseException as error:
         if len(keys) > 1 or not isinstance(error, ProviderError):  # see _undo
             discard(core, keys)
@@ -114,8 +114,8 @@ def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> l
         core,
         records,
         now,
-        inheriting={order.artifact_id for order in drafts if order.ttl is None},
-        user_ids={order.session_id: order.user_id for order in reversed(drafts) if order.user_id is not None},
+        inheriting={item.artifact_id for item in drafts if item.ttl is None},
+        user_ids={item.session_id: item.user_id for item in reversed(drafts) if item.user_id is not None},
         exclusive=exclusive,
     )
     stored = [record.artifact_id for record in records]
@@ -123,24 +123,24 @@ def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> l
     return stored
 
 
-def _put(core: Core, order: Draft) -> tuple[int, str]:
+def _put(core: Core, item: Draft) -> tuple[int, str]:
     storage, now = core.storage, core.clock()
     return storage.put(
-        order.key,
-        order.data,
+        item.key,
+        item.data,
         exclusive=storage.conditional_put,
-        about=lambda sha256: description(record_of(core, order, 0, sha256, now)),
+        about=lambda sha256: description(record_of(core, item, 0, sha256, now)),
     )
 
 
-def _size(order: Draft) -> int:
+def _size(item: Draft) -> int:
     """Return the size in bytes; assume one chunk for a stream."""
-    return len(order.data) if isinstance(order.data, bytes) else CHUNK_SIZE
+    return len(item.data) if isinstance(item.data, bytes) else CHUNK_SIZE
 
 
-def record_of(core: Core, order: Draft, size: int, sha256: str, now: float) -> ArtifactMetadata:
-    """Return the record of what was ordered, with *size* bytes, at *now* (seconds since the epoch)."""
-    return order.record(
+def record_of(core: Core, item: Draft, size: int, sha256: str, now: float) -> ArtifactMetadata:
+    """Return the record of a draft with *size* bytes, stored at *now* (seconds since the epoch)."""
+    return item.record(
         size,
         sha256,
         now=now,
@@ -159,12 +159,12 @@ def add(
     user_ids: Mapping[str, str] = NO_USERS,
     exclusive: bool = False,
 ) -> None:
-    """Write the records of bytes that were just written; when that fails, leave neither.
+    """Add the records of bytes that were just written; after a failure, remove both.
 
     The arguments are those of :meth:`~chuk_artifacts.catalog.Catalog.add`.
 
     Raises:
-        ConflictError: *exclusive*, and a filename is taken in its session.
+        ConflictError: *exclusive* is set and a filename is taken in its session.
 
     """
     try:
@@ -213,9 +213,9 @@ def _undo(core: Core, keys: Sequence[str], error: BaseException, take_back: Call
 
 
 def delete_keys(core: Core, keys: Sequence[str]) -> None:
-    """Remove bytes by their keys. A key that is not one of this sandbox's contents is left alone, and logged.
+    """Remove bytes by their keys; skip and log keys that are not contents of this sandbox.
 
-    Whatever a record says, this removes no other file: not the signing key, the catalog or its identity.
+    So a damaged or forged record can't make this remove the signing key, the catalog or its identity.
 
     Raises:
         ProviderError: the storage fails.
@@ -230,7 +230,7 @@ def delete_keys(core: Core, keys: Sequence[str]) -> None:
 
 
 def discard(core: Core, keys: Sequence[str]) -> None:
-    """Remove bytes that no record points to; what fails here is left to an orphan sweep."""
+    """Remove bytes that no record points to; leave them to an orphan sweep when the storage fails."""
     try:
         delete_keys(core, keys)
     except ProviderError as error:
@@ -238,15 +238,15 @@ def discard(core: Core, keys: Sequence[str]) -> None:
 
 
 def check_bytes(core: Core, keys: Sequence[str], begun: float) -> None:
-    """Raise :class:`ProviderError` when bytes that took long to write are gone before their record is made.
+    """Raise :class:`ProviderError` when bytes that took long to write are gone before their record exists.
 
     Args:
-        core: where they are.
-        keys: their keys.
-        begun: when the first of them were written, in seconds since the epoch, by the clock of the store.
+        core: the backends.
+        keys: the keys of the bytes.
+        begun: when the first of them were written, in seconds since the epoch, by the store's clock.
 
     """
-    if abs(core.clock() - begun) < _LONG_SECONDS:  # a clock that was set is no reason to trust it
+    if abs(core.clock() - begun) < _LONG_SECONDS:  # absolute, because the clock may have been set back
         return
     for key in keys:
         if core.storage.stat(key) is None:
