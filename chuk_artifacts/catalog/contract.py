@@ -71,7 +71,7 @@ class Catalog(Protocol):
         user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
     ) -> None:
-        """Add new records, all or none, and create or prolong their sessions: see :func:`sessions.settle`.
+        """Add new records, all or none, and create or prolong their sessions: see :func:`sessions.join_sessions`.
 
         An *exclusive* add raises ``FilenameTakenError`` if a record of the session takes the filename of a new one (see
         :func:`records.takes_filename`). Of several concurrent exclusive adds of a filename, one succeeds. A record

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
 from chuk_artifacts.catalog.records import place, prefix_end, takes_filename
-from chuk_artifacts.catalog.sessions import prolonged, settle, updated
+from chuk_artifacts.catalog.sessions import join_sessions, prolonged, updated
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
@@ -331,7 +331,7 @@ class MemoryCatalog(Lockable):
             self._completed()
         if exclusive and any(self._is_taken(record, now) for record in records):
             raise FilenameTakenError
-        settled, sessions = settle(
+        joined, sessions = join_sessions(
             records,
             self._sessions.get,
             now=now,
@@ -339,7 +339,7 @@ class MemoryCatalog(Lockable):
             user_ids=user_ids,
             session_ttl=self._session_ttl,
         )
-        self._make({record.artifact_id: record for record in settled}, sessions)
+        self._make({record.artifact_id: record for record in joined}, sessions)
 
     def _make(self, records: Mapping[str, ArtifactMetadata | None], sessions: Mapping[str, SessionInfo | None]) -> None:
         """Make a change; from the first line on, it will be made whatever happens."""

@@ -11,7 +11,7 @@ from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, second
 _LEAST_OF_TTL = 0.001
 
 
-def settle(
+def join_sessions(
     records: Sequence[ArtifactMetadata],
     known: Callable[[str], SessionInfo | None],
     *,
@@ -36,7 +36,7 @@ def settle(
         the records to write, and the sessions to write by their ids, which are those that are new or changed.
 
     """
-    settled = []
+    joined = []
     sessions: dict[str, SessionInfo] = {}
     for record in records:
         session_id = record.session_id
@@ -51,8 +51,8 @@ def settle(
             info = info.changed(user_id=user_ids[session_id])
         if info is not before:
             sessions[session_id] = info
-        settled.append(record)
-    return settled, sessions
+        joined.append(record)
+    return joined, sessions
 
 
 def new_session(

@@ -1,6 +1,6 @@
 """Records and sessions in an SQLite database file, shared by all threads and processes of one machine.
 
-The write-ahead log lets readers and one writer work at once. It needs shared memory, so that the file must not lie on a
+The write-ahead log lets readers and one writer work at once. It needs shared memory, so the file must not be on a
 network filesystem (https://sqlite.org/wal.html).
 """
 
@@ -32,7 +32,7 @@ from chuk_artifacts.catalog.records import (
     salvaged,
 )
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
-from chuk_artifacts.catalog.sessions import new_session, prolonged, settle, updated
+from chuk_artifacts.catalog.sessions import join_sessions, new_session, prolonged, updated
 from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError
 from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log
@@ -73,7 +73,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 _ADD = "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# One statement for what is stored most of the time: in a session that is there and need not change for it.
+# One statement for the usual case: the session exists, and need not change.
 _ADD_TO_SESSION = (
     "INSERT INTO artifacts SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM sessions WHERE sandbox_id = ? AND session_id = ?"
     " AND (expires_at IS NULL OR expires_at >= ?) AND (ttl IS ? OR NOT ?)"
@@ -84,8 +84,10 @@ CREATE TABLE IF NOT EXISTS identities (sandbox_id TEXT PRIMARY KEY, identity TEX
 """
 _FILED = "artifact_id, sandbox_id, session_id, filename, bytes, revision, expires_at, due, record"
 _BUSY_TIMEOUT_SECONDS = 30.0
-_BUSY_SLICE_SECONDS = 0.003  # how long SQLite waits at a stretch: it polls 1 and 2 ms apart, and handles no signal
-_PAUSE_SECONDS = 0.003  # between two portions, in which another process that polls comes first
+_BUSY_SLICE_SECONDS = (
+    0.003  # how long SQLite waits in one call: it polls after 1 and 2 ms, and handles no signals meanwhile
+)
+_PAUSE_SECONDS = 0.003  # between two portions, so that another process that polls gets its turn
 _BUSY_PAUSE_SECONDS = 0.01
 _PROBE = 8192  # bytes that a check writes
 _PORTION = 500  # how many rows one transaction removes: some 10 ms in which other writers wait
@@ -103,18 +105,18 @@ _GET = "SELECT record FROM artifacts WHERE artifact_id = ? AND sandbox_id = ?"
 # The log holds the change, and a power cut may bring it back though this process and others don't see it.
 _UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _DRIVER = (sqlite3.Error, sqlite3.Warning, OSError, UnicodeDecodeError, OverflowError)
-"""What the driver raises: the last two of messages and numbers that damage has made."""
+"""Errors that the driver raises; the last two come from damaged texts and numbers."""
 _VARIABLES = 500  # of one statement; SQLite's own limit is 999 or more
 
 
 class SqliteCatalog:
     """A catalog in a database file; see :class:`chuk_artifacts.catalog.Catalog`.
 
-    Writes of this process wait for each other here, those of other processes in SQLite. A file that can't be written
-    is opened to read only.
+    A mutex orders the writes of this process, SQLite's lock those of several processes. A file that can't be written is
+    opened read-only.
 
     Args:
-        path: the file; it and its folder are made when they are missing.
+        path: the file; the file and its folder are created if they are missing.
         sandbox_id: the namespace to which it is bound.
         session_ttl: how long a new session lives, in seconds, or None for ever.
         durable: whether a write is on the disk before it returns; otherwise it survives the process, not a power cut.
@@ -162,12 +164,12 @@ class SqliteCatalog:
         self._read(self._add_many, records, options, exclusive)
 
     def _add_to_session(self, connection: Connection, values: tuple[Any, ...]) -> bool:
-        """Add a record if its session, as it is, fits it: see :func:`settle`."""
+        """Add a record if its session exists and need not change: see :func:`join_sessions`; return whether it did."""
         try:
             added = self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
         except sqlite3.OperationalError as error:
             if self._is_full(error):
-                return False  # a transaction may find room
+                return False  # a transaction may free space
             raise
         if added and (len(values[_RECORD]) > _LONG_RECORD or self._connections.reserve.short):
             self._keep_room(connection)
@@ -192,18 +194,18 @@ class SqliteCatalog:
     ) -> None:
         if exclusive and any(self._is_taken(connection, record, options["now"]) for record in records):
             raise FilenameTakenError
-        settled, sessions = settle(
+        joined, sessions = join_sessions(
             records, lambda session_id: self._session(connection, session_id), session_ttl=self._session_ttl, **options
         )
         for info in sessions.values():
             self._write_session(connection, info)
-        connection.executemany(_ADD, map(_row, settled))
+        connection.executemany(_ADD, map(_row, joined))
 
     def _keep_room(self, connection: Connection) -> None:
-        """Make the reserve whole, and bring the log to the database before that grows by more than the reserve.
+        """Refill the reserve, and checkpoint the log before the database grows by more than the reserve.
 
-        Records stored one by one change so many pages that the log is long before. What fails here is no error: what
-        was stored is stored.
+        Records stored one by one would reach that before SQLite's own checkpoint. Errors are ignored, because the
+        record is already committed.
         """
         if self._connections.reserve.short:
             self._connections.reserve.make()
@@ -311,7 +313,7 @@ class SqliteCatalog:
             wanted += 2 * len(damaged)
 
     def due(self, now: float, limit: int, after: Any = None) -> Due:
-        """Return a page of the records that cleanup has to do with, through their index; *after* is (due, rowid)."""
+        """Return a page of the records that cleanup must look at, through their index; *after* is (due, rowid)."""
         return self._read(self._due, timestamp(now), limit, after)
 
     def _due(self, connection: Connection, now: str, limit: int, after: tuple[str, int] | None) -> Due:
@@ -358,7 +360,7 @@ class SqliteCatalog:
         return info is not None
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
-        """Remove a portion of a session, and with the last one the session."""
+        """Remove a portion of a session's records, and with the last portion the session."""
         removed: list[ArtifactMetadata] = []
         remove = partial(self._remove_session, session_id, timestamp(now))
         while len(removed) < limit:
@@ -374,7 +376,7 @@ class SqliteCatalog:
     def _remove_session(
         self, session_id: str, now: str, connection: Connection, limit: int
     ) -> tuple[list[ArtifactMetadata] | None, bool]:
-        """Remove a portion, and return it and whether the session went with it; None: there is no session."""
+        """Remove and return a portion, and whether the session was removed too; None if there is no session."""
         which, values = "sandbox_id = ? AND session_id = ?", (self._sandbox_id, session_id)
         if not connection.execute(
             f"SELECT 1 FROM sessions WHERE {which} AND (expires_at IS NULL OR expires_at > ?)", (*values, now)
@@ -416,7 +418,7 @@ class SqliteCatalog:
         ).rowcount
 
     def stats(self, now: float) -> dict[str, int]:
-        """Count what is there."""
+        """Count sessions, artifacts and their bytes."""
         return self._read(self._stats, timestamp(now))
 
     def _stats(self, connection: Connection, now: str) -> dict[str, int]:
@@ -428,7 +430,7 @@ class SqliteCatalog:
         return {"sessions": sessions, "artifacts": artifacts, "bytes": int(size)}
 
     def identity(self, create: str | None = None) -> str | None:
-        """Return the identity that this file has in the sandbox."""
+        """Return the identity of this file in the sandbox."""
         known = self._read(self._identity)
         return known if known is not None or create is None else self._change(self._make_identity, create)
 
@@ -475,7 +477,7 @@ class SqliteCatalog:
         return damaged
 
     def check(self) -> dict[str, str]:
-        """Read everything, and write a few KiB."""
+        """Check all pages and records, and write a few KiB."""
         read_only, damaged = self._read(self._inspect)
         warnings = []
         if read_only:
@@ -501,7 +503,7 @@ class SqliteCatalog:
             self._connections.close()
 
     def _read(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        """Return what *work* does with a connection; it may be called again."""
+        """Call *work* with a connection and return its result; call it again if the database was busy."""
         with self._errors:
             try:
                 return self._connections.lend(work, *arguments)
@@ -516,15 +518,15 @@ class SqliteCatalog:
                 raise
 
     def _change(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        """Return what *work* does with a connection, in one transaction."""
+        """Call *work* with a connection in one transaction, and return its result."""
         return self._read(self._write, work, *arguments)
 
     def _free(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        """Return what *work* does, in one transaction that works on a full disk too: it removes something."""
+        """Call *work*, which removes something, in one transaction that works on a full disk too."""
         return self._read(self._write_less, work, *arguments)
 
     def _free_in_parts(self, work: Callable[[Connection, Sequence[S]], list[T]], items: Sequence[S]) -> list[T]:
-        """Return what *work* does with *items*, in one transaction; on a full disk in as many as it takes."""
+        """Call *work* with *items* in one transaction, and return its results; split them on a full disk."""
         try:
             return self._free(work, items)
         except SessionError as error:
@@ -534,7 +536,7 @@ class SqliteCatalog:
         return [*self._free_in_parts(work, items[:middle]), *self._free_in_parts(work, items[middle:])]
 
     def _free_portion(self, work: Callable[[Connection, int], T], limit: int) -> T:
-        """Return what *work* does in one transaction, with at most *limit* rows; on a full disk with fewer."""
+        """Call *work* in one transaction for at most *limit* rows, on a full disk for fewer; return its result."""
         try:
             return self._free(work, limit)
         except SessionError as error:
@@ -546,7 +548,7 @@ class SqliteCatalog:
         return isinstance(error, sqlite3.OperationalError) and is_full(error, self._path)
 
     def _explain(self, error: sqlite3.OperationalError) -> None:
-        """Raise what an error means that has a meaning here."""
+        """Raise a more specific error for a read-only file or a failed sync."""
         if code_of(error) == sqlite3.SQLITE_READONLY:
             raise SessionError(
                 f"catalog {self._path!r} is read-only: this process can't write the file or its folder"
@@ -555,7 +557,7 @@ class SqliteCatalog:
             raise OutcomeUnknownError(f"catalog {self._path!r}: {error}") from error
 
     def _write(self, connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        """Call *work* in a transaction; where the disk is full, again with the room of the log."""
+        """Call *work* in a transaction; on a full disk, empty the log and try again."""
         try:
             return self._writing.run(_in_transaction, connection, work, *arguments)
         except sqlite3.OperationalError as error:
@@ -564,7 +566,7 @@ class SqliteCatalog:
             full = error
         reserve = self._connections.reserve
         try:
-            while not _empty_log(connection):  # that needs room itself, and gives more back
+            while not _empty_log(connection):  # emptying it needs some space, and frees more
                 if not reserve.release():
                     raise full
         finally:
@@ -572,7 +574,7 @@ class SqliteCatalog:
         return self._writing.run(_in_transaction, connection, work, *arguments)
 
     def _write_less(self, connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        """Call *work*, which removes something, in a transaction; where the disk is full, with the reserve too."""
+        """Call *work*, which removes something, in a transaction; on a full disk, release the reserve for it."""
         try:
             return self._writing.run(_in_transaction, connection, work, *arguments)
         except sqlite3.OperationalError as error:
@@ -588,7 +590,7 @@ class SqliteCatalog:
                     if not self._is_full(error) or not reserve.release():
                         raise
                 else:
-                    _empty_log(connection)  # of its room the reserve is made again
+                    _empty_log(connection)  # the freed space refills the reserve
                     return result
         finally:
             reserve.refill()
@@ -606,7 +608,7 @@ class SqliteCatalog:
         log = part_of_disk(self._path, _LOG_OF_DISK, _SHORTEST_LOG, _LONGEST_LOG)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {log // PAGE}")
-        connection.execute("PRAGMA temp_store = MEMORY")  # a temporary file would find no room on a full disk
+        connection.execute("PRAGMA temp_store = MEMORY")  # temporary files fail on a full disk
         if version < SCHEMA_VERSION:
             _begin_log(connection)
             connection.executescript(_SCHEMA)
@@ -614,7 +616,7 @@ class SqliteCatalog:
             self._connections.reserve.make()
 
     def _probe(self, connection: Connection) -> None:
-        """Write a few KiB of the database, and leave nothing: what is freed is written too."""
+        """Write a few KiB to the database and delete them; SQLite writes freed pages too."""
         probe = new_session("\0", self._sandbox_id, now=0, ttl=0, custom_metadata={"": "x" * _PROBE})
         self._write_session(connection, probe)
         connection.execute(
@@ -633,7 +635,7 @@ class SqliteCatalog:
         return changed > 0
 
     def _is_taken(self, connection: Connection, record: ArtifactMetadata, now: float) -> bool:
-        """Say what :func:`~chuk_artifacts.catalog.takes_filename` says of any record, without decoding it."""
+        """Return whether :func:`~chuk_artifacts.catalog.takes_filename` is true for any record, without decoding."""
         if record.filename is None:
             return False
         row = connection.execute(
@@ -643,7 +645,7 @@ class SqliteCatalog:
         return row is not None
 
     def _session(self, connection: Connection, session_id: str, now: float | None = None) -> SessionInfo | None:
-        """Return a session; an expired one too when there is no *now*."""
+        """Return a session, or None; without *now*, return an expired one too."""
         row = connection.execute(
             "SELECT session_id, sandbox_id, user_id, created_at, expires_at, custom_metadata, ttl FROM sessions"
             " WHERE sandbox_id = ? AND session_id = ?",
@@ -670,7 +672,7 @@ class SqliteCatalog:
         )
 
     def _removed(self, rows: Sequence[tuple[Any, ...]]) -> list[ArtifactMetadata]:
-        """Return the records of rows that are being removed, and what can be salvaged of those that are damaged."""
+        """Return the records of removed rows; salvage damaged ones."""
         records, damaged = decode_sound(rows, self._decode, _id_of)
         for artifact_id, _, session_id, filename, size, revision, expires_at, *_ in damaged:
             try:
@@ -686,23 +688,23 @@ class SqliteCatalog:
                         expires_at=expires_at if isinstance(expires_at, str) else None,
                     )
                 )
-            except GridError:  # of its session nothing is left: where its bytes are, an orphan sweep finds out
+            except GridError:  # the session id is damaged too; an orphan sweep finds the bytes
                 _log.warning("removed the record of %s without its bytes: its session is damaged", artifact_id)
         return records
 
     def _decode(self, rows: Sequence[tuple[Any, ...]], session_id: str | None = None) -> list[ArtifactMetadata]:
-        """Return the records of rows that begin with their id and end with the record."""
+        """Decode rows that begin with the id and end with the record."""
         return decode_records([row[-1] for row in rows], [row[0] for row in rows], self._sandbox_id, session_id)
 
     def _is_damaged(self, row: tuple[Any, ...]) -> bool:
-        """Say whether a row of the sandbox can't be decoded, or is not filed under what it says of itself."""
+        """Return whether a row of the sandbox can't be decoded, or its columns differ from its record."""
         sandbox_id, session_id = row[1:3]
         try:
             record = decode_record(row[-1], row[0], sandbox_id)
             if self._sandbox_id not in {sandbox_id, record.sandbox_id}:
                 return False
             filed = _columns(record)
-            if record.released:  # when that is due depends on the version that wrote it
+            if record.released:  # its due time depends on the version that wrote it
                 filed = (*filed[:-1], row[-2])
         except DAMAGE:
             # of another sandbox, if the columns fit each other: the id begins with a digest of the two others
@@ -717,7 +719,7 @@ def _check_file(connection: Connection, pragma: str) -> None:
 
 
 def _begin_log(connection: Connection) -> None:
-    """Switch a new file to the write-ahead log; unlike other statements this one does not wait for a busy file."""
+    """Switch a new file to the write-ahead log. SQLite's busy timeout does not cover this statement."""
     try:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError:
@@ -726,7 +728,7 @@ def _begin_log(connection: Connection) -> None:
 
 
 def _is_passing(error: sqlite3.OperationalError) -> bool:
-    """Say whether the same may work if it is tried again."""
+    """Return whether a retry may succeed."""
     return code_of(error) == sqlite3.SQLITE_BUSY or _is_no_text(error)
 
 
@@ -735,7 +737,7 @@ def _is_no_text(error: sqlite3.OperationalError) -> bool:
 
 
 def _patiently(connection: Connection, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-    """Call *work* until no other process is in its way; texts that are damaged it gets as bytes."""
+    """Retry *work* while another process is writing; after a decoding error, read texts that are damaged as bytes."""
     until = time.monotonic() + _BUSY_TIMEOUT_SECONDS
     while True:
         try:
@@ -760,7 +762,7 @@ def _in_transaction(connection: Connection, work: Callable[[Connection, *Ts], T]
 
 
 def _empty_log(connection: Connection) -> bool:
-    """Bring all of the log to the database and give its room back; say whether that worked."""
+    """Checkpoint and truncate the log; return whether that worked."""
     try:
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError:
@@ -802,7 +804,7 @@ def _session_of(row: tuple[Any, ...]) -> SessionInfo:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"no text: {value!r:.80}")
+        raise TypeError(f"not text: {value!r:.80}")
     return value
 
 

@@ -38,7 +38,7 @@ from chuk_artifacts.catalog.redis import scripts
 from chuk_artifacts.catalog.redis.facts import server_facts
 from chuk_artifacts.catalog.redis.link import Link
 from chuk_artifacts.catalog.redis.url import open_link
-from chuk_artifacts.catalog.sessions import settle, updated
+from chuk_artifacts.catalog.sessions import join_sessions, updated
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings
@@ -155,8 +155,8 @@ class RedisCatalog:
         }
         try:
             for some in self._by_node(records, lambda record: record.artifact_id):
-                settled = functools.partial(settle, some, **terms)
-                self._add({record.session_id for record in some}, settled, now, exclusive=exclusive)
+                joined = functools.partial(join_sessions, some, **terms)
+                self._add({record.session_id for record in some}, joined, now, exclusive=exclusive)
                 added += [record.artifact_id for record in some]
         except (SessionError, FilenameTakenError):
             self._take_back(added)
@@ -447,7 +447,7 @@ class RedisCatalog:
     def _add(
         self,
         session_ids: Collection[str],
-        settled: Callable[[Callable[[str], SessionInfo | None]], tuple[list[ArtifactMetadata], dict[str, SessionInfo]]],
+        joined: Callable[[Callable[[str], SessionInfo | None]], tuple[list[ArtifactMetadata], dict[str, SessionInfo]]],
         now: float,
         *,
         exclusive: bool = False,
@@ -460,7 +460,7 @@ class RedisCatalog:
             return None if before is None else before.info
 
         while True:
-            records, infos = settled(info_of)
+            records, infos = joined(info_of)
             new = {**known, **{name: _Known.of(info, known[name]) for name, info in infos.items()}}
             unlike = self._send(known, records, new, now, exclusive=exclusive)
             if not unlike:
