@@ -1,4 +1,4 @@
-"""Other processes: what tests of several of them share."""
+"""Child processes for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(code: str, *arguments: object, **options) -> str:
-    """Run Python code to its end, and return what it printed."""
+    """Run Python code to its end, and return its output."""
     done = subprocess.run(
         command(code, *arguments),
         **{"env": environment(), "capture_output": True, "text": True, "timeout": _SECONDS, **options},
@@ -33,7 +33,7 @@ def run(code: str, *arguments: object, **options) -> str:
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start Python code that talks by its standard input and output, line by line."""
+    """Start Python code that communicates by lines on standard input and output."""
     return subprocess.Popen(
         command(code, *arguments), env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""What all tests share: a clock that stands still, and an environment without configuration."""
+"""Fixtures of all tests: a clock that tests move, and an environment without configuration."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
 
 
 class Clock:
-    """The present, in seconds since the epoch, that only a test moves."""
+    """The current time in seconds since the epoch, which only the test moves."""
 
     def __init__(self) -> None:
         self.now = time.time()
 
     def __call__(self) -> float:
-        """Return the present."""
+        """Return the current time."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.now += seconds
 
 
@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Let the garbage collector leave out what was imported: many tests call it, and it would look at all of that."""
+    """Freeze imported objects for the garbage collector: many tests call it, and it would visit them all."""
     gc.collect()
     gc.freeze()
 
@@ -110,7 +110,7 @@ def moto_server(every_server: None) -> Iterator[str]:
 
 @pytest.fixture
 def moto_aws(every_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let moto answer in the place of AWS, in this process; one request after the other, for it is not thread-safe."""
+    """Let moto answer requests to AWS in this process, one after the other, because it is not thread-safe."""
     answer, one_at_a_time = BotocoreStubber.__call__, threading.RLock()
 
     def answer_alone(self: BotocoreStubber, *arguments: Any, **options: Any) -> Any:

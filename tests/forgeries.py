@@ -1,4 +1,4 @@
-"""Metadata as an attacker makes it: from what they may read, forged in any field to reach what they may not."""
+"""Metadata forged by an attacker: of what they may read, with any field changed to reach what they may not."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LATER = timestamp(4_000_000_000)
 
 
 class Equal(str):
-    """A text that equals every other one."""
+    """A string that equals every other."""
 
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def __ne__(self, other: object) -> bool:
@@ -31,7 +31,7 @@ class Equal(str):
 
 
 def pending_forms(own: ArtifactMetadata, victim: ArtifactMetadata) -> Iterator[ArtifactMetadata]:
-    """Yield metadata of uploads that nobody awaits."""
+    """Yield metadata of uploads that do not exist."""
     upload = Pending(LATER, True, None)
     fields: dict[str, Any] = {"pending": upload, "revision": 0, "expires_at": LATER}
     yield own.changed(**fields, key=victim.key)
@@ -49,7 +49,7 @@ def pending_forms(own: ArtifactMetadata, victim: ArtifactMetadata) -> Iterator[A
 
 
 def forgeries(own: ArtifactMetadata, victim: ArtifactMetadata) -> Iterator[ArtifactMetadata]:
-    """Yield what an attacker, who may read *own*, can make up to reach *victim*, of another session or sandbox."""
+    """Yield metadata that an attacker, who may read *own*, can forge to reach *victim*."""
     yield victim
     yield victim.changed(session_id=own.session_id)
     yield victim.changed(sandbox_id=own.sandbox_id)

@@ -1,4 +1,4 @@
-"""Interrupts at every line: what tests of Ctrl-C, SIGALRM and the soft time limits of task queues share."""
+"""Interrupts at every line, for tests of Ctrl-C, SIGALRM and the soft time limits of task queues."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TIMES = 2
 
 
 class Interrupt(KeyboardInterrupt):
-    """What arrives in the midst of a call."""
+    """An exception that arrives during a call."""
 
 
 class TimeLimit(Exception):  # noqa: N818 - it stands for such as celery's SoftTimeLimitExceeded
-    """What arrives in the midst of a call, and is an ``Exception``: a handler of signals may raise any."""
+    """An ``Exception`` that arrives during a call: a signal handler may raise any."""
 
 
 def interrupted(

@@ -1,4 +1,4 @@
-"""Values that no method has a use for."""
+"""Values that no method accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ HUGE = 10**5000
 
 
 class Impostor(str):
-    """A text that passes for another one, by whatever a str can be asked."""
+    """A string that pretends to be another one in every way a str can."""
 
     __slots__ = ("other",)
 
@@ -42,7 +42,7 @@ class Impostor(str):
 
 
 class Number(int):
-    """A number that says it equals any other."""
+    """A number that claims to equal any other."""
 
     def __eq__(self, other):
         """Say yes."""
@@ -56,7 +56,7 @@ class Number(int):
 
 
 class Mute:
-    """A thing that nothing can be done with."""
+    """An object that supports no operation."""
 
     __hash__ = None
 

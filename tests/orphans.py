@@ -1,4 +1,4 @@
-"""What a store left behind: bytes without a record, however young, where the store itself would wait for a day."""
+"""Bytes that a store left without a record, however young; a sweep would wait for a day."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from chuk_artifacts.core import Core
 
 
 def core_of(store: Any) -> Core:
-    """Return the core of a blocking store, of an async one, or of a face over one."""
+    """Return the core of a blocking store, of an async one, or of a wrapper of one."""
     store = getattr(store, "_store", store)
     blocking: ArtifactStore = getattr(store, "_blocking", store)
     return blocking.scope.core
 
 
 def orphans(store: Any) -> list[str]:
-    """Return the keys of all bytes that no record points to, and of what unfinished writes left."""
+    """Return the keys of all bytes that no record points to, and of unfinished writes."""
     core = core_of(store)
     prefix = grid.sandbox_prefix(core.settings.sandbox_id)
     keys = {item.key for item in core.storage.list_objects(prefix)}

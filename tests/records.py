@@ -1,4 +1,4 @@
-"""Records as the tests of catalogs need them."""
+"""Records for the tests of catalogs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ NOW = 1_800_000_000.0
 
 
 def name(number: int, session_id: str = "alice", sandbox_id: str = "box") -> str:
-    """Return the id of the record with a number."""
+    """Return the id of record number *n*."""
     return f"{grid.slot_tag(sandbox_id, session_id)}{number:024x}"
 
 
 def record(
     number: int, session_id: str = "alice", *, sandbox_id: str = "box", ttl: float | None = 86400.0, **fields: Any
 ) -> ArtifactMetadata:
-    """Return a record, with the fields given or usual ones."""
+    """Return a record with the given fields or defaults."""
     artifact_id = name(number, session_id, sandbox_id)
     values = {
         "artifact_id": artifact_id,

@@ -91,7 +91,7 @@ KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()
 
 
 def unmeasured():
-    """Return the environment of a child whose coverage is not measured: that would take modules, memory and files."""
+    """Return the environment of a child without coverage, which would cost modules, memory and files."""
     environment = child.environment()
     return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
 
@@ -100,7 +100,7 @@ def unmeasured():
 
 
 def test_modules():
-    """Importing the package loads few modules, of few packages."""
+    """Importing the package loads few modules, from few packages."""
     code = """
         import json, sys
         before = set(sys.modules)
@@ -178,7 +178,7 @@ def test_peak(memory, call):
 
 
 def test_record(memory):
-    """A store in memory keeps little for an artifact, and one on the disk nothing."""
+    """A store in memory keeps little for an artifact, one on disk nothing."""
     assert memory["memory record"] <= RECORD
     assert memory["filesystem record"] < 64
 
@@ -219,7 +219,7 @@ MEASURE_CALLS = """
 
 
 def traced(folder, options):
-    """Return how often each verb makes each system call, in the cheapest of its calls: now and then a page is full."""
+    """Return the system calls of each method, as counts of its cheapest call: now and then a page is full."""
     log = folder / "log"
     strace = shutil.which("strace")
     if strace is None:
@@ -240,18 +240,18 @@ def traced(folder, options):
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
-    """Return the system calls of each verb."""
+    """Return the system calls of each method."""
     return traced(tmp_path_factory.mktemp("calls"), {})
 
 
 @pytest.mark.parametrize("verb", SYSTEM_CALLS)
 def test_system_calls(calls, verb):
-    """A verb makes no system call beyond its budget: above all none that opens the database again, or syncs."""
+    """No method makes a system call beyond its budget, in particular none that reopens the database, or syncs."""
     assert calls[verb] - Counter(SYSTEM_CALLS[verb]) == Counter()
 
 
 def test_durable_store(tmp_path):
-    """A store that must be durable syncs file, folder and database, and makes no other system call beside."""
+    """A durable store syncs file, folder and database, and makes no other additional system call."""
     told = traced(tmp_path, {"fsync": True})
     assert told["store"] - Counter(SYSTEM_CALLS["store"]) == Counter(DURABLE)
     assert told["retrieve"] - Counter(SYSTEM_CALLS["retrieve"]) == Counter()

@@ -33,25 +33,25 @@ ERRORS = {"AccessDeniedError": AccessDeniedError}
 
 
 def runnable(code):
-    """Return code with its shell commands, which set the environment, in Python."""
+    """Return code with its shell commands, which set the environment, as Python."""
     return re.sub(r"^export (\w+)=(\S*) *$", r'os.environ["\1"] = "\2"', code, flags=re.MULTILINE)
 
 
 def download(url):
-    """Return what a client downloads from a URL."""
+    """Return the body of a URL."""
     with urllib.request.urlopen(url) as response:
         return response.read()
 
 
 def upload(url, data, mime):
-    """Upload as a client does."""
+    """Upload to a URL, as a client does."""
     request = urllib.request.Request(url, data, {"Content-Type": mime}, method="PUT")
     urllib.request.urlopen(request).close()
 
 
 @pytest.fixture
 def namespace(tmp_path, monkeypatch, capsys):
-    """Return the names that the examples take as given, in a folder of their own."""
+    """Return the names that the examples expect, in a folder of their own."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").write_bytes(b"from a file")
@@ -75,7 +75,7 @@ def namespace(tmp_path, monkeypatch, capsys):
 
 
 async def prepare(namespace):
-    """Store what the examples find stored."""
+    """Store the artifacts that the examples expect."""
     store = aio.ArtifactStore()
     options = {"filename": "docs/readme.md", "session_id": "user_123"}
     alice_file_id = await store.store(b"Alice's", session_id="user_alice")
@@ -84,7 +84,7 @@ async def prepare(namespace):
 
 
 def run(name, namespace, origin):
-    """Run the blocks of a section, one after the other, with imports from *origin*."""
+    """Run the blocks of a section in order, with imports from *origin*."""
     with asyncio.Runner() as runner:
         runner.run(prepare(namespace))
         for block in BLOCK.finditer(SECTIONS[name]):
@@ -94,7 +94,7 @@ def run(name, namespace, origin):
 
 
 def run_block(runner, block, namespace, origin):
-    """Run a block; where it awaits, on the event loop."""
+    """Run a block, on the event loop if it awaits."""
     code = runnable(block["code"])
     if block["kind"] != " check":
         code = code.replace(IMPORT, f"from {origin} import")
@@ -108,7 +108,7 @@ def run_block(runner, block, namespace, origin):
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", SECTIONS)
 def test_example(name, namespace, request):
-    """Each example does what it says, with the async store imported."""
+    """Each example works with the async store imported."""
     if name in ON_SERVERS:
         bucket = buckets.s3_on_rgw(request)
         os.environ |= {
@@ -128,7 +128,7 @@ def test_example_with_its_own_import(name, namespace):
 
 
 def test_no_example_is_passed_over():
-    """Every fence of the file is a block of a section that is run."""
+    """Every code fence of the file is a block of a section that runs."""
     text = EXAMPLES.read_text(encoding="utf-8")
     assert len(BLOCK.findall(text)) == text.count("\n```python") == (text.count("\n```")) / 2
     assert set(SECTIONS) >= ON_SERVERS

@@ -1,4 +1,4 @@
-"""Objects of ours that a caller hands in or that stand in the catalog, and that this library did not make so."""
+"""Objects of our own classes that a caller passes in or another program writes to the catalog, forged."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def store(options):
 
 
 def contents(store):
-    """Return all that a store holds."""
+    """Return everything that a store contains."""
     core = store.scope.core
     records = core.catalog.sample(core.clock(), 100)
     return (
@@ -90,7 +90,7 @@ READERS = {
 
 @pytest.mark.parametrize("reader", READERS)
 def test_forged_metadata_reads_nothing(store, reader, tmp_path):
-    """Whatever metadata says, a bound store reads its session's own bytes or none, and changes nothing."""
+    """Whatever metadata claims, a bound store reads only its session's bytes, and changes nothing."""
     mallory = store.session("mallory")
     own = mallory.metadata(mallory.store(OWN, filename="own"))
     victim = store.metadata(store.store(SECRET, filename="secret", session_id="alice"))
@@ -104,7 +104,7 @@ def test_forged_metadata_reads_nothing(store, reader, tmp_path):
 
 
 def test_forged_metadata_reads_nothing_awaited(store):
-    """The async store reads by forged metadata as little."""
+    """The async store reads no more by forged metadata."""
     mallory = store.session("mallory")
     own = mallory.metadata(mallory.store(OWN))
     victim = store.metadata(store.store(SECRET, session_id="alice"))
@@ -126,7 +126,7 @@ def test_forged_metadata_reads_nothing_awaited(store):
 
 
 def test_metadata_of_json_reads(store):
-    """Metadata that came through a client's JSON reads what it read before, that of a replaced revision too."""
+    """Metadata from a client's JSON reads the same as before, also that of a superseded revision."""
     first = store.metadata(store.store(b"first", filename="a", session_id="alice"))
     assert store.retrieve(ArtifactMetadata.from_json(first.to_json())) == b"first"
     store.update_file(first.artifact_id, data=b"second")
@@ -135,8 +135,8 @@ def test_metadata_of_json_reads(store):
     assert store.retrieve(ArtifactMetadata(**json.loads(json.dumps(dict(second))))) == b"second"
 
 
-def test_other_objects_are_no_ids(store):
-    """An object of ours where an id or a name belongs is refused, or names nothing."""
+def test_other_objects_as_ids(store):
+    """An object of ours passed as an id or a name is refused, or matches nothing."""
     record = store.metadata(store.store(SECRET, session_id="alice"))
     info = store.get_session_info("alice")
     for thing in (record, info, dict(record)):
@@ -154,8 +154,8 @@ def test_other_objects_are_no_ids(store):
     assert store.retrieve(record) == SECRET
 
 
-def test_other_objects_are_no_paths(store):
-    """An object of ours where a path belongs is refused."""
+def test_other_objects_as_paths(store):
+    """An object of ours passed as a path is refused."""
     record = store.metadata(store.store(SECRET, session_id="alice", filename="a"))
     fs = ArtifactFileSystem(store)
     for thing in (record, store.get_session_info("alice"), None, 1, b"alice/a"):
@@ -169,7 +169,7 @@ def test_other_objects_are_no_paths(store):
 
 
 def rewrite(store, artifact_id, text):
-    """Put another text in the place of a record, as one can who may write to the database or to Redis."""
+    """Replace the text of a record, as a program can that may write to the database or to Redis."""
     core = store.scope.core
     if core.catalog.provider == "redis":
         with redis.Redis.from_url(core.settings.redis_url.text) as client:
@@ -194,7 +194,7 @@ BAIT = ("signing.key", "identity/box/0", "grid/box/alice/bait", "grid/bix/alice/
 
 
 def bait(store):
-    """Put files where no artifact of an attacker has any business; return what is there."""
+    """Create files that an attacker must not reach, and return their contents."""
     root = Path(store.scope.core.settings.fs_root)
     for key in BAIT:
         path = root / key
@@ -205,7 +205,7 @@ def bait(store):
 
 
 def hostile(record, victim):
-    """Yield texts of records, each of which would do harm if it were believed."""
+    """Yield texts of records that would do harm if the store trusted them."""
     fields = json.loads(record.to_json())
     late, early = timestamp(4e9), timestamp(1)
     keys = (*BAIT, victim.key, f"../{record.key}", f"{record.key}/../../../../../signing.key")
@@ -253,7 +253,7 @@ USES = {
 
 
 def test_hostile_record(kept_store):
-    """Whatever stands in a record, no method returns other bytes, removes another file, or raises but our errors."""
+    """Whatever a record contains, no method returns other bytes, removes another file, or raises a foreign error."""
     store, client = kept_store, Client(Gateway(kept_store))
     victim = store.metadata(store.store(SECRET, filename="secret", session_id="alice"))
     key = store.presign(victim.artifact_id) and store.scope.core.storage.get("signing.key")
@@ -282,7 +282,7 @@ def test_hostile_record(kept_store):
 
 
 def test_hostile_session(kept_store):
-    """Whatever stands in a session, a method returns it whole, or raises one of our errors."""
+    """Whatever a session contains, a method returns it whole, or raises one of our errors."""
     store = kept_store
     store.store(OWN, session_id="mallory")
     info = store.get_session_info("mallory")
@@ -316,7 +316,7 @@ def test_hostile_session(kept_store):
 
 
 def options_of(store):
-    """Return options to open the backends of a store again."""
+    """Return options that open the backends of a store again."""
     settings = store.scope.core.settings
     url = settings.redis_url.text if settings.redis_url is not None else None
     return {
@@ -329,7 +329,7 @@ def options_of(store):
 
 
 def test_only_contents_are_removed(store, caplog):
-    """What is not the key of one of the sandbox's contents is not removed, whichever record names it."""
+    """Only keys of the sandbox's contents are removed, whatever a record names."""
     core = store.scope.core
     own = store.metadata(store.store(OWN, session_id="mallory"))
     names = ["identity/box/0", "bait", "grid/box/mallory/bait", f"grid/bix/mallory/{own.artifact_id}"]
@@ -342,7 +342,7 @@ def test_only_contents_are_removed(store, caplog):
 
 
 def test_upload_registered_by_another(store):
-    """An artifact that took the place of an upload is returned only if it is of the upload's session."""
+    """An artifact that replaced an upload is returned only if it belongs to the upload's session."""
     own = store.metadata(store.store(OWN, session_id="mallory"))
     elsewhere = own.changed(session_id="alice", pending=Pending(timestamp(4e9), True, None), key=f"{own.key}~upload")
     with pytest.raises(ArtifactNotFoundError):

@@ -1,4 +1,4 @@
-"""The house itself: which room knows which, what importing loads, what is public, what is logged."""
+"""Rules for the whole package: which module imports which, what importing loads, what is public, what is logged."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ LAYERS = [
     {"cli", "path"},
     {"__main__"},
 ]
-"""The rooms from the ground up: a room imports only those below it. The empty name is the package itself, which holds
-the public names. The rooms that are planned have their place already."""
+"""The layers from the lowest up: a part imports only parts of lower layers. A part is a module or package right below
+the package, or a module of operations; the empty name is the package itself, with the public names."""
 
 STRANGERS = {"storage": {"models", "catalog"}, "catalog": {"storage", "source"}}
-"""Rooms that must not know each other though their layers would allow it: bytes never hear of artifacts, records never
-of bytes."""
+"""Parts that must not import each other though their layers would allow it: storage knows no artifacts, catalogs no
+bytes."""
 
 LAZY_UPWARD = {("store", "aio")}
-"""Who may import from above, and only inside a function or for its type: ``async with`` on the blocking store."""
+"""Imports from a higher layer, allowed inside a function or for types: ``async with`` on the blocking store."""
 
 
 def modules():
-    """Return the name of each module of the package, without that of the package, and its tree."""
+    """Yield the name of each module, relative to the package, and its syntax tree."""
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
@@ -66,23 +66,23 @@ def modules():
 MODULES = dict(modules())
 
 
-def room(name):
-    """Return the room of a module: its first name, and of an operation its own."""
+def part_of(name):
+    """Return the part that a module belongs to: its first name, or for operations its whole name."""
     return name if name.startswith("operations.") else name.partition(".")[0]
 
 
 def level(name):
-    """Return the layer of a module's room."""
-    return next(number for number, layer in enumerate(LAYERS) if room(name) in layer)
+    """Return the layer of a module's part."""
+    return next(number for number, layer in enumerate(LAYERS) if part_of(name) in layer)
 
 
 def for_types(node):
-    """Say whether a node is a block that only type checkers see."""
+    """Return whether a node is a block for type checkers only."""
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def imports(tree):
-    """Return each module of the package that a tree imports, and whether that is inside a function or for types."""
+    """Yield each module of the package that a tree imports, and whether it does so in a function or for types."""
     inside = {
         id(node)
         for block in ast.walk(tree)
@@ -102,7 +102,7 @@ def imports(tree):
 
 
 def imported(name):
-    """Return the module that ``from module import name`` means: it, or what it is a name of."""
+    """Return the module that an import loads, given ``module.name``: that itself, or its parent."""
     while name not in MODULES:
         name = name.rpartition(".")[0]
     return name
@@ -110,55 +110,55 @@ def imported(name):
 
 @functools.cache
 def edges():
-    """Return who imports whom."""
+    """Return all imports as tuples of importer, imported and whether lazy."""
     return [(name, other, lazy) for name, tree in MODULES.items() for other, lazy in imports(tree)]
 
 
 # Architecture
 
 
-@pytest.mark.parametrize("name", sorted({room(name) for name in MODULES}))
-def test_every_room_has_its_place(name):
-    """Each room stands in the table of layers, once."""
+@pytest.mark.parametrize("name", sorted({part_of(name) for name in MODULES}))
+def test_every_part_has_a_layer(name):
+    """Each part is in the table of layers exactly once."""
     assert sum(name in layer for layer in LAYERS) == 1
 
 
 def test_imports_point_down():
-    """A module imports only rooms that stand below its own; the exceptions are few, lazy and named."""
+    """A module imports only lower layers, apart from the named lazy imports."""
     upward = {
         (name, other)
         for name, other, lazy in edges()
-        if room(other) != room(name)
+        if part_of(other) != part_of(name)
         and level(other) >= level(name)
-        and not (lazy and (room(name), room(other)) in LAZY_UPWARD)
+        and not (lazy and (part_of(name), part_of(other)) in LAZY_UPWARD)
     }
     assert upward == set()
 
 
 def test_no_circle():
-    """No module imports itself by way of others, within a room neither; nor between rooms inside a function."""
+    """Modules do not import each other in a circle, also within a part; between parts not even in functions."""
     graph = {name: set() for name in MODULES}
     for name, other, lazy in edges():
-        if not lazy or (room(name) != room(other) and (name, room(other)) not in LAZY_UPWARD):
+        if not lazy or (part_of(name) != part_of(other) and (name, part_of(other)) not in LAZY_UPWARD):
             graph[name].add(other)
     TopologicalSorter(graph).prepare()
 
 
 def test_the_table_sees_imports():
-    """The test above would see an import that points up: it finds those that point down."""
+    """The tests above see imports: here are some that they allow."""
     found = {(name, other) for name, other, _ in edges()}
     assert {("store", "core"), ("grid", "errors"), ("storage.local", "storage.files"), ("cli", "")} <= found
 
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_strangers(name):
-    """Storage never hears of artifacts, catalogs never of bytes."""
-    known = {room(other) for module, other, _ in edges() if room(module) == name}
+    """Storage does not import models, catalogs do not import storage."""
+    known = {part_of(other) for module, other, _ in edges() if part_of(module) == name}
     assert known & STRANGERS[name] == set()
 
 
-def test_no_import_for_types_alone():
-    """No import within the package hides behind TYPE_CHECKING but the named one, where it could point up unseen."""
+def test_no_import_for_types_only():
+    """No import within the package is for type checkers only, except the named one."""
     hidden = {
         (name, other)
         for name, tree in MODULES.items()
@@ -181,9 +181,9 @@ def test_one_reader_of_the_environment():
 
 
 def test_no_error_is_caught_blindly():
-    """No handler takes every Exception, and one that takes BaseException raises it again.
+    """No handler catches Exception, and one that catches BaseException raises it again.
 
-    But for two modules: a call in another thread keeps what was raised for its caller, and a finalizer can't raise.
+    Two modules are exempt: one passes errors of a thread to its caller, and finalizers of the other can't raise.
     """
     for name, tree in MODULES.items():
         for node in ast.walk(tree):
@@ -200,23 +200,23 @@ def test_no_error_is_caught_blindly():
 
 
 def test_import_is_light():
-    """Importing the package loads no driver and no filesystem; a memory store loads its own and no more."""
+    """Importing the package loads no driver and no filesystem; a memory store loads only its own."""
     code = """
         import json, sys
         heavy = {"boto3", "botocore", "ibm_boto3", "redis", "werkzeug", "sqlite3", "fsspec", "aiohttp", "requests",
                  "asyncio", "click", "http.server"} - set(sys.modules)  # coverage loads some
         import chuk_artifacts
-        told = [sorted(heavy & set(sys.modules))]
+        loaded = [sorted(heavy & set(sys.modules))]
         with chuk_artifacts.ArtifactStore() as store:
             store.retrieve(store.store(b"x"))
-        told.append(sorted((heavy - {"fsspec", "asyncio"}) & set(sys.modules)))
-        print(json.dumps(told))
+        loaded.append(sorted((heavy - {"fsspec", "asyncio"}) & set(sys.modules)))
+        print(json.dumps(loaded))
         """
     assert json.loads(child.run(code)) == [[], []]
 
 
 def test_typed():
-    """The package tells type checkers that it is typed."""
+    """The package is marked as typed."""
     assert (PACKAGE / "py.typed").is_file()
 
 
@@ -224,7 +224,7 @@ def test_typed():
 
 
 def test_public_names():
-    """Each public name exists, and has a docstring of its own that begins with a sentence."""
+    """Each public name exists, and its docstring begins with a sentence."""
     assert chuk_artifacts.__all__ == sorted(chuk_artifacts.__all__)
     for name in chuk_artifacts.__all__:
         value = getattr(chuk_artifacts, name)
@@ -233,43 +233,43 @@ def test_public_names():
 
 
 @pytest.mark.parametrize("name", [name for name in dir(ArtifactStore) if not name.startswith("_")])
-def test_verbs_have_docstrings(name):
-    """Each verb tells what it does, and each of its arguments."""
-    verb = getattr(ArtifactStore, name)
-    told = inspect.getdoc(verb)
-    assert told.partition("\n")[0].endswith(".")
-    if "Args:" in told:
-        for argument in list(inspect.signature(verb).parameters)[1:]:
-            assert f"\n    {argument}: " in told
+def test_methods_have_docstrings(name):
+    """The docstring of each method has a sentence, and an entry for each argument."""
+    method = getattr(ArtifactStore, name)
+    doc = inspect.getdoc(method)
+    assert doc.partition("\n")[0].endswith(".")
+    if "Args:" in doc:
+        for argument in list(inspect.signature(method).parameters)[1:]:
+            assert f"\n    {argument}: " in doc
 
 
 def test_grid_is_public():
-    """The grid's functions can be had as the documentation says."""
+    """The grid's documented functions exist."""
     for name in ("canonical_prefix", "artifact_key", "parse", "is_valid_grid_key", "validate_grid_key"):
         assert inspect.getdoc(getattr(chuk_artifacts.grid, name))
 
 
 @pytest.mark.skipif(not PYPROJECT.is_file(), reason="the tests run without the project")
 def test_version():
-    """The version is that of the project."""
+    """The version is the project's."""
     assert chuk_artifacts.__version__ == tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["version"]
 
 
 # Logging
 
 
-SECRET = b"the content that no log may tell"
+SECRET = b"content that must not be logged"
 
 
 @pytest.fixture
 def store(tmp_path):
-    """Return a store on the disk."""
+    """Return a store on disk."""
     with ArtifactStore(storage_provider="filesystem", fs_root=tmp_path, signing_key="hunter2-hunter2-") as store:
         yield store
 
 
 def use(store, folder):
-    """Call every verb, and return a mapping of each to how it is called."""
+    """Return a call of each method by its name."""
     one, two = store.store(SECRET, session_id="alice", filename="f"), store.store(SECRET, session_id="alice")
     return {
         "store": lambda: store.store(SECRET, session_id="alice"),
@@ -309,28 +309,28 @@ def use(store, folder):
 
 
 def test_logger():
-    """There is one logger, which says nothing unless its user wants it."""
+    """There is one logger, which prints nothing unless the application configures it."""
     logger = logging.getLogger("chuk_artifacts")
     assert [type(handler) for handler in logger.handlers] == [logging.NullHandler]
     assert logger.level == logging.NOTSET
     assert [name for name in logging.root.manager.loggerDict if name.startswith("chuk_artifacts.")] == []
 
 
-def test_each_verb_is_logged(store, tmp_path, caplog):
-    """Each verb is told at level debug, with neither content nor secret nor metadata."""
+def test_each_method_is_logged(store, tmp_path, caplog):
+    """Each method is logged at level DEBUG, without content, secrets or metadata."""
     caplog.set_level(logging.DEBUG)
-    for verb, call in use(store, tmp_path).items():
+    for method, call in use(store, tmp_path).items():
         caplog.clear()
         call()
         records = [record for record in caplog.records if record.name == "chuk_artifacts"]
-        assert records, verb
+        assert records, method
         assert {record.levelno for record in records} == {logging.DEBUG}
         assert SECRET.decode() not in caplog.text
         assert "hunter2" not in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("verb", "word"),
+    ("method", "word"),
     [
         ("store", "store"),
         ("retrieve", "retrieve"),
@@ -348,9 +348,9 @@ def test_each_verb_is_logged(store, tmp_path, caplog):
         ("delete_session", "delete_session"),
     ],
 )
-def test_line_names_verb_and_subject(store, tmp_path, caplog, verb, word):
-    """The line of a verb begins with its name and tells what it concerns."""
-    call = use(store, tmp_path)[verb]
+def test_line_names_method_and_subject(store, tmp_path, caplog, method, word):
+    """A log line begins with the name of the method, and names the artifact or session."""
+    call = use(store, tmp_path)[method]
     caplog.set_level(logging.DEBUG, logger="chuk_artifacts")
     caplog.clear()
     call()
@@ -360,7 +360,7 @@ def test_line_names_verb_and_subject(store, tmp_path, caplog, verb, word):
 
 
 def test_failed_cleaning_up_is_logged(store, caplog, monkeypatch):
-    """Bytes that could not be taken away again are told, with the reason, and the first error is what is raised."""
+    """Bytes that could not be removed after a failure are logged with the reason, and the first error is raised."""
     storage = store.scope.core.storage
 
     def fail(*_, **__):
@@ -377,7 +377,7 @@ def test_failed_cleaning_up_is_logged(store, caplog, monkeypatch):
 
 
 def test_lines_are_formatted_by_the_logger():
-    """A line is handed to the logger as a pattern and plain values, so that it costs nothing where nobody listens."""
+    """Log calls pass a pattern and plain values, so that they cost nothing when logging is off."""
     calls = [
         node
         for tree in MODULES.values()
@@ -391,7 +391,7 @@ def test_lines_are_formatted_by_the_logger():
 
 
 def test_no_record_is_made_when_logging_is_off(store, tmp_path):
-    """Where nobody listens no log record is made."""
+    """No log record is created when logging is off."""
     made = []
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(lambda *arguments, **options: made.append(arguments) or before(*arguments, **options))

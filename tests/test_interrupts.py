@@ -1,4 +1,4 @@
-"""An exception can come from anywhere: a call that is interrupted is lost or done, and the store is not damaged."""
+"""An exception can come at any line: an interrupted call is lost or done, and the store is not damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def options(request, tmp_path):
 
 
 def uploaded(store):
-    """Return the id of an upload that waits for its registration."""
+    """Return the id of an upload that is not registered yet."""
     _, artifact_id = store.presign_upload(SESSION, "uploaded")
     store.scope.core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", CONTENT)
     return artifact_id
@@ -56,7 +56,7 @@ def one(store):
 
 
 def session(store):
-    """Return a new session with some artifacts in it."""
+    """Return a new session with some artifacts."""
     session_id = store.create_session()
     store.store_batch([{"data": CONTENT}] * 3, session_id)
     return session_id
@@ -106,7 +106,7 @@ def check(store):
 
 
 def check_in_thread(store):
-    """Do so in another thread."""
+    """Call :func:`check` in another thread."""
     problems = []
 
     def run():
@@ -124,7 +124,7 @@ def check_in_thread(store):
 
 
 def check_in_process(options):
-    """Do so in another process."""
+    """Call :func:`check` in another process."""
     code = textwrap.dedent(f"""
         import sys
         sys.path[:0] = [{str(Path(__file__).parent)!r}]
@@ -140,7 +140,7 @@ def check_in_process(options):
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", CALLS)
 def test_every_line(options, name):
-    """A method that is interrupted at any of its lines raises the interrupt, and the store works on for everybody."""
+    """A method interrupted at any of its lines raises the interrupt, and the store still works everywhere."""
     prepare, call = CALLS[name]
     options = {key: str(value) for key, value in options.items()}
     options |= {"gateway_url": "http://127.0.0.1:1", "signing_key": "0123456789abcdef0123456789abcdef"}

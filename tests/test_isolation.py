@@ -35,7 +35,7 @@ REFUSED = (ArtifactStoreError, OSError, ValueError, TypeError, NotImplementedErr
 
 @attrs.frozen
 class World:
-    """A store with a victim in it, and two attackers.
+    """A store with a victim's artifacts, and two attackers.
 
     Attributes:
         store: the store of the victim's sandbox.
@@ -55,7 +55,7 @@ class World:
     folder: Path
 
     def everything(self):
-        """Return all that the victim has."""
+        """Return everything that the victim has."""
         core = self.store.scope.core
         ids = [*(victim.artifact_id for victim in self.victims), self.upload_id]
         objects = core.storage.list_objects("")
@@ -70,7 +70,7 @@ class World:
         )
 
     def ids(self, own):
-        """Iterate over what may be taken for the id of an artifact of the victim's."""
+        """Iterate over strings that might be accepted as the id of a victim's artifact."""
         for victim in self.victims:
             yield from (victim.artifact_id, victim.artifact_id.upper(), Equal(victim.artifact_id), victim.key)
             yield from (f"../alice/{victim.artifact_id}", f"{own.artifact_id}/../../alice/{victim.artifact_id}")
@@ -79,12 +79,12 @@ class World:
         yield from (self.upload_id, f"{self.upload_id}~upload", self.info)
 
     def sessions(self):
-        """Iterate over what may be taken for the victim's session."""
+        """Iterate over strings that might be accepted as the victim's session."""
         yield from ("alice", "alice/", "mallory/../alice", "alice\0", "*", "", ".", "../box/alice", b"alice", self.info)
         yield from (Equal("mallory/../alice"), self.victims[0], ["alice"])
 
     def paths(self, own):
-        """Iterate over paths that may lead to the victim."""
+        """Iterate over paths that might lead to the victim's files."""
         names = (NAME, *(victim.artifact_id for victim in self.victims), self.upload_id, "", "*", "**")
         for name in names:
             yield from (f"alice/{name}", f"artifact://alice/{name}", f"/alice/{name}", f"%61lice/{name}")
@@ -138,12 +138,12 @@ def world(request, tmp_path):
 
 
 def own_of(attacker):
-    """Return the metadata of an artifact of the attacker's own."""
+    """Return the metadata of an attacker's own artifact."""
     return attacker.metadata(attacker.store(OWN, filename="own", session_id="mallory"))
 
 
-def told(value):
-    """Return all that a value tells, as a text."""
+def text_of(value):
+    """Return everything in a value as text."""
     if isinstance(value, Mapping):
         return repr(dict(value))
     if isinstance(value, Path):
@@ -152,14 +152,14 @@ def told(value):
         with value:
             return repr(value.read())
     if isinstance(value, Iterator):
-        return told(list(value))
+        return text_of(list(value))
     if isinstance(value, list | tuple):
-        return repr([told(one) for one in value])
+        return repr([text_of(one) for one in value])
     return repr(value)
 
 
-async def settled(value):
-    """Return what a call of the async store comes to."""
+async def result_of(value):
+    """Return the result of a call of the async store."""
     if isinstance(value, Awaitable):
         return await value
     if isinstance(value, AsyncIterator):
@@ -171,10 +171,10 @@ async def settled(value):
 
 
 def attack(world, call, *arguments):
-    """Call something in an attacker's place; what it returns or raises must tell nothing but what the attacker said."""
+    """Call a method as an attacker; its result or error must reveal nothing but the attacker's own input."""
     said = repr([one for one in arguments if getattr(one, "__dict__", True)])  # an object without fields has no repr
     try:
-        found = told(call(*arguments))
+        found = text_of(call(*arguments))
     except REFUSED as error:
         found = f"{type(error).__name__}: {error}"
     assert not found.startswith(SessionError.__name__), found  # the catalog is sound
@@ -245,20 +245,20 @@ HARMLESS = {"close": "it closes the caller's own view", "wrap": "it takes a stor
 
 
 def must_be(expected, found):
-    """Return what was found, which must be what is expected; of what is awaited that is not known yet."""
+    """Return what was found, which must be what is expected, or is still to be awaited."""
     assert isinstance(found, Awaitable) or found == expected
     return found
 
 
 @pytest.mark.parametrize("name", [*BY_ID, *BY_SESSION, *WHOLE])
 def test_store(world, name):
-    """No method of a store tells or changes anything of another session or sandbox, blocking or awaited."""
+    """No method of a store, blocking or async, reveals or changes anything of another session or sandbox."""
     before = world.everything()
     call = {**BY_ID, **BY_SESSION, **WHOLE}[name]
     with asyncio.Runner() as runner:
 
         def call_and_wait(*arguments):
-            return runner.run(settled(call(*arguments)))
+            return runner.run(result_of(call(*arguments)))
 
         for attacker in world.attackers.values():
             own = own_of(attacker)
@@ -293,7 +293,7 @@ def public(kind):
 
 
 def test_every_method_of_a_store_has_a_row():
-    """No public method of a store is missing above."""
+    """Every public method of a store has a row above."""
     rows = {*BY_ID, *BY_SESSION, *WHOLE, *HARMLESS}
     assert public(ArtifactStore) | public(aio.ArtifactStore) == rows
 
@@ -370,7 +370,7 @@ OF_FSSPEC = {
 
 @pytest.mark.parametrize("name", [*BY_PATH, *TWO_PATHS, *FROM_HERE])
 def test_filesystem(world, name):
-    """No method of a filesystem tells or changes anything of another session or sandbox."""
+    """No method of a filesystem reveals or changes anything of another session or sandbox."""
     before = world.everything()
     here = world.folder / "own"
     here.write_bytes(OWN)
@@ -384,7 +384,7 @@ def test_filesystem(world, name):
 
 
 def calls_by_path(fs, name, here):
-    """Return calls of a method that take a path which is not the caller's."""
+    """Return calls of a method that takes a path, with paths of others."""
     if name in BY_PATH:
         return [lambda path: BY_PATH[name](fs, path, here.parent)]
     method = getattr(fs, name)
@@ -394,7 +394,7 @@ def calls_by_path(fs, name, here):
 
 
 def test_writing_handles(world):
-    """A file that is opened to write at the path of another session or sandbox changes nothing there."""
+    """Opening a path of another session or sandbox for writing changes nothing there."""
     before = world.everything()
     for attacker in world.attackers.values():
         fs = ArtifactFileSystem(attacker)
@@ -410,7 +410,7 @@ def test_writing_handles(world):
 
 
 def test_every_method_of_the_filesystem_has_a_row():
-    """No public method of the filesystem is missing above."""
+    """Every public method of the filesystem has a row above."""
     assert public(ArtifactFileSystem) == {*BY_PATH, *TWO_PATHS, *FROM_HERE, *OF_FSSPEC}
 
 
@@ -421,7 +421,7 @@ REQUESTS = ("GET", "HEAD", "PUT")
 
 @pytest.mark.parametrize("method", REQUESTS)
 def test_gateway(world, method):
-    """No URL but its own reaches an artifact, and a bound store's gateway serves only its session."""
+    """Only an artifact's own URL reaches it, and a bound store's gateway serves only its session."""
     before = world.everything()
     for name, attacker in world.attackers.items():
         own = own_of(attacker)
@@ -441,7 +441,7 @@ def test_gateway(world, method):
 
 
 def test_every_method_of_the_gateway_has_a_row():
-    """No method of HTTP that the gateway answers is missing above, and none of Python: it is called."""
+    """Every HTTP method that the gateway answers has a row; its only Python method is the call."""
     assert set(REQUESTS) == set(METHODS)
     assert public(Gateway) == set()
 
@@ -465,7 +465,7 @@ SERVED = {"serve": "it is the gateway's"}
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("world", ["sqlite", "redis"], indirect=True)
 def test_command_line(world, name, monkeypatch):
-    """No command in another sandbox tells or changes anything of this one."""
+    """No command for another sandbox reveals or changes anything of this one."""
     before = world.everything()
     settings = world.store.scope.core.settings
     monkeypatch.setenv("ARTIFACT_FS_ROOT", settings.fs_root)
@@ -484,6 +484,6 @@ def test_command_line(world, name, monkeypatch):
 
 
 def test_every_command_has_a_row():
-    """No command is missing above."""
+    """Every command has a row above."""
     assert isinstance(cli, click.Group)
     assert set(cli.commands) == {*COMMANDS, *SERVED}

@@ -1,4 +1,4 @@
-"""No bytes are removed because a catalog does not know of them, unless it proves to be the one that describes them."""
+"""No bytes are removed because a catalog does not know them, unless it provably describes them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def names(root):
 
 @pytest.fixture
 def open_store(tmp_path, monkeypatch):
-    """Return a function that opens a store on one folder, with the database that is named."""
+    """Return a function that opens a store on one folder with a given database."""
     with contextlib.ExitStack() as stack:
 
         def open_one(database="first.sqlite3", **options):
@@ -84,7 +84,7 @@ def test_the_right_catalog_sweeps(open_store, root):
 @pytest.mark.parametrize("options", [{}, {"force": True}, {"dry_run": True}], ids=["plain", "force", "dry"])
 @pytest.mark.parametrize("stores_something", [False, True], ids=["empty", "used"])
 def test_another_catalog_does_not_sweep(open_store, root, options, stores_something):
-    """A catalog that is empty or another one, such as after a wrong variable, removes nothing, and says what to do."""
+    """An empty or wrong catalog, as after a wrong variable, removes nothing, and the error says what to do."""
     fill(open_store())
     other = open_store("other.sqlite3")
     if stores_something:
@@ -98,7 +98,7 @@ def test_another_catalog_does_not_sweep(open_store, root, options, stores_someth
 
 
 def test_a_second_catalog_stops_the_first(open_store, root):
-    """Where two catalogs stored files, neither sweeps: each would remove those of the other."""
+    """When two catalogs stored files, neither sweeps: each would remove the other's."""
     first = open_store()
     fill(first)
     fill(open_store("other.sqlite3"))
@@ -110,7 +110,7 @@ def test_a_second_catalog_stops_the_first(open_store, root):
 
 @pytest.mark.parametrize("options", [{}, {"force": True}], ids=["plain", "force"])
 def test_records_in_memory_do_not_sweep_files(open_store, root, caplog, options):
-    """Records in memory never remove bytes that outlive them, not even their own orphans, and a warning says so."""
+    """Records in memory never remove bytes that outlive them, and a warning says so."""
     fill(open_store())
     caplog.clear()
     store = open_store(session_provider="memory")
@@ -124,14 +124,14 @@ def test_records_in_memory_do_not_sweep_files(open_store, root, caplog, options)
 
 
 def test_everything_in_memory_sweeps():
-    """A store that is all in memory can sweep: nobody else can have stored there."""
+    """A store entirely in memory can sweep: no other process can have stored there."""
     with ArtifactStore() as store:
         store.store(b"x")
         assert store.cleanup(orphans=True) == {"sessions": 0, "artifacts": 0, "orphans": 0, "bytes": 0}
 
 
 def test_lost_database(open_store, root, tmp_path):
-    """After the database file was lost, a new one in its place removes nothing, before and after it is used."""
+    """After the database file was lost, a new one removes nothing, before and after it is used."""
     with open_store() as store:
         fill(store)
     for path in tmp_path.glob("first.sqlite3*"):
@@ -169,7 +169,7 @@ def test_flushed_redis(redis_server, redis_url, tmp_path, root):
 
 
 def test_bucket_with_another_catalog(request, open_store, tmp_path):
-    """A bucket too is swept only by the catalog that describes it, and by no records in memory."""
+    """A bucket too is swept only by the catalog that describes it, and not with records in memory."""
     options = {**s3_on_moto(request), "storage_provider": "s3", "session_provider": "sqlite"}
     fill(open_store(**options))
     for other in (
@@ -180,7 +180,7 @@ def test_bucket_with_another_catalog(request, open_store, tmp_path):
 
 
 def forget_identities(root, tmp_path, database="first.sqlite3"):
-    """Make a store as an earlier version left it."""
+    """Make a store look like one of an earlier version."""
     for path in (root / "identity" / BOX).iterdir():
         path.unlink()
     with contextlib.closing(sqlite3.connect(tmp_path / database)) as connection, connection:
@@ -188,7 +188,7 @@ def forget_identities(root, tmp_path, database="first.sqlite3"):
 
 
 def test_earlier_version_is_taken_over(open_store, root, tmp_path):
-    """A store of an earlier version gets its identity by a sweep, if the catalog knows bytes that are there."""
+    """A sweep gives a store of an earlier version its identity, if the catalog knows existing bytes."""
     with open_store() as store:
         ids = fill(store)
     forget_identities(root, tmp_path)
@@ -200,7 +200,7 @@ def test_earlier_version_is_taken_over(open_store, root, tmp_path):
 
 
 def test_earlier_version_is_taken_over_by_a_store(open_store, root, tmp_path):
-    """A store of an earlier version gets its identity with the next artifact, if the catalog knows bytes there."""
+    """The next artifact gives a store of an earlier version its identity, if the catalog knows existing bytes."""
     with open_store() as store:
         fill(store)
     forget_identities(root, tmp_path)
@@ -213,7 +213,7 @@ def test_earlier_version_is_taken_over_by_a_store(open_store, root, tmp_path):
 
 @pytest.mark.parametrize("stores_something", [False, True], ids=["empty", "used"])
 def test_earlier_version_with_another_catalog(open_store, root, tmp_path, stores_something):
-    """An empty catalog does not take over the files of an earlier version, not even after it stored some of its own."""
+    """An empty catalog does not take over files of an earlier version, not even after it stored some."""
     with open_store() as store:
         fill(store)
     forget_identities(root, tmp_path)
@@ -227,7 +227,7 @@ def test_earlier_version_with_another_catalog(open_store, root, tmp_path, stores
 
 
 def test_earlier_version_whose_bytes_are_elsewhere(open_store, root, tmp_path):
-    """A catalog whose records all point to bytes that are not there takes over nothing."""
+    """A catalog whose records all point to missing bytes takes over nothing."""
     with open_store() as store:
         fill(store)
     forget_identities(root, tmp_path)
@@ -241,7 +241,7 @@ def test_earlier_version_whose_bytes_are_elsewhere(open_store, root, tmp_path):
 
 
 def test_lost_identity_of_the_storage(open_store, root):
-    """A sweep says so when the storage lost the identity, and removes nothing."""
+    """A sweep reports that the storage lost the identity, and removes nothing."""
     store = open_store()
     fill(store)
     for path in (root / "identity" / BOX).iterdir():
@@ -252,12 +252,12 @@ def test_lost_identity_of_the_storage(open_store, root):
 
 
 def test_nothing_stored_yet(open_store):
-    """A store in which nothing was ever stored can be swept: there is nothing."""
+    """An unused store can be swept."""
     assert open_store().cleanup(orphans=True).orphans == 0
 
 
 def test_more_than_half(open_store, root):
-    """A sweep that would take more than half of all objects, and more than 20, needs force."""
+    """A sweep that would remove more than half of all objects, and more than 20, needs force."""
     store = open_store()
     ids = fill(store, 22)
     for number in range(23):
@@ -273,7 +273,7 @@ def test_more_than_half(open_store, root):
 
 
 def test_few_need_no_force(open_store, root):
-    """Up to twenty orphans are removed, however few files there are."""
+    """Up to 20 orphans are removed without force, however few files there are."""
     store = open_store()
     (kept,) = fill(store, 1)
     for number in range(20):
@@ -284,7 +284,7 @@ def test_few_need_no_force(open_store, root):
 
 
 def test_dry_run(open_store, root, clock):
-    """A dry run reports what is expired and what is an orphan, and removes nothing."""
+    """A dry run reports expired artifacts and orphans, and removes nothing."""
     store = open_store(clock=clock)
     store.store(b"12345", ttl=60, session_id="alice")
     kept = fill(store, 3)
@@ -304,13 +304,13 @@ def test_dry_run(open_store, root, clock):
 
 @pytest.mark.parametrize("older_than", [0, -1, DAY - 1, float("nan"), "7d", None, True])
 def test_no_grace_below_a_day(open_store, older_than):
-    """Orphans are kept for a day at least, whatever is asked for."""
+    """Orphans are kept for at least a day, whatever the caller passes."""
     with pytest.raises(ValueError, match="older_than"):
         open_store().cleanup(orphans=True, older_than=older_than)
 
 
 def test_older_than(open_store, root):
-    """Only orphans older than asked for are removed."""
+    """Only orphans older than requested are removed."""
     store = open_store()
     fill(store, 1)
     orphan(root)
@@ -320,7 +320,7 @@ def test_older_than(open_store, root):
 
 
 def test_clock_that_is_ahead(open_store, root, clock):
-    """A process whose clock is days ahead takes nothing that others are storing."""
+    """A process whose clock is days ahead removes nothing that others are storing."""
     fill(open_store(), 1)
     orphan(root)
     clock.advance(10 * DAY)
@@ -330,7 +330,7 @@ def test_clock_that_is_ahead(open_store, root, clock):
 
 
 def test_damaged_records_stop_a_sweep(open_store, root, tmp_path):
-    """Where a record is damaged its bytes would seem orphans, so that nothing is removed."""
+    """A damaged record stops a sweep, because its bytes would look like orphans."""
     store = open_store()
     ids = fill(store)
     with contextlib.closing(sqlite3.connect(tmp_path / "first.sqlite3")) as connection, connection:
@@ -342,7 +342,7 @@ def test_damaged_records_stop_a_sweep(open_store, root, tmp_path):
 
 
 def test_a_record_that_comes_late_saves_its_bytes(open_store, root, monkeypatch):
-    """Of keys that are about to go, the catalog is asked again: what was stored meanwhile stays."""
+    """The catalog is asked again just before the removal, so that bytes recorded meanwhile stay."""
     store = open_store()
     fill(store, 3)
     orphan(root)
@@ -367,7 +367,7 @@ def test_a_record_that_comes_late_saves_its_bytes(open_store, root, monkeypatch)
 
 
 def slow_items(clock, root, *, loses):
-    """Yield two items of a batch, the second of which takes half a day to come."""
+    """Yield two items of a batch, with half a day between them."""
 
     def slowly():
         clock.advance(DAY / 2)
@@ -383,7 +383,7 @@ def slow_items(clock, root, *, loses):
 
 @pytest.mark.parametrize("face", ["blocking", "aio"])
 def test_batch_that_loses_its_first_bytes(open_store, root, clock, face):
-    """A batch that takes long raises when bytes of it were removed meanwhile, and leaves nothing."""
+    """A slow batch raises when its first bytes were removed meanwhile, and leaves nothing."""
     store = open_store(clock=clock)
     items = slow_items(clock, root, loses=True)
     with pytest.raises(ProviderError, match="store it again"):
@@ -396,14 +396,14 @@ def test_batch_that_loses_its_first_bytes(open_store, root, clock, face):
 
 
 def test_slow_batch_is_whole(open_store, root, clock):
-    """A batch that takes long and loses nothing is stored."""
+    """A slow batch that loses nothing is stored."""
     store = open_store(clock=clock)
     ids = store.store_batch(slow_items(clock, root, loses=False), "alice")
     assert store.retrieve_batch(ids) == [b"first", b"second"]
 
 
 def test_slow_update_that_loses_its_bytes(open_store, root, clock, monkeypatch):
-    """An update that takes long raises when its bytes were removed meanwhile; the artifact stays as it was."""
+    """A slow update raises when its bytes were removed meanwhile; the artifact stays as it was."""
     store = open_store(clock=clock)
     artifact_id = store.store(b"before", session_id="alice")
     storage = store.scope.core.storage
@@ -422,7 +422,7 @@ def test_slow_update_that_loses_its_bytes(open_store, root, clock, monkeypatch):
 
 
 def test_slow_registration_that_loses_its_bytes(open_store, root, clock, monkeypatch):
-    """A registration that takes long raises when the copy was removed meanwhile; it can be repeated."""
+    """A slow registration raises when the copy was removed meanwhile; it can be repeated."""
     store = open_store(clock=clock)
     _, artifact_id = store.presign_upload("alice", expires=7 * DAY)
     storage = store.scope.core.storage
@@ -451,12 +451,12 @@ def test_slow_registration_that_loses_its_bytes(open_store, root, clock, monkeyp
 
 
 def test_grace_is_a_day_at_least():
-    """Bytes without a record are kept for a day: an upload of 100 GB takes more than an hour."""
+    """Bytes without a record are kept for a day, as an upload of 100 GB takes more than an hour."""
     assert ORPHAN_GRACE_SECONDS >= DAY
 
 
 def test_two_processes_start_at_once(open_store, root):
-    """Two stores on one catalog that begin at once leave one identity, and either can sweep."""
+    """Two stores that start on one catalog at once write one identity, and either can sweep."""
     first, second = open_store(), open_store()
     catalog = first.scope.core.catalog
     identity = catalog.identity
@@ -478,5 +478,5 @@ def test_two_processes_start_at_once(open_store, root):
 
 
 def test_identity_has_no_place_in_the_grid():
-    """No session can be called so that its files are where identities are."""
+    """No session id leads to the keys of identities."""
     assert not grid.identity_prefix(BOX).startswith(grid.sandbox_prefix(BOX))

@@ -1,4 +1,4 @@
-"""Bounded memory: a file of any size goes in and out in pieces."""
+"""Bounded memory: a file of any size is stored and read in chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOUND = 64 * 1024 * 1024
 
 @pytest.mark.skipif(sys.platform == "win32", reason="this system does not tell the peak of a process")
 def test_large_file_needs_little_memory(tmp_path):
-    """No verb that takes or gives a stream holds a large file in memory as a whole."""
+    """No method that takes or returns a stream holds a whole large file in memory."""
     told = child.run(
         """
         import json, resource, sys

@@ -1,4 +1,4 @@
-"""What happens when somebody else comes first, or the user interrupts, at the worst moment."""
+"""What happens when another writer comes first, or an interrupt arrives, at the worst moment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def keys(store):
 
 
 def before(monkeypatch, backend, name, happening):
-    """Let something happen once, just before a method of a backend is called."""
+    """Run a function once, just before a method of a backend is called."""
     real = getattr(backend, name)
     ahead = [happening]
 
@@ -51,7 +51,7 @@ def before(monkeypatch, backend, name, happening):
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """Return a list of the pauses that are made, none of which takes time."""
+    """Return a list that records pauses, which take no time."""
     pauses = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     return pauses
@@ -105,7 +105,7 @@ def test_interrupted_bytes(store, artifact_id, monkeypatch):
 
 @pytest.mark.parametrize(("error", "left"), [(KeyboardInterrupt(), 0), (ProviderError("no answer"), 1)])
 def test_failed_right_after_the_bytes(store, artifact_id, monkeypatch, error, left):
-    """Bytes that an interrupt followed are removed; a storage that failed is not asked again, the sweep finds them."""
+    """An interrupt after the bytes removes them; a failed storage is not called again, a sweep finds them."""
     storage = store.scope.core.storage
 
     def landing(real, *arguments, **options):
@@ -140,7 +140,7 @@ def test_failed_right_after_the_bytes(store, artifact_id, monkeypatch, error, le
     ids=["retrieve", "open", "stream", "copy_file"],
 )
 def test_bytes_that_vanish_before_they_are_read(store, artifact_id, clock, monkeypatch, read):
-    """Who has read the record when a change and a cleanup come between gets the next revision, whole."""
+    """A reader whose record is changed and cleaned up before it reads gets the next revision, whole."""
 
     def change_and_clean():
         store.update_file(artifact_id, data=b"second")
@@ -153,14 +153,14 @@ def test_bytes_that_vanish_before_they_are_read(store, artifact_id, clock, monke
 
 
 def test_deleted_before_it_is_read(store, artifact_id, monkeypatch):
-    """Who has read the record when a delete comes between gets not-found."""
+    """A reader whose artifact is deleted before it reads gets not-found."""
     before(monkeypatch, store.scope.core.storage, "get", lambda: store.delete(artifact_id))
     with pytest.raises(ArtifactNotFoundError, match=f"no artifact '{artifact_id}'"):
         store.retrieve(artifact_id)
 
 
 def test_lost_race_is_run_again(store, artifact_id, monkeypatch, pauses):
-    """A change that another came before is made again on top of that one."""
+    """A change that loses a race is applied again on top of the winner."""
     before(
         monkeypatch, store.scope.core.catalog, "replace", lambda: store.update_metadata(artifact_id, meta={"theirs": 1})
     )
@@ -170,8 +170,8 @@ def test_lost_race_is_run_again(store, artifact_id, monkeypatch, pauses):
     assert len(pauses) == 1
 
 
-def test_lost_race_with_a_revision_in_mind(store, artifact_id, monkeypatch, pauses):
-    """A change of one revision is not made again on top of another, and its bytes go."""
+def test_lost_race_with_if_revision(store, artifact_id, monkeypatch, pauses):
+    """A change with if_revision that loses a race is not applied, and its bytes are removed."""
     for change in ({"summary": "mine"}, {"data": b"mine"}):
         revision = store.metadata(artifact_id).revision
         before(
@@ -189,7 +189,7 @@ def test_lost_race_with_a_revision_in_mind(store, artifact_id, monkeypatch, paus
 
 @pytest.mark.parametrize("change", [{"summary": "mine"}, {"data": b"mine"}], ids=["record", "content"])
 def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, change):
-    """A change that others always come before gives up with ConflictError, leaves no bytes, and never paused long."""
+    """A change that always loses raises ConflictError, leaves no bytes, and never pauses long."""
     held = keys(store)
     monkeypatch.setattr(store.scope.core.catalog, "replace", lambda *_, **__: False)
     with pytest.raises(ConflictError, match=f"{artifact_id} was changed by others 128 times"):
@@ -202,7 +202,7 @@ def test_race_that_is_always_lost(store, artifact_id, monkeypatch, pauses, chang
 
 @pytest.mark.parametrize("change", ["update_file", "register", "first reads"])
 def test_two_writers_never_get_the_same_key(store, artifact_id, monkeypatch, change):
-    """Of two that change one artifact at once on a service without conditions, the loser removes only its own bytes."""
+    """Of two concurrent updates on a service without conditional puts, the loser removes only its own bytes."""
     monkeypatch.setattr(type(store.scope.core.storage), "conditional_put", False)
     for _ in range(20):
         if change == "update_file":
@@ -221,7 +221,7 @@ def test_two_writers_never_get_the_same_key(store, artifact_id, monkeypatch, cha
 
 
 def at_once(work):
-    """Call functions in threads of their own, as nearly at once as can be; none may fail."""
+    """Call functions in threads of their own, at nearly the same time; none may fail."""
     barrier, errors = threading.Barrier(len(work)), []
 
     def run(function):
@@ -240,7 +240,7 @@ def at_once(work):
 
 
 def test_keys_of_earlier_versions(store, artifact_id):
-    """The keys of artifacts that were stored by earlier versions, with a count behind them, are read as ever."""
+    """Keys of earlier versions, which end with a count, can still be read."""
     storage, catalog = store.scope.core.storage, store.scope.core.catalog
     record = store.metadata(artifact_id)
     old = record.changed(key=f"{record.key}~2", revision=2, bytes=3, sha256=hashlib.sha256(b"old").hexdigest())
@@ -253,7 +253,7 @@ def test_keys_of_earlier_versions(store, artifact_id):
 
 
 def test_cleaning_what_is_being_changed(store, artifact_id, clock, monkeypatch):
-    """Cleaning leaves to the next time what somebody else is changing, and does not wait for it."""
+    """Cleanup skips an artifact that changes concurrently, and does not wait for it."""
     store.update_file(artifact_id, data=b"second")
     clock.advance(HOUR)
     with monkeypatch.context() as patch:
@@ -265,7 +265,7 @@ def test_cleaning_what_is_being_changed(store, artifact_id, clock, monkeypatch):
 
 
 def test_extended_while_it_is_cleaned(store, artifact_id, clock, monkeypatch):
-    """What is made to live longer at the moment when cleaning wants to take it away stays."""
+    """An artifact extended just before cleanup removes it stays."""
     clock.advance(24 * HOUR - 1)
     moment = clock.now
 
@@ -284,7 +284,7 @@ def test_extended_while_it_is_cleaned(store, artifact_id, clock, monkeypatch):
 
 
 def test_change_of_a_record_without_its_session(clock):
-    """A record whose session is gone can be replaced, and that does not bring the session back."""
+    """A record whose session is gone can be replaced, which does not restore the session."""
     with ArtifactStore(clock=clock, session_ttl_hours=1) as store:
         record = store.metadata(store.store(b"x", session_id="alice"))
     catalog = MemoryCatalog(HOUR)
@@ -295,8 +295,8 @@ def test_change_of_a_record_without_its_session(clock):
     assert catalog.get_session("alice", clock.now) is None
 
 
-def test_delete_of_what_lives_for_ever(tmp_path, clock):
-    """What never expires is deleted like anything else, and cleaning has nothing to do with it."""
+def test_delete_of_an_artifact_without_expiry(tmp_path, clock):
+    """An artifact that never expires is deleted like any other, and cleanup has nothing left to do."""
     with ArtifactStore(session_ttl_hours=None, clock=clock) as store:
         artifact_id = store.store(b"x", session_id="alice")
         clock.advance(1000 * 365 * 86400)

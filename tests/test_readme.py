@@ -20,13 +20,13 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def test_first_example(capsys):
-    """The example of the async store prints what it stored."""
+    """The async example prints the stored content."""
     block("Use it in async programs")
     assert capsys.readouterr().out == "b'Hello, world!'\nb'world!'\nb'world'\nhello.txt\n"
 
 
 def in_app(use):
-    """Run *use* with the README's web application, started, and a client of it."""
+    """Run *use* with the README's web application and a client of it."""
     app = block("In a web application")["app"]
 
     async def main():
@@ -40,7 +40,7 @@ def in_app(use):
 
 
 def test_upload_and_download():
-    """What was uploaded in pieces is downloaded again, by who uploaded it and nobody else."""
+    """A client can download what it uploaded in pieces; another user can't."""
 
     async def body():
         for start in range(0, len(CONTENT), 65_536):
@@ -64,7 +64,7 @@ def test_upload_and_download():
 
 
 def test_upload_that_breaks_off():
-    """A client that goes away in the middle of an upload leaves nothing."""
+    """A client that disconnects during an upload leaves nothing."""
 
     async def use(app, client):
         messages = [
@@ -88,7 +88,7 @@ def test_upload_that_breaks_off():
 
 
 def test_tools_of_a_server():
-    """The tools keep files, and list those of their session."""
+    """The tools store files, and list those of their session."""
     tools = block("As tools of an MCP server")
 
     async def use():

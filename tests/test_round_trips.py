@@ -1,4 +1,4 @@
-"""What a verb costs in steady state: one call of the catalog, and at most one request to the storage.
+"""What a method costs in steady state: one call of the catalog, and at most one request to the storage.
 
 Both are counted twice: where the store calls its backends, and on the way from there to a bucket, Redis or SQLite.
 """
@@ -35,14 +35,14 @@ UNCOUNTED = {"close"}
 
 
 class Counting:
-    """Stands before a backend and counts the calls that pass."""
+    """A proxy of a backend that counts calls."""
 
     def __init__(self, backend, calls):
         self._backend = backend
         self._calls = calls
 
     def __getattr__(self, name):
-        """Return an attribute of the backend, a method as one that counts."""
+        """Return an attribute of the backend, or a counting method."""
         value = getattr(self._backend, name)
         if not callable(value):
             return value
@@ -56,7 +56,7 @@ class Counting:
 
 
 class Sent:
-    """What left the backends, where that can be seen.
+    """The requests and commands that leave a backend, where that can be observed.
 
     Attributes:
         storage: the operations of a bucket that were sent, or None.
@@ -70,12 +70,12 @@ class Sent:
 
 
 def in_memory(request, sent):
-    """Return the options of a store of which nothing leaves."""
+    """Return the options of a store that sends nothing."""
     return {}
 
 
 def on_disk(request, sent):
-    """Return the options of a store whose transactions are seen; what is read or written outside of one is one."""
+    """Return the options of a store whose transactions are counted; a statement outside of one counts as one."""
     sent.catalog = []
     connect, inside = sqlite3.connect, set()
 
@@ -98,7 +98,7 @@ def on_disk(request, sent):
 
 
 def in_bucket(request, sent):
-    """Return the options of a store whose requests to a bucket are seen, repeated ones too."""
+    """Return the options of a store whose requests to a bucket are counted, with retries."""
     options = s3_on_moto(request)
     sent.storage = []
     emit = HierarchicalEmitter.emit
@@ -113,7 +113,7 @@ def in_bucket(request, sent):
 
 
 def in_redis(request, sent):
-    """Return the options of a store whose commands to Redis are seen; the server knows the scripts."""
+    """Return the options of a store whose commands to Redis are counted; the server knows the scripts."""
     url = request.getfixturevalue("redis_url")
     with request.getfixturevalue("redis_server").client() as client:
         for script in vars(scripts).values():
@@ -134,7 +134,7 @@ STORES = {"memory": in_memory, "filesystem": on_disk, "s3": in_bucket, "redis": 
 
 
 class Costs:
-    """A store, and what its verbs have asked of the storage and the catalog."""
+    """A store, and the calls that its methods made to storage and catalog."""
 
     def __init__(self, store, sent):
         self.store = store
@@ -146,7 +146,7 @@ class Costs:
         core.catalog = Counting(core.catalog, self.catalog)
 
     def of(self, verb, *, more=0):
-        """Return the calls of storage and catalog that a verb makes, none of which may send more than one thing.
+        """Return the calls of storage and catalog that a method makes, each of which may send one request.
 
         *more* requests than calls may reach the storage.
         """
@@ -169,7 +169,7 @@ class Costs:
 
 @pytest.fixture(params=STORES)
 def costs(request, tmp_path):
-    """Return a store whose calls are counted, warm: connections are open."""
+    """Return a store whose calls are counted, with open connections."""
     sent = Sent()
     options = STORES[request.param](request, sent)
     with ArtifactStore(**options, fs_root=tmp_path) as store:
@@ -184,7 +184,7 @@ def artifact_id(costs):
 
 
 def test_store(costs):
-    """Storing is one put and one add, for a new session as for an old one, bytes as streams."""
+    """Storing is one put and one add, for new and existing sessions, for bytes and streams."""
     for data in (b"x", b"y", iter([b"a", b"b"])):
         assert costs.of(lambda data=data: costs.store.store(data, session_id="alice")) == ({"put": 1}, {"add": 1})
     assert costs.of(lambda: costs.store.store(b"x")) == ({"put": 1}, {"add": 1})
@@ -195,7 +195,7 @@ def test_store(costs):
 
 @pytest.mark.parametrize("count", [1, 2, 25])
 def test_store_batch(costs, count):
-    """A batch is as many puts as it has items, and one add."""
+    """A batch is one put per item, and one add."""
     items = [{"data": b"x"}] * count
     assert costs.of(lambda: costs.store.store_batch(items)) == ({"put": count}, {"add": 1})
 
@@ -228,17 +228,17 @@ def test_store_batch(costs, count):
     ],
 )
 def test_read(costs, artifact_id, verb, storage):
-    """Reading is one look into the catalog, and one request for each content."""
+    """Reading is one get of the catalog, and one request per content."""
     assert costs.of(lambda: verb(costs.store, artifact_id)) == (storage, {"get": 1})
 
 
 def test_download(costs, artifact_id, tmp_path):
-    """A download is one look into the catalog and one request."""
+    """A download is one get of the catalog and one request."""
     assert costs.of(lambda: costs.store.download(artifact_id, tmp_path / "file")) == ({"open": 1}, {"get": 1})
 
 
 def test_malformed_id(costs):
-    """An id that can't be one costs nothing."""
+    """A malformed id costs nothing."""
     assert costs.of(lambda: costs.store.exists("nonsense")) == ({}, {})
     assert costs.of(lambda: costs.store.delete("nonsense")) == ({}, {})
 
@@ -254,30 +254,30 @@ def test_malformed_id(costs):
     ids=["update_metadata", "update_file", "move_file", "extend_ttl"],
 )
 def test_change_of_the_record(costs, artifact_id, verb):
-    """Changing a record is one look and one compare-and-set, which needs what was seen; no request to the storage."""
+    """Changing a record is one get and one compare-and-set; only the latter if the caller has the record."""
     assert costs.of(lambda: verb(costs.store, artifact_id)) == ({}, {"get": 1, "replace": 1})
 
 
 def test_change_of_the_content(costs, artifact_id):
-    """Changing the content is that, and one put."""
+    """Changing content costs one more put."""
     change = costs.of(lambda: costs.store.update_file(artifact_id, data=b"new", summary="new"))
     assert change == ({"put": 1}, {"get": 1, "replace": 1})
 
 
 def test_copy(costs, artifact_id):
-    """Copying is one look, one copy inside the storage, and one add."""
+    """Copying is one get, one copy inside the storage, and one add."""
     copy = costs.of(lambda: costs.store.copy_file(artifact_id, new_filename="new"))
     assert copy == ({"copy": 1}, {"get": 1, "add": 1})
 
 
 def test_delete(costs, artifact_id):
-    """Deleting is one removal from the catalog and one from the storage, the second time nothing but a look."""
+    """Deleting is one removal from each of catalog and storage; repeating it costs one call of the catalog."""
     assert costs.of(lambda: costs.store.delete(artifact_id)) == ({"delete": 1}, {"remove": 1})
     assert costs.of(lambda: costs.store.delete(artifact_id)) == ({}, {"remove": 1})
 
 
 def test_delete_batch(costs):
-    """A batch is removed from the catalog at once."""
+    """A batch is removed from the catalog with one call."""
     ids = costs.store.store_batch([{"data": b"x"}] * 9)
     storage, catalog = costs.of(lambda: costs.store.delete_batch(ids))
     assert catalog == {"remove": 1}
@@ -285,7 +285,7 @@ def test_delete_batch(costs):
 
 
 def test_delete_session(costs, artifact_id):
-    """A session is removed from the catalog at once."""
+    """A session is removed from the catalog with one call."""
     storage, catalog = costs.of(lambda: costs.store.delete_session("alice"))
     assert catalog == {"remove_session": 1}
     assert storage == {"delete": 1}
@@ -318,13 +318,13 @@ def test_cleanup(tmp_path, clock):
     ids=["session", "prefix", "directory", "limit 1", "limit 5", "iterator", "empty"],
 )
 def test_list(costs, artifact_id, verb):
-    """A listing is one page of the catalog, not a look for each artifact, and nothing of the storage."""
+    """A listing is one page of the catalog, without a call per artifact or of the storage."""
     costs.store.store_batch([{"data": b"x", "filename": f"docs/{number}"} for number in range(50)], session_id="alice")
     assert costs.of(lambda: verb(costs.store)) == ({}, {"page": 1})
 
 
 def test_long_list(costs):
-    """A long listing is a page for each thousand artifacts."""
+    """A long listing is one page per thousand artifacts."""
     costs.store.store_batch([{"data": b""}] * 100, session_id="alice")
     assert costs.of(lambda: list(costs.store.iter_session("alice", page_size=30))) == ({}, {"page": 4})
 
@@ -345,7 +345,7 @@ def test_long_list(costs):
     ids=["create", "validate", "info", "update", "extend", "stats", "prefix", "bind", "sandbox"],
 )
 def test_sessions(costs, artifact_id, verb, catalog):
-    """What concerns sessions is one call of the catalog, and nothing of the storage."""
+    """Methods for sessions are one call of the catalog, and none of the storage."""
     assert costs.of(lambda: verb(costs.store)) == ({}, catalog)
 
 
@@ -360,13 +360,13 @@ def test_sessions(costs, artifact_id, verb, catalog):
     ids=["presign", "short", "medium", "long"],
 )
 def test_presign(costs, artifact_id, verb):
-    """A link is one look into the catalog, and nothing is sent to the storage."""
+    """A download URL is one get of the catalog, and no request."""
     verb(costs.store, artifact_id)  # starts a gateway where one is needed, and finds the key
     assert costs.of(lambda: verb(costs.store, artifact_id)) == ({"sign_get": 1}, {"get": 1})
 
 
 def test_presign_upload(costs):
-    """A link for an upload is one record, and nothing is sent to the storage."""
+    """An upload URL is one record, and no request."""
 
     def presign():
         costs.store.presign_upload("alice")
@@ -376,7 +376,7 @@ def test_presign_upload(costs):
 
 
 def test_presign_upload_and_register(costs):
-    """A link for an artifact is a look at its session, for what that lets it inherit, and one record."""
+    """An upload URL with complete metadata is one get of the session, for its ttl, and one record."""
 
     def presign():
         costs.store.presign_upload_and_register(mime="text/plain", summary="", session_id="alice")
@@ -386,7 +386,7 @@ def test_presign_upload_and_register(costs):
 
 
 def test_register(costs):
-    """Registering looks, copies to a claimed key, hashes, unless a bucket does, and removes the upload; once only."""
+    """Registering gets the record, copies, hashes unless a bucket does, and removes the upload, once only."""
     store = costs.store
     _, artifact_id = store.presign_upload("alice")
     store.scope.core.storage.put(f"{store.generate_artifact_key('alice', artifact_id)}~upload", b"1")
@@ -415,18 +415,18 @@ def test_register(costs):
     ids=["cleanup", "cleanup sessions", "validate", "key", "parse", "pattern"],
 )
 def test_whole(costs, artifact_id, verb, storage, catalog):
-    """What concerns the whole store asks each side once, however much it holds, when there is nothing to do."""
+    """Methods for the whole store make one call to each backend when nothing is left to do, however much is stored."""
     assert costs.of(lambda: verb(costs.store)) == (storage, catalog)
 
 
 @pytest.fixture
 def fs(costs, artifact_id):
-    """Return the filesystem of the store, which has the file ``alice/docs/a``."""
+    """Return the filesystem of the store, with the file ``alice/docs/a``."""
     return ArtifactFileSystem(costs.store)
 
 
 def write(fs, mode):
-    """Write to a file that exists."""
+    """Write to an existing file."""
     with fs.open("alice/docs/a", mode) as file:
         file.write(b"new")
 
@@ -461,12 +461,12 @@ def write(fs, mode):
     ],
 )
 def test_filesystem(costs, fs, call, storage, catalog):
-    """A path is looked up once in each place that needs to know of it, and a file that was found is not read again."""
+    """A path is looked up once by each function that needs it, and a record that was found is not read again."""
     assert costs.of(lambda: call(fs)) == (storage, catalog)
 
 
-def test_every_verb_is_counted():
-    """No verb is missing above."""
+def test_every_method_is_counted():
+    """Every public method has a test above."""
     called = {
         node.func.attr
         for node in ast.walk(ast.parse(Path(__file__).read_text("utf-8")))

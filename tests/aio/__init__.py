@@ -1,1 +1,1 @@
-"""Tests of the async face. A package, because pytest could not tell its conftest from the one above."""
+"""Tests of the async store. A package, because pytest would confuse its conftest with the one above."""

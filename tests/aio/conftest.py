@@ -1,4 +1,4 @@
-"""What the tests of the async face share: each runs on asyncio's own event loop and on uvloop's."""
+"""Fixtures for tests of the async store: each runs on asyncio's event loop and on uvloop's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 @pytest.fixture(params=["memory", "filesystem"])
 def options(request: pytest.FixtureRequest, tmp_path) -> dict[str, Any]:
-    """Return what a store is built from, in memory and on disk."""
+    """Return the options of a store, in memory and on disk."""
     return {"storage_provider": request.param, "fs_root": tmp_path / "root", "sandbox_id": "box"}
 
 
@@ -38,7 +38,7 @@ async def store(anyio_backend, options) -> AsyncIterator[aio.ArtifactStore]:
 
 
 class Gate:
-    """A storage whose calls wait at a gate: a test lets them pass when it has seen what it wants to see.
+    """A storage whose calls wait until the test opens the gate.
 
     Attributes:
         entered: is set when a call waits at the gate.

@@ -1,4 +1,4 @@
-"""What happens when a task is cancelled, and when a store is closed."""
+"""Cancelled tasks and closed stores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DATA = b"x" * 100_000
 
 
 async def seen(event):
-    """Wait on the loop for something that happens in a thread."""
+    """Wait on the loop until a condition holds that a thread fulfils."""
     assert await asyncio.to_thread(event.wait, SECONDS)
 
 
 async def cancel(task):
-    """Cancel a task, and return when it has ended by that."""
+    """Cancel a task, and return when it has ended."""
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -34,7 +34,7 @@ async def cancel(task):
 
 @pytest.mark.parametrize("verb", ["store", "write_file", "store_batch"])
 async def test_cancelled_store_ends_whole(gate, gated, verb):
-    """Cancelling stops the wait at once, and what had begun is stored whole by the time the store is closed."""
+    """Cancelling stops the wait at once; the started call is complete by the time the store is closed."""
     view = gated.session("alice")
     calls = {
         "store": lambda: view.store(DATA),
@@ -52,7 +52,7 @@ async def test_cancelled_store_ends_whole(gate, gated, verb):
 
 
 async def test_cancelled_before_it_began(gate, gated):
-    """A call that waits for a thread when it is cancelled is never made."""
+    """A call cancelled while it waits for a thread never runs."""
     first = asyncio.create_task(gated.store(DATA, session_id="alice"))
     await seen(gate.entered)
     second = asyncio.create_task(gated.store(DATA, session_id="bob"))
@@ -65,7 +65,7 @@ async def test_cancelled_before_it_began(gate, gated):
 
 
 async def test_cancelled_open_closes_its_file(gate, gated):
-    """A file that is opened for a task that has gone is closed."""
+    """A file opened for a cancelled task is closed."""
     gate.opened.set()
     artifact_id = await gated.store(DATA)
     gate.opened.clear()
@@ -82,7 +82,7 @@ async def test_cancelled_open_closes_its_file(gate, gated):
 
 
 async def test_cancelled_close_of_a_reader_closes_it(gate, gated):
-    """A reader is closed even where the task that closes it is cancelled before a thread is free."""
+    """A reader is closed even if the task that closes it is cancelled before a thread is free."""
     gate.opened.set()
     file = await gated.open(await gated.store(DATA))
     gate.opened.clear()
@@ -99,7 +99,7 @@ async def test_cancelled_close_of_a_reader_closes_it(gate, gated):
 
 
 async def test_cancelled_step_closes_its_file(options):
-    """A stream that is cancelled in a step is closed when the step has ended."""
+    """A stream cancelled in a step is closed when the step has ended."""
     entered, opened, closed = threading.Event(), threading.Event(), []
 
     class Slow(ArtifactStore):
@@ -126,8 +126,8 @@ async def test_cancelled_step_closes_its_file(options):
     assert closed[0] is not threading.current_thread()
 
 
-async def test_stream_that_is_left_is_closed(options):
-    """A stream that is closed before its end gives back what it held, by the time the store is closed."""
+async def test_abandoned_stream_is_closed(options):
+    """A stream closed before its end has released its file by the time the store is closed."""
     closed = []
 
     class Noting(ArtifactStore):
@@ -150,8 +150,8 @@ async def test_stream_that_is_left_is_closed(options):
 # Closing
 
 
-async def test_close_waits_for_what_is_under_way(gate, gated):
-    """Close returns when the last call has ended, closes the storage after that, and takes no call meanwhile."""
+async def test_close_waits_for_running_calls(gate, gated):
+    """Close returns after the last call, then closes the storage, and refuses calls meanwhile."""
     task = asyncio.create_task(gated.store(DATA))
     await seen(gate.entered)
     closing = asyncio.create_task(gated.close())
@@ -168,12 +168,12 @@ async def test_close_waits_for_what_is_under_way(gate, gated):
 
 
 async def pieces():
-    """Give a piece."""
+    """Yield one piece."""
     yield DATA
 
 
-async def test_close_waits_for_what_was_cancelled(gate, gated, options):
-    """No storage is closed under a call that nobody waits for any more: what it stores is there."""
+async def test_close_waits_for_cancelled_calls(gate, gated, options):
+    """Close also waits for calls whose task was cancelled: they are stored."""
     task = asyncio.create_task(gated.store(DATA, session_id="alice"))
     await seen(gate.entered)
     await cancel(task)
@@ -188,7 +188,7 @@ async def test_close_waits_for_what_was_cancelled(gate, gated, options):
 
 
 async def test_cancelled_close_goes_on(gate, gated):
-    """A close whose wait is cancelled closes the store all the same."""
+    """A close whose wait is cancelled still closes the store."""
     task = asyncio.create_task(gated.store(DATA))
     await seen(gate.entered)
     closing = asyncio.create_task(gated.close())
@@ -202,7 +202,7 @@ async def test_cancelled_close_goes_on(gate, gated):
 
 
 def arguments_of(verb):
-    """Return arguments that satisfy the signature of a verb."""
+    """Return arguments that fit the signature of a method."""
     given = {"filename": "a", "mime": "a/b", "summary": "", "data": b"abc", "items": []}
     parameters = list(inspect.signature(getattr(ArtifactStore, verb)).parameters.values())[1:]
     return {one.name: given.get(one.name, UNKNOWN) for one in parameters if one.default is one.empty}
@@ -217,7 +217,7 @@ VERBS = [
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_closed_store(store, verb):
-    """After close every verb raises, whether it is awaited, iterated over, entered or called."""
+    """After close every method raises, whether it is awaited, iterated, entered or called."""
     await store.close()
     await store.close()
 
@@ -230,7 +230,7 @@ async def test_closed_store(store, verb):
 
 
 async def test_view_of_a_closed_store(store):
-    """To close a store closes its views."""
+    """Closing a store closes its views."""
     view = store.session("alice")
     await store.close()
     for call in (lambda: view.exists(UNKNOWN), view.list_by_session, lambda: view.store(pieces())):
@@ -239,7 +239,7 @@ async def test_view_of_a_closed_store(store):
 
 
 async def test_left_store_is_closed(options):
-    """The end of an ``async with`` block closes the store, after an error too."""
+    """The end of an ``async with`` block closes the store, also after an error."""
     with pytest.raises(ZeroDivisionError):
         async with aio.ArtifactStore(**options) as store:
             raise ZeroDivisionError
@@ -247,8 +247,8 @@ async def test_left_store_is_closed(options):
         await store.exists(UNKNOWN)
 
 
-async def test_closing_a_view_closes_it_alone(store):
-    """A view that is closed is, and the store and its other views are not."""
+async def test_closing_a_view_leaves_the_store_open(store):
+    """Closing a view closes neither the store nor its other views."""
     one, other = store.session("alice"), store.session("alice")
     artifact_id = await one.store(DATA)
     async with one:
@@ -259,8 +259,8 @@ async def test_closing_a_view_closes_it_alone(store):
     assert await other.retrieve(artifact_id) == await store.retrieve(artifact_id) == DATA
 
 
-async def test_closing_a_view_waits_for_its_calls_alone(gate, options):
-    """A view that is closed waits for its own calls, and not for those of others."""
+async def test_closing_a_view_waits_for_its_own_calls(gate, options):
+    """Closing a view waits for its own calls, not for those of others."""
     async with aio.ArtifactStore.wrap(gate.store) as store:
         one, other = store.session("alice"), store.session("bob")
         mine = asyncio.create_task(one.store(DATA))
@@ -275,7 +275,7 @@ async def test_closing_a_view_waits_for_its_calls_alone(gate, options):
 
 
 async def test_reader_after_close(store):
-    """A reader of a closed store reads no more, and can be closed."""
+    """A reader of a closed store can't read, and can be closed."""
     artifact_id = await store.store(DATA)
     async with store.open(artifact_id) as file:
         assert await file.read(1) == b"x"
@@ -288,7 +288,7 @@ async def test_reader_after_close(store):
 
 
 async def test_stream_after_close(store):
-    """A stream of a closed store ends with the error, and gives back its file."""
+    """A stream of a closed store raises, and releases its file."""
     artifact_id = await store.store(DATA)
     stream = store.stream(artifact_id, chunk_size=10)
     assert await anext(stream) == b"x" * 10
@@ -313,7 +313,7 @@ async def test_async_with_on_the_blocking_store(options):
 
 
 async def test_async_with_on_a_bound_blocking_store(options):
-    """``async with`` on a view of a blocking store yields an async one that is bound too, and closes the view alone."""
+    """``async with`` on a blocking view yields an async view with the same session, and closes only the view."""
     with ArtifactStore(**options) as blocking:
         foreign_id = blocking.store(DATA, session_id="bob")
         async with blocking.session("alice") as store:
@@ -326,7 +326,7 @@ async def test_async_with_on_a_bound_blocking_store(options):
 
 
 async def test_async_with_twice_at_once(options):
-    """Who enters a blocking store while it is entered gets the same view, and the first to leave closes it."""
+    """Entering a blocking store twice yields the same view; the first exit closes it."""
     blocking = ArtifactStore(**options)
     async with blocking as one:
         async with blocking as other:
@@ -336,7 +336,7 @@ async def test_async_with_twice_at_once(options):
 
 
 async def test_closing_a_wrapped_store(options):
-    """A store that is closed behind its async view is closed for that too."""
+    """Closing the blocking store closes its async view too."""
     blocking = ArtifactStore(**options)
     store = aio.ArtifactStore.wrap(blocking)
     blocking.close()

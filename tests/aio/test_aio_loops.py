@@ -1,4 +1,4 @@
-"""One store and many event loops, threads and processes; readers and streams, wherever they are used."""
+"""One store with many event loops, threads and processes; readers and streams on each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(coroutine, loop_factory=asyncio.new_event_loop):
 
 
 def test_two_loops_in_two_threads(options):
-    """One store is used from two event loops in two threads at once, and closed from a third."""
+    """A store works on two event loops in two threads at once, and is closed from a third."""
     store = aio.ArtifactStore(**options)
     at_once = threading.Barrier(2)
 
@@ -54,7 +54,7 @@ def test_two_loops_in_two_threads(options):
 
 @pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
 def test_loop_after_loop(options, loop_factory):
-    """A store outlives the event loop that it was used on first, with its readers and streams."""
+    """A store, its readers and its streams outlive the event loop they were first used on."""
     store = aio.ArtifactStore(**options)
     artifact_id = run(store.store(LARGE), loop_factory)
     file, stream = store.open(artifact_id), store.stream(artifact_id, chunk_size=400_000)
@@ -70,7 +70,7 @@ def test_loop_after_loop(options, loop_factory):
 
 
 def test_store_needs_no_loop(options):
-    """A store is made, bound and asked for keys where no event loop runs."""
+    """A store can be created, bound and asked for keys without a running event loop."""
     store = aio.ArtifactStore(**options)
     assert store.get_canonical_prefix("alice") == "grid/box/alice/"
     assert store.session("alice").get_canonical_prefix() == "grid/box/alice/"
@@ -79,7 +79,7 @@ def test_store_needs_no_loop(options):
 
 
 def test_fork(tmp_path):
-    """A child of a fork uses the store that it inherits, though none of its threads, and closes it."""
+    """A child of a fork can use and close the inherited store, though not its threads."""
     code = """
         import asyncio, os, sys
         from chuk_artifacts.aio import ArtifactStore
@@ -112,7 +112,7 @@ def test_fork(tmp_path):
 
 
 def test_end_without_close(tmp_path):
-    """A program that ends without closing its store ends, and finishes what it began."""
+    """A program that ends without closing its store ends, and completes its calls."""
     code = """
         import asyncio, sys
         from chuk_artifacts.aio import ArtifactStore
@@ -138,7 +138,7 @@ def test_end_without_close(tmp_path):
 
 @pytest.mark.anyio
 async def test_pickle(store, options):
-    """A pickled store is a store of the same settings, and as many threads."""
+    """An unpickled store has the same settings and number of threads."""
     artifact_id = await store.store(LARGE, session_id="alice")
     async with pickle.loads(pickle.dumps(store)) as copy:
         if options["storage_provider"] == "filesystem":
@@ -171,7 +171,7 @@ async def test_reader(store):
 
 
 class Careful(io.BytesIO):
-    """A file that notices when it is used by two threads at once."""
+    """A file that detects use by two threads at once."""
 
     _using = threading.Lock()
 
@@ -186,7 +186,7 @@ class Careful(io.BytesIO):
 
 @pytest.mark.anyio
 async def test_reader_used_by_several_tasks(anyio_backend, options):
-    """Calls of one reader by several tasks come one after the other, and lose nothing."""
+    """Calls of one reader by several tasks run one after the other, and lose nothing."""
 
     class Store(ArtifactStore):
         def open(self, artifact_id):
@@ -199,7 +199,7 @@ async def test_reader_used_by_several_tasks(anyio_backend, options):
 
 @pytest.mark.anyio
 async def test_stream(store):
-    """A stream is an async generator: it gives pieces, can be closed, and checks its arguments at the first step."""
+    """A stream is an async generator: it yields chunks, can be closed, and checks its arguments at the first step."""
     artifact_id = await store.store(LARGE)
     stream = store.stream(artifact_id, chunk_size=300_000)
     assert inspect.isasyncgen(stream)
@@ -213,7 +213,7 @@ async def test_stream(store):
 
 @pytest.mark.anyio
 async def test_iter_session(anyio_backend, tmp_path):
-    """A session is iterated over page by page: a page is one hop, and none is read before it is needed."""
+    """A session is iterated page by page: each page is one thread call, and read when needed."""
     pages = []
     async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
         await store.store_batch([{"data": b"", "filename": f"{number}"} for number in range(7)], session_id="alice")

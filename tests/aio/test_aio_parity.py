@@ -1,4 +1,4 @@
-"""The async face has what the blocking one has, and nothing that differs."""
+"""The async store has the methods of the blocking one, and no others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REWRITTEN = {"session", "close"}  # what differs is told in docstrings of their 
 
 
 def written(module):
-    """Return the methods of the store as the source of a module writes them, by their names."""
+    """Return the methods of the store by name, as the source of a module declares them."""
     tree = ast.parse(inspect.getsource(module))
     (store,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ArtifactStore")
     return {node.name: node for node in store.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
@@ -38,7 +38,7 @@ WRITTEN = written(aio_store), written(blocking_store)
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_same_signature(name):
-    """Each method of the blocking store is there, with the same arguments, types and defaults."""
+    """Each method has the arguments, types and defaults of the blocking one."""
     ours, theirs = ([ast.unparse(arg) for arg in arguments(methods[name])] for methods in WRITTEN)
     for wider, narrower in ((": AsyncData", ": Data"), ("AsyncStoreItem", "StoreItem")):
         ours = [arg.replace(wider, narrower) for arg in ours]
@@ -48,60 +48,60 @@ def test_same_signature(name):
 
 
 def arguments(method):
-    """Return the arguments that are written for a method."""
+    """Return the declared arguments of a method."""
     return [*method.args.posonlyargs, *method.args.args, ast.arg("*"), *method.args.kwonlyargs]
 
 
 def defaults(module, method):
-    """Return the values of the defaults that are written for a method."""
+    """Return the declared default values of a method."""
     values = [*method.args.defaults, *method.args.kw_defaults]
     return [value and eval(ast.unparse(value), vars(module)) for value in values]
 
 
 @pytest.mark.parametrize("name", sorted({*PUBLIC} - REWRITTEN))
 def test_same_summary(name):
-    """The docstring that an editor shows begins as that of the blocking method."""
+    """The docstring that an editor shows begins like that of the blocking method."""
     ours, theirs = (ast.get_docstring(methods[name]).partition("\n")[0] for methods in WRITTEN)
     assert ours == theirs
 
 
 @pytest.mark.parametrize("name", sorted({*PUBLIC} - REWRITTEN))
 def test_same_docstring(name):
-    """Each verb says of itself what the blocking one says, under the same name."""
+    """Each method has the docstring and the name of the blocking one."""
     verb, original = getattr(aio.ArtifactStore, name), getattr(ArtifactStore, name)
     assert verb.__doc__ == original.__doc__
     assert verb.__name__ == original.__name__
 
 
 def test_nothing_more():
-    """What the async store has beyond the blocking one is the way to make it from that."""
+    """Beyond the blocking methods the async store only has what wraps a blocking store."""
     names = {name for name, _ in inspect.getmembers(aio.ArtifactStore) if not name.startswith("_")}
     assert names - {*PUBLIC} == {"wrap"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_what_is_awaited(name):
-    """All verbs are awaited but the streams, the reader, the views and the functions of the grid."""
+    """All methods are awaited, except streams, the reader, views and methods that compute keys."""
     awaited = inspect.iscoroutinefunction(getattr(aio.ArtifactStore, name))
     assert awaited == (name not in PLAIN | STEPPED | {"open"})
 
 
 def test_same_options():
-    """The store is built from the same arguments, of the same types."""
+    """The constructor takes the same arguments, of the same types."""
     hints = get_type_hints(ArtifactStore.__init__)
     assert hints.pop("return") is type(None)
     assert get_type_hints(Options) == hints
 
 
 def test_same_names():
-    """What the package offers, the async one offers too."""
+    """The async package exports the names of the package."""
     assert set(aio.__all__) == {*chuk_artifacts.__all__, "Reader"}
     for name in {*chuk_artifacts.__all__} - {"ArtifactStore"}:
         assert getattr(aio, name) is getattr(chuk_artifacts, name)
 
 
 def test_subclass(tmp_path):
-    """A view of a store of a subclass calls what the subclass does."""
+    """A view of a subclass of the store calls the subclass's methods."""
 
     class Shouting(ArtifactStore):
         def get_session_prefix_pattern(self):
@@ -111,7 +111,7 @@ def test_subclass(tmp_path):
 
 
 def test_repr():
-    """A store shows what it contains, and what it is."""
+    """The repr names the contained store."""
     store = aio.ArtifactStore(sandbox_id="box")
     assert repr(store) == "<aio.ArtifactStore memory+memory sandbox='box'>"
     assert repr(store.session("alice")) == "<aio.ArtifactStore memory+memory sandbox='box' session='alice'>"
@@ -119,7 +119,7 @@ def test_repr():
 
 @pytest.mark.parametrize("max_workers", [0, -1, "2", 1.5, True])
 def test_bad_number_of_workers(max_workers):
-    """The number of threads is an int above 0."""
+    """The number of threads must be an int above 0."""
     with pytest.raises(aio.InvalidInputError, match="max_workers"):
         aio.ArtifactStore(max_workers=max_workers)
     with pytest.raises(aio.InvalidInputError, match="max_workers"):
@@ -127,6 +127,6 @@ def test_bad_number_of_workers(max_workers):
 
 
 def test_unknown_option():
-    """An argument that the blocking store does not know is a TypeError, as it is there."""
+    """An unknown argument raises TypeError, as in the blocking store."""
     with pytest.raises(TypeError, match="storage_provide"):
         aio.ArtifactStore(storage_provide="memory")

@@ -1,4 +1,4 @@
-"""Where calls run: never on the loop's thread when they may block, and with the context of the task that calls."""
+"""Where calls run: never on the event loop's thread if they may block, and in the context of the calling task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNKNOWN = "0" * 32
 
 
 class Where:
-    """A clock that knows the threads it was asked in."""
+    """A clock that records the threads that call it."""
 
     def __init__(self, clock):
         self._clock = clock
@@ -38,12 +38,12 @@ class Where:
 
 @pytest.fixture
 def where(clock):
-    """Return a clock that knows where it was asked."""
+    """Return a clock that records its callers' threads."""
     return Where(clock)
 
 
 async def call_everything(store, folder):
-    """Call each verb, and each step of what is read piecewise."""
+    """Call each method, and read each stream and reader to its end."""
     artifact_id = await store.store(b"abc", filename="a/b", session_id="alice")
     await store.write_file("abc", filename="a/c", session_id="alice")
     await store.store_batch([{"data": b"abc"}, {"data": io.BytesIO(b"abc")}], session_id="alice")
@@ -89,7 +89,7 @@ async def call_everything(store, folder):
 
 
 async def test_filesystem_is_never_used_on_the_thread_of_the_loop(tmp_path):
-    """Whatever is called, neither the storage nor the catalog of a filesystem store runs on the loop's thread."""
+    """No method of a filesystem store uses storage or catalog on the loop's thread."""
     store = aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path / "root")
     seen = []
 
@@ -105,8 +105,8 @@ async def test_filesystem_is_never_used_on_the_thread_of_the_loop(tmp_path):
     assert seen == []
 
 
-async def test_what_is_small_runs_at_once_in_memory(where):
-    """In memory, a verb that handles less than 64 KiB runs on the loop's thread, and needs no other."""
+async def test_small_calls_in_memory_run_inline(where):
+    """In memory, a call that handles less than 64 KiB runs on the loop's thread."""
     async with aio.ArtifactStore(clock=where) as store:
         for data in (SMALL, bytearray(SMALL), LARGE[:-100]):
             artifact_id = await store.store(data, filename="a.txt", session_id="alice", meta={"a": 1}, ttl=60)
@@ -144,8 +144,8 @@ HOPS = {
 
 
 @pytest.mark.parametrize("call", HOPS.values(), ids=HOPS)
-async def test_what_is_large_or_may_block_hops(where, tmp_path, call):
-    """In memory too, what is large, may block by itself or takes as long as there are artifacts runs in a thread."""
+async def test_large_or_blocking_calls_run_in_a_thread(where, tmp_path, call):
+    """In memory too, a call runs in a thread if it is large, may block, or handles every artifact."""
     path = tmp_path / "file"
     path.write_bytes(SMALL)
     async with aio.ArtifactStore(clock=where) as store:
@@ -156,8 +156,8 @@ async def test_what_is_large_or_may_block_hops(where, tmp_path, call):
         assert threading.current_thread() not in where.threads
 
 
-async def test_metadata_of_what_is_large_runs_at_once(where):
-    """The size of an artifact counts only for a verb that handles its contents."""
+async def test_metadata_of_a_large_artifact_runs_inline(where):
+    """The size of an artifact counts only for methods that read its content."""
     async with aio.ArtifactStore(clock=where) as store:
         large_id = await store.store(LARGE)
         where.threads.clear()
@@ -167,8 +167,8 @@ async def test_metadata_of_what_is_large_runs_at_once(where):
     assert where.threads == {threading.current_thread()}
 
 
-async def test_others_get_a_turn_between_calls_at_once():
-    """A task that makes many calls, of which none waits, does not keep the loop to itself."""
+async def test_inline_calls_yield_to_the_loop():
+    """A task that makes many inline calls lets other tasks run."""
     turns = 0
 
     async def count():
@@ -186,8 +186,8 @@ async def test_others_get_a_turn_between_calls_at_once():
     assert seen >= 10
 
 
-async def test_calls_at_once_run_side_by_side(tmp_path):
-    """As many calls as there are workers run at once, and no more."""
+async def test_as_many_calls_as_workers(tmp_path):
+    """As many calls as there are workers run concurrently, and no more."""
     at_once = threading.Barrier(3)
 
     def pieces():
@@ -199,7 +199,7 @@ async def test_calls_at_once_run_side_by_side(tmp_path):
 
 
 async def test_heart_beats_while_much_is_stored(store):
-    """While 100 MB are stored from an iterator, a task of the loop gets a turn between any two of its pieces."""
+    """While 100 MB are stored from an iterator, other tasks run between any two pieces."""
     beat, beats = threading.Event(), 0
 
     async def heart():
@@ -223,7 +223,7 @@ async def test_heart_beats_while_much_is_stored(store):
 
 
 async def test_heart_beats_while_bytes_are_stored_and_retrieved(store):
-    """While 100 MB of bytes are stored and read, tasks of the loop get their turns."""
+    """While 100 MB of bytes are stored and read, other tasks run."""
     beats = 0
 
     async def heart():
@@ -243,7 +243,7 @@ async def test_heart_beats_while_bytes_are_stored_and_retrieved(store):
 
 
 async def test_context_variables(options):
-    """A call in a thread sees the context variables of the task that makes it, and changes none of them."""
+    """A call in a thread sees the calling task's context variables, and changes none of them."""
     user = contextvars.ContextVar("user")
     seen = []
 
@@ -264,7 +264,7 @@ async def test_context_variables(options):
 
 
 async def test_errors_are_raised_by_the_await(store):
-    """What is wrong with a call is raised where it is awaited, as the blocking store raises it."""
+    """Errors of a call are raised where it is awaited, as the blocking store raises them."""
     call = store.store("text")
     with pytest.raises(InvalidInputError, match="write_file"):
         await call

@@ -18,11 +18,11 @@ MEBIBYTE = b"x" * 1024 * 1024
 
 
 class SourceError(Exception):
-    """What a source of a test raises."""
+    """An error that a test's source raises."""
 
 
 async def chunks(*values, error=None, wait=None):
-    """Give chunks, then wait, then raise, as told."""
+    """Yield chunks, then wait, then raise, as requested."""
     for value in values:
         await asyncio.sleep(0)
         yield value
@@ -33,7 +33,7 @@ async def chunks(*values, error=None, wait=None):
 
 
 class Chunks:
-    """An async iterable that is no generator."""
+    """An async iterable that is not a generator."""
 
     def __init__(self, *values):
         self._values = values
@@ -44,7 +44,7 @@ class Chunks:
 
 
 async def nothing_is_left(store):
-    """Say that the store holds neither an artifact nor bytes of one."""
+    """Return whether the store has neither an artifact nor bytes."""
     assert (await store.get_stats())["artifacts"] == 0
     core = store._blocking.scope.core
     assert list(core.storage.list_objects("grid/box/")) == []
@@ -66,21 +66,21 @@ CONTENTS = [
 @pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
 @pytest.mark.parametrize("make", [chunks, Chunks])
 async def test_store(store, content, make):
-    """What an async iterable gives is stored as if it came from an iterable."""
+    """An async iterable is stored like an iterable."""
     artifact_id = await store.store(make(*content), filename="a", session_id="alice")
     assert await store.retrieve(artifact_id) == b"".join(content)
     assert (await store.metadata(artifact_id)).bytes == sum(map(len, content))
 
 
 async def test_update_file(store):
-    """New content may come from an async iterable."""
+    """New content may be an async iterable."""
     artifact_id = await store.store(b"before")
     await store.update_file(artifact_id, data=chunks(b"af", b"ter"), summary="A")
     assert await store.retrieve(artifact_id) == b"after"
 
 
 async def test_update_file_that_lost_a_race(store):
-    """An async iterable that another change came before is not read twice."""
+    """An async iterable that meets another update is not read twice."""
     artifact_id = await store.store(b"before")
 
     async def slow():
@@ -93,7 +93,7 @@ async def test_update_file_that_lost_a_race(store):
 
 
 async def test_store_batch(store):
-    """The items of a batch may have async iterables as data, and other data beside."""
+    """Items of a batch may have async iterables or other data."""
     items = [{"data": chunks(b"a", b"1")}, {"data": b"b"}, {"data": Chunks(b"c")}, {"data": iter([b"d"])}]
     items += [{"data": chunks(MEBIBYTE, MEBIBYTE), "filename": f"{number}"} for number in range(10)]
     ids = await store.store_batch(iter(items), session_id="alice")
@@ -103,7 +103,7 @@ async def test_store_batch(store):
 
 
 async def test_store_batch_is_all_or_nothing(store):
-    """A batch of which one source fails stores none."""
+    """When the source of one item fails, no item is stored."""
     error = SourceError("broken")
     items = [
         {"data": chunks(MEBIBYTE)},
@@ -119,7 +119,7 @@ async def test_store_batch_is_all_or_nothing(store):
 
 @pytest.mark.parametrize("error", [SourceError("broken"), TimeoutError("late"), ArtifactStoreError("other")])
 async def test_error_of_a_source(store, error):
-    """What a source raises is raised by the await, and nothing stays of what came before."""
+    """An error of the source is raised by the await, and nothing is stored."""
     for values in ((), (b"abc",), (MEBIBYTE, MEBIBYTE)):
         with pytest.raises(type(error)) as caught:
             await store.store(chunks(*values, error=error), session_id="alice")
@@ -128,15 +128,15 @@ async def test_error_of_a_source(store, error):
 
 
 @pytest.mark.parametrize("chunk", ["text", 5, None, [b"a"]])
-async def test_chunk_that_is_no_bytes(store, chunk):
-    """A source that gives anything but bytes is refused, and nothing stays of what came before."""
+async def test_chunk_of_another_type(store, chunk):
+    """A source that yields anything but bytes is refused, and nothing is stored."""
     with pytest.raises(InvalidInputError, match=type(chunk).__name__):
         await store.store(chunks(b"abc", chunk), session_id="alice")
     await nothing_is_left(store)
 
 
 async def test_bad_argument_beside_a_source(store):
-    """A call that is wrong reads nothing of its source."""
+    """A call with an invalid argument does not read its source."""
     read = []
 
     async def source():
@@ -149,7 +149,7 @@ async def test_bad_argument_beside_a_source(store):
 
 
 async def test_buffer_that_is_used_again(store):
-    """A source may give the same buffer again and again, filled anew."""
+    """A source may yield the same buffer again, with new content."""
 
     async def source():
         buffer = bytearray(4)
@@ -162,7 +162,7 @@ async def test_buffer_that_is_used_again(store):
 
 
 async def test_memory_is_bounded(anyio_backend, tmp_path):
-    """A source is never read further ahead of the storage than a piece."""
+    """A source is read at most one piece ahead of the storage."""
     given, most = 0, 0
 
     async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
@@ -190,7 +190,7 @@ async def test_memory_is_bounded(anyio_backend, tmp_path):
 
 
 async def test_source_is_read_in_the_task_that_calls(store):
-    """A source runs in the caller's own task, with its context variables and timeouts."""
+    """A source runs in the calling task, with its context variables and timeouts."""
     user = contextvars.ContextVar("user", default="nobody")
     tasks = set()
 
@@ -210,7 +210,7 @@ async def test_source_is_read_in_the_task_that_calls(store):
 
 
 async def test_source_that_reads_the_same_store(anyio_backend, options):
-    """An artifact may be stored from a stream of the same store, however few its threads."""
+    """An artifact may be stored from a stream of the same store, with any number of threads."""
     async with aio.ArtifactStore(**options, max_workers=1) as store:
         artifact_id = await store.store(MEBIBYTE * 3)
         copies = await asyncio.gather(*(store.store(store.stream(artifact_id)) for _ in range(5)))
@@ -218,8 +218,8 @@ async def test_source_that_reads_the_same_store(anyio_backend, options):
             assert await store.retrieve(copy_id) == MEBIBYTE * 3
 
 
-async def test_slow_uploads_hold_up_no_other_verb(anyio_backend, options):
-    """While more uploads wait for their data than there are threads, the other verbs go on."""
+async def test_slow_uploads_do_not_delay_other_calls(anyio_backend, options):
+    """While more uploads than threads wait for data, other calls go on."""
     arrived = asyncio.Event()
     async with aio.ArtifactStore(**options, max_workers=1) as store:
         uploads = [asyncio.create_task(store.store(chunks(b"a", wait=arrived))) for _ in range(5)]
@@ -230,7 +230,7 @@ async def test_slow_uploads_hold_up_no_other_verb(anyio_backend, options):
 
 
 async def test_cancelled_upload_leaves_nothing(store):
-    """An upload that is cancelled while it waits for data is undone, by the time its store is closed."""
+    """An upload cancelled while it waits for data is undone by the time its store is closed."""
     view, never = store.session("alice"), asyncio.Event()
     reading = asyncio.Event()
 
@@ -254,7 +254,7 @@ async def test_cancelled_upload_leaves_nothing(store):
 
 
 async def test_upload_goes_on_while_the_store_closes(anyio_backend, tmp_path):
-    """Close waits for an upload whose source still gives."""
+    """Close waits for an upload whose source still yields."""
     arrived, reading = asyncio.Event(), asyncio.Event()
 
     async def source():
@@ -277,7 +277,7 @@ async def test_upload_goes_on_while_the_store_closes(anyio_backend, tmp_path):
 
 @pytest.mark.parametrize("end", ["rests", "closed"])
 def test_loop_that_stops(tmp_path, monkeypatch, end):
-    """An upload whose event loop rests or is closed is given up and undone; so its store can be closed."""
+    """An upload whose event loop stops or is closed is undone, so that its store can be closed."""
     monkeypatch.setattr(supply, "_CHECK_SECONDS", 0.01)
     options = {"storage_provider": "filesystem", "fs_root": tmp_path, "sandbox_id": "box"}
     store = aio.ArtifactStore(**options)
@@ -314,7 +314,7 @@ def test_loop_that_stops(tmp_path, monkeypatch, end):
 
 
 async def test_threads_are_those_of_the_store(store):
-    """What takes from a source on the loop runs in a thread of the store."""
+    """A call that reads a source runs in a thread of the store."""
     names = set()
 
     class Noting(bytes):

@@ -1,4 +1,4 @@
-"""The catalog in memory when an exception comes in the midst of a call."""
+"""The catalog in memory when an exception arrives during a call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SESSIONS = ("alice", "bob", "new", "short")
 
 
 def filled():
-    """Return a catalog with records and sessions, the indexes of which wait for somebody to look."""
+    """Return a catalog with records and sessions, whose indexes have changes to make."""
     catalog = MemoryCatalog(DAY)
     catalog.add(RECORDS, now=NOW)
     catalog.create_session(new_session("bob", "box", now=NOW, ttl=60.0))
@@ -46,7 +46,7 @@ def listed(catalog, session_id):
 
 
 def state(catalog):
-    """Return all that a catalog shows, each in its own way."""
+    """Return everything that a catalog returns, by each of its methods."""
     return {
         "records": catalog.get(EVERY_ID),
         "sessions": [catalog.get_session(session_id, NOW) for session_id in SESSIONS],
@@ -59,7 +59,7 @@ def state(catalog):
 
 
 def assert_sound(catalog):
-    """Assert that the records and what is found by the indexes are the same."""
+    """Assert that records and indexes agree."""
     shown = state(catalog)
     records = [one for one in shown["records"] if one is not None]
     for session_id, page in zip(SESSIONS, shown["pages"], strict=True):
@@ -120,7 +120,7 @@ METHODS = {
 @pytest.mark.parametrize("kind", [Interrupt, TimeLimit])
 @pytest.mark.parametrize("method", METHODS)
 def test_interrupted_at_every_line(method, kind):
-    """A call that is interrupted at any line is lost or done; nothing is damaged, and no lock stays taken."""
+    """A call interrupted at any line is lost or done; nothing is damaged, and no lock stays taken."""
     completed = filled()
     METHODS[method](completed)
     allowed = [assert_sound(filled()), assert_sound(completed)]
@@ -133,8 +133,8 @@ def test_interrupted_at_every_line(method, kind):
         assert_used_by_another_thread(catalog)
 
 
-def test_interrupted_while_it_is_mended(monkeypatch):
-    """What an interrupted call left is made good by the next call, even when that is interrupted too."""
+def test_interrupted_while_it_is_completed(monkeypatch):
+    """The next call completes an interrupted change, even when that call is interrupted too."""
     catalogs = [filled() for _ in range(LINES)]
     for catalog in catalogs:
         interrupts = interrupted(lambda catalog=catalog: catalog.add(NEW, now=NOW))
@@ -159,7 +159,7 @@ def test_interrupted_at_random():
 
 
 def test_long_listings_are_changed_as_a_whole():
-    """A session of many records loses and gains any number of them, and its listing stays in order."""
+    """A session of many records can gain and lose any number of them, and its listing stays sorted."""
     catalog = MemoryCatalog(DAY)
     many = [record(number) for number in range(1000)]
     catalog.add(many[:500], now=NOW)

@@ -1,4 +1,4 @@
-"""The catalog in Redis: where things are, how many round trips they take, and how they go."""
+"""The catalog in Redis: its keys, its round trips, its expiries, its concurrency."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def keys(server, pattern="*"):
 
 
 class Commands:
-    """Knows what clients sent to a server within a ``with`` block."""
+    """Records the commands that clients send to a server within a ``with`` block."""
 
     def __init__(self, server) -> None:
         self._server = server
@@ -88,7 +88,7 @@ def test_names_of_keys(store, server):
 
 
 def test_two_sandboxes_share_no_key(open_store, server):
-    """What one sandbox writes lies under names that no other has, even if they look alike."""
+    """Two sandboxes share no key, even if their names look alike."""
     names = []
     for sandbox_id in ("box", "box:x", "{box}", "bo"):
         server.flushall()
@@ -98,7 +98,7 @@ def test_two_sandboxes_share_no_key(open_store, server):
 
 
 def test_everything_is_dropped_in_the_end(store, server):
-    """Each key has a time to live that outlasts the artifact by the time in which a cleanup finds it."""
+    """Each key has a ttl that outlasts the artifact until a cleanup can find it."""
     store.store(b"x", session_id="alice", filename="x", ttl=60)
     lives = [server.pttl(key) / 1000 for key in keys(server)]
     assert len(lives) == 5
@@ -108,8 +108,8 @@ def test_everything_is_dropped_in_the_end(store, server):
     assert server.pttl(record) / 1000 <= 60 + KEPT_SECONDS
 
 
-def test_what_is_for_ever_is_not_dropped(store, server):
-    """A key that something without an end needs has none either, whatever else is written to it."""
+def test_keys_without_expiry(store, server):
+    """A key that something without an expiry needs has none either, whatever else is written to it."""
     session_id = store.create_session(ttl_hours=1)
     store.store(b"x", session_id=session_id, ttl=60)
     with ArtifactStore(
@@ -130,7 +130,7 @@ def test_what_is_for_ever_is_not_dropped(store, server):
 
 
 def test_longer_life_reaches_the_keys(store, server):
-    """When an artifact is made to live longer, so are the keys that it needs."""
+    """Extending an artifact extends the keys that it needs."""
     artifact_id = store.store(b"x", session_id="alice", ttl=60)
     store.extend_ttl(artifact_id, 100 * DAY)
     assert min(server.pttl(key) for key in keys(server)) / 1000 > 100 * DAY + KEPT_SECONDS
@@ -139,8 +139,8 @@ def test_longer_life_reaches_the_keys(store, server):
 # Round trips
 
 
-def test_one_round_trip_a_verb(store, server, subtests):
-    """Each verb asks the server once, creating a session included."""
+def test_one_round_trip_a_method(store, server, subtests):
+    """Each method makes one round trip, also when it creates a session."""
     store.delete(store.store(b"x", session_id="alice"))  # connected, and the scripts are known
     store.update_metadata(store.store(b"x", session_id="alice"), summary="x")
     artifact_id = store.store(b"x", session_id="alice", filename="x")
@@ -181,7 +181,7 @@ def test_read_and_compare_and_set(store, server):
 
 
 def test_session_of_another_instance(open_store, server):
-    """What another instance did to a session costs one round trip more, once, and is honoured."""
+    """A session that another instance changed costs one more round trip, once."""
     store, other = (open_store(sandbox_id="box") for _ in range(2))
     session_id = store.create_session(ttl_hours=1)
     with Commands(server) as commands:
@@ -198,7 +198,7 @@ def test_session_of_another_instance(open_store, server):
 
 
 def test_scripts_are_sent_again_when_they_are_lost(store, server):
-    """A server that has forgotten the scripts gets them again."""
+    """A server that lost the scripts gets them again."""
     artifact_id = store.store(b"x", session_id="alice")
     server.script_flush()
     assert store.retrieve(store.store(b"y", session_id="alice")) == b"y"
@@ -210,13 +210,13 @@ def test_scripts_are_sent_again_when_they_are_lost(store, server):
 
 
 def drop(server, artifact_id):
-    """Do to a record what Redis does when its time has come."""
+    """Remove a record as Redis does when it expires."""
     (key,) = keys(server, f"*record/{artifact_id}")
     server.delete(key)
 
 
-def test_dropped_records_do_not_eat_the_limit(store, server):
-    """A page is as long as its limit although Redis has dropped records between, of which nothing is left then."""
+def test_dropped_records_do_not_count(store, server):
+    """Dropped records do not count towards a page's limit, and their entries are removed by it."""
     ids = [store.store(b"x", session_id="alice", filename=f"{number:03}") for number in range(100)]
     for artifact_id in ids[:90:2]:
         drop(server, artifact_id)
@@ -226,7 +226,7 @@ def test_dropped_records_do_not_eat_the_limit(store, server):
 
 
 def test_dropped_records_are_not_due(store, server, clock):
-    """A cleanup passes over what Redis has dropped, and forgets it."""
+    """A cleanup skips dropped records, and removes their entries."""
     clock.advance(0)
     ids = [store.store(b"x", session_id="alice", ttl=0.001) for _ in range(20)]
     for artifact_id in ids[:19]:
@@ -238,7 +238,7 @@ def test_dropped_records_are_not_due(store, server, clock):
 
 
 def test_many_dropped_records_keep_no_server_busy(store, server):
-    """What is left of many dropped records is removed by no more than 1,000 a script, in a listing as in a cleanup."""
+    """A script removes at most 1,000 entries of dropped records, in a listing and in a cleanup."""
     kept = []
     for session_id in ("alice", "bob", "carol"):
         for _ in range(5):
@@ -264,8 +264,8 @@ def number_of_removed(done):
     return sum(len(words) - 2 for words in done if words[0] == "ZREM")
 
 
-def test_nothing_adds_up_where_nobody_cleans_up(open_store, server, clock):
-    """What is left of dropped records and sessions is forgotten as others are stored."""
+def test_nothing_adds_up_without_cleanup(open_store, server, clock):
+    """Entries of dropped records and sessions are removed as others are stored."""
     clock.advance(-2 * KEPT_SECONDS)
     store = open_store(clock=clock, sandbox_id="box")
     old = store.store_batch([{"data": b"x", "filename": "x"}] * 100, session_id="alice", ttl=1)
@@ -282,7 +282,7 @@ def test_nothing_adds_up_where_nobody_cleans_up(open_store, server, clock):
 
 
 def test_cleanup_does_not_touch_the_living(open_store, server, clock):
-    """Collecting expired artifacts takes work in proportion to these, not to what lives on."""
+    """The work of a cleanup is proportional to the expired artifacts, not to the living ones."""
     store = open_store(clock=clock, sandbox_id="box")
 
     def fill(session_id, count, ttl):
@@ -306,7 +306,7 @@ def test_cleanup_does_not_touch_the_living(open_store, server, clock):
 
 
 def test_cleanup_of_many(open_store, clock):
-    """More expired artifacts than a page of cleanup are all collected."""
+    """More expired artifacts than one page are all removed."""
     store = open_store(clock=clock)
     for session in range(3):
         store.store_batch([{"data": b"x", "filename": "x"}] * 400, session_id=f"s{session}", ttl=60)
@@ -318,7 +318,7 @@ def test_cleanup_of_many(open_store, clock):
 
 
 def test_nothing_is_left(open_store, server, clock):
-    """After everything was deleted or collected, only what lost answers are repeated from is left, for a minute."""
+    """When everything was deleted or cleaned up, only the repeatable answers are left, for a minute."""
     store = open_store(clock=clock)
     store.delete(store.store(b"x", session_id="alice"))
     store.store(b"x", session_id="bob")
@@ -335,7 +335,7 @@ def test_nothing_is_left(open_store, server, clock):
 
 
 def test_cleanup_takes_few_round_trips(open_store, server, clock):
-    """Expired artifacts are released a hundred at a time, and not each by a call of its own."""
+    """Expired artifacts are released a hundred per call."""
     store = open_store(clock=clock)
     for session in range(10):
         store.store_batch([{"data": b"x"}] * 100, session_id=f"s{session}", ttl=60)
@@ -353,12 +353,12 @@ def test_cleanup_takes_few_round_trips(open_store, server, clock):
 
 @pytest.fixture
 def few_at_once(monkeypatch):
-    """Have a script look at no more than 10 entries."""
+    """Limit a script to 10 entries."""
     monkeypatch.setattr("chuk_artifacts.catalog.redis.catalog._BATCH", 10)
 
 
 def test_stats_is_one_round_trip(store, server):
-    """A few artifacts are counted at once, wherever they are."""
+    """A few artifacts are counted with one round trip, in any session."""
     store.store_batch([{"data": b"x", "session_id": f"s{number}"} for number in range(100)])
     store.get_stats()
     with Commands(server) as commands:
@@ -367,7 +367,7 @@ def test_stats_is_one_round_trip(store, server):
 
 
 def test_stats_keeps_no_server_busy(store, server):
-    """No script looks at more than 1,000 entries to count what is there, and none is looked at twice."""
+    """No script looks at more than 1,000 entries to count, and none is counted twice."""
     for _ in range(3):
         store.store_batch([{"data": b""}] * 500, session_id="alice")
     store.store_batch([{"data": b"", "session_id": f"s{number % 20}"} for number in range(1000)])
@@ -382,12 +382,12 @@ def test_stats_keeps_no_server_busy(store, server):
 
 
 def number_of_entries(words):
-    """Return how many entries a command that reads a sorted set asks for."""
+    """Return how many entries of a sorted set a command requests."""
     return int(words[3]) - int(words[2]) + 1 if words[0] == "ZRANGE" else 0
 
 
 def test_stats_of_what_is_removed_meanwhile(open_store, server, clock, few_at_once, monkeypatch):
-    """While it is counted what was counted already may go: each of the others is counted once."""
+    """Entries that were counted may be removed during the count: each of the others is counted once."""
     store = open_store(clock=clock)
     names = [f"{number % 7}{'äzÄé'[number % 4]}" for number in range(95)]
     store.store_batch([{"data": b"xy", "filename": name} for name in names], session_id="alice", ttl=60)
@@ -410,13 +410,13 @@ def test_stats_of_what_is_removed_meanwhile(open_store, server, clock, few_at_on
 
 
 def of_one_part(count):
-    """Return names of sessions that Redis keeps together."""
+    """Return session ids that Redis keeps in one index."""
     names = (f"s{number}" for number in itertools.count())
     return itertools.islice((name for name in names if grid.slot_tag("box", name)[:2] == "00"), count)
 
 
 def test_stats_of_sessions(open_store, server, clock, few_at_once):
-    """Sessions are counted that live longer than when they were last sorted, and those that ended are not."""
+    """Stats count sessions that were extended since they were sorted, and not those that ended."""
     store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
     clock.now = clock.now // DAY * DAY  # within a day an end is written, and not sorted anew
     for number, session_id in enumerate(of_one_part(45)):
@@ -432,7 +432,7 @@ def test_stats_of_sessions(open_store, server, clock, few_at_once):
 
 
 def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_once, monkeypatch):
-    """Where the session at which counting is to go on is sorted elsewhere meanwhile, none of the others is missed."""
+    """No session is missed when the one at which counting continues is sorted elsewhere meanwhile."""
     store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
     clock.now = clock.now // DAY * DAY
     for session_id in of_one_part(45):
@@ -455,7 +455,7 @@ def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_on
 
 
 def test_expired_sessions_keep_no_server_busy(open_store, server, clock, few_at_once):
-    """A cleanup looks at no more than so many sessions a script, also at those that live longer since."""
+    """A script of a cleanup looks at a limited number of sessions, also at extended ones."""
     store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
     clock.now = clock.now // DAY * DAY
     for number, session_id in enumerate([store.create_session() for _ in range(50)]):
@@ -474,7 +474,7 @@ def test_expired_sessions_keep_no_server_busy(open_store, server, clock, few_at_
 
 
 def test_no_update_is_lost(open_store):
-    """200 changes of one artifact from 8 threads, each of the revision that was read, are all made."""
+    """200 changes of one artifact by 8 threads with compare-and-set are all made."""
     stores = [open_store(sandbox_id="box") for _ in range(2)]
     artifact_id = stores[0].store(b"x", session_id="alice", meta={"count": 0})
     numbers = iter(range(200))
@@ -501,7 +501,7 @@ def test_no_update_is_lost(open_store):
 
 
 def test_sessions_changed_at_once(open_store):
-    """Changes of one session from many threads are all made, and none makes another's records inherit wrongly."""
+    """Concurrent changes of one session are all made, and records inherit its present ttl."""
     stores = [open_store(sandbox_id="box", session_ttl_hours=1) for _ in range(4)]
     session_id = stores[0].create_session()
 
@@ -525,7 +525,7 @@ def test_sessions_changed_at_once(open_store):
 
 
 def test_rename_while_listing(open_store):
-    """An artifact that is renamed all the time is in each listing once."""
+    """An artifact that is constantly renamed is in each listing once."""
     store, other = (open_store(sandbox_id="box") for _ in range(2))
     ids = {store.store(b"x", session_id="alice", filename=f"{number}") for number in range(20)}
     moved = min(ids)
@@ -565,8 +565,8 @@ def test_rename_while_listing(open_store):
         "redis+other://:hunter2@localhost",
     ],
 )
-def test_url_that_is_none(url):
-    """A URL that is not understood is refused when the store is built, and no piece of it is shown."""
+def test_malformed_url(url):
+    """A malformed URL is refused when the store is built, and no part of it is shown."""
     with pytest.raises(InvalidInputError) as caught:
         ArtifactStore(session_provider="redis", redis_url=url)
     assert "ter2" not in str(caught.value)
@@ -574,7 +574,7 @@ def test_url_that_is_none(url):
 
 
 def test_url_from_the_environment(monkeypatch, redis_url):
-    """SESSION_REDIS_URL names the server; an argument outranks it, and without both it is the one of this machine."""
+    """The argument overrides SESSION_REDIS_URL; the default is a server on this machine."""
     with ArtifactStore(session_provider="redis") as store:
         assert "redis_url='redis://localhost:6379/0'" in repr(store.scope.core.settings)
     monkeypatch.setenv("SESSION_PROVIDER", "redis")
@@ -586,7 +586,7 @@ def test_url_from_the_environment(monkeypatch, redis_url):
 
 
 def test_unix_socket(tmp_path_factory):
-    """A server may be reached over a socket of the file system."""
+    """A server may be reached by a Unix socket."""
     folder = tmp_path_factory.mktemp("s")
     server = RedisServer(folder, "--unixsocket", str(folder / "s"))
     server.start()
@@ -623,7 +623,7 @@ def test_closed_store_has_no_connections(open_store, server):
 
 
 def test_doctor(store, server):
-    """What a server tells of itself, and what may lose records, is told."""
+    """The check reports facts of the server, and what may lose records."""
     told = store.validate_configuration()["session"]
     info = server.info()
     assert told["status"] == "ok"
@@ -645,8 +645,8 @@ def test_doctor(store, server):
     assert "warning" not in told
 
 
-def test_doctor_who_may_not_ask(redis_server, server):
-    """A server that lets a user do what the store needs, and no more, is in order."""
+def test_doctor_with_few_permissions(redis_server, server):
+    """A server that permits only what the store needs passes the check."""
     port = redis_server.port
     server.execute_command("ACL SETUSER", "app", "on", ">word", "~chuk:*", "-@all", "+@read", "+@write", "+@scripting")
     with ArtifactStore(session_provider="redis", redis_url=f"redis://app:word@127.0.0.1:{port}/0") as store:
@@ -658,7 +658,7 @@ def test_doctor_who_may_not_ask(redis_server, server):
 
 
 def test_doctor_of_a_cluster(redis_cluster_url):
-    """What the nodes of a Cluster tell is told once."""
+    """Facts that all nodes of a Cluster share are reported once."""
     with ArtifactStore(session_provider="redis", redis_url=redis_cluster_url) as store:
         told = store.validate_configuration()["session"]
     assert (told["mode"], told["persistence"]) == ("cluster", "off")
@@ -669,7 +669,7 @@ def test_doctor_of_a_cluster(redis_cluster_url):
 
 @pytest.mark.parametrize("record", [b"garbage", b"1\n{", b"1\n[]", b"1\n{}", b"1\nnull", b"1\n\xff"])
 def test_damaged_record(store, server, record):
-    """A record that was damaged is an error of the catalog for its readers, and stands in the way of nothing else."""
+    """Reading a damaged record raises an error of the catalog; everything else works."""
     kept = store.store(b"kept", session_id="bob")
     neighbour = store.store(b"x", session_id="alice")
     artifact_id = store.store(b"x", session_id="alice")
@@ -685,7 +685,7 @@ def test_damaged_record(store, server, record):
 
 
 def test_damaged_session(store, open_store, server):
-    """A session that somebody has damaged is an error of the catalog."""
+    """A damaged session raises an error of the catalog."""
     session_id = store.create_session()
     (key,) = keys(server, "*session/*")
     server.hset(key, "info", "garbage")

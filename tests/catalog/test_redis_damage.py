@@ -1,4 +1,4 @@
-"""The catalog in Redis when values in there are not what it wrote: one damaged record blocks nothing else."""
+"""The catalog in Redis with values that it did not write: one damaged record affects nothing else."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def open_catalog(redis_url):
 
 @pytest.fixture
 def catalog(open_catalog):
-    """Return a catalog with three records, of which one will be damaged."""
+    """Return a catalog with three records; a test damages one of them."""
     catalog = open_catalog()
     catalog.add([SOUND[0], BAD, SOUND[1]], now=NOW)
     return catalog
 
 
 def key_of(server, pattern):
-    """Return the name of the one key of a kind."""
+    """Return the only key of a kind."""
     (key,) = server.scan_iter(f"*{pattern}")
     return key
 
 
 def with_body(value, change):
-    """Return a record's value with its body changed; its line stays."""
+    """Return a record's value with another body and the same line."""
     line, _, body = value.partition(b"\n")
     fields = json.loads(body)
     change(fields)
@@ -71,7 +71,7 @@ def with_body(value, change):
 
 
 def with_fields(**fields):
-    """Return a damage to fields."""
+    """Return a function that damages fields."""
     return lambda value: with_body(value, lambda body: body.update(fields))
 
 
@@ -141,14 +141,14 @@ def page(catalog, **options):
 
 
 def test_single_record_is_an_error(damaged):
-    """Who asks for a damaged record gets a SessionError, and its neighbours are served."""
+    """Reading a damaged record raises a SessionError; its neighbours can be read."""
     with pytest.raises(SessionError):
         damaged.get([BAD.artifact_id])
     assert damaged.get([SOUND[0].artifact_id, SOUND[1].artifact_id]) == SOUND
 
 
 def test_listings_skip_it(damaged, caplog):
-    """Listings are filled with what is sound, whatever their length, and log a warning that names the record."""
+    """Listings fill their limit with sound records, and log a warning that names the damaged one."""
     assert ids(page(damaged)) == [1, 3]
     assert ids(page(damaged, limit=2)) == [1, 3]
     assert ids(page(damaged, limit=1, after=("f", SOUND[0].artifact_id))) == [3]
@@ -158,7 +158,7 @@ def test_listings_skip_it(damaged, caplog):
 
 
 def test_cleanup_goes_on(damaged):
-    """What is due is returned page by page, and of the damaged record its id."""
+    """Due records are returned page by page, and the damaged one by its id."""
     found, broken, after = [], [], None
     while True:
         due = damaged.due(NOW + 60, 1, after)
@@ -174,7 +174,7 @@ def test_cleanup_goes_on(damaged):
 
 
 def test_others_go_on(damaged):
-    """Records are added, exclusively too, replaced and removed beside a damaged one."""
+    """Records are added, also exclusively, replaced and removed beside a damaged one."""
     damaged.add([record(4, filename="g")], now=NOW, exclusive=True)
     with pytest.raises(ConflictError):
         damaged.add([record(5)], now=NOW, exclusive=True)
@@ -185,7 +185,7 @@ def test_others_go_on(damaged):
 
 
 def test_it_is_counted(damaged, open_catalog):
-    """Verification finds the damaged record, and no other."""
+    """Verification counts the damaged record, and no other."""
     assert damaged.verify() == 1
     damaged.remove([BAD.artifact_id])
     assert damaged.verify() == 0
@@ -193,7 +193,7 @@ def test_it_is_counted(damaged, open_catalog):
 
 @pytest.mark.parametrize("conditions", [{}, {"session_id": "alice"}, {"expired_at": NOW + 60}])
 def test_it_is_removed(damaged, server, conditions):
-    """A damaged record is removed, and what is returned leads to its bytes; nothing of it is left."""
+    """A damaged record can be removed; the result has the key of its bytes, and no entry is left."""
     (removed,) = damaged.remove([BAD.artifact_id], **conditions)
     assert (removed.artifact_id, removed.session_id, removed.all_bytes) == (BAD.artifact_id, "alice", {BAD.key: 5})
     assert damaged.remove([BAD.artifact_id], **conditions) == []
@@ -204,13 +204,13 @@ def test_it_is_removed(damaged, server, conditions):
 
 @pytest.mark.parametrize("conditions", [{"session_id": "bob"}, {"expired_at": NOW + 59}])
 def test_it_is_removed_on_conditions(damaged, conditions):
-    """A damaged record that does not meet the conditions of a removal is left."""
+    """A damaged record that does not meet the conditions of a removal stays."""
     assert damaged.remove([BAD.artifact_id], **conditions) == []
     assert damaged.verify() == 1
 
 
 def test_it_goes_with_its_session(damaged, server):
-    """A session is removed with a damaged record, and what is returned leads to the bytes of all."""
+    """A session is removed with its damaged record, and the result has the keys of all bytes."""
     removed = damaged.remove_session("alice", NOW, 10)
     assert sorted(key for one in removed for key in one.all_bytes) == sorted(one.key for one in [*SOUND, BAD])
     assert damaged.remove_session("alice", NOW, 10) is None
@@ -218,8 +218,8 @@ def test_it_goes_with_its_session(damaged, server):
     assert [key for key in server.scan_iter("*") if b"removed/" not in key] == []
 
 
-def test_a_record_of_which_nothing_is_left(catalog, server):
-    """A damaged record without a line is removed too: by its session, where the caller names that one."""
+def test_a_record_without_a_line(catalog, server):
+    """A damaged record without a line is removed too, by its session or with its session named."""
     key = key_of(server, f"record/{BAD.artifact_id}")
     for arguments, session_id in (({"session_id": "alice"}, "alice"), ({}, "unknown")):
         server.set(key, b"garbage")
@@ -232,7 +232,7 @@ def test_a_record_of_which_nothing_is_left(catalog, server):
 
 
 def test_many_are_damaged(open_catalog, server):
-    """A page is filled although a long row of damaged records stands before it, also in a removal."""
+    """A page is filled, and a removal continues, past many damaged records in a row."""
     catalog = open_catalog()
     catalog.add([record(number) for number in range(1500)], now=NOW)
     for number in range(1400):
@@ -254,7 +254,7 @@ def key_of_record(one):
 
 @pytest.mark.parametrize("what", ["index", "line", "session", "sandbox", "key", "tag"])
 def test_filed_wrongly_is_counted(catalog, server, what):
-    """A sound record that is not listed, not due, or says that it is elsewhere, is found by a verification."""
+    """Verification counts a sound record that is missing in an index, or names another place."""
     key = key_of(server, f"record/{BAD.artifact_id}")
     if what == "index":
         server.zrem(key_of(server, "index/alice"), f"f\0{BAD.artifact_id}")
@@ -270,7 +270,7 @@ def test_filed_wrongly_is_counted(catalog, server, what):
 
 @pytest.mark.parametrize("sandbox_id", ["a*", "[ab]", "a?", "a^-"])
 def test_verification_keeps_to_its_sandbox(redis_url, server, sandbox_id):
-    """A sandbox whose id looks like a pattern counts its own damage only."""
+    """A sandbox whose id looks like a pattern counts only its own damage."""
     link = open_link(redis_url, "redis", max_connections=4, max_retries=0)
     other, catalog = RedisCatalog(link, "ab", DAY), RedisCatalog(link, sandbox_id, DAY)
     ours, others = record(1, sandbox_id=sandbox_id), record(1, sandbox_id="ab")
@@ -300,7 +300,7 @@ SESSIONS = {
 
 @pytest.mark.parametrize("damage", [*SESSIONS, "end lost", "type"])
 def test_damaged_session(catalog, open_catalog, server, damage):
-    """A damaged session is a SessionError for who needs it; others, cleanup and its removal go on."""
+    """A damaged session raises SessionError when it is needed; other sessions, cleanup and its removal work."""
     key = key_of(server, "session/alice")
     if damage == "type":
         server.delete(key)
@@ -326,7 +326,7 @@ def test_damaged_session(catalog, open_catalog, server, damage):
 
 @pytest.mark.parametrize("member", [b"", b"x", b"\xff", b"\0", b"\xff\0\xff", b"\0" * 6, b"\0" * 9, b"f\0\n"])
 def test_foreign_entries_are_passed(catalog, server, member):
-    """What stands in an index, and no record can have left there, is passed by and forgotten."""
+    """Foreign entries of an index are skipped and removed."""
     for name in ("index/alice", "/due", "/sessions"):
         server.zadd(key_of(server, name), {member: 0 if "index" in name else NOW - 1})
     assert ids(page(catalog)) == [1, 2, 3]
@@ -341,7 +341,7 @@ def test_foreign_entries_are_passed(catalog, server, member):
 
 @pytest.mark.parametrize("value", [b"", b"\xff"])
 def test_damaged_identity(catalog, server, value):
-    """An identity that is none is a SessionError, and is not replaced."""
+    """A malformed identity is a SessionError, and is not replaced."""
     catalog.identity("one")
     server.set(key_of(server, "identity"), value)
     for create in (None, "two"):
@@ -350,7 +350,7 @@ def test_damaged_identity(catalog, server, value):
 
 
 def test_anything_in_redis(open_catalog, server):
-    """Whatever bytes stand in Redis, each method returns, or raises a SessionError."""
+    """Whatever bytes Redis contains, each method returns, or raises a SessionError."""
     chance = random.Random(13)
     catalog = open_catalog()
     for _ in range(60):
@@ -365,7 +365,7 @@ def test_anything_in_redis(open_catalog, server):
 
 
 def spoil(server, key, chance):
-    """Overwrite some of the bytes of a key, or give it another type."""
+    """Overwrite some bytes of a key, or give it another type."""
 
     def spoiled(value):
         changed = bytearray(value or b"?")
@@ -417,7 +417,7 @@ def calls(catalog):
 
 
 def pages(catalog):
-    """Yield pages of what is due, of which there are only so many."""
+    """Yield pages of due records, a limited number of them."""
     after = None
     for _ in itertools.repeat(None, 50):
         due = catalog.due(NOW + 60, 1, after)

@@ -1,4 +1,4 @@
-"""What a store does when Redis is away, slow, full, or loses an answer."""
+"""A store when Redis is down, slow, full, or loses a response."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chuk_artifacts.catalog.redis import RedisCatalog
 
 @pytest.fixture
 def server(tmp_path):
-    """Return a server of the test's own, which keeps what it has over a restart."""
+    """Return a server of the test's own, which keeps its data over a restart."""
     # With other values of appendfsync a write may wait for the disk in the memory of the server, and a kill loses it.
     server = RedisServer(tmp_path / "server", "--appendonly", "yes", "--appendfsync", "no")
     server.start()
@@ -80,8 +80,8 @@ def assert_whole(store):
         assert len(store.retrieve(metadata.artifact_id)) == metadata.bytes
 
 
-def verbs(store, artifact_id):
-    """Return a call of each verb that needs the catalog."""
+def methods(store, artifact_id):
+    """Return a call of each method that needs the catalog."""
     return {
         "store": lambda: store.store(b"x", session_id="alice"),
         "store_batch": lambda: store.store_batch([{"data": b"x"}], session_id="alice"),
@@ -103,12 +103,12 @@ def verbs(store, artifact_id):
 
 
 def test_outage_is_an_error(server, open_store, tmp_path, subtests):
-    """While the server is down every verb raises SessionError, none says "not found", and no bytes are left behind."""
+    """While the server is down every method raises SessionError, never not-found, and no bytes are left behind."""
     store = open_store(server.url, max_retries=1)
     artifact_id = store.store(b"before", session_id="alice")
     before = stored_objects(tmp_path)
     server.stop()
-    for name, verb in verbs(store, artifact_id).items():
+    for name, verb in methods(store, artifact_id).items():
         with subtests.test(name), pytest.raises(SessionError, match="catalog redis:"):
             verb()
     assert stored_objects(tmp_path) == before
@@ -116,7 +116,7 @@ def test_outage_is_an_error(server, open_store, tmp_path, subtests):
 
 
 def test_restart(server, store):
-    """A store finds its server again after a restart, in the first call, and the scripts that it has lost."""
+    """A store reconnects after a restart in its first call, and sends the lost scripts."""
     artifact_id = store.store(b"before", session_id="alice")
     server.stop()
     server.start()
@@ -135,12 +135,12 @@ def test_outage_before_the_first_call(server, open_store):
 
 
 def test_hanging_server(server, open_store, subtests):
-    """A server that hangs makes every verb raise after the timeout, and none leaves a record without bytes."""
+    """With a hanging server every method raises after the timeout, and none leaves a record without bytes."""
     store = open_store(server.url, max_retries=0)
     artifact_id = store.store(b"before", session_id="alice")
     server.send(signal.SIGSTOP)
     try:
-        for name, verb in verbs(store, artifact_id).items():
+        for name, verb in methods(store, artifact_id).items():
             with subtests.test(name), pytest.raises(SessionError, match="Timeout"):
                 verb()
     finally:
@@ -149,7 +149,7 @@ def test_hanging_server(server, open_store, subtests):
 
 
 def test_refused_for_memory(server, store, tmp_path):
-    """A server that is out of memory says so, the bytes just written are removed, and what is there can be read."""
+    """When the server is out of memory the error says so, new bytes are removed, and reads work."""
     artifact_id = store.store(b"before", session_id="alice")
     before = stored_objects(tmp_path)
     with server.client() as client:
@@ -165,7 +165,7 @@ def test_refused_for_memory(server, store, tmp_path):
 
 
 def test_refused_by_a_replica(server, store, tmp_path):
-    """A server that became a replica says that it is read-only, and the bytes just written are removed."""
+    """When the server becomes a replica the error says read-only, and new bytes are removed."""
     artifact_id = store.store(b"before", session_id="alice")
     before = stored_objects(tmp_path)
     with server.client() as client:
@@ -180,7 +180,7 @@ def test_refused_by_a_replica(server, store, tmp_path):
 
 
 def test_wrong_password(server, open_store, caplog):
-    """A wrong password is a SessionError at once, and shown nowhere."""
+    """A wrong password raises SessionError at once, and is never shown."""
     with server.client() as client:
         client.config_set("requirepass", "right")
     caplog.set_level("DEBUG")
@@ -199,12 +199,12 @@ def test_wrong_password(server, open_store, caplog):
 
 
 def lose_next_answer(proxy):
-    """Have the server get the next command, and its answer lost."""
+    """Forward the next command to the server, and lose the response."""
     proxy.cut_after = 0
 
 
 def test_lost_answer_of_store(proxy, far_store):
-    """When the answer to a new record is lost it is asked for again, and there is one record."""
+    """When the response to a new record is lost the command is repeated, and there is one record."""
     lose_next_answer(proxy)
     artifact_id = far_store.store(b"x", session_id="alice", filename="x")
     assert [item.artifact_id for item in far_store.list_files("alice", "x")] == [artifact_id]
@@ -215,7 +215,7 @@ def test_lost_answer_of_store(proxy, far_store):
 
 
 def test_lost_answer_of_update(proxy, far_store, monkeypatch):
-    """When the answer to a change is lost the change is made once."""
+    """When the response to a change is lost the change is made once."""
     artifact_id = far_store.store(b"x", session_id="alice", ttl=100)
     far_store.update_metadata(artifact_id, summary="the server has seen the script")
     connection_used = proxy.accepted
@@ -233,7 +233,7 @@ def test_lost_answer_of_update(proxy, far_store, monkeypatch):
 
 
 def test_lost_answer_of_delete(proxy, far_store):
-    """When the answer to a removal is lost, it is not said that there was nothing; a session's is asked for again."""
+    """When the response to a removal is lost, delete does not claim that nothing existed."""
     artifact_id = far_store.store(b"x", session_id="alice")
     far_store.delete_batch(["0" * 32])  # the server has seen the scripts
     far_store.delete_session("none")
@@ -247,7 +247,7 @@ def test_lost_answer_of_delete(proxy, far_store):
 
 
 def test_lost_answer_of_cleanup(proxy, open_store, clock, tmp_path, monkeypatch):
-    """When the answer to a cleanup's changes is lost they are made once, and what they free is removed."""
+    """When the response to a cleanup's changes is lost they are made once, and the bytes are removed."""
     store = open_store(f"redis://127.0.0.1:{proxy.port}/0", clock=clock)
     for _ in range(2):
         store.store_batch([{"data": b"x"}] * 20, session_id="alice", ttl=60)
@@ -264,8 +264,8 @@ def test_lost_answer_of_cleanup(proxy, open_store, clock, tmp_path, monkeypatch)
         monkeypatch.setattr(RedisCatalog, "replace_each", replace_and_lose)
 
 
-def test_lost_answer_of_a_look(proxy, open_store, subtests):
-    """When no answer comes to what changes nothing, it is not said that something may have changed."""
+def test_lost_answer_of_a_read(proxy, open_store, subtests):
+    """When a read gets no response, the error does not say that something may have changed."""
     store = open_store(f"redis://127.0.0.1:{proxy.port}/0", max_retries=0)
     artifact_id = store.store(b"x", session_id="alice")
     looks = {
@@ -287,7 +287,7 @@ def test_lost_answer_of_a_look(proxy, open_store, subtests):
 
 
 def test_lost_answer_of_session(proxy, far_store):
-    """When the answer to a session's change is lost the change is made once, and a new session is there."""
+    """When the response to a change of a session is lost the change is made once, and a new session exists."""
     lose_next_answer(proxy)
     session_id = far_store.create_session(ttl_hours=1)
     before = far_store.scope.core.catalog.get_session(session_id, time.time())
@@ -300,7 +300,7 @@ def test_lost_answer_of_session(proxy, far_store):
 
 
 def test_way_cut_for_good_after_sending(proxy, far_store):
-    """When the way is cut after something was sent, the bytes stay, because the record may be there."""
+    """When the connection fails for good after sending, the bytes stay, because the record may exist."""
     proxy.refusing = True
     lose_next_answer(proxy)
     with pytest.raises(SessionError):
@@ -311,7 +311,7 @@ def test_way_cut_for_good_after_sending(proxy, far_store):
 
 
 def test_answer_cut_in_the_middle(proxy, far_store):
-    """An answer that ends half-way is asked for again, and never taken for another's."""
+    """A truncated response is requested again, and never taken for another one."""
     artifact_id = far_store.store(b"x" * 10, session_id="alice", summary="s" * 1000)
     for length in (1, 5, 300):
         proxy.cut_after = length
@@ -320,7 +320,7 @@ def test_answer_cut_in_the_middle(proxy, far_store):
 
 
 def test_silent_network(proxy, far_store):
-    """A network that swallows everything is an error within the timeouts, and forgotten when it works again."""
+    """A network that drops all packets is an error within the timeouts, and harmless once it works again."""
     proxy.silent = True
     with pytest.raises(SessionError):
         far_store.metadata("0" * 32)
@@ -329,7 +329,7 @@ def test_silent_network(proxy, far_store):
 
 
 def test_no_repetition_when_none_is_wanted(proxy, open_store):
-    """With max_retries=0 a lost answer is an error at once."""
+    """With max_retries=0 a lost response is an error at once."""
     store = open_store(f"redis://127.0.0.1:{proxy.port}/0", max_retries=0)
     artifact_id = store.store(b"x", session_id="alice")
     lose_next_answer(proxy)
@@ -339,7 +339,7 @@ def test_no_repetition_when_none_is_wanted(proxy, open_store):
 
 
 def test_pool_is_bounded(redis_url, redis_server):
-    """More threads than max_connections wait for each other, and there are never more connections."""
+    """More threads than max_connections wait for each other, and use no more connections."""
     with (
         redis_server.client() as client,
         ArtifactStore(session_provider="redis", redis_url=redis_url, max_connections=2) as store,
@@ -359,7 +359,7 @@ def test_pool_is_bounded(redis_url, redis_server):
 
 
 def test_interrupted_call_does_not_confuse_the_next(proxy, far_store, monkeypatch):
-    """After a call was interrupted while it waited for its answer, the next one gets its own."""
+    """After a call was interrupted while it waited, the next one gets its own response."""
     artifact_id = far_store.store(b"x", session_id="alice")
     read = redis.Connection.read_response
 
@@ -374,7 +374,7 @@ def test_interrupted_call_does_not_confuse_the_next(proxy, far_store, monkeypatc
 
 
 def test_conflict_is_not_repeated(redis_url):
-    """A conflict is one, and not taken for a lost answer."""
+    """A conflict is not taken for a lost response."""
     with ArtifactStore(session_provider="redis", redis_url=redis_url) as store:
         artifact_id = store.store(b"x", session_id="alice")
         store.update_metadata(artifact_id, summary="a", if_revision=1)

@@ -1,4 +1,4 @@
-"""The catalog in Redis when an exception comes in the midst of a call, in our code or in the driver's."""
+"""The catalog in Redis when an exception arrives during a call, in our code or in the driver's."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ METHODS = {
 
 
 class Rig:
-    """Servers that can be set back to what they held at first, and catalogs in there."""
+    """Servers that can be reset to their first contents, and catalogs on them."""
 
     def __init__(self, url, nodes, stack):
         self._url = url
@@ -78,7 +78,7 @@ class Rig:
         return self._stack.enter_context(contextlib.closing(RedisCatalog(link, "box", DAY)))
 
     def reset(self):
-        """Set the servers back."""
+        """Reset the servers."""
         for node, values in zip(self._nodes, self._first, strict=True):
             with node.pipeline(transaction=False) as pipeline:
                 pipeline.flushdb()
@@ -91,7 +91,7 @@ class Rig:
         return sum(node.info("clients")["connected_clients"] for node in self._nodes)
 
     def state(self):
-        """Return what is there, as a catalog sees it that was never interrupted."""
+        """Return everything that is stored, as a new catalog sees it."""
         catalog = self.watching
         return {
             "records": catalog.get(EVERY_ID),
@@ -112,7 +112,7 @@ def open_rig(request, kind):
 
 @pytest.fixture
 def stack():
-    """Return what ends with the test."""
+    """Return an exit stack for the test's resources."""
     with contextlib.ExitStack() as stack:
         yield stack
 
@@ -124,7 +124,7 @@ def rig(request):
 
 
 def assert_used(catalog, place):
-    """Assert that a catalog answers this thread, and as many others at once as it has connections, and rightly."""
+    """Assert that a catalog works in this thread, and in as many others at once as it has connections."""
     assert catalog.get_session("alice", NOW + 9 * DAY) is None, place
     answers = []
     together = threading.Barrier(CONNECTIONS)
@@ -150,7 +150,7 @@ def assert_used(catalog, place):
     [*((method, Interrupt) for method in METHODS), *((method, TimeLimit) for method in ("add", "get", "remove"))],
 )
 def test_interrupted_at_every_line(rig, method, kind):
-    """A call that is interrupted at any line is lost or done, and the catalog serves this thread and others."""
+    """A call interrupted at any line is lost or done, and the catalog works in all threads."""
     before = rig.state()
     METHODS[method](rig.open())
     allowed = [before, rig.state()]
@@ -168,7 +168,7 @@ def test_interrupted_at_every_line(rig, method, kind):
 
 @pytest.mark.parametrize("method", ["get", "add", "remove", "page"])
 def test_first_call_interrupted_at_every_line(rig, method):
-    """A catalog whose first call is interrupted, while it connects, works, and no connection is left over."""
+    """A catalog works after its first call is interrupted while it connects, and no connection leaks."""
     catalogs = [rig.open() for _ in range(800)]
     called = iter(catalogs)
     clients = rig.connections()
@@ -181,7 +181,7 @@ def test_first_call_interrupted_at_every_line(rig, method):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("kind", "package"), [("redis", redis), ("redis_cluster", redis._parsers)])
 def test_interrupted_in_the_driver(request, kind, package):
-    """An exception in the midst of the driver's work is never followed by the answer to another question."""
+    """After an exception in the driver's code no call gets the response to an earlier one."""
     rig = open_rig(request, kind)
     catalog = rig.open()
     asked = iter(RECORDS * 500)
@@ -193,7 +193,7 @@ def test_interrupted_in_the_driver(request, kind, package):
 
 
 def test_removal_interrupted_at_every_line(rig):
-    """When the removal of a session is interrupted before it returns, the next call returns what it removed."""
+    """When the removal of a session is interrupted, the next call returns the removed records."""
     catalog = rig.open()
 
     def call():
@@ -212,7 +212,7 @@ def test_removal_interrupted_at_every_line(rig):
 
 
 def test_many_interrupts_take_no_connection(rig):
-    """However many calls were interrupted, as many connections may be used as before, and no more."""
+    """After any number of interrupts all connections can still be used, and no more."""
     catalog = rig.open()
     catalog.get(EVERY_ID)
     clients = rig.connections()
@@ -224,7 +224,7 @@ def test_many_interrupts_take_no_connection(rig):
 
 
 def test_interrupted_add_to_a_cluster(request):
-    """An add to sessions of several nodes that is interrupted leaves all of its records or none."""
+    """An interrupted add to sessions on several nodes leaves all of its records or none."""
     rig = open_rig(request, "redis_cluster")
     catalog = rig.open()
     many = [record(number, session_id=f"s{number}") for number in range(4)]
@@ -240,7 +240,7 @@ def test_interrupted_add_to_a_cluster(request):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_child_after_interrupts(rig):
-    """A child that is forked after interrupted calls has all its connections."""
+    """A child forked after interrupted calls can use all its connections."""
     catalog = rig.open()
     for _ in interrupted(lambda: catalog.get(EVERY_ID)):
         pass

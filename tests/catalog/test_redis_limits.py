@@ -1,4 +1,4 @@
-"""The catalog in Redis at its limits: a full server, sessions of many records, and answers that are lost on the way."""
+"""The catalog in Redis at its limits: a full server, sessions of many records, lost responses."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def page(catalog, session_id="alice", now=NOW):
     return catalog.page(session_id, prefix="", after=None, limit=100_000, now=now)
 
 
-class Place:
-    """Servers, and catalogs in there."""
+class Servers:
+    """Servers, and catalogs on them."""
 
     def __init__(self, url, nodes, stack):
         self.url = url
@@ -55,7 +55,7 @@ class Place:
 
     @contextlib.contextmanager
     def full(self):
-        """Let the servers have no memory left within a ``with`` block."""
+        """Leave the servers no free memory within a ``with`` block."""
         for node in self.nodes:
             node.config_set("maxmemory", 1)
         try:
@@ -72,7 +72,7 @@ def place(request):
     servers = request.getfixturevalue("redis_server" if request.param == "redis" else "redis_cluster")
     with contextlib.ExitStack() as stack:
         nodes = [stack.enter_context(node.client()) for node in getattr(servers, "nodes", [servers])]
-        yield Place(url, nodes, stack)
+        yield Servers(url, nodes, stack)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def catalog(place):
 
 
 def test_failed_add_leaves_nothing(place, catalog):
-    """What a full server refuses to add leaves no record, entry or session, and what is there stays as it was."""
+    """A refused add leaves no record, entry or session, and changes nothing else."""
     catalog.add([record(1), record(2, session_id="bob")], now=NOW)
     before = place.dumped()
     with place.full():
@@ -103,7 +103,7 @@ def test_failed_add_leaves_nothing(place, catalog):
 
 
 def test_full_server_can_be_emptied(place, catalog):
-    """On a full server records, their sessions, and what is expired are removed."""
+    """On a full server records, sessions and expired artifacts can be removed."""
     for session_id in ("alice", "bob", "carol"):
         catalog.add([record(number, session_id=session_id) for number in range(20)], now=NOW)
     with place.full():
@@ -120,7 +120,7 @@ def test_full_server_can_be_emptied(place, catalog):
 
 
 def test_release_on_a_full_server(place, catalog):
-    """Cleanup marks records as released, and takes superseded bytes out of them, on a full server too."""
+    """On a full server cleanup marks records as released, and removes superseded bytes from them."""
     until = timestamp(NOW + 30)
     awaited = record(3, ttl=None, revision=0, pending=Pending(until, True, None))
     updated = record(2, ttl=None)
@@ -145,7 +145,7 @@ def test_release_on_a_full_server(place, catalog):
 
 
 def test_sessions_sorted_anew_on_a_full_server(place, catalog):
-    """Sessions that live longer than when they were sorted do not stop the removal of expired ones."""
+    """Sessions extended since they were sorted do not stop the removal of expired ones."""
     start = NOW // DAY * DAY  # within a day an end is written, and not sorted anew
     for number in range(10):
         catalog.create_session(new_session(f"s{number}", "box", now=start, ttl=60.0))
@@ -159,7 +159,7 @@ def test_sessions_sorted_anew_on_a_full_server(place, catalog):
 
 
 def test_cleanup_on_a_full_server(tmp_path, clock):
-    """A cleanup of a store on a full server removes expired artifacts with their bytes, and records in the end."""
+    """On a full server a cleanup removes expired artifacts with their bytes, and later their records."""
     server = RedisServer(tmp_path / "server", "--save", "")
     server.start()
     try:
@@ -208,7 +208,7 @@ def test_server_that_is_nearly_full(single):
 
 
 def test_large_session_goes_in_portions(place, catalog):
-    """No script removes more than a few hundred records of a session, and none reads more."""
+    """No script removes or reads more than a few hundred records of a session."""
     numbers = range(1100)
     for start in numbers[::100]:
         catalog.add([record(number) for number in range(start, start + 100)], now=NOW)
@@ -230,7 +230,7 @@ def test_large_session_goes_in_portions(place, catalog):
 
 
 def test_many_records_go_in_portions(single):
-    """No script removes or verifies more than a few hundred records, however many are asked for."""
+    """No script removes or verifies more than a few hundred records, however many the caller names."""
     catalog, client = single.open(), single.nodes[0]
     for start in range(0, 1200, 100):
         catalog.add([record(number) for number in range(start, start + 100)], now=NOW)
@@ -246,7 +246,7 @@ def test_many_records_go_in_portions(single):
 
 
 def test_removed_portions_are_forgotten(place, catalog):
-    """What the server keeps of a removal is one call's, and not longer than a minute."""
+    """The server keeps the result of a removal for one call, and at most a minute."""
     catalog.add([record(number) for number in range(50)], now=NOW)
     for _ in range(5):
         assert len(catalog.remove_session("alice", NOW, 10)) == 10
@@ -256,7 +256,7 @@ def test_removed_portions_are_forgotten(place, catalog):
 
 
 def test_another_process_finishes(place, catalog):
-    """A session of which a part was removed is removed by another catalog, and listings show the rest until then."""
+    """Another catalog can finish the removal of a session, and listings show the rest until then."""
     catalog.add([record(number) for number in range(30)], now=NOW)
     removed = ids(catalog.remove_session("alice", NOW, 10))
     other = place.open()
@@ -280,7 +280,7 @@ def proxy(redis_url, redis_server):
 def single(redis_url, redis_server):
     """Return one server."""
     with contextlib.ExitStack() as stack:
-        yield Place(redis_url, [stack.enter_context(redis_server.client())], stack)
+        yield Servers(redis_url, [stack.enter_context(redis_server.client())], stack)
 
 
 def far(single, proxy, **options):
@@ -293,7 +293,7 @@ def far(single, proxy, **options):
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_lost_answer_of_a_portion(single, proxy, lost):
-    """When the answer to a portion is lost, the last one too, its records are returned all the same, once."""
+    """When the response to a portion is lost, also the last, its records are still returned, once."""
     catalog = far(single, proxy)
     removed = []
     for number in (1, 2, 3):
@@ -306,7 +306,7 @@ def test_lost_answer_of_a_portion(single, proxy, lost):
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 def test_portion_without_an_answer(single, proxy, lost):
-    """When a call fails for want of an answer, the next one returns what it removed: the bytes are not lost."""
+    """When a call fails without a response, the next one returns its removed records: no bytes are lost."""
     catalog = far(single, proxy, max_retries=0)
     removed = []
     for number in (1, 2, 3):
@@ -320,7 +320,7 @@ def test_portion_without_an_answer(single, proxy, lost):
 
 
 def test_call_of_several_portions_without_an_answer(single, proxy, monkeypatch):
-    """When a call fails after some of its portions, the next one returns these too, whatever its limit."""
+    """When a call fails after some portions, the next one returns these too, whatever its limit."""
     monkeypatch.setattr("chuk_artifacts.catalog.redis.catalog._SESSION_AT_ONCE", 6)
     for limit in (100, 12, 3):
         catalog = far(single, proxy, max_retries=0)
@@ -343,7 +343,7 @@ def test_call_of_several_portions_without_an_answer(single, proxy, monkeypatch):
 
 
 def test_lost_answer_of_an_empty_session(single, proxy):
-    """When the answer to the removal of an empty session is lost, it is not said that there was none."""
+    """When the response to removing an empty session is lost, the result is still that it existed."""
     catalog = far(single, proxy)
     catalog.create_session(new_session("empty", "box", now=NOW, ttl=60.0))
     proxy.cut_after = 0
@@ -352,7 +352,7 @@ def test_lost_answer_of_an_empty_session(single, proxy):
 
 
 def test_lost_answer_of_the_identity(single, proxy):
-    """When the answer to a new identity is lost, the same is returned, and it never expires."""
+    """When the response to a new identity is lost, a repetition returns the same, and it never expires."""
     catalog = far(single, proxy)
     catalog.identity("warm")
     single.nodes[0].flushdb()

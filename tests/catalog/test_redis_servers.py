@@ -1,4 +1,4 @@
-"""Stores on Redis that are many: processes, nodes of a Cluster, a master and who takes its place."""
+"""Stores on Redis with many processes, nodes of a Cluster, or a master and its replicas."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def assert_consistent(store, clients):
 
 
 def act_at_random(root, url, seed):
-    """Store, change, rename and delete at random, also what others stored."""
+    """Store, change, rename and delete at random, also artifacts of other processes."""
     chance = random.Random(seed)
     with open_on_disk(root, url) as store:
         for step in range(STEPS_EACH):
@@ -111,7 +111,7 @@ def test_many_processes(url, request, tmp_path):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("url", ["redis_url", "redis_cluster_url"])
 def test_fork_amid_calls(url, request, tmp_path):
-    """Children forked while other threads are in the middle of calls work, and so does the parent."""
+    """Children forked while other threads are in calls work, and so does the parent."""
     with open_on_disk(tmp_path, request.getfixturevalue(url)) as store:
         artifact_id = store.store(b"parent", session_id="s0")
         done = threading.Event()
@@ -147,7 +147,7 @@ def test_fork_amid_calls(url, request, tmp_path):
 
 
 def test_pickle_carries_no_password(tmp_path, monkeypatch):
-    """A pickled store has no password in it; the other side takes it from its own environment, for the same server."""
+    """A pickled store has no password; the unpickled one takes it from its own environment."""
     server = RedisServer(tmp_path / "server", "--requirepass", SECRET)
     server.start()
     try:
@@ -179,7 +179,7 @@ def test_pickle_carries_no_password(tmp_path, monkeypatch):
     ],
 )
 def test_url_is_shown_without_passwords(url, shown):
-    """What is shown of a URL holds no password, and all else."""
+    """A URL is shown without its passwords, otherwise complete."""
     with ArtifactStore(session_provider="redis", redis_url=url) as store:
         assert f"redis_url='{shown}'" in repr(store.scope.core.settings)
         assert SECRET.encode() not in pickle.dumps(store)
@@ -195,7 +195,7 @@ def slot_of(node, key):
 
 
 def test_sessions_spread_over_the_cluster(redis_cluster, redis_cluster_url, tmp_path):
-    """Sessions lie on all nodes, each with all that belongs to it on one."""
+    """Sessions spread over all nodes, and all keys of one session are on one node."""
     with open_on_disk(tmp_path, redis_cluster_url) as store:
         ids = [store.store(b"x", session_id=f"s{number}") for number in range(30)]
         assert store.retrieve_batch(ids) == [b"x"] * 30
@@ -207,7 +207,7 @@ def test_sessions_spread_over_the_cluster(redis_cluster, redis_cluster_url, tmp_
 
 
 def test_batch_over_the_cluster_is_whole(redis_cluster_url, redis_cluster, tmp_path):
-    """When a batch over several nodes fails on one, what was written on the others is taken back."""
+    """When a batch over several nodes fails on one, its records on the others are removed."""
     with open_on_disk(tmp_path, redis_cluster_url, max_retries=0) as store:
         items = [{"data": b"x", "session_id": f"s{number}"} for number in range(SESSIONS)]
         store.store_batch(items)
@@ -225,7 +225,7 @@ def test_batch_over_the_cluster_is_whole(redis_cluster_url, redis_cluster, tmp_p
 
 
 def test_slot_that_moves(redis_cluster, redis_cluster_url, tmp_path, monkeypatch):
-    """While a slot moves from node to node, key by key, each call works or raises, and nothing is lost or doubled."""
+    """While a slot moves between nodes, each call works or raises, and nothing is lost or doubled."""
     monkeypatch.setattr(redis.RedisCluster, "RedisClusterRequestTTL", 4)  # so many attempts, not 16
     with open_on_disk(tmp_path, redis_cluster_url, max_retries=0) as store:
         expected = {store.store(b"x", session_id="s0", filename=f"{number}"): None for number in range(12)}
@@ -258,7 +258,7 @@ def count_keys(node, slot):
 
 
 def use(store, expected):
-    """Do something of everything, and note what was done; a call may raise, but then did nothing."""
+    """Call each kind of method, and record the changes; a call that raises must not have changed anything."""
     known = random.choice(list(expected))
     with contextlib.suppress(SessionError):
         assert store.retrieve(known) == b"x"
@@ -277,7 +277,7 @@ def use(store, expected):
 
 
 def test_sentinel_that_is_not_there(tmp_path):
-    """Without a Sentinel there is an error that shows no password, not even in its traceback."""
+    """An unreachable Sentinel is an error that shows no password, not even in its traceback."""
     url = f"redis+sentinel://:{SECRET}@127.0.0.1:1/main/0?sentinel_password={SECRET}"
     with open_on_disk(tmp_path, url, max_retries=0) as store:
         with pytest.raises(SessionError, match="no Sentinel names a master") as caught:
@@ -287,7 +287,7 @@ def test_sentinel_that_is_not_there(tmp_path):
 
 
 def test_master_dies(every_server, tmp_path):
-    """When the master dies amid 200 stores, each id that was returned is retrievable, or the call raised."""
+    """When the master dies during 200 stores, each returned id can be retrieved."""
     servers = RedisSentinel(tmp_path / "servers", patience=2)
     servers.start()
     try:
@@ -328,7 +328,7 @@ def certificate(tmp_path):
 
 
 def test_tls(tmp_path, certificate):
-    """A server may be reached over TLS, when its certificate is one that is trusted."""
+    """A server may be reached by TLS, if its certificate is trusted."""
     path, key = map(str, certificate)
     server = RedisServer(tmp_path / "server")
     port = server.port + 1

@@ -1,4 +1,4 @@
-"""The SQLite catalog as a file: its schema, its indexes, its locks, and what happens when it is damaged."""
+"""The SQLite catalog as a file: its schema, its indexes, its locks, its statements."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture
 def path(tmp_path):
-    """Return the path of the database file, which the first call makes."""
+    """Return the path of the database file, which the first call creates."""
     return tmp_path / "folder" / "catalog.sqlite3"
 
 
 @pytest.fixture
 def _impatient(monkeypatch):
-    """Let a catalog that is made after this give up at once when the file is locked."""
+    """Let catalogs give up at once when the file is locked."""
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_SECONDS", 0)
 
 
@@ -58,7 +58,7 @@ def database(path):
 
 
 def ask(catalog, statement):
-    """Return the first row of what a connection of the catalog answers."""
+    """Return the first row of a query on a catalog's connection."""
     return catalog._connections.lend(lambda connection: connection.execute(statement).fetchone())
 
 
@@ -75,7 +75,7 @@ def create(path):
 
 
 def test_file_is_made_by_the_first_call(catalog, path):
-    """A catalog makes no file before it is used, and then the folder with it, private both."""
+    """The first call creates folder and file, both private."""
     assert not path.parent.exists()
     catalog.check()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -85,14 +85,14 @@ def test_file_is_made_by_the_first_call(catalog, path):
 
 
 def test_schema_version(catalog, path):
-    """The schema's version stands in the file."""
+    """The file has the schema's version."""
     catalog.check()
     with database(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
 def test_newer_schema(catalog, path):
-    """A file of a newer version is refused, with both versions named, and not touched."""
+    """A file of a newer version is refused unchanged, and the error names both versions."""
     create(path)
     with database(path) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -113,14 +113,14 @@ def test_write_ahead_log(catalog, path):
 
 @pytest.mark.parametrize(("durable", "synchronous"), [(False, 1), (True, 2)])
 def test_durability(path, durable, synchronous):
-    """A durable catalog syncs each write (FULL), another one survives the process only (NORMAL)."""
+    """A durable catalog syncs each write (FULL); another one survives only the process (NORMAL)."""
     catalog = SqliteCatalog(str(path), "box", None, durable=durable)
     assert ask(catalog, "PRAGMA synchronous") == (synchronous,)
     catalog.close()
 
 
 def test_store_with_fsync_is_durable(tmp_path):
-    """The option fsync of the filesystem provider holds for the records, too."""
+    """The option fsync of the filesystem provider makes the records durable too."""
     with ArtifactStore(storage_provider="fs", fs_root=tmp_path, storage_options={"fsync": True}) as store:
         store.store(b"x")
         assert ask(store.scope.core.catalog, "PRAGMA synchronous") == (2,)
@@ -130,7 +130,7 @@ def test_store_with_fsync_is_durable(tmp_path):
 
 
 def plans(catalog, path, call):
-    """Return how SQLite goes about each statement that *call* executes."""
+    """Return SQLite's query plans for each statement of *call*."""
     statements = []
     catalog.check()
     listen(catalog, statements.append)
@@ -152,7 +152,7 @@ def plans(catalog, path, call):
     ids=["all", "prefix", "next page"],
 )
 def test_listing_uses_its_index(catalog, path, arguments, constraint):
-    """A page of a listing is a range of the index of places: no scan, no sorting."""
+    """A page of a listing is a range of an index, without a scan or sorting."""
     (plan,) = plans(catalog, path, lambda: catalog.page("alice", limit=10, now=NOW, **arguments))
     assert "SEARCH artifacts USING INDEX artifacts_by_place" in plan
     assert constraint in plan
@@ -161,7 +161,7 @@ def test_listing_uses_its_index(catalog, path, arguments, constraint):
 
 
 def test_due_uses_its_index(catalog, path):
-    """What is due is found, in order, by its index."""
+    """Due records are found, in order, by their index."""
     (plan,) = plans(catalog, path, lambda: catalog.due(NOW, 10))
     assert "SEARCH artifacts USING INDEX artifacts_by_due" in plan
     assert "due<?" in plan
@@ -170,7 +170,7 @@ def test_due_uses_its_index(catalog, path):
 
 
 def test_expired_sessions_use_their_index(catalog, path):
-    """Expired sessions are found without a look at the living ones."""
+    """Expired sessions are found without reading the living ones."""
     (plan,) = plans(catalog, path, lambda: catalog.expire_sessions(NOW))
     assert "SEARCH sessions USING" in plan
     assert "expires_at" in plan
@@ -197,7 +197,7 @@ def test_nothing_is_scanned(catalog, path, call):
 
 @pytest.mark.parametrize("obstacle", ["folder", "file above"])
 def test_path_that_can_not_be_a_file(store, path, obstacle):
-    """A path where no file can be is an error of the catalog, and the bytes are taken away again."""
+    """An impossible path is an error of the catalog, and the bytes are removed."""
     if obstacle == "folder":
         path.mkdir(parents=True)
     else:
@@ -212,7 +212,7 @@ def test_path_that_can_not_be_a_file(store, path, obstacle):
 
 @pytest.mark.usefixtures("_impatient")
 def test_locked_database(store, path):
-    """A database locked too long by another process is an error, leaves no bytes, and can be read meanwhile."""
+    """A database that another process locks too long is an error, leaves no bytes, and can be read meanwhile."""
     kept = store.store(b"kept", session_id="alice")
     with database(path) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -235,7 +235,7 @@ def test_locked_database(store, path):
 @pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE"])
 def test_locked_new_database(catalog, path, lock):
-    """A new file that another process has locked for too long is an error."""
+    """A new file that another process locks for too long is an error."""
     path.parent.mkdir()
     with database(path) as other:
         other.execute("CREATE TABLE theirs (x)")
@@ -245,7 +245,7 @@ def test_locked_new_database(catalog, path, lock):
 
 
 def test_new_database_is_waited_for(catalog, path, monkeypatch):
-    """A new file that another process has locked for a moment is waited for."""
+    """A call waits for a new file that another process locks for a moment."""
     path.parent.mkdir()
     with database(path) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -262,7 +262,7 @@ def test_new_database_is_waited_for(catalog, path, monkeypatch):
 
 @pytest.mark.usefixtures("_impatient")
 def test_opening_breaks_no_lock(path, catalog, monkeypatch):
-    """A thread that finds the file missing while another makes it does not break the lock of that one.
+    """A thread that finds the file missing does not break the lock of another that creates it.
 
     A process that closes any descriptor of a file loses all its POSIX locks (https://sqlite.org/howtocorrupt.html 2.2).
     """
@@ -287,7 +287,7 @@ def test_opening_breaks_no_lock(path, catalog, monkeypatch):
 
 
 def test_failed_transaction_leaves_nothing(store, monkeypatch):
-    """A batch whose last record can't be written leaves none of the others, no session and no bytes."""
+    """A batch whose last record can't be written leaves no records, session or bytes."""
     keys = itertools.count()
     monkeypatch.setattr(grid, "new_artifact", lambda *_: ("a" * 32, f"grid/box/alice/{next(keys):032x}"))
     with pytest.raises(SessionError, match="UNIQUE"):
@@ -298,7 +298,7 @@ def test_failed_transaction_leaves_nothing(store, monkeypatch):
 
 
 def test_change_that_can_not_be_synced(catalog, monkeypatch):
-    """A change that is in the log, but perhaps not on the disk, may come back: its outcome is unknown."""
+    """A change that may be in the log, but was not synced, raises that its outcome is unknown."""
 
     def fail(connection, work, *arguments):
         work(connection, *arguments)
@@ -312,7 +312,7 @@ def test_change_that_can_not_be_synced(catalog, monkeypatch):
 
 
 def test_close_while_in_use(catalog):
-    """A connection that is in use when the catalog closes is closed when it comes back."""
+    """A connection in use when the catalog closes is closed when it is returned."""
 
     def use(connection):
         catalog.close()
@@ -325,7 +325,7 @@ def test_close_while_in_use(catalog):
 
 
 def test_no_connection_is_open_during_a_fork(catalog):
-    """A fork waits for the connection in use and closes it; who wants one meanwhile waits for the end of the fork."""
+    """A fork waits for the connection in use and closes it; other threads wait for the end of the fork."""
     connections = catalog._connections
     events, threads = [], []
 
@@ -351,7 +351,7 @@ def test_no_connection_is_open_during_a_fork(catalog):
 
 
 def test_many_processes_make_one_file(path):
-    """Processes that open a new file at the same moment all find its schema, and each other's records."""
+    """Processes that create a file at the same moment all find its schema, and each other's records."""
     processes = [
         child.start(
             """
@@ -390,8 +390,8 @@ def test_many_processes_make_one_file(path):
 # Statements
 
 
-def test_one_statement_for_a_session_that_is_there(path, clock, monkeypatch):
-    """A record of a session that need not change is one statement; a first one, or one that prolongs it, is more."""
+def test_one_statement_for_an_existing_session(path, clock, monkeypatch):
+    """A record of an unchanged session is one statement; one that creates or prolongs it is more."""
     monkeypatch.setenv("SESSION_SQLITE_PATH", str(path))
     statements = []
     with ArtifactStore(session_provider="sqlite", clock=clock) as store:

@@ -1,4 +1,4 @@
-"""What a damaged SQLite file does: it says so, and it stays small."""
+"""Damaged SQLite files: the damage is reported, and affects nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def catalog(path):
-    """Return a catalog where the session of alice has artifacts 1 to 9, and that of bob has 11."""
+    """Return a catalog in which alice's session has artifacts 1 to 9, and bob's has 11."""
     catalog = SqliteCatalog(str(path), "box", 86400.0)
     catalog.add([record(number, ttl=60.0 + number) for number in range(1, 10)], now=NOW)
     catalog.add([record(11, "bob")], now=NOW)
@@ -53,7 +53,7 @@ def store(path, monkeypatch):
 
 
 def change(path, statement, *values):
-    """Change the database file behind the catalog's back."""
+    """Change the database file with another connection."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         assert connection.execute(statement, values).rowcount > 0
 
@@ -76,8 +76,8 @@ def ids(records):
 # The whole file
 
 
-def test_file_that_is_no_database(store, path):
-    """A file that is no database is an error of the catalog, which names it, and it stays as it is."""
+def test_file_that_is_not_a_database(store, path):
+    """A file that is not a database is an error that names it, and is not changed."""
     content = b"no database, but long enough to be taken for one" * 99
     path.parent.mkdir()
     path.write_bytes(content)
@@ -112,8 +112,8 @@ def test_damaged_page(store, path):
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_damaged_record_is_an_error_for_who_asks_for_it(catalog, path, content):
-    """Who asks for a damaged record by its id hears of it, and nobody else."""
+def test_damaged_record_is_an_error_by_id(catalog, path, content):
+    """Getting a damaged record by its id raises; other calls work."""
     damage(path, 3, content)
     for wanted in ([name(3)], [name(2), name(3)]):
         with pytest.raises(SessionError, match="damaged"):
@@ -123,7 +123,7 @@ def test_damaged_record_is_an_error_for_who_asks_for_it(catalog, path, content):
 
 @pytest.mark.parametrize("fields", WRONG, ids=str)
 def test_field_that_can_not_have_its_value(catalog, path, fields):
-    """A record in which a field has no value that it can have is damaged, though it is JSON."""
+    """A record with an impossible value of a field is damaged, though it is JSON."""
     damage(path, 3, record(3, ttl=63.0).changed(**fields).to_json())
     for wanted in ([name(3)], [name(2), name(3)]):
         with pytest.raises(SessionError, match="damaged"):
@@ -136,7 +136,7 @@ def test_field_that_can_not_have_its_value(catalog, path, fields):
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_listings_pass_over_damaged_records(catalog, path, content, caplog):
-    """A page is as long as its limit although damaged records stand between, which a warning names."""
+    """A page is filled past damaged records, and a warning names them."""
     for number in (1, 3, 4, 5):
         damage(path, number, content)
     assert page(catalog) == [2, 6, 7, 8, 9]
@@ -148,14 +148,14 @@ def test_listings_pass_over_damaged_records(catalog, path, content, caplog):
 
 
 def test_many_damaged_records_do_not_end_a_listing(catalog, path):
-    """A listing whose first pages are damaged from end to end goes on behind them."""
+    """A listing goes on past pages with only damaged records."""
     catalog.add([record(number, "carol", filename=f"{number:04}") for number in range(1000)], now=NOW)
     change(path, "UPDATE artifacts SET record = '' WHERE session_id = 'carol' AND filename < '0990'")
     assert page(catalog, 3, "carol") == [990, 991, 992]
 
 
 def test_damaged_text_and_columns_do_not_end_a_listing(catalog, path):
-    """Text that is no UTF-8, in a record or a column, is passed over like other damage."""
+    """Invalid UTF-8 in a record or a column is skipped like other damage."""
     damage(path, 2)
     change(path, "UPDATE artifacts SET record = CAST(x'7bff7d' AS TEXT) WHERE artifact_id = ?", name(3))
     change(path, "UPDATE artifacts SET filename = CAST(x'66ff' AS TEXT) WHERE artifact_id = ?", name(4))
@@ -167,7 +167,7 @@ def test_damaged_text_and_columns_do_not_end_a_listing(catalog, path):
 @pytest.mark.parametrize("content", DAMAGED)
 @pytest.mark.parametrize("limit", [1, 3, 100])
 def test_due_counts_damaged_records(catalog, path, content, limit):
-    """Pages of what is due name the damaged records, and hold the others."""
+    """Pages of due records name the damaged ones, and contain the others."""
     for number in (1, 4, 9):
         damage(path, number, content)
     sound, damaged, after = [], [], None
@@ -184,7 +184,7 @@ def test_due_counts_damaged_records(catalog, path, content, limit):
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_records_can_be_removed(catalog, path, content):
-    """A damaged record is removed with the others, and returned as far as its columns tell of it."""
+    """A damaged record can be removed, and is returned with the values of its columns."""
     damage(path, 3, content)
     removed = {one.artifact_id: one for one in catalog.remove([name(2), name(3)])}
     assert removed[name(2)] == record(2, ttl=62.0)
@@ -196,7 +196,7 @@ def test_damaged_records_can_be_removed(catalog, path, content):
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_session_with_damaged_records_can_be_removed(catalog, path, content):
-    """A session is removed with its damaged records, which are returned as far as their columns tell of them."""
+    """A session is removed with its damaged records, which are returned from their columns."""
     for number in (1, 3, 4, 5):
         damage(path, number, content)
     removed = []
@@ -207,7 +207,7 @@ def test_session_with_damaged_records_can_be_removed(catalog, path, content):
 
 
 def test_removal_that_can_not_be_decoded_is_not_committed(catalog, path, monkeypatch):
-    """What is removed is decoded before it is gone for good: an error of that leaves the records."""
+    """Removed records are decoded before the commit: an error leaves them in place."""
 
     def fail(rows):
         raise MemoryError
@@ -222,7 +222,7 @@ def test_removal_that_can_not_be_decoded_is_not_committed(catalog, path, monkeyp
 
 
 def test_record_with_a_key_of_another_artifact_is_damaged(catalog, path):
-    """Removing never returns a record that leads to the bytes of another artifact."""
+    """A removal never returns a record with the key of another artifact's bytes."""
     damage(path, 3, record(3, key=record(4).key).to_json())
     damage(path, 5, record(6).to_json())
     with pytest.raises(SessionError, match="damaged"):
@@ -232,7 +232,7 @@ def test_record_with_a_key_of_another_artifact_is_damaged(catalog, path):
 
 
 def test_damaged_session(store, path):
-    """A session that somebody has damaged is an error of the catalog."""
+    """A damaged session is an error of the catalog."""
     session_id = store.create_session(custom_metadata={"a": 1})
     for column, value in (
         ("custom_metadata", "garbage"),
@@ -280,7 +280,7 @@ def test_damaged_session(store, path):
     ],
 )
 def test_verify_compares_records_with_their_columns(catalog, path, column, value):
-    """A record that is not filed under what it says of itself is counted, whatever differs."""
+    """A record that differs from its columns is counted, whichever differs."""
     assert catalog.verify() == 0
     change(path, f"UPDATE artifacts SET {column} = ? WHERE artifact_id = ?", value, name(3))
     assert catalog.verify() == 1
@@ -288,7 +288,7 @@ def test_verify_compares_records_with_their_columns(catalog, path, column, value
 
 
 def test_verify_of_a_sandbox_among_others(catalog, path):
-    """Damage of another sandbox is not counted, as long as it is clear that it is of another one."""
+    """Damage in another sandbox is not counted, as long as its sandbox is certain."""
     other = SqliteCatalog(str(path), "other", None)
     artifact_id = name(3, "s", "other")
     other.add([record(3, "s", sandbox_id="other", key=grid.artifact_key("box", "s", artifact_id))], now=NOW)
@@ -302,7 +302,7 @@ def test_verify_of_a_sandbox_among_others(catalog, path):
 
 
 def test_verify_compares_the_indexes(catalog, path):
-    """An index that lacks a record, so that it is found in no listing, is damage of the whole."""
+    """An index that lacks a record, hiding it from listings, is damage of the whole file."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA writable_schema = 1")
         sql = "SELECT sql FROM sqlite_master WHERE name = 'artifacts_by_place'"
@@ -319,7 +319,7 @@ def test_verify_compares_the_indexes(catalog, path):
 
 
 def test_index_that_holds_what_the_table_lacks(catalog, path):
-    """A session that can't be emptied, because an index is damaged, is an error and no endless loop."""
+    """A session that can't be emptied because of a damaged index is an error, not an endless loop."""
     copy_of_index = "SELECT rootpage FROM sqlite_master WHERE name = 'artifacts_by_place'"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         (root,) = connection.execute(copy_of_index).fetchone()
@@ -342,7 +342,7 @@ def test_index_that_holds_what_the_table_lacks(catalog, path):
 
 @pytest.fixture(scope="module")
 def sound_file(tmp_path_factory):
-    """Return the content of a database file of 300 records, and those."""
+    """Return the content of a database file of 300 records, and the records."""
     path = tmp_path_factory.mktemp("sound") / "catalog.sqlite3"
     records = [
         record(number, f"s{number % 7}", filename=f"f{number}" if number % 5 else None, summary="x" * number)
@@ -356,7 +356,7 @@ def sound_file(tmp_path_factory):
 
 
 def damaged_at_random(content, chance):
-    """Return a file's content with one damage of the kinds that disks, memory and hands make."""
+    """Return a file's content with one damage of a kind that disks, memory or people cause."""
     content = bytearray(content)
     start = chance.randrange(len(content) if chance.random() < 0.9 else 200)
     match chance.choice(["bit", "bytes", "zeros", "page", "end"]):
@@ -420,7 +420,7 @@ def test_random_damage(path, sound_file, start, caplog):
 
 
 def has_noticed(catalog):
-    """Say whether a catalog has found damage."""
+    """Return whether a catalog has found damage."""
     try:
         return catalog.verify() > 0
     except SessionError:
@@ -428,13 +428,13 @@ def has_noticed(catalog):
 
 
 def is_found(catalog, one):
-    """Say whether a record is found by its id, with its bytes."""
+    """Return whether a record is found by its id, with its bytes."""
     found = catalog.get([one.artifact_id])[0]
     return found is not None and found.key == one.key
 
 
 def test_message_that_is_no_text(path, sound_file):
-    """An error whose message SQLite takes from a damaged schema, no UTF-8 as it is, is one of the catalog."""
+    """An error message that SQLite takes from a damaged schema, in invalid UTF-8, is an error of the catalog."""
     content, _ = sound_file
     path.parent.mkdir()
     named = content.replace(b"tableartifactsartifacts", b"table\xff\xfetifacts\xff\xfetifacts", 1)

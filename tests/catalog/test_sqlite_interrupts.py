@@ -1,4 +1,4 @@
-"""The SQLite catalog after an exception that came from anywhere: usable from everywhere, and whole."""
+"""The SQLite catalog after an exception at any line: usable everywhere, and not damaged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ for line in sys.stdin:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    """Let a lock that stays taken be noticed at once."""
+    """Fail at once when a lock stays taken."""
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT_SECONDS", 0.5)
 
 
@@ -44,7 +44,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def catalog(path):
-    """Return a catalog with two sessions, in which artifacts 1 to 6 and 11 to 13 are."""
+    """Return a catalog with two sessions, of artifacts 1 to 6 and 11 to 13."""
     catalog = SqliteCatalog(path, "box", 86400.0)
     catalog.add([record(number, ttl=60.0 if number == 6 else 86400.0) for number in range(1, 7)], now=NOW)
     catalog.add([record(number, "bob") for number in range(11, 14)], now=NOW)
@@ -104,7 +104,7 @@ seen = {1: 1, 2: 1}
 
 
 def restore(catalog):
-    """Bring back what a method has changed, so that it has the same to do once more."""
+    """Undo the changes of a method, so that it can make them again."""
     seen.update({number: catalog.get([name(number)])[0].revision for number in seen})
     for one in (record(4), record(5), record(11, "bob"), record(12, "bob"), record(13, "bob")):
         if catalog.get([one.artifact_id]) == [None]:
@@ -147,7 +147,7 @@ METHODS = {
     ("method", "kind"), [*((method, Interrupt) for method in METHODS), ("add", TimeLimit), ("remove", TimeLimit)]
 )
 def test_interrupt_at_any_line(catalog, path, other, method, kind):
-    """A method that is interrupted at any line leaves the catalog usable from each thread, catalog and process."""
+    """A method interrupted at any line leaves the file usable for each thread, catalog and process."""
     restore(catalog)
     for number, _place in enumerate(interrupted(lambda: METHODS[method](catalog), kind=kind)):
         use(catalog, path)
@@ -162,7 +162,7 @@ def test_interrupt_at_any_line(catalog, path, other, method, kind):
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 @pytest.mark.parametrize("method", ["add", "get", "check"])
 def test_interrupt_of_a_first_call(tmp_path, method):
-    """An interrupt at any line of the call that makes and opens the file leaves it usable."""
+    """An interrupt at any line of the call that creates and opens the file leaves it usable."""
     catalogs = [SqliteCatalog(f"{tmp_path}/0/1/catalog.sqlite3", "box", None)]
     for number, _place in enumerate(interrupted(lambda: METHODS[method](catalogs[-1])), 1):
         catalog = catalogs.pop()
@@ -173,7 +173,7 @@ def test_interrupt_of_a_first_call(tmp_path, method):
 
 
 def test_interrupted_change_is_lost_or_done(catalog):
-    """A change that is interrupted is whole or was not made."""
+    """An interrupted change was made completely or not at all."""
     for _place in interrupted(lambda: METHODS["add exclusively"](catalog)):
         assert catalog.stats(NOW)["artifacts"] % 2 == 1  # two more each time
     states = set()
@@ -185,7 +185,7 @@ def test_interrupted_change_is_lost_or_done(catalog):
 
 
 def test_interrupt_while_another_process_writes(catalog, path):
-    """An interrupt is handled although SQLite waits for the lock of another process, and then nothing is locked."""
+    """An interrupt is handled while SQLite waits for another process's lock, and leaves nothing locked."""
 
     def interrupt(number, frame):
         raise Interrupt
@@ -209,7 +209,7 @@ def test_interrupt_while_another_process_writes(catalog, path):
 
 
 def test_interrupt_that_ends_the_wait_with_the_lock(catalog, path, monkeypatch):
-    """An interrupt that comes with the lock that was waited for leaves no transaction open."""
+    """An interrupt that arrives together with the lock leaves no transaction open."""
     for statement in ("BEGIN IMMEDIATE", "COMMIT"):
         for _ in range(2):
 
@@ -228,7 +228,7 @@ def test_interrupt_that_ends_the_wait_with_the_lock(catalog, path, monkeypatch):
 
 
 def test_transaction_that_work_leaves_open_is_rolled_back(catalog, path):
-    """A connection that is given back in a transaction is out of it, whether it was interrupted or not."""
+    """A connection returned within a transaction is rolled back, interrupted or not."""
     catalog._connections.lend(lambda connection: connection.execute("BEGIN IMMEDIATE"))
     use(catalog, path)
 

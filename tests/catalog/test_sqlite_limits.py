@@ -1,4 +1,4 @@
-"""The SQLite catalog where the world ends: full disks, files that can't be written, vanish, or lie on a network."""
+"""The SQLite catalog at its limits: full disks, read-only, vanished and network files, large numbers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def open_catalog(path):
 
 @contextlib.contextmanager
 def mounted(place, *arguments):
-    """Mount something at a place, or skip the test."""
+    """Mount a file system at a path, or skip the test."""
     place.mkdir(exist_ok=True)
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root may mount, on Linux")
@@ -76,7 +76,7 @@ def mounted(place, *arguments):
 
 @pytest.fixture
 def disk(tmp_path):
-    """Return a folder with a disk of its own, of 2 MiB."""
+    """Return a folder with a 2 MiB disk of its own."""
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs") as place:
         yield place
 
@@ -91,7 +91,7 @@ def fill(disk):
 
 
 def stored(catalog):
-    """Return how many artifacts there are."""
+    """Return the number of artifacts."""
     return catalog.stats(NOW)["artifacts"]
 
 
@@ -139,7 +139,7 @@ def full(request, disk, open_catalog):
 
 @pytest.mark.parametrize("way", WAYS_TO_REMOVE)
 def test_full_disk_can_be_emptied(full, way):
-    """What removes something works on a disk that is full to the last block."""
+    """Removals work on a disk that is full to the last block."""
     assert WAYS_TO_REMOVE[way](full(), 7)
     catalog = full()
     assert catalog.verify() == 0
@@ -154,7 +154,7 @@ def test_disk_that_is_filled_again_and_again(full):
 
 
 def test_add_on_a_full_disk_leaves_nothing(full):
-    """What can't be stored because the disk is full is an error and leaves nothing; the check says so too."""
+    """An add that fails on a full disk is an error and leaves nothing; the check reports it too."""
     catalog = full()
     with pytest.raises(SessionError, match="full"):
         for number in range(1000, 2000):  # as long as there is room in the log
@@ -177,15 +177,15 @@ def test_add_on_a_full_disk_leaves_nothing(full):
 
 
 def test_portion_of_a_session_on_a_full_disk_is_whole(full):
-    """A portion has as many records as it may although there is room only for smaller transactions."""
+    """A portion has the requested number of records, although only smaller transactions fit."""
     catalog = full()
     assert len(catalog.remove_session("alice", NOW, 150)) == 150
     assert len(full().remove_session("alice", NOW, 150)) == 50
     assert full().remove_session("alice", NOW, 150) is None
 
 
-def test_room_is_used_again(full, disk):
-    """A disk that was full takes records again when there is room, and the reserve is whole again."""
+def test_freed_disk_is_used_again(full, disk):
+    """A disk that was full takes records again when space is free, and the reserve is refilled."""
     catalog = full()
     assert len(catalog.remove([name(number) for number in range(100)])) == 100
     (disk / "filler").unlink()
@@ -199,7 +199,7 @@ def test_room_is_used_again(full, disk):
 
 
 def test_batches_grow_the_file_by_less_than_the_reserve(tmp_path, open_catalog, monkeypatch):
-    """The log never holds so many new pages that the reserve could not bring them to the database."""
+    """The log never has more new pages than the reserve could move to the database."""
     path = tmp_path / "catalog.sqlite3"
     catalog = open_catalog(path)
     for start in range(0, 6000, 1000):
@@ -210,7 +210,7 @@ def test_batches_grow_the_file_by_less_than_the_reserve(tmp_path, open_catalog, 
 
 
 def test_reserve_gives_and_takes(tmp_path):
-    """A reserve gives half of it each time, the last at once, and takes back what it gave."""
+    """A reserve releases half of itself each time, finally the rest, and is refilled."""
     reserve = Reserve(str(tmp_path / "x"))
     file = tmp_path / "x-reserve"
     assert not reserve.release()
@@ -231,7 +231,7 @@ def test_reserve_gives_and_takes(tmp_path):
 
 
 def test_reserve_does_not_follow_links(tmp_path):
-    """A link in the place of the reserve is not written through."""
+    """A link at the reserve's path is not written through."""
     (tmp_path / "theirs").write_bytes(b"theirs")
     (tmp_path / "x-reserve").symlink_to(tmp_path / "theirs")
     Reserve(str(tmp_path / "x")).make()
@@ -242,7 +242,7 @@ def test_reserve_does_not_follow_links(tmp_path):
 
 
 def read_all(catalog):
-    """Read a catalog in every way; return what is in the session of alice."""
+    """Read a catalog with every method; return alice's session."""
     catalog.stats(NOW)
     catalog.get_session("alice", NOW)
     assert catalog.verify() == 0
@@ -265,7 +265,7 @@ WRITES = [
 
 
 def refuses_writes(catalog):
-    """Say whether each write is an error that names the cause, and changes nothing."""
+    """Return whether each write raises an error that names the cause, and changes nothing."""
     for write in WRITES:
         with pytest.raises(SessionError, match="read-only"):
             write(catalog)
@@ -283,14 +283,14 @@ def writer(tmp_path, open_catalog):
 
 @contextlib.contextmanager
 def read_only(tmp_path):
-    """Show the folder of the writer read-only at another place."""
+    """Mount the writer's folder read-only at another path."""
     with mounted(tmp_path / "here", "--bind", str(tmp_path / "there")) as place:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
         yield place / "catalog.sqlite3"
 
 
 def test_read_only_copy_of_a_closed_catalog(tmp_path, writer, open_catalog):
-    """A root on a read-only medium can be read: nothing is beside the database, nor can it be."""
+    """A root on a read-only medium can be read, without files beside the database."""
     writer.close()
     assert not (tmp_path / "there" / "catalog.sqlite3-wal").exists()
     with read_only(tmp_path) as path:
@@ -301,7 +301,7 @@ def test_read_only_copy_of_a_closed_catalog(tmp_path, writer, open_catalog):
 
 
 def test_read_only_view_of_a_living_catalog(tmp_path, writer, open_catalog):
-    """Who may only read sees what another process writes, at once."""
+    """A read-only process sees the writes of another at once."""
     with read_only(tmp_path) as path:
         catalog = open_catalog(path)
         assert read_all(catalog) == ["f1", "f2"]
@@ -312,7 +312,7 @@ def test_read_only_view_of_a_living_catalog(tmp_path, writer, open_catalog):
 
 
 def test_read_only_snapshot_with_a_log(tmp_path, writer, open_catalog):
-    """A snapshot of a living root is read with its log, although the shared memory beside it is missing."""
+    """A snapshot of a root in use is read with its log, without the shared memory beside it."""
     shutil.copytree(tmp_path / "there", tmp_path / "snapshot")
     writer.close()
     shutil.rmtree(tmp_path / "there")
@@ -326,8 +326,8 @@ def test_read_only_snapshot_with_a_log(tmp_path, writer, open_catalog):
         catalog.close()
 
 
-def test_reader_that_thought_itself_alone(tmp_path, writer, open_catalog):
-    """A reader of a medium that is read-only here, and not there, notices each change."""
+def test_reader_of_a_shared_medium(tmp_path, writer, open_catalog):
+    """A reader of a medium that is read-only only for it notices each change."""
     writer.close()
     with read_only(tmp_path) as path:
         catalog = open_catalog(path)
@@ -341,7 +341,7 @@ def test_reader_that_thought_itself_alone(tmp_path, writer, open_catalog):
 
 
 def test_change_in_the_midst_of_a_read(tmp_path, writer, open_catalog):
-    """A read beside which the file was changed is repeated, and what it read is not returned."""
+    """A read during which the file changed is repeated, and its result is not returned."""
     writer.close()
     with read_only(tmp_path) as path:
         catalog = open_catalog(path)
@@ -361,7 +361,7 @@ def test_change_in_the_midst_of_a_read(tmp_path, writer, open_catalog):
 
 
 def test_read_only_root_without_a_catalog(tmp_path, open_catalog):
-    """A read-only root in which no catalog is, or an empty file, is an error that says so."""
+    """A read-only root without a catalog, or with an empty file, is an error that says so."""
     (tmp_path / "there").mkdir()
     with read_only(tmp_path) as path:
         with pytest.raises(SessionError, match="Read-only"):
@@ -373,7 +373,7 @@ def test_read_only_root_without_a_catalog(tmp_path, open_catalog):
 
 @pytest.mark.parametrize("what", ["file", "folder", "both"])
 def test_root_of_another_user(what):
-    """Another user who may read a file of root, and not write it or its folder, reads and is refused writes."""
+    """Another user with read permission can read, and is refused writes."""
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("only root may become another user")
     with tempfile.TemporaryDirectory() as folder:
@@ -390,7 +390,7 @@ def test_root_of_another_user(what):
 
 
 def as_another_user(path):
-    """Return what another user counts, and whether that one is refused writes."""
+    """Return the counts that another user reads, and whether their writes are refused."""
     return child.run(
         """
         import os, sys, urllib.parse  # which pathlib imports when another user may not read it
@@ -427,7 +427,7 @@ REPLACEMENTS = {
 
 @pytest.mark.parametrize("how", REPLACEMENTS)
 def test_file_that_vanishes_is_noticed(path, open_catalog, how):
-    """Nothing is written, read, or made anew when the file is not the one that was opened any more."""
+    """Nothing is written, read, or created when the file is no longer the one that was opened."""
     catalog = open_catalog()
     catalog.add([record(1)], now=NOW)
     REPLACEMENTS[how](path)
@@ -441,7 +441,7 @@ def test_file_that_vanishes_is_noticed(path, open_catalog, how):
 
 
 def test_file_that_comes_back(path, open_catalog):
-    """A file that was moved away and back is the one that was opened."""
+    """A file that was moved away and back is still the opened one."""
     catalog = open_catalog()
     catalog.add([record(1)], now=NOW)
     path.rename(path.with_name("elsewhere"))
@@ -452,7 +452,7 @@ def test_file_that_comes_back(path, open_catalog):
 
 
 def test_other_store_makes_a_vanished_file_anew(path, open_catalog):
-    """A catalog that never opened a file makes one where one was removed, which those that had that one don't use."""
+    """A new catalog creates a removed file again; catalogs that had the old one do not use it."""
     first = open_catalog()
     first.add([record(1)], now=NOW)
     for file in path.parent.iterdir():
@@ -465,7 +465,7 @@ def test_other_store_makes_a_vanished_file_anew(path, open_catalog):
 
 
 def test_file_that_vanishes_while_it_is_opened(path, open_catalog, monkeypatch):
-    """A file that is removed at the moment at which it is opened is not made anew."""
+    """A file removed while it is opened is not created again."""
     catalog = open_catalog()
     catalog.add([record(1)], now=NOW)
     catalog.close()
@@ -482,7 +482,7 @@ def test_file_that_vanishes_while_it_is_opened(path, open_catalog, monkeypatch):
 
 
 def test_names_that_mean_something_in_a_url(tmp_path, open_catalog):
-    """The path is taken as it is, whatever characters it has."""
+    """The path is used literally, whatever characters it has."""
     path = tmp_path / "a?mode=ro#b %20%" / "ü&cache=shared.sqlite3"
     open_catalog(path).add([record(1)], now=NOW)
     assert path.stat().st_size
@@ -491,7 +491,7 @@ def test_names_that_mean_something_in_a_url(tmp_path, open_catalog):
 
 
 def test_fresh_root_is_durable(path, open_catalog, monkeypatch):
-    """A durable catalog brings the names of its file and of all new folders to the disk before the first change."""
+    """A durable catalog syncs the names of its file and of all new folders before the first change."""
     synced = []
     monkeypatch.setattr(folders, "sync_folder", synced.append)
     monkeypatch.setattr(connections, "sync_folder", synced.append)
@@ -509,7 +509,7 @@ def test_fresh_root_is_durable(path, open_catalog, monkeypatch):
 
 
 def test_large_session_is_removed_in_bounded_memory(open_catalog):
-    """However many records a session has, and however many a caller asks for, a portion of it is small."""
+    """A removal uses bounded memory, however many records a session has and a caller requests."""
     catalog = open_catalog()
     for start in range(0, 8000, 2000):
         catalog.add([record(number) for number in range(start, start + 2000)], now=NOW)
@@ -524,8 +524,8 @@ def test_large_session_is_removed_in_bounded_memory(open_catalog):
     assert peak < 4 * 1024 * 1024
 
 
-def test_portion_is_as_large_as_was_asked_for(open_catalog):
-    """A portion that is longer than one transaction may be is whole, and only the last one is shorter."""
+def test_portion_is_as_large_as_requested(open_catalog):
+    """A portion larger than one transaction is complete; only the last portion is shorter."""
     catalog = open_catalog()
     catalog.add([record(number) for number in range(2500)], now=NOW)
     assert [len(catalog.remove_session("alice", NOW, 1200)) for _ in range(3)] == [1200, 1200, 100]
@@ -533,7 +533,7 @@ def test_portion_is_as_large_as_was_asked_for(open_catalog):
 
 
 def test_many_sessions_expire_in_portions(open_catalog):
-    """Each transaction that removes expired sessions is small, and all of them go."""
+    """Each transaction that removes expired sessions is small, and all are removed."""
     catalog = open_catalog()
     catalog.create_session(new_session("0", "box", now=NOW, ttl=60.0))
     with contextlib.closing(sqlite3.connect(catalog._path)) as connection:
@@ -552,7 +552,7 @@ def test_many_sessions_expire_in_portions(open_catalog):
 
 @pytest.mark.parametrize("what", ["records", "sessions"])
 def test_others_write_between_two_portions(open_catalog, monkeypatch, what):
-    """Between two portions that are removed another process can write, although SQLite's lock is not fair."""
+    """Other processes can write between two portions, although SQLite's lock is not fair."""
     catalog, other = open_catalog(), open_catalog()
     written = []
 
@@ -606,7 +606,7 @@ damaged line
     ],
 )
 def test_filesystem_of_a_path(path, kind):
-    """A path lies on what is mounted nearest above it, the last one mounted there."""
+    """The file system of a path is the nearest mount above it, the last one mounted there."""
     assert filesystem_of(path, MOUNTS) == kind
     assert filesystem_of(path, "") is None
 
@@ -615,7 +615,7 @@ def test_filesystem_of_a_path(path, kind):
     "kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs", "lustre", "afs"]
 )
 def test_check_warns_of_a_network_file_system(tmp_path, open_catalog, monkeypatch, kind):
-    """The check of a catalog on a network file system says what it is on, and a local one nothing."""
+    """The check warns of a network file system and names it, and not of a local one."""
     there = tmp_path / "there"
     there.mkdir()
     (tmp_path / "link").symlink_to(there)
@@ -628,7 +628,7 @@ def test_check_warns_of_a_network_file_system(tmp_path, open_catalog, monkeypatc
 
 
 def test_check_leaves_no_file(path, open_catalog):
-    """A check removes what it writes beside the database too."""
+    """A check also removes the files it writes beside the database."""
     catalog = open_catalog()
     catalog.check()
     names = set(os.listdir(path.parent))

@@ -1,4 +1,4 @@
-"""The faces of a store: the blocking one, and a blocking face over the async one, for one suite to run on both."""
+"""Both faces of a store: the blocking one, and a blocking wrapper of the async one, so that one suite runs on both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _idle: list[asyncio.Runner] = []
 
 
 def run(awaitable: Awaitable[Any]) -> Any:
-    """Return the result of *awaitable*, awaited on an event loop that no other thread uses meanwhile."""
+    """Run *awaitable* on an event loop that no other thread uses meanwhile, and return its result."""
 
     async def main() -> Any:
         return await awaitable
@@ -33,13 +33,13 @@ def _close() -> None:
 
 
 class AsyncFace:
-    """An async store as a blocking one: it awaits what can be awaited, and hands everything else through."""
+    """A blocking wrapper of an async store: it runs awaitables, and returns everything else."""
 
     def __init__(self, store: aio.ArtifactStore) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        """Return a verb of the store that blocks."""
+        """Return a method of the store, made blocking."""
         verb = getattr(self._store, name)
         return lambda *args, **kwargs: _blocking(verb(*args, **kwargs))
 
@@ -61,27 +61,27 @@ class AsyncFace:
 
 
 class _BlockingReader(io.RawIOBase):
-    """An async reader as a blocking one."""
+    """A blocking wrapper of an async reader."""
 
     def __init__(self, reader: aio.Reader) -> None:
         self._reader = reader
 
     def readable(self) -> bool:
-        """Say that it is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer."""
+        """Fill a buffer, and return the number of bytes."""
         data = run(self._reader.read(len(buffer)))
         buffer[: len(data)] = data
         return len(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a position."""
+        """Move to a position."""
         return run(self._reader.seek(offset, whence))
 
     def tell(self) -> int:
@@ -89,7 +89,7 @@ class _BlockingReader(io.RawIOBase):
         return run(self._reader.tell())
 
     def close(self) -> None:
-        """Close both."""
+        """Close the reader."""
         if not self.closed:
             run(self._reader.close())
         super().close()
@@ -115,5 +115,5 @@ def _iterator(values: AsyncGenerator[Any, None]) -> Iterator[Any]:
 
 
 def open_async(**options: Any) -> AsyncFace:
-    """Return a blocking face over a new async store."""
+    """Return a blocking wrapper of a new async store."""
     return AsyncFace(aio.ArtifactStore(**options))

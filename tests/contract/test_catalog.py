@@ -17,7 +17,7 @@ DAY = 86400.0
 
 
 def name(number, session_id="alice", sandbox_id="box"):
-    """Return the id of the record with a number."""
+    """Return the id of record number *n*."""
     return f"{slot_tag(sandbox_id, session_id)}{number:024x}"
 
 
@@ -57,7 +57,7 @@ def ids(records):
 
 
 def due(catalog, now, limit=100):
-    """Return the numbers of all records that are due, page by page."""
+    """Return the numbers of all due records, read page by page."""
     found, after = [], None
     while True:
         page = catalog.due(now, limit, after)
@@ -69,8 +69,8 @@ def due(catalog, now, limit=100):
             return found
 
 
-def test_added_record_comes_back(catalog):
-    """A record comes back field by field, with what is internal to it."""
+def test_added_record_is_returned(catalog):
+    """Every field of a record is returned, internal ones too."""
     added = record(filename="docs/ä.txt", superseded=(Superseded(f"{record(1).key}~2", timestamp(NOW), 7),))
     catalog.add([added], now=NOW)
     assert catalog.get([added.artifact_id]) == [added]
@@ -78,8 +78,8 @@ def test_added_record_comes_back(catalog):
     assert found.superseded == added.superseded
 
 
-def test_get_keeps_order_and_tells_of_gaps(catalog):
-    """Get answers each id in its place, with None where there is no record; any number of ids."""
+def test_get_keeps_order(catalog):
+    """Get returns a record or None for each id, in their order, for any number of ids."""
     catalog.add([record(number) for number in range(1, 1201)], now=NOW)
     wanted = [name(number) for number in (*range(1200, 0, -1), 5000)]
     found = catalog.get(wanted)
@@ -89,14 +89,14 @@ def test_get_keeps_order_and_tells_of_gaps(catalog):
 
 
 def test_exclusive_add_takes_a_free_filename(catalog):
-    """An exclusive add succeeds when no unexpired record of its session has the filename; none is no filename."""
+    """An exclusive add succeeds if no unexpired record of the session has the filename, or it has none."""
     catalog.add([record(1, filename="a", ttl=60.0), record(2), record(3, filename="a", session_id="bob")], now=NOW)
     catalog.add([record(4, filename="a"), record(5), record(6, filename="aa")], now=NOW + 60, exclusive=True)
     assert ids(page(catalog, now=NOW + 60)) == [2, 5, 4, 6]
 
 
 def test_a_pending_record_takes_no_filename(catalog):
-    """The record of an upload that may never come does not take its filename from others."""
+    """A pending record does not occupy its filename."""
     pending = record(1, filename="a", revision=0, pending=Pending(timestamp(NOW + 60), True, None))
     catalog.add([pending], now=NOW)
     catalog.add([record(2, filename="a")], now=NOW, exclusive=True)
@@ -104,7 +104,7 @@ def test_a_pending_record_takes_no_filename(catalog):
 
 
 def test_exclusive_add_leaves_a_taken_filename(catalog):
-    """An exclusive add raises when one of the filenames is taken, and adds none of the records."""
+    """An exclusive add raises if a filename is taken, and adds none of the records."""
     catalog.add([record(1, filename="a"), record(2, filename="a0")], now=NOW)
     with pytest.raises(FilenameTakenError):
         catalog.add(
@@ -116,7 +116,7 @@ def test_exclusive_add_leaves_a_taken_filename(catalog):
 
 
 def test_one_of_many_exclusive_adds_wins(catalog):
-    """Of exclusive adds of one filename at once, one succeeds."""
+    """Of concurrent exclusive adds of one filename, one succeeds."""
     won = []
 
     def add(number):
@@ -136,7 +136,7 @@ def test_one_of_many_exclusive_adds_wins(catalog):
 
 
 def test_named_finds_every_record_of_a_filename(catalog):
-    """The records with a filename are found by it whole, in the order of ids, and no others are."""
+    """All records with exactly that filename are found, ordered by id, and no others."""
     names = {1: "a", 2: "a", 3: "aa", 4: "a/b", 5: None, 7: "ä"}
     catalog.add([record(number, filename=filename) for number, filename in names.items()], now=NOW)
     catalog.add([record(6, filename="a", session_id="bob")], now=NOW)
@@ -146,8 +146,8 @@ def test_named_finds_every_record_of_a_filename(catalog):
     assert catalog.named("alice", "b", NOW) == catalog.named("carol", "a", NOW) == []
 
 
-def test_named_tells_what_is_there_now(catalog):
-    """A record is found under the filename that it has now, and not when it is expired or removed."""
+def test_named_follows_changes(catalog):
+    """A record is found by its present filename, until it expires or is removed."""
     catalog.add([record(1, filename="a", ttl=60.0), record(2, filename="a"), record(3, filename="a")], now=NOW)
     catalog.add([record(4, filename="a", revision=0, pending=Pending(timestamp(NOW + 60), True, None))], now=NOW)
     assert catalog.replace(record(2, filename="b", revision=2), expected_revision=1)
@@ -161,7 +161,7 @@ def test_named_tells_what_is_there_now(catalog):
 
 
 def test_named_finds_any_number(catalog):
-    """However many records share a filename, all of them are found, and go one by one."""
+    """All records of one filename are found, however many, and can be removed one by one."""
     catalog.add([record(number, filename="a") for number in range(1, 2101)], now=NOW)
     assert ids(catalog.named("alice", "a", NOW)) == [*range(1, 2101)]
     catalog.remove([name(number) for number in range(1, 2100)])
@@ -175,7 +175,7 @@ def test_named_keeps_to_its_sandbox(open_catalog):
 
 
 def test_add_creates_the_session(catalog):
-    """The first record makes its session, which lives for the default time."""
+    """The first record creates its session with the default ttl."""
     catalog.add([record(ttl=60.0)], now=NOW, user_ids={"alice": "u1"})
     info = catalog.get_session("alice", NOW)
     assert info.user_id == "u1"
@@ -185,7 +185,7 @@ def test_add_creates_the_session(catalog):
 
 
 def test_session_that_is_stored_to_again_and_again(catalog):
-    """A session is prolonged by a little more than is needed, so that not every record has to write it."""
+    """A session is prolonged by more than needed, so that not every record has to write it."""
     ends = set()
     for number in range(100):
         now = NOW + number / 10
@@ -197,7 +197,7 @@ def test_session_that_is_stored_to_again_and_again(catalog):
 
 
 def test_session_to_the_end_of_time(catalog):
-    """No session is prolonged beyond the last moment that a timestamp can say."""
+    """No session is prolonged beyond the latest possible timestamp."""
     end = 253402300799
     catalog.add([record(1)], now=NOW)
     catalog.add([record(2, ttl=end - NOW)], now=NOW)
@@ -205,7 +205,7 @@ def test_session_to_the_end_of_time(catalog):
 
 
 def test_session_lives_as_long_as_its_longest_record(catalog):
-    """A record that lives longer prolongs its session; a shorter one does not cut it."""
+    """A longer-lived record prolongs its session; a shorter-lived one does not shorten it."""
     catalog.add([record(1, ttl=3 * DAY), record(2, ttl=60.0)], now=NOW)
     catalog.add([record(3, ttl=60.0)], now=NOW)
     assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + 3 * DAY)
@@ -214,7 +214,7 @@ def test_session_lives_as_long_as_its_longest_record(catalog):
 
 
 def test_record_inherits_the_ttl_of_its_session(catalog):
-    """Of records in a session with a time to live of its own, the inheriting ones get that."""
+    """In a session with a ttl of its own, inheriting records get that."""
     catalog.create_session(new_session("alice", "box", now=NOW, ttl=3600.0))
     catalog.add([record(1), record(2)], now=NOW + 10, inheriting={name(1)})
     first, second = catalog.get([name(1), name(2)])
@@ -223,7 +223,7 @@ def test_record_inherits_the_ttl_of_its_session(catalog):
 
 
 def test_one_record_fits_its_session(catalog):
-    """A single record, too, gets the time to live of its session, which is over, shorter than others, or has no end."""
+    """A single record, too, gets the ttl of its session, be that expired, shorter, or without an end."""
     catalog.create_session(new_session("hour", "box", now=NOW, ttl=3600.0))
     catalog.create_session(new_session("ever", "box", now=NOW, ttl=None))
     for session_id, expires_at in (("hour", timestamp(NOW + 3600)), ("ever", None), ("none", timestamp(NOW + DAY))):
@@ -235,8 +235,8 @@ def test_one_record_fits_its_session(catalog):
     assert catalog.get_session("hour", NOW + DAY).created_at == timestamp(NOW + DAY)
 
 
-def test_sessions_for_ever(open_catalog):
-    """Without a default time to live neither sessions nor records expire."""
+def test_sessions_without_expiry(open_catalog):
+    """Without a default ttl neither sessions nor records expire."""
     catalog = open_catalog(ttl=None)
     catalog.add([record(1, ttl=None)], now=NOW, inheriting={name(1)})
     assert catalog.get_session("alice", NOW + 1e9).expires_at is None
@@ -245,7 +245,7 @@ def test_sessions_for_ever(open_catalog):
 
 
 def test_owner_is_set_once(catalog):
-    """The first user named becomes the owner of a session, a later one does not."""
+    """The first user id becomes the session's; a later one does not replace it."""
     catalog.add([record(1)], now=NOW)
     catalog.add([record(2)], now=NOW, user_ids={"alice": "u1"})
     catalog.add([record(3)], now=NOW, user_ids={"alice": "u2"})
@@ -253,7 +253,7 @@ def test_owner_is_set_once(catalog):
 
 
 def test_expired_session_begins_anew(catalog):
-    """A session id whose session is over may be used again, and the old records stay gone."""
+    """An expired session's id can be used again, and the old records stay gone."""
     catalog.add([record(1)], now=NOW, user_ids={"alice": "u1"})
     later = NOW + DAY
     assert catalog.get_session("alice", later) is None
@@ -264,7 +264,7 @@ def test_expired_session_begins_anew(catalog):
 
 
 def test_replace_compares_the_revision(catalog):
-    """Replace changes the record only if it has the revision that is expected."""
+    """Replace changes a record only if it has the expected revision."""
     catalog.add([record(1, filename="a")], now=NOW)
     changed = record(1, filename="b", revision=2)
     assert not catalog.replace(changed, expected_revision=7)
@@ -277,14 +277,14 @@ def test_replace_compares_the_revision(catalog):
 
 
 def test_replace_prolongs_the_session(catalog):
-    """A record that is made to live longer takes its session with it."""
+    """A record whose expiry is extended prolongs its session."""
     catalog.add([record(1)], now=NOW)
     catalog.replace(record(1, ttl=5 * DAY, revision=2), expected_revision=1)
     assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + 5 * DAY)
 
 
 def test_one_of_many_replacements_wins(catalog):
-    """Of replacements of one revision at once, one succeeds."""
+    """Of concurrent replacements of one revision, one succeeds."""
     catalog.add([record(1)], now=NOW)
     results = []
 
@@ -301,8 +301,8 @@ def test_one_of_many_replacements_wins(catalog):
     assert sorted(results) == [False] * 7 + [True]
 
 
-def test_replace_each_by_itself(catalog):
-    """Of many records each is replaced that has the revision expected of it, whatever becomes of the others."""
+def test_replace_each_is_independent(catalog):
+    """Each record is replaced if it has its expected revision, whatever happens to the others."""
     catalog.add([record(number, filename="a") for number in range(250)], now=NOW)
     catalog.add([record(number, session_id="bob") for number in range(250, 300)], now=NOW)
     changes = [
@@ -318,7 +318,7 @@ def test_replace_each_by_itself(catalog):
 
 
 def test_replace_each_prolongs_sessions(catalog):
-    """Records that are made to live longer take their sessions with them, also one that is replaced twice."""
+    """Records whose expiry is extended prolong their sessions, also when one is replaced twice."""
     catalog.add([record(1), record(2)], now=NOW)
     changes = [(record(1, ttl=5 * DAY, revision=2), 1), (record(2, revision=2), 1), (record(2, revision=3), 2)]
     assert catalog.replace_each(changes) == [True, True, True]
@@ -327,7 +327,7 @@ def test_replace_each_prolongs_sessions(catalog):
 
 
 def test_remove(catalog):
-    """Remove returns the records that were there, and takes them out of every listing."""
+    """Remove returns the records that existed, and removes them from every listing."""
     catalog.add([record(number) for number in range(1, 1001)], now=NOW)
     removed = catalog.remove([name(number) for number in (*range(1, 1000), 7000)])
     assert sorted(ids(removed)) == list(range(1, 1000))
@@ -338,7 +338,7 @@ def test_remove(catalog):
 
 
 def test_remove_with_conditions(catalog):
-    """Remove spares records of another session, and such as are not expired, when it is told to."""
+    """Remove keeps records of other sessions and unexpired ones, when the caller passes these conditions."""
     catalog.add([record(1), record(2, session_id="bob"), record(3, ttl=60.0)], now=NOW)
     everything = [name(1), name(2, "bob"), name(3)]
     assert ids(catalog.remove(everything, expired_at=NOW + 60)) == [3]
@@ -357,7 +357,7 @@ def test_page_is_ordered(catalog):
 
 
 def test_pages_go_on_where_they_ended(catalog):
-    """Pages of any size, one after the other, are the whole listing."""
+    """Pages of any size together are the whole listing."""
     catalog.add([record(number, filename=f"f{number % 3}") for number in range(1, 26)], now=NOW)
     whole = page(catalog)
     for size in (1, 2, 7, 25, 26):
@@ -368,8 +368,8 @@ def test_pages_go_on_where_they_ended(catalog):
         assert ids(collected) == ids(whole)
 
 
-def test_page_goes_on_behind_what_is_gone(catalog):
-    """A page begins behind its place even if the record of that place was removed meanwhile."""
+def test_page_after_a_removed_record(catalog):
+    """A page begins after its place, even if the record there was removed meanwhile."""
     catalog.add([record(number, filename=f"f{number}") for number in range(1, 6)], now=NOW)
     after = place(page(catalog, limit=2)[-1])
     catalog.remove([name(2)])
@@ -377,7 +377,7 @@ def test_page_goes_on_behind_what_is_gone(catalog):
 
 
 def test_page_begins_at_a_filename(catalog):
-    """A place without an id stands before every record of its filename, so that a listing can begin at a filename."""
+    """A place without an id precedes every record of its filename, so that a listing can begin there."""
     names = ["a", "b/1", "b/2", "b/2", "b0", "c"]
     catalog.add([record(number, filename=name) for number, name in enumerate(names, 1)], now=NOW)
     assert ids(page(catalog, after=("b/2", ""))) == [3, 4, 5, 6]
@@ -401,20 +401,20 @@ def test_page_begins_at_a_filename(catalog):
     ],
 )
 def test_page_by_prefix(catalog, prefix, expected):
-    """A prefix is taken as it is: every filename that begins with it, and no other."""
+    """A prefix matches every filename that begins with it, literally, and no other."""
     names = ["docs/a", "docs/b/c", "docsify/x", "DOCS/a", "%/a", "\ud7ff/a", "\U0010ffff", "\U0010ffff\U0010ffff/a"]
     catalog.add([record(number, filename=name) for number, name in enumerate(names, 1)], now=NOW)
     assert [one.filename for one in page(catalog, prefix=prefix)] == expected
 
 
-def test_expired_records_do_not_eat_the_limit(catalog):
-    """A page is as long as its limit although expired records stand between."""
+def test_expired_records_do_not_count(catalog):
+    """Expired records do not count towards the limit of a page."""
     catalog.add([record(number, ttl=60.0 if number % 2 else DAY) for number in range(1, 21)], now=NOW)
     assert ids(page(catalog, limit=10, now=NOW + 60)) == list(range(2, 21, 2))
 
 
 def test_due(catalog):
-    """Due are the expired records and those with superseded bytes whose time is over, and no others."""
+    """Expired records, and those with superseded bytes past their time, are due, and no others."""
     earlier = (Superseded(f"grid/box/alice/{name(3)}~7", timestamp(NOW + 30), 1),)
     catalog.add([record(1, ttl=60.0), record(2), record(3, superseded=earlier), record(4, ttl=None)], now=NOW)
     assert due(catalog, NOW + 29) == []
@@ -427,15 +427,15 @@ def test_due(catalog):
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 20, 21])
 def test_due_pages_go_on_where_they_ended(catalog, limit):
-    """Pages of any size, one after the other, are all that is due, oldest first, also where many are due at once."""
+    """Pages of any size together are all due records, oldest first, also when many are due at once."""
     catalog.add([record(number, ttl=60.0 + number % 3) for number in range(1, 21)], now=NOW)
     found = due(catalog, NOW + 70, limit)
     assert [number % 3 for number in found] == sorted(number % 3 for number in range(1, 21))
     assert sorted(found) == list(range(1, 21))
 
 
-def test_due_goes_on_behind_what_is_changed(catalog):
-    """What a caller leaves as it is comes once, and what it removes meanwhile does not hide what follows."""
+def test_due_pages_while_records_change(catalog):
+    """A record that the caller leaves appears once; removing records hides no later ones."""
     catalog.add([record(number, ttl=60.0) for number in range(1, 11)], now=NOW)
     first = catalog.due(NOW + 60, 4)
     catalog.remove([one.artifact_id for one in first.records[:2]])
@@ -448,19 +448,19 @@ def test_due_goes_on_behind_what_is_changed(catalog):
 
 
 def test_nothing_is_due(catalog):
-    """The page of a catalog where nothing is due is empty, and the last."""
+    """When nothing is due, the first page is empty, and the last."""
     catalog.add([record(1)], now=NOW)
     assert catalog.due(NOW, 10) == Due([], [], None)
 
 
 def test_expired_record_can_still_be_got(catalog):
-    """An expired record is there until it is removed, so that one can tell it from an unknown one."""
+    """Get returns an expired record until it is removed, to tell it from an unknown one."""
     catalog.add([record(1, ttl=1.0)], now=NOW)
     assert ids(catalog.get([name(1)])) == [1]
 
 
 def test_create_and_get_session(catalog):
-    """A session comes back as it was created, until its time is over."""
+    """A session is returned as it was created, until it expires."""
     info = new_session("s", "box", now=NOW, ttl=60.0, user_id="u", custom_metadata={"ü": [1]})
     catalog.create_session(info)
     assert catalog.get_session("s", NOW + 59) == info
@@ -470,7 +470,7 @@ def test_create_and_get_session(catalog):
 
 
 def test_update_session(catalog):
-    """Metadata is merged; an extension counts from the present expiry and holds for later records."""
+    """Metadata is merged; an extension counts from the present expiry, and applies to later records."""
     catalog.create_session(new_session("s", "box", now=NOW, ttl=60.0, custom_metadata={"a": 1, "b": 1}))
     assert catalog.update_session("s", NOW, custom_metadata={"b": 2})
     assert catalog.update_session("s", NOW, extend=40.0)
@@ -482,7 +482,7 @@ def test_update_session(catalog):
 
 
 def test_session_can_not_outlive_time(catalog):
-    """An extension beyond the year 9999 is refused and changes nothing."""
+    """An extension beyond the year 9999 is refused, and changes nothing."""
     info = new_session("s", "box", now=NOW, ttl=60.0)
     catalog.create_session(info)
     with pytest.raises(InvalidInputError):
@@ -491,7 +491,7 @@ def test_session_can_not_outlive_time(catalog):
 
 
 def test_remove_session(catalog):
-    """A removed session takes its records with it, and no others."""
+    """Removing a session removes its records, and no others."""
     catalog.add([record(1), record(2), record(3, session_id="bob")], now=NOW)
     assert sorted(ids(catalog.remove_session("alice", NOW, 100))) == [1, 2]
     assert catalog.remove_session("alice", NOW, 100) is None
@@ -503,7 +503,7 @@ def test_remove_session(catalog):
 
 
 def test_remove_session_in_portions(catalog):
-    """Each call removes at most as many records as it may, and the session lives until the last of them is gone."""
+    """Each call removes at most the given number of records; the session exists until the last is gone."""
     catalog.add([record(number, filename=f"f{number % 4}") for number in range(1, 11)], now=NOW)
     removed = []
     while len(removed) < 10:
@@ -519,7 +519,7 @@ def test_remove_session_in_portions(catalog):
 
 
 def test_second_caller_finishes_a_removal(open_catalog):
-    """What a caller that removed a session left behind, another one removes: records, and the session with them."""
+    """A second caller removes the records and the session that a first one left."""
     catalog = open_catalog()
     catalog.add([record(number) for number in range(1, 6)], now=NOW)
     assert len(catalog.remove_session("alice", NOW, 2)) == 2
@@ -531,7 +531,7 @@ def test_second_caller_finishes_a_removal(open_catalog):
 
 
 def test_session_that_is_removed_takes_new_records(catalog):
-    """What is added to a session that is being removed is removed as well, or the beginning of a new session."""
+    """A record added during the removal of its session is removed too, or begins a new session."""
     catalog.add([record(number) for number in range(1, 4)], now=NOW)
     catalog.remove_session("alice", NOW, 1)
     catalog.add([record(9)], now=NOW)
@@ -543,7 +543,7 @@ def test_session_that_is_removed_takes_new_records(catalog):
 
 
 def test_empty_session_can_be_removed(catalog):
-    """A session without records is removed by one call, which returns none."""
+    """One call removes a session without records, and returns none."""
     catalog.create_session(new_session("s", "box", now=NOW, ttl=60.0))
     assert catalog.remove_session("s", NOW, 10) == []
     assert catalog.get_session("s", NOW) is None
@@ -551,7 +551,7 @@ def test_empty_session_can_be_removed(catalog):
 
 
 def test_portions_of_a_session_with_expired_and_pending_records(catalog):
-    """Expired records and awaited uploads go with their session too."""
+    """Expired and pending records are removed with their session."""
     pending = record(2, revision=0, pending=Pending(timestamp(NOW + 60), True, None))
     catalog.add([record(1, ttl=60.0), pending, record(3)], now=NOW)
     assert sorted(ids(catalog.remove_session("alice", NOW + 60, 10))) == [1, 2, 3]
@@ -559,7 +559,7 @@ def test_portions_of_a_session_with_expired_and_pending_records(catalog):
 
 
 def test_expire_sessions(catalog):
-    """Expired sessions are removed and counted, living ones stay."""
+    """Expired sessions are removed and counted; living ones stay."""
     catalog.create_session(new_session("short", "box", now=NOW, ttl=60.0))
     catalog.create_session(new_session("long", "box", now=NOW, ttl=None))
     assert catalog.expire_sessions(NOW + 59) == 0
@@ -569,15 +569,15 @@ def test_expire_sessions(catalog):
 
 
 def test_stats(catalog):
-    """Stats count what is unexpired."""
+    """Stats count sessions and artifacts that have not expired."""
     assert catalog.stats(NOW) == {"sessions": 0, "artifacts": 0, "bytes": 0}
     catalog.add([record(1), record(2, ttl=60.0), record(3, session_id="bob")], now=NOW)
     assert catalog.stats(NOW) == {"sessions": 2, "artifacts": 3, "bytes": 15}
     assert catalog.stats(NOW + 60) == {"sessions": 2, "artifacts": 2, "bytes": 10}
 
 
-def test_stats_without_what_is_pending(catalog):
-    """An upload that is awaited is no artifact yet, and is counted once it is one."""
+def test_stats_without_pending_uploads(catalog):
+    """A pending upload counts once it is an artifact."""
     until = timestamp(NOW + 60)
     awaited = [record(number, revision=0, bytes=0, pending=Pending(until, bool(number), 9)) for number in (0, 1)]
     catalog.add([*awaited, record(2)], now=NOW)
@@ -587,7 +587,7 @@ def test_stats_without_what_is_pending(catalog):
 
 
 def test_sandboxes_do_not_see_each_other(open_catalog):
-    """Nothing of another sandbox is shown or changed, even with the id in hand."""
+    """Nothing of another sandbox is returned or changed, even by id."""
     catalog, other = open_catalog("box"), open_catalog("other")
     catalog.add([record(1, ttl=60.0)], now=NOW)
     artifact_id = name(1)
@@ -606,7 +606,7 @@ def test_sandboxes_do_not_see_each_other(open_catalog):
 
 
 def test_many_threads(catalog):
-    """Records added by many threads at once are all there, in one session."""
+    """Records added by many threads at once are all in one session."""
 
     def add(thread):
         for number in range(50):
@@ -622,7 +622,7 @@ def test_many_threads(catalog):
 
 
 def test_records_outlive_a_persistent_catalog(open_catalog):
-    """A second catalog finds the records of the first, if those are said to persist, and only then."""
+    """A second catalog finds the records of the first exactly if the backend is persistent."""
     first = open_catalog()
     first.add([record(1)], now=NOW)
     first.close()
@@ -632,7 +632,7 @@ def test_records_outlive_a_persistent_catalog(open_catalog):
 
 
 def test_identity_is_made_once(open_catalog):
-    """A persistent catalog has no identity until it is given one, and then this one, whatever is offered later."""
+    """A persistent catalog keeps the first identity it is given."""
     catalog, other = open_catalog("box"), open_catalog("other")
     assert catalog.identity() is None
     if not catalog.persistent:
@@ -646,7 +646,7 @@ def test_identity_is_made_once(open_catalog):
 
 
 def test_identity_outlives_what_is_stored(open_catalog):
-    """The identity stays when everything else was removed, and is neither a record nor a session."""
+    """The identity stays when everything else is removed, and is neither a record nor a session."""
     catalog = open_catalog()
     catalog.add([record(1)], now=NOW)
     identity = catalog.identity("one")
@@ -657,7 +657,7 @@ def test_identity_outlives_what_is_stored(open_catalog):
 
 
 def test_many_callers_get_one_identity(open_catalog):
-    """Of several callers that make the identity at once, all get the same."""
+    """Concurrent callers that create the identity all get the same."""
     catalogs = [open_catalog() for _ in range(8)]
     got, together = [], threading.Barrier(8)
 
@@ -676,7 +676,7 @@ def test_many_callers_get_one_identity(open_catalog):
 
 
 def test_sample(open_catalog):
-    """A sample is of living artifacts only, of any session of the sandbox, and not more than wanted."""
+    """A sample has living artifacts of any session of the sandbox, at most as many as requested."""
     catalog, other = open_catalog("box"), open_catalog("other")
     assert catalog.sample(NOW, 5) == []
     pending = record(2, revision=0, pending=Pending(timestamp(NOW + 60), True, None))
@@ -690,7 +690,7 @@ def test_sample(open_catalog):
 
 
 def test_sound_catalog_is_verified(open_catalog):
-    """A catalog that nothing has damaged holds no damaged records, whatever its records are like."""
+    """Verification finds no damage in a sound catalog, whatever its records contain."""
     catalog = open_catalog()
     assert catalog.verify() == 0
     superseded = (Superseded(f"grid/box/alice/{name(2)}~7", timestamp(NOW + 60), 7),)
@@ -709,7 +709,7 @@ def test_sound_catalog_is_verified(open_catalog):
 
 
 def test_check_leaves_nothing(catalog):
-    """What a check writes it removes again, and it returns facts as text."""
+    """A check removes everything it writes, and returns facts as text."""
     catalog.add([record(1)], now=NOW)
     before = catalog.stats(NOW)
     for _ in range(3):
@@ -722,7 +722,7 @@ def test_check_leaves_nothing(catalog):
 
 
 def test_check_and_close(catalog):
-    """A catalog that works says so, and may be closed twice."""
+    """A working catalog passes the check, and may be closed twice."""
     catalog.check()
     catalog.close()
     catalog.close()

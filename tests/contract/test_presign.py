@@ -1,4 +1,4 @@
-"""What every store does with URLs: anybody can download and upload with one, for a while, and nothing else."""
+"""What every store does with presigned URLs: they download or upload one file for a while, and allow nothing else."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def put(url, data, mime="application/octet-stream"):
 
 
 def filename_of(headers):
-    """Return the filename that a download is saved under, as a browser reads it (RFC 6266)."""
+    """Return the filename that a browser saves a download under (RFC 6266)."""
     disposition = headers["Content-Disposition"]
     assert disposition.isascii()
     assert disposition.partition(";")[0] == "attachment"
@@ -93,24 +93,24 @@ def filename_of(headers):
 
 
 def register(store, artifact_id, **more):
-    """Register an upload with the arguments that are always needed."""
+    """Register an upload with the required arguments."""
     return store.register_uploaded_artifact(artifact_id, **{"mime": "text/plain", "summary": "uploaded", **more})
 
 
 @pytest.fixture
 def _checked(rig):
-    """Skip the test where nobody checks a signature."""
+    """Skip the test if the rig does not check signatures."""
     if rig.name == UNCHECKED[1]:
         pytest.skip("moto checks no signatures")
 
 
 def core(store):
-    """Return what is under a store of either face."""
+    """Return the core of a blocking or async store."""
     return (store if isinstance(store, ArtifactStore) else store._store._blocking).scope.core
 
 
 def keys(store):
-    """Return the keys that hold bytes."""
+    """Return the keys of all bytes."""
     return sorted(item.key for item in core(store).storage.list_objects(store.get_session_prefix_pattern()))
 
 
@@ -119,7 +119,7 @@ def keys(store):
 
 @pytest.mark.parametrize("verb", ["presign", "presign_short", "presign_medium", "presign_long"])
 def test_download(store, verb):
-    """A URL of each kind gives the bytes, the media type and the name of the artifact."""
+    """Each kind of URL returns the artifact's bytes, media type and filename."""
     artifact_id = store.store(b"0123456789", filename="docs/a report.txt", mime="text/plain", session_id=SESSION)
     status, headers, body = get(getattr(store, verb)(artifact_id))
     assert (status, body) == (200, b"0123456789")
@@ -129,25 +129,25 @@ def test_download(store, verb):
 
 @pytest.mark.parametrize("name", ["Übersicht 日本.txt", 'a"b\\c;d=e.txt', "50%.txt", "'%41'.txt", "a" * 200 + "é.txt"])
 def test_download_under_any_name(store, name):
-    """A name in any characters comes with the download; a backslash begins the last part of it."""
+    """A filename in any script is in the download; a backslash counts as a separator."""
     artifact_id = store.store(b"1", filename=name, session_id=SESSION)
     assert filename_of(get(store.presign(artifact_id))[1]) == name.rpartition("\\")[2]
 
 
 def test_download_without_a_name(store):
-    """What has no name is a download all the same, and never a page in the browser."""
+    """An artifact without a filename is downloaded too, and never shown as a page."""
     artifact_id = store.store(b"<script>", mime="text/html", session_id=SESSION)
     assert filename_of(get(store.presign(artifact_id))[1]) is None
 
 
-def test_download_of_nothing(store):
-    """An artifact without bytes can be downloaded."""
+def test_download_of_an_empty_artifact(store):
+    """An empty artifact can be downloaded."""
     assert get(store.presign(store.store(b"", session_id=SESSION)))[::2] == (200, b"")
 
 
 @pytest.mark.usefixtures("_checked")
 def test_altered_url(store):
-    """A URL of which anything is altered is refused."""
+    """A URL with any part altered is refused."""
     url = store.presign(store.store(b"mine", session_id=SESSION, filename="a.txt"))
     other = store.metadata(store.store(b"theirs", session_id="user_bob")).key
     mine = store.list_by_session(SESSION)[0].key
@@ -165,14 +165,14 @@ def test_altered_url(store):
 
 @pytest.mark.usefixtures("_checked")
 def test_download_url_does_not_upload(store):
-    """A URL to download can't be used to upload."""
+    """A download URL can't be used to upload."""
     artifact_id = store.store(b"mine", session_id=SESSION)
     assert put(store.presign(artifact_id), b"theirs") in {403, 405}
     assert store.retrieve(artifact_id) == b"mine"
 
 
 def test_download_url_after_an_update(store):
-    """A URL given out before an update works on for as long as the bytes before are kept, and a new one has the new."""
+    """A URL signed before an update works while the old bytes are kept; a new URL returns the new bytes."""
     artifact_id = store.store(b"old", session_id=SESSION)
     before = store.presign(artifact_id)
     store.update_file(artifact_id, data=b"new")
@@ -182,7 +182,7 @@ def test_download_url_after_an_update(store):
 
 @pytest.mark.parametrize("expires", [0, -1, float("nan"), float("inf"), "60", None, True, WEEK + 1])
 def test_presign_with_a_bad_expiry(store, expires):
-    """An expiry that is no number of seconds up to 7 days is refused, and the message names it."""
+    """An expiry that is not a number of seconds up to 7 days is refused by name."""
     artifact_id = store.store(b"1", session_id=SESSION)
     with pytest.raises(InvalidInputError, match="expires"):
         store.presign(artifact_id, expires)
@@ -192,12 +192,12 @@ def test_presign_with_a_bad_expiry(store, expires):
 
 @pytest.mark.parametrize("expires", [0.2, 1.5, WEEK])
 def test_presign_with_a_good_expiry(store, expires):
-    """Fractions of a second and 7 days are fine."""
+    """Fractions of a second and 7 days are accepted."""
     assert store.presign(store.store(b"1", session_id=SESSION), expires)
 
 
-def test_presign_of_nothing(store, clock):
-    """There is no URL of what is unknown, expired or another session's."""
+def test_presign_of_a_missing_artifact(store, clock):
+    """An unknown, expired or foreign artifact has no URL."""
     artifact_id = store.store(b"1", session_id=SESSION, ttl=10)
     with pytest.raises(ArtifactNotFoundError):
         store.presign(UNKNOWN)
@@ -212,7 +212,7 @@ def test_presign_of_nothing(store, clock):
 
 
 def test_upload_and_register(store):
-    """What is uploaded to a URL becomes an artifact when it is registered, with all that is told of it."""
+    """An upload becomes an artifact when it is registered, with the given metadata."""
     url, artifact_id = store.presign_upload(SESSION, filename="docs/upload.txt", mime_type="image/png")
     assert put(url, b"0123456789", "image/png") in {200, 201, 204}
     assert register(store, artifact_id, mime="image/jpeg", summary="a photo", meta={"n": 1}, ttl=60) is True
@@ -228,7 +228,7 @@ def test_upload_and_register(store):
 
 @pytest.mark.usefixtures("_checked")
 def test_broken_upload(store):
-    """An upload that breaks off leaves nothing."""
+    """An interrupted upload leaves nothing."""
     url, artifact_id = store.presign_upload(SESSION)
     parts = urllib.parse.urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
@@ -242,8 +242,8 @@ def test_broken_upload(store):
     assert keys(store) == []
 
 
-def test_upload_into_a_fresh_session(store):
-    """Without a session an upload gets a fresh one, which its registration may name, and a new name if it likes."""
+def test_upload_to_a_new_session(store):
+    """Without a session id an upload gets a new session; its registration may pass that and another filename."""
     url, artifact_id = store.presign_upload()
     put(url, b"1")
     register(store, artifact_id, filename="named.txt")
@@ -254,7 +254,7 @@ def test_upload_into_a_fresh_session(store):
 
 
 def test_registered_artifact_lives_as_long_as_its_session(store):
-    """An upload that is registered without a ttl gets that of its session, from now on."""
+    """An upload registered without a ttl gets that of its session, counted from now."""
     session_id = store.create_session(ttl_hours=2)
     url, artifact_id = store.presign_upload(session_id)
     put(url, b"1")
@@ -264,7 +264,7 @@ def test_registered_artifact_lives_as_long_as_its_session(store):
 
 @pytest.mark.usefixtures("_checked")
 def test_upload_of_another_type(store):
-    """A media type that was named must be that of the upload; when none was, any is fine."""
+    """The upload must have the signed media type; without one any is accepted."""
     url, artifact_id = store.presign_upload(SESSION, mime_type="image/png")
     assert put(url, b"1", "text/html") in {400, 403, 415}
     with pytest.raises(ArtifactNotFoundError):
@@ -276,14 +276,14 @@ def test_upload_of_another_type(store):
 
 @pytest.mark.usefixtures("_checked")
 def test_upload_url_does_not_download(store):
-    """A URL to upload can't be used to download."""
+    """An upload URL can't be used to download."""
     url, _ = store.presign_upload(SESSION)
     put(url, b"1")
     assert get(url)[0] in {403, 405}
 
 
 def test_register_before_the_upload(store):
-    """Registering what has not been uploaded says that there is nothing, and works after the upload."""
+    """Registering before the upload raises not-found, and works after it."""
     url, artifact_id = store.presign_upload(SESSION)
     with pytest.raises(ArtifactNotFoundError):
         register(store, artifact_id)
@@ -293,13 +293,13 @@ def test_register_before_the_upload(store):
 
 @pytest.mark.parametrize("artifact_id", [UNKNOWN, "x", None, 5])
 def test_register_the_unknown(store, artifact_id):
-    """Registering an id that was never signed says that there is nothing."""
+    """Registering an unknown id raises not-found."""
     with pytest.raises(ArtifactNotFoundError):
         register(store, artifact_id)
 
 
 def test_register_from_another_session(store):
-    """An upload can't be registered for another session, and a store bound to that does not know it."""
+    """An upload can't be registered for another session; a store bound to that does not find it."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"1")
     with pytest.raises(AccessDeniedError):
@@ -324,7 +324,7 @@ def test_register_from_another_session(store):
     ids=str,
 )
 def test_register_with_a_bad_argument(store, bad):
-    """A bad argument is refused before anything happens, and the upload can be registered later."""
+    """An invalid argument is refused first, and the upload can be registered later."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"1")
     with pytest.raises(InvalidInputError):
@@ -338,14 +338,14 @@ def test_register_with_a_bad_argument(store, bad):
     ids=str,
 )
 def test_presign_upload_with_a_bad_argument(store, bad):
-    """A bad argument is refused, and nothing is remembered."""
+    """An invalid argument is refused, and no pending record is stored."""
     with pytest.raises(InvalidInputError):
         store.presign_upload(**bad)
     assert store.get_stats()["sessions"] == 0
 
 
 def test_register_twice(store):
-    """Registering a second time changes nothing and is no error; for an expired artifact it is too late."""
+    """Registering twice changes nothing and raises nothing; an expired artifact raises expired."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"1")
     register(store, artifact_id)
@@ -356,7 +356,7 @@ def test_register_twice(store):
 
 
 def test_upload_after_the_registration(store, clock):
-    """A URL that still works can't change a registered artifact; what it uploads is an orphan."""
+    """A URL that still works can't change a registered artifact; its upload is an orphan."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"registered")
     register(store, artifact_id)
@@ -367,8 +367,8 @@ def test_upload_after_the_registration(store, clock):
     assert set(keys(store)) <= {store.metadata(artifact_id).key, *orphans(store)}
 
 
-def test_pending_upload_is_no_artifact(store):
-    """Until it is registered, no verb knows an upload, though its bytes are there."""
+def test_pending_upload_is_not_an_artifact(store):
+    """Until it is registered, no method finds an upload, though its bytes exist."""
     url, artifact_id = store.presign_upload(SESSION, filename="a.txt")
     put(url, b"1")
     for verb, use in USES.items():
@@ -379,8 +379,8 @@ def test_pending_upload_is_no_artifact(store):
     assert register(store, artifact_id)
 
 
-def test_pending_uploads_eat_no_limit(store):
-    """A listing with a limit finds the artifacts behind any number of uploads that are awaited."""
+def test_pending_uploads_do_not_count(store):
+    """A listing with a limit finds the artifacts behind any number of pending uploads."""
     for number in range(7):
         store.presign_upload(SESSION, filename=f"a{number}.txt")
     ids = [store.store(b"1", filename=f"b{number}.txt", session_id=SESSION) for number in range(3)]
@@ -389,7 +389,7 @@ def test_pending_uploads_eat_no_limit(store):
 
 
 def test_delete_cancels_an_upload(store):
-    """Deleting what is awaited counts as nothing, and takes back the upload."""
+    """Deleting a pending upload returns False, and cancels the upload."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"1")
     assert store.delete(artifact_id) is False
@@ -399,7 +399,7 @@ def test_delete_cancels_an_upload(store):
 
 
 def test_delete_session_cancels_its_uploads(store):
-    """With a session the uploads that it awaits are gone, bytes and all."""
+    """Deleting a session removes its pending uploads with their bytes."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"1")
     assert store.delete_session(SESSION) is True
@@ -409,7 +409,7 @@ def test_delete_session_cancels_its_uploads(store):
 
 
 def test_longest_upload(store):
-    """An upload of as many bytes as allowed is registered; a longer one is refused and removed."""
+    """An upload of max_bytes is registered; a longer one is refused and removed."""
     url, artifact_id = store.presign_upload(SESSION, max_bytes=5)
     if put(url, b"123456") in {200, 201, 204}:
         with pytest.raises(InvalidInputError, match="6 bytes"):
@@ -423,7 +423,7 @@ def test_longest_upload(store):
 
 
 def test_upload_changes_while_it_is_registered(store, monkeypatch):
-    """The record tells length and hash of the bytes that were taken, whatever is uploaded at that moment."""
+    """The record has length and SHA-256 of the copied bytes, whatever is uploaded at that moment."""
     url, artifact_id = store.presign_upload(SESSION, max_bytes=100)
     put(url, b"first")
     storage = core(store).storage
@@ -458,7 +458,7 @@ def test_upload_grows_while_it_is_registered(store, monkeypatch):
 
 
 def test_register_at_once(store):
-    """Of many who register one upload at once none fails, and there is one artifact of it, once."""
+    """Concurrent registrations of one upload all succeed, and make one artifact."""
     url, artifact_id = store.presign_upload(SESSION)
     put(url, b"0123456789")
     results = []
@@ -482,7 +482,7 @@ def test_register_at_once(store):
 
 
 def test_register_too_late(store, clock):
-    """An hour after the URL's end an upload is given up; a cleanup takes its bytes, and those that come later."""
+    """An hour after the URL expires an upload is given up; cleanup removes its bytes, and later ones."""
     url, artifact_id = store.presign_upload(SESSION, expires=60)
     put(url, b"1")
     clock.advance(60 + HOUR - 1)
@@ -507,7 +507,7 @@ def test_register_too_late(store, clock):
 
 @pytest.fixture
 def uploaded(store):
-    """Return the id of an artifact that was uploaded and told of beforehand."""
+    """Return the id of an upload with complete metadata."""
     url, artifact_id = store.presign_upload_and_register(
         mime="text/plain", summary="told", meta={"n": 1}, filename="docs/a.txt", session_id=SESSION, ttl=2 * HOUR
     )
@@ -517,13 +517,13 @@ def uploaded(store):
 
 @pytest.mark.parametrize("verb", USES)
 def test_upload_registers_itself(store, uploaded, verb):
-    """Whatever verb asks for the artifact first, it is there."""
+    """The first method that asks for the artifact finds it."""
     USES[verb](store, uploaded)
     assert store.exists(uploaded)
 
 
-def test_upload_registers_itself_as_told(store, uploaded):
-    """The artifact has what was told of it beforehand, and the bytes that came."""
+def test_upload_registers_itself_with_its_metadata(store, uploaded):
+    """The artifact has the metadata passed beforehand, and the uploaded bytes."""
     assert store.exists(uploaded)
     metadata = store.metadata(uploaded)
     assert (metadata.filename, metadata.mime, metadata.summary) == ("docs/a.txt", "text/plain", "told")
@@ -532,8 +532,8 @@ def test_upload_registers_itself_as_told(store, uploaded):
     assert keys(store) == [metadata.key]
 
 
-def test_upload_is_listed_by_itself(store, uploaded):
-    """A listing shows the artifact, and the uploads that have not come yet it does not."""
+def test_upload_is_listed(store, uploaded):
+    """A listing has the artifact, and no uploads that have not arrived."""
     store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
     assert [one.bytes for one in store.list_files(SESSION, "docs/")] == [10]
     assert [one.artifact_id for one in store.list_by_session(SESSION, limit=5)] == [uploaded]
@@ -541,14 +541,14 @@ def test_upload_is_listed_by_itself(store, uploaded):
 
 
 def test_upload_registers_itself_once(store, uploaded):
-    """Registering it by hand, before or after, is harmless."""
+    """Registering it by hand, before or after, changes nothing."""
     assert register(store, uploaded)
     assert store.metadata(uploaded).filename == "docs/a.txt"
     assert register(store, uploaded)
 
 
 def test_delete_of_an_upload_that_registers_itself(store, uploaded):
-    """It can be deleted before anybody has looked, and counts; without an upload there is nothing to delete."""
+    """Deleting it before the first read returns True; without an upload it returns False."""
     _, empty_id = store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
     assert store.delete_batch([uploaded, empty_id]) == 1
     assert keys(store) == []
@@ -556,7 +556,7 @@ def test_delete_of_an_upload_that_registers_itself(store, uploaded):
 
 
 def test_nothing_uploaded_yet(store):
-    """Before the upload there is no artifact."""
+    """Before the upload the artifact is not found."""
     _, artifact_id = store.presign_upload_and_register(mime="text/plain", summary="", session_id=SESSION)
     assert not store.exists(artifact_id)
     with pytest.raises(ArtifactNotFoundError):
@@ -566,7 +566,7 @@ def test_nothing_uploaded_yet(store):
 
 
 def test_too_long_an_upload_never_registers_itself(store):
-    """An upload that is longer than allowed is removed by whoever asks for it, and is not there."""
+    """The first read removes an upload that is too long, and raises not-found."""
     url, artifact_id = store.presign_upload_and_register(
         mime="application/octet-stream", summary="", session_id=SESSION, max_bytes=5
     )
@@ -575,8 +575,8 @@ def test_too_long_an_upload_never_registers_itself(store):
     assert keys(store) == []
 
 
-def test_upload_nobody_looked_at(store, clock, uploaded):
-    """Cleanup does not take an upload that was told of for a leftover: it makes an artifact of it."""
+def test_cleanup_of_an_unread_upload(store, clock, uploaded):
+    """Cleanup makes an artifact of a complete upload, and does not remove it."""
     clock.advance(2 * HOUR + 1)
     store.cleanup()
     clock.advance(2 * HOUR - 1)
@@ -588,7 +588,7 @@ def test_upload_nobody_looked_at(store, clock, uploaded):
 
 
 def test_upload_that_never_came(store, clock):
-    """Cleanup forgets an upload that did not come, and what comes after that is an orphan."""
+    """Cleanup removes the record of an upload that never arrived; later bytes are an orphan."""
     url, artifact_id = store.presign_upload_and_register(
         mime="application/octet-stream", summary="", session_id=SESSION, expires=WEEK
     )

@@ -1,4 +1,4 @@
-"""What every store does to change, copy, move and delete what is in it."""
+"""What every store does to change, copy, move and delete artifacts."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ CHANGES = {
 
 
 class OnceError(Exception):
-    """What a stream of a test raises."""
+    """An error that a test's stream raises."""
 
 
 def broken():
-    """Give some bytes, and raise."""
+    """Yield some bytes, then raise."""
     yield b"x" * 1_200_000
     raise OnceError
 
 
 @pytest.fixture
 def artifact_id(store):
-    """Return the id of an artifact with all there is to one."""
+    """Return the id of an artifact with all metadata set."""
     return store.store(
         b"before",
         mime="text/x-before",
@@ -87,15 +87,15 @@ def seconds_between(earlier, later):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", CHANGES)
 def test_change_of_nothing(store, verb, subtests):
-    """An unknown or malformed id is not found."""
+    """Changing an unknown or malformed id raises not-found."""
     for one in (UNKNOWN, "malformed", "", None, 5):
         with subtests.test(repr(one)), pytest.raises(ArtifactNotFoundError):
             CHANGES[verb](store, one)
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_change_of_what_has_expired(store, clock, artifact_id, verb):
-    """What has expired is not changed back to life."""
+def test_change_of_an_expired_artifact(store, clock, artifact_id, verb):
+    """An expired artifact can't be changed, and stays expired."""
     clock.advance(601)
     with pytest.raises(ArtifactExpiredError):
         CHANGES[verb](store, artifact_id)
@@ -104,7 +104,7 @@ def test_change_of_what_has_expired(store, clock, artifact_id, verb):
 
 @pytest.mark.parametrize("verb", [verb for verb in CHANGES if verb != "copy_file"])
 def test_change_makes_the_next_revision(store, before, verb):
-    """A change raises the revision by one and sets when it was, and returns what metadata returns then."""
+    """A change raises the revision by one, sets updated_at, and returns the new metadata."""
     after = CHANGES[verb](store, before.artifact_id)
     assert after.revision == before.revision + 1
     assert after.stored_at == before.stored_at
@@ -119,7 +119,7 @@ def test_change_makes_the_next_revision(store, before, verb):
 
 @pytest.mark.parametrize("field", ["summary", "filename", "mime"])
 def test_update_metadata_of_one_field(store, before, field):
-    """Only the field that is given changes."""
+    """Only the given field changes."""
     after = store.update_metadata(before.artifact_id, **{field: "text/changed"})
     assert after[field] == "text/changed"
     assert changed_fields(before, after) == {field, "revision", "updated_at"}
@@ -127,7 +127,7 @@ def test_update_metadata_of_one_field(store, before, field):
 
 
 def test_update_metadata_merges(store, before):
-    """Meta is merged key by key, unless it is to take the place of the present one."""
+    """Meta is merged key by key, or replaced with merge=False."""
     after = store.update_metadata(before.artifact_id, meta={"b": 2, "deep": {"y": 2}})
     assert after.meta == {"a": 1, "b": 2, "deep": {"y": 2}}
     assert changed_fields(before, after) == {"meta", "revision", "updated_at"}
@@ -137,14 +137,14 @@ def test_update_metadata_merges(store, before):
 
 
 def test_update_metadata_of_all_fields(store, before):
-    """All fields may change at once, to an empty summary too."""
+    """All fields can change at once, also to an empty summary."""
     after = store.update_metadata(before.artifact_id, summary="", meta={"b": 2}, filename="c", mime="d/e")
     assert (after.summary, after.meta["b"], after.filename, after.mime) == ("", 2, "c", "d/e")
     assert after.revision == 2
 
 
 def test_update_metadata_moves_in_the_listing(store, artifact_id):
-    """A new filename is the one by which it is listed."""
+    """A renamed artifact is listed under its new filename."""
     store.update_metadata(artifact_id, filename="docs/after.txt")
     assert store.list_files(SESSION, "before") == []
     assert [one.artifact_id for one in store.get_directory_contents(SESSION, "docs")] == [artifact_id]
@@ -156,7 +156,7 @@ def test_update_metadata_moves_in_the_listing(store, artifact_id):
     ["artifact_id", "session_id", "sandbox_id", "key", "bytes", "sha256", "revision", "expires_at", "ttl", "data"],
 )
 def test_update_metadata_of_other_fields(store, before, field):
-    """No other field can be set, above all not the key."""
+    """No other field can be set, in particular not the key."""
     other_id = store.store(b"of another", session_id="user_bob")
     with pytest.raises(TypeError):
         store.update_metadata(before.artifact_id, **{field: store.metadata(other_id).key})
@@ -166,7 +166,7 @@ def test_update_metadata_of_other_fields(store, before, field):
 
 @pytest.mark.same_everywhere
 def test_update_metadata_bad_arguments(store, before, subtests):
-    """Each bad argument is refused, and nothing changes."""
+    """Each invalid argument is refused, and nothing changes."""
     cases = [{}, {"merge": False}, {"if_revision": 1}]
     cases += [{"summary": summary} for summary in (5, "\ud800")]
     cases += [{"meta": meta} for meta in BAD_META]
@@ -180,7 +180,7 @@ def test_update_metadata_bad_arguments(store, before, subtests):
 
 
 def test_update_metadata_copies_meta(store, artifact_id):
-    """To change a meta after the update changes nothing."""
+    """Modifying the caller's meta after the update does not change the stored one."""
     meta = {"list": [1]}
     store.update_metadata(artifact_id, meta=meta)
     meta["list"].append(2)
@@ -190,7 +190,7 @@ def test_update_metadata_copies_meta(store, artifact_id):
 @pytest.mark.parametrize("arguments", [{"summary": "changed"}, {"meta": {"b": 2}}])
 @pytest.mark.parametrize("verb", ["update_metadata", "update_file"])
 def test_update_of_another_revision(store, artifact_id, verb, arguments):
-    """With if_revision only that revision changes; any other is a conflict, and nothing changes."""
+    """With if_revision, any other revision is a conflict, and nothing changes."""
     update = getattr(store, verb)
     assert update(artifact_id, **arguments, if_revision=1).revision == 2
     latest = store.metadata(artifact_id)
@@ -217,7 +217,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("case", FIELDS)
 def test_update_file_of_one_field(store, before, case):
-    """Only what is given changes, and meta takes the place of the present one."""
+    """Only the given field changes; meta is replaced."""
     arguments, fields = FIELDS[case]
     after = store.update_file(before.artifact_id, **arguments)
     assert changed_fields(before, after) == {*fields, "revision", "updated_at"}
@@ -227,7 +227,7 @@ def test_update_file_of_one_field(store, before, case):
 
 @pytest.mark.parametrize("data", [b"after, and longer", b"", b"x" * 3_000_000], ids=len)
 def test_update_file_of_the_content(store, before, data):
-    """New content is read by every verb, with its own length and SHA-256; empty bytes are content too."""
+    """Every method reads the new content, its length and its SHA-256; empty content is valid."""
     after = store.update_file(before.artifact_id, data=data)
     assert (after.bytes, after.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert store.retrieve(before.artifact_id) == data
@@ -237,7 +237,7 @@ def test_update_file_of_the_content(store, before, data):
 
 
 def test_update_file_of_everything(store, before, tmp_path):
-    """Content and all the rest change in one revision."""
+    """Content and all metadata change in one revision."""
     (tmp_path / "file").write_bytes(b"after")
     after = store.update_file(
         before.artifact_id,
@@ -255,7 +255,7 @@ def test_update_file_of_everything(store, before, tmp_path):
 
 
 def test_update_file_many_times(store, artifact_id):
-    """However often the content changes, the latest is what is read."""
+    """After many updates every read returns the latest content."""
     for number in range(1, 41):
         assert store.update_file(artifact_id, data=iter([b"%d" % number])).revision == number + 1
     assert store.retrieve(artifact_id) == b"40"
@@ -264,7 +264,7 @@ def test_update_file_many_times(store, artifact_id):
 
 
 def test_update_file_sets_the_ttl_anew(store, before, clock):
-    """A new time to live begins now: it may be shorter than the present one, or longer, and takes the session along."""
+    """A new ttl counts from now, may be shorter or longer, and extends the session."""
     after = store.update_file(before.artifact_id, ttl=30)
     assert seconds_between(after.updated_at, after.expires_at) == pytest.approx(30)
     after = store.update_file(before.artifact_id, ttl=90_000)
@@ -278,7 +278,7 @@ def test_update_file_sets_the_ttl_anew(store, before, clock):
 
 @pytest.mark.same_everywhere
 def test_update_file_bad_arguments(store, clock, before, tmp_path, subtests):
-    """Each bad argument is refused before anything is written, and neither record nor bytes change."""
+    """Each invalid argument is refused before anything is written."""
     cases = [{}, {"if_revision": 1}]
     cases += [{"data": data} for data in ("text", 5, {"a": 1}, tmp_path, tmp_path / "missing", ["a"], [1])]
     cases += [{"summary": 5}]
@@ -297,7 +297,7 @@ def test_update_file_bad_arguments(store, clock, before, tmp_path, subtests):
 
 
 def test_refused_update_leaves_no_bytes(store, clock):
-    """What was written for an update that failed is taken back."""
+    """A refused update removes the bytes it wrote."""
     artifact_id = store.store(b"before")
     cases = [(broken(), None, OnceError), (["a"], None, InvalidInputError), (b"after", 9, ConflictError)]
     for data, revision, error in cases:
@@ -311,7 +311,7 @@ def test_refused_update_leaves_no_bytes(store, clock):
 
 
 def test_update_file_that_expires_meanwhile(store, clock, artifact_id):
-    """An artifact that expires while its new content is being read stays expired."""
+    """An artifact that expires while new content is written stays expired."""
 
     def slow():
         yield b"after"
@@ -324,7 +324,7 @@ def test_update_file_that_expires_meanwhile(store, clock, artifact_id):
 
 
 def test_readers_keep_their_revision(store):
-    """A reader and a stream that began before an update go on in the old bytes, whole."""
+    """A reader and a stream that began before an update finish with the old bytes."""
     old, new = b"old!" * 300_000, b"new, and shorter"
     artifact_id = store.store(old)
     stream = iter(store.stream(artifact_id, chunk_size=400_000))
@@ -339,7 +339,7 @@ def test_readers_keep_their_revision(store):
 
 
 def in_the_middle_of_an_update(store, artifact_id, change, **arguments):
-    """Update the content of an artifact, and change it once its new content is being read."""
+    """Update the content of an artifact, and change the artifact while the new content is written."""
     reading, changed = threading.Event(), threading.Event()
 
     def data():
@@ -359,7 +359,7 @@ def in_the_middle_of_an_update(store, artifact_id, change, **arguments):
 
 
 def test_update_of_content_loses_to_a_change_meanwhile(store, artifact_id):
-    """The revision that if_revision names must be the latest when the new content is whole, not just before."""
+    """With if_revision, a change during the write of new content is a conflict."""
     with pytest.raises(ConflictError):
         in_the_middle_of_an_update(
             store, artifact_id, lambda: store.update_file(artifact_id, data=b"first"), if_revision=1
@@ -369,14 +369,14 @@ def test_update_of_content_loses_to_a_change_meanwhile(store, artifact_id):
 
 
 def test_update_of_content_keeps_a_change_meanwhile(store, artifact_id):
-    """Without if_revision the new content joins what was changed meanwhile."""
+    """Without if_revision, new content and a concurrent change of metadata are both kept."""
     after = in_the_middle_of_an_update(store, artifact_id, lambda: store.update_metadata(artifact_id, summary="first"))
     assert (after.revision, after.summary) == (3, "first")
     assert store.retrieve(artifact_id) == b"after all"
 
 
 def test_stream_is_not_read_twice(store, artifact_id):
-    """New content from a stream that loses to other content is a conflict, or is stored whole, but never in part."""
+    """New content from a stream that meets another update is stored whole or is a conflict."""
     try:
         in_the_middle_of_an_update(store, artifact_id, lambda: store.update_file(artifact_id, data=b"first"))
     except ConflictError:
@@ -387,7 +387,7 @@ def test_stream_is_not_read_twice(store, artifact_id):
 
 
 def test_update_of_content_that_is_deleted_meanwhile(store, clock, artifact_id):
-    """An artifact that is deleted while its new content is being read stays deleted, and leaves no bytes."""
+    """An artifact deleted while new content is written stays deleted, without bytes."""
     with pytest.raises(ArtifactNotFoundError):
         in_the_middle_of_an_update(store, artifact_id, lambda: store.delete(artifact_id))
     assert not store.exists(artifact_id)
@@ -400,7 +400,7 @@ def test_update_of_content_that_is_deleted_meanwhile(store, clock, artifact_id):
 
 @pytest.fixture
 def _restless_threads():
-    """Let threads take turns so often that they meet where they should not."""
+    """Switch threads very often, to provoke races."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -409,7 +409,7 @@ def _restless_threads():
 
 @pytest.mark.usefixtures("_restless_threads")
 def test_counting_in_meta(store, artifact_id):
-    """Of increments by many threads, each repeated when it lost a race, none is lost."""
+    """When threads increment a counter with if_revision and retry, no increment is lost."""
     threads, times = 4, 8
 
     def increment(_):
@@ -429,7 +429,7 @@ def test_counting_in_meta(store, artifact_id):
 
 @pytest.mark.usefixtures("_restless_threads")
 def test_updates_at_once(store, artifact_id):
-    """Updates without if_revision all succeed, and each makes a revision of its own."""
+    """Concurrent updates without if_revision all succeed, each with a revision of its own."""
 
     def update(number):
         if number % 2:
@@ -446,7 +446,7 @@ def test_updates_at_once(store, artifact_id):
 
 @pytest.mark.usefixtures("_restless_threads")
 def test_reads_while_it_changes(store):
-    """Whoever reads while the content changes gets one of its revisions, whole."""
+    """A read during changes of the content returns one whole revision."""
     contents = [b"%d" % number * size for number, size in enumerate((10, 300_000, 5, 1_000), 1)]
     artifact_id = store.store(contents[0])
 
@@ -464,7 +464,7 @@ def test_reads_while_it_changes(store):
 
 @pytest.mark.usefixtures("_restless_threads")
 def test_one_of_many_deletes(store, artifact_id):
-    """Of threads that delete one artifact, one is told that it did."""
+    """When several threads delete an artifact, delete returns True to one of them."""
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(lambda _: store.delete(artifact_id), range(8))) == [False] * 7 + [True]
 
@@ -473,7 +473,7 @@ def test_one_of_many_deletes(store, artifact_id):
 
 
 def test_extend_ttl(store, before, clock):
-    """The time to live grows from the present expiry on, and the session lives as long."""
+    """The ttl grows from the present expiry, and the session lives at least as long."""
     after = store.extend_ttl(before.artifact_id, 90_000)
     assert seconds_between(before.expires_at, after.expires_at) == pytest.approx(90_000)
     assert after.ttl == 90_600
@@ -486,13 +486,13 @@ def test_extend_ttl(store, before, clock):
 
 
 def test_extend_ttl_by_a_part_of_a_second(store, before):
-    """A part of a second counts."""
+    """Fractions of a second count."""
     after = store.extend_ttl(before.artifact_id, 0.5)
     assert seconds_between(before.expires_at, after.expires_at) == pytest.approx(0.5)
 
 
-def test_extend_ttl_of_what_never_expires(rig):
-    """What lives for ever goes on so."""
+def test_extend_ttl_of_an_artifact_without_expiry(rig):
+    """An artifact that never expires is not changed."""
     store = rig.open(session_ttl_hours=None)
     artifact_id = store.store(b"abc")
     after = store.extend_ttl(artifact_id, 60)
@@ -501,7 +501,7 @@ def test_extend_ttl_of_what_never_expires(rig):
 
 @pytest.mark.same_everywhere
 def test_extend_ttl_bad_arguments(store, before, subtests):
-    """What is no finite number of seconds above 0 is refused."""
+    """Anything but a finite number of seconds above 0 is refused."""
     for seconds in (*BAD_TTLS, None):
         with subtests.test(repr(seconds)), pytest.raises(InvalidInputError, match="additional_seconds"):
             store.extend_ttl(before.artifact_id, seconds)
@@ -512,7 +512,7 @@ def test_extend_ttl_bad_arguments(store, before, subtests):
 
 
 def test_copy(store, before):
-    """A copy has bytes and description of the original, and an id, a key and a life of its own."""
+    """A copy has the original's bytes and metadata, but an id, key and expiry of its own."""
     copy = store.metadata(store.copy_file(before.artifact_id))
     assert changed_fields(before, copy) == {"artifact_id", "key", "stored_at", "updated_at", "expires_at"}
     assert copy.key == store.generate_artifact_key(SESSION, copy.artifact_id)
@@ -523,7 +523,7 @@ def test_copy(store, before):
 
 
 def test_copy_with_a_description_of_its_own(store, before):
-    """Filename, meta and summary of a copy may be others; meta takes the place of the original's."""
+    """A copy may have another filename, meta and summary; its meta replaces the original's."""
     copy = store.metadata(
         store.copy_file(before.artifact_id, new_filename="docs/after.txt", new_meta={"b": 2}, summary="after")
     )
@@ -532,7 +532,7 @@ def test_copy_with_a_description_of_its_own(store, before):
 
 
 def test_copy_is_independent(store, artifact_id):
-    """Neither a change nor the end of the one touches the other."""
+    """Changing or deleting an artifact or its copy leaves the other as it is."""
     copy_id = store.copy_file(artifact_id)
     store.update_file(artifact_id, data=b"original", meta={"b": 2})
     assert store.retrieve(copy_id) == b"before"
@@ -544,7 +544,7 @@ def test_copy_is_independent(store, artifact_id):
 
 
 def test_copy_of_a_later_revision(store, artifact_id):
-    """A copy is of the latest content, begins at revision 1, and can be copied and changed in turn."""
+    """A copy has the latest content and revision 1, and can itself be copied and changed."""
     store.update_file(artifact_id, data=b"after")
     copy_id = store.copy_file(artifact_id)
     second_id = store.copy_file(copy_id)
@@ -556,7 +556,7 @@ def test_copy_of_a_later_revision(store, artifact_id):
 
 @pytest.mark.same_everywhere
 def test_copy_stays_in_its_session(store, artifact_id):
-    """To its own session a copy may go, to any other it may not."""
+    """A copy to the artifact's own session works, to any other it is denied."""
     copy_id = store.copy_file(artifact_id, target_session_id=SESSION)
     assert store.metadata(copy_id).session_id == SESSION
     store.store(b"abc", session_id="user_bob")
@@ -571,7 +571,7 @@ def test_copy_stays_in_its_session(store, artifact_id):
 
 @pytest.mark.same_everywhere
 def test_copy_bad_arguments(store, artifact_id, subtests):
-    """Each bad argument is refused, and nothing is copied."""
+    """Each invalid argument is refused, and nothing is copied."""
     cases = [{"new_filename": filename} for filename in BAD_FILENAMES]
     cases += [{"new_meta": meta} for meta in BAD_META]
     cases += [{"summary": 5}, {"target_session_id": "a/b"}, {"target_session_id": 5}, {"target_session_id": ""}]
@@ -581,8 +581,8 @@ def test_copy_bad_arguments(store, artifact_id, subtests):
     assert [one.artifact_id for one in store.list_by_session(SESSION)] == [artifact_id]
 
 
-def test_copy_for_ever(rig):
-    """The copy of what never expires never expires."""
+def test_copy_of_an_artifact_without_expiry(rig):
+    """The copy of an artifact that never expires never expires."""
     store = rig.open(session_ttl_hours=None)
     assert store.metadata(store.copy_file(store.store(b"abc"))).expires_at is None
 
@@ -591,7 +591,7 @@ def test_copy_for_ever(rig):
 
 
 def test_move(store, before):
-    """A move is a new name: id, bytes and all the rest stay."""
+    """Moving changes the filename, and keeps id, bytes and other metadata."""
     after = store.move_file(before.artifact_id, new_filename="docs/after.txt")
     assert after.filename == "docs/after.txt"
     assert changed_fields(before, after) == {"filename", "revision", "updated_at"}
@@ -601,7 +601,7 @@ def test_move(store, before):
 
 
 def test_move_with_meta(store, before):
-    """A move may put another meta in the place of the present one, with a new name or without."""
+    """Moving may replace meta, with or without a new filename."""
     assert store.move_file(before.artifact_id, new_filename="after.txt", new_meta={"b": 2}).meta == {"b": 2}
     after = store.move_file(before.artifact_id, new_meta={"c": 3})
     assert (after.filename, after.meta) == ("after.txt", {"c": 3})
@@ -609,7 +609,7 @@ def test_move_with_meta(store, before):
 
 @pytest.mark.same_everywhere
 def test_move_stays_in_its_session(store, before):
-    """To its own session a file may be moved, to any other it may not, and then nothing changes."""
+    """Moving within the artifact's own session works, to any other it is denied."""
     after = store.move_file(before.artifact_id, new_filename="after.txt", new_session_id=SESSION)
     assert (after.filename, after.session_id) == ("after.txt", SESSION)
     store.store(b"abc", session_id="user_bob")
@@ -623,14 +623,14 @@ def test_move_stays_in_its_session(store, before):
 
 
 def test_move_to_where_it_is(store, before):
-    """To move a file to its own session and name keeps it as it is."""
+    """Moving an artifact to its own session and filename changes neither."""
     after = store.move_file(before.artifact_id, new_session_id=SESSION)
     assert changed_fields(before, after) <= {"revision", "updated_at"}
 
 
 @pytest.mark.same_everywhere
 def test_move_bad_arguments(store, before, subtests):
-    """Each bad argument is refused, none at all too, and nothing changes."""
+    """Each invalid argument is refused, and so is a move without arguments; nothing changes."""
     cases = [{}, {"new_session_id": "a/b"}, {"new_session_id": 5}]
     cases += [{"new_filename": filename} for filename in BAD_FILENAMES]
     cases += [{"new_meta": meta} for meta in BAD_META]
@@ -644,7 +644,7 @@ def test_move_bad_arguments(store, before, subtests):
 
 
 def test_delete(store, artifact_id):
-    """Delete says whether there was something; afterwards it is neither found nor listed, and its session stays."""
+    """Delete returns whether the artifact existed; it is then neither found nor listed, and its session stays."""
     store.update_file(artifact_id, data=b"after")
     assert store.delete(artifact_id) is True
     assert store.delete(artifact_id) is False
@@ -655,14 +655,14 @@ def test_delete(store, artifact_id):
 
 @pytest.mark.parametrize("one", [UNKNOWN, "malformed", "", "../../etc/passwd", None, 5])
 def test_delete_of_nothing(store, artifact_id, one):
-    """To delete what is unknown or malformed is no error, and deletes nothing."""
+    """Deleting an unknown or malformed id returns False."""
     assert store.delete(one) is False
     assert store.delete_batch([one, one]) == 0
     assert store.exists(artifact_id)
 
 
-def test_delete_of_what_has_expired(store, clock, artifact_id):
-    """What has expired is not there to delete."""
+def test_delete_of_an_expired_artifact(store, clock, artifact_id):
+    """Deleting an expired artifact returns False."""
     clock.advance(601)
     assert store.delete(artifact_id) is False
     assert store.delete_batch([artifact_id]) == 0
@@ -671,7 +671,7 @@ def test_delete_of_what_has_expired(store, clock, artifact_id):
 
 
 def test_delete_batch(store, clock, artifact_id):
-    """A batch counts what there was to delete, whatever its session, each once."""
+    """A batch counts the existing artifacts of all sessions, each once."""
     ids = [store.store(b"abc", session_id=session_id) for session_id in (SESSION, SESSION, "user_bob")]
     expired_id = store.store(b"abc", session_id=SESSION, ttl=10)
     clock.advance(11)
@@ -683,7 +683,7 @@ def test_delete_batch(store, clock, artifact_id):
 
 
 def test_delete_of_a_large_batch(store):
-    """A batch may hold many ids."""
+    """A batch may have many ids."""
     ids = store.store_batch([{"data": b"abc"}] * 120, session_id=SESSION)
     assert store.delete_batch(ids) == 120
     assert store.list_by_session(SESSION) == []
@@ -691,13 +691,13 @@ def test_delete_of_a_large_batch(store):
 
 @pytest.mark.same_everywhere
 def test_delete_batch_of_no_list(store):
-    """What is no iterable of ids is refused."""
+    """An argument that is not an iterable of ids is refused."""
     with pytest.raises(InvalidInputError):
         store.delete_batch(None)
 
 
 def test_deleted_bytes_are_gone(store, clock, artifact_id):
-    """Delete takes the bytes of every revision with it, so that no orphan is left."""
+    """Delete removes the bytes of every revision, so that no orphan is left."""
     store.update_file(artifact_id, data=b"after")
     store.update_file(artifact_id, data=b"once more")
     store.delete(artifact_id)

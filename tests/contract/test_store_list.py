@@ -19,7 +19,7 @@ BAD_SESSIONS = ["", ".", "..", "a/b", "a\\b", "a\n", "x" * 256, "\ud800", 5]
 
 
 def fill(store, names, **arguments):
-    """Store a file of each name."""
+    """Store one file for each name."""
     items = [{"data": b"abc", "filename": name, **arguments} for name in names]
     return store.store_batch(items, session_id=SESSION)
 
@@ -40,8 +40,8 @@ def test_order(store, verb):
 
 
 @pytest.mark.parametrize("verb", LISTS)
-def test_listing_tells_all(store, verb):
-    """A listing holds the metadata of each file of the session, and of no other."""
+def test_listing_has_all_metadata(store, verb):
+    """A listing returns the metadata of each file of the session, and of no other session."""
     ids = fill(store, ["a", "b"], meta={"a": 1})
     store.store(b"abc", filename="a", session_id="user_bob")
     store.store(b"abc", filename="a", session_id=SESSION + "2")
@@ -63,7 +63,7 @@ def test_listing_of_nothing(store, clock, verb):
 @pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (5, 5), (6, 5), (10**6, 5), (None, 5)])
 def test_limit(store, verb, limit, count):
-    """A limit cuts the listing after so many files, and None not at all."""
+    """A limit cuts the listing; None does not."""
     fill(store, "edcba")
     assert names(LISTS[verb](store, SESSION, limit)) == list("abcde"[:count])
 
@@ -72,7 +72,7 @@ def test_limit(store, verb, limit, count):
 @pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
 @pytest.mark.parametrize("limit", [-1, "1", 1.0, True, float("inf")])
 def test_bad_limit(store, verb, limit):
-    """A limit that is no int from 0 on is refused."""
+    """A limit that is not an int from 0 on is refused."""
     with pytest.raises(InvalidInputError, match="limit"):
         LISTS[verb](store, SESSION, limit)
 
@@ -80,14 +80,14 @@ def test_bad_limit(store, verb, limit):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", LISTS)
 def test_bad_session(store, verb, subtests):
-    """What can be no session is refused, and is not one without files."""
+    """A malformed session id is refused; it is not an empty session."""
     for session_id in BAD_SESSIONS:
         with subtests.test(repr(session_id)[:20]), pytest.raises(InvalidInputError, match="session_id"):
             LISTS[verb](store, session_id, None)
 
 
-def test_expired_files_take_no_place(store, clock):
-    """Files that have expired are not listed, and take nothing of the limit or of a page."""
+def test_expired_files_do_not_count(store, clock):
+    """Expired files are not listed, and do not count towards a limit or a page."""
     fill(store, ["a", "b", "c", "e"], ttl=60)
     fill(store, ["d", "f", "g"])
     clock.advance(61)
@@ -101,7 +101,7 @@ PREFIXES = ["docs/a", "docs/b/c", "docs", "docsify/x", "Docs/a", "doc", "docs.tx
 
 @pytest.mark.parametrize("prefix", ["", "d", "docs", "docs/", "docs/b", "docs/b/c", "docs/b/c/", "Docs", "x", "a/"])
 def test_prefix(store, prefix):
-    """A prefix is any beginning of a filename, letter by letter."""
+    """A prefix matches the beginning of filenames, character by character."""
     fill(store, PREFIXES)
     expected = sorted(name or "" for name in PREFIXES if (name or "").startswith(prefix))
     assert [name or "" for name in names(store.list_files(SESSION, prefix))] == expected
@@ -109,8 +109,8 @@ def test_prefix(store, prefix):
 
 
 @pytest.mark.parametrize("prefix", ["100%", "100_", "a*", "a?", "[a]", "a'", 'a"', "a\\", "ä", "a\u0308", "\U0010ffff"])
-def test_prefix_is_no_pattern(store, prefix):
-    """No character of a prefix means anything but itself."""
+def test_prefix_is_not_a_pattern(store, prefix):
+    """No character of a prefix is special."""
     starts = ["100", "100%", "100_", "a", "a*", "a?", "[a]", "a'", 'a"', "a\\", "b", "ä", "a\u0308", "\U0010ffff"]
     names_of_all = [*(f"{start}x" for start in starts), "\U0010ffff", "ab"]
     fill(store, names_of_all)
@@ -120,15 +120,15 @@ def test_prefix_is_no_pattern(store, prefix):
 
 @pytest.mark.parametrize("folder", ["docs", "docs/"])
 def test_directory(store, folder):
-    """A folder, with its last slash or without, holds all below it, and nothing that only begins like it."""
+    """A folder, with or without its last slash, contains all files below it, but not those with a similar prefix."""
     fill(store, PREFIXES)
     assert names(store.get_directory_contents(SESSION, folder)) == ["docs/a", "docs/b/c"]
     assert names(store.get_directory_contents(SESSION, folder, 1)) == ["docs/a"]
     assert names(store.get_directory_contents(SESSION, folder, limit=0)) == []
 
 
-def test_directory_that_is_none(store):
-    """A folder that does not exist holds nothing, a file is no folder, and the empty one holds all."""
+def test_unknown_directory(store):
+    """An unknown folder is empty, a file is not a folder, and the empty prefix is the whole session."""
     fill(store, PREFIXES)
     for folder in ("missing", "doc", "docs/a", "docs/b/c", "ocs"):
         assert store.get_directory_contents(SESSION, folder) == []
@@ -139,7 +139,7 @@ def test_directory_that_is_none(store):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("prefix", [5, None, b"a", "\ud800"])
 def test_bad_prefix(store, prefix):
-    """A prefix that is no text is refused."""
+    """A prefix that is not a str is refused."""
     with pytest.raises(InvalidInputError, match="prefix"):
         store.list_files(SESSION, prefix)
     with pytest.raises(InvalidInputError, match="prefix"):
@@ -150,7 +150,7 @@ def test_bad_prefix(store, prefix):
 
 @pytest.mark.parametrize("page_size", [1, 2, 3, 7, 8, 1000])
 def test_pages(store, page_size):
-    """Pages of any size make up the whole listing, among them files of one name, each told once."""
+    """Pages of any size together return the whole listing, each file once, also files of one name."""
     fill(store, ["a", "a", "a", "b", None, None, "c"])
     assert list(store.iter_session(SESSION, page_size=page_size)) == store.list_by_session(SESSION)
 
@@ -166,7 +166,7 @@ def test_more_than_a_page(store):
 
 
 def test_iteration_while_it_changes(store):
-    """What is deleted, stored and renamed meanwhile makes no other file be missed or told twice."""
+    """Files deleted, stored or renamed meanwhile cause no other file to be skipped or returned twice."""
     ids = dict(zip("abcdefgh", fill(store, "abcdefgh"), strict=True))
     told = []
     for record in store.iter_session(SESSION, page_size=2):
@@ -183,13 +183,13 @@ def test_iteration_while_it_changes(store):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("page_size", [0, -1, "1", 1.0, True, None])
 def test_bad_page_size(store, page_size):
-    """A page that is no int from 1 on is refused."""
+    """A page size that is not an int from 1 on is refused."""
     with pytest.raises(InvalidInputError, match="page_size"):
         list(store.iter_session(SESSION, page_size=page_size))
 
 
 def test_deleted_files_are_not_listed(store):
-    """What is deleted leaves the listing at once, and the rest stays."""
+    """Deleted files leave the listing at once, and the others stay."""
     ids = fill(store, "abc")
     store.delete(ids[1])
     assert names(store.list_by_session(SESSION)) == ["a", "c"]

@@ -1,4 +1,4 @@
-"""What a filesystem needs of every store: listings that begin anywhere, reads by metadata, exclusive filenames."""
+"""What a filesystem needs of every store: listings from any filename, reads by metadata, exclusive filenames."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from chuk_artifacts import ArtifactExpiredError, ArtifactNotFoundError, Conflict
 
 
 def core_of(store):
-    """Return what a store works on, whichever face it has."""
+    """Return the core of a blocking or async store."""
     return (store._store._blocking if isinstance(store, AsyncFace) else store).scope.core
 
 
 @pytest.fixture
 def listed(store):
-    """Return the metadata of an artifact, as a listing gives it."""
+    """Return the metadata of an artifact from a listing."""
     store.store(b"0123456789", filename="a.bin", session_id="alice")
     (metadata,) = store.list_by_session("alice")
     return metadata
 
 
 def test_metadata_reads_like_its_id(store, listed, tmp_path):
-    """Whatever reads an artifact takes its metadata in place of its id."""
+    """Each reading method accepts metadata instead of an id."""
     assert store.retrieve(listed) == b"0123456789"
     assert store.read_file(listed) == "0123456789"
     assert b"".join(store.stream(listed, start=3, end=5)) == b"34"
@@ -32,7 +32,7 @@ def test_metadata_reads_like_its_id(store, listed, tmp_path):
 
 
 def test_metadata_asks_the_catalog_once(store, listed):
-    """Reading by metadata costs one look into the catalog, as reading by an id does."""
+    """Reading by metadata costs one call of the catalog, like reading by id."""
     core = core_of(store)
     catalog, asked = core.catalog, []
 
@@ -48,7 +48,7 @@ def test_metadata_asks_the_catalog_once(store, listed):
 
 
 def test_metadata_reads_its_revision(store, listed):
-    """Metadata reads the bytes of its revision as long as these are kept, and none afterwards."""
+    """Metadata reads the bytes of its revision while these are kept, and raises afterwards."""
     store.update_metadata(listed.artifact_id, summary="new")
     assert store.retrieve(listed) == b"0123456789"
     store.update_file(listed.artifact_id, data=b"second")
@@ -72,7 +72,7 @@ def test_metadata_reads_nothing_cleaned_up(store, listed, clock):
 
 
 def test_metadata_of_what_is_gone(store, listed, clock):
-    """Metadata of a deleted or expired artifact reads nothing, whatever expiry it says itself."""
+    """Metadata of a deleted or expired artifact raises, whatever expiry it claims."""
     other_id = store.store(b"x", session_id="alice", ttl=60)
     other = store.metadata(other_id).changed(expires_at=None, ttl=None)
     assert store.retrieve(other) == b"x"
@@ -89,7 +89,7 @@ def test_metadata_of_what_is_gone(store, listed, clock):
 
 
 def test_metadata_opens_no_other_session(store, listed):
-    """A bound store reads no metadata of another session, forged or not."""
+    """A bound store refuses metadata of another session, forged or not."""
     bob = store.session("bob")
     bob.store(b"x", filename="x")
     (own,) = bob.list_by_session()
@@ -105,7 +105,7 @@ def test_metadata_opens_no_other_session(store, listed):
 
 
 def test_metadata_opens_no_other_sandbox(rig, listed):
-    """A store reads no metadata of another sandbox, forged or not."""
+    """A store refuses metadata of another sandbox, forged or not."""
     other = rig.open(sandbox_id="other")
     for foreign in (listed, listed.changed(sandbox_id="other")):
         with pytest.raises(ArtifactNotFoundError):
@@ -127,7 +127,7 @@ def test_metadata_opens_no_other_sandbox(rig, listed):
 )
 @pytest.mark.parametrize("page_size", [1, 2, 1000])
 def test_listing_begins_at_start(store, prefix, start, expected, page_size):
-    """A listing tells the filenames from ``start`` on that begin with the prefix, in pages of any size."""
+    """A listing returns the filenames from ``start`` on that begin with the prefix, in pages of any size."""
     for filename in ("ü", "b0", "b/2", "b/2", "b/1", "a"):
         store.store(b"", filename=filename, session_id="alice")
     listed = store.iter_session("alice", prefix=prefix, start=start, page_size=page_size)

@@ -1,4 +1,4 @@
-"""What every store gives back: bytes, texts, readers, streams, downloads, metadata."""
+"""What every store reads: bytes, texts, readers, streams, downloads, metadata."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ READS = {
 
 @pytest.fixture
 def artifact_id(store):
-    """Return the id of ten bytes."""
+    """Return the id of an artifact of ten bytes."""
     return store.store(b"0123456789", filename="docs/digits.txt", session_id=SESSION)
 
 
 @pytest.fixture
 def large_id(store):
-    """Return the id of an artifact that is read in more than one piece."""
+    """Return the id of an artifact of several chunks."""
     return store.store(LARGE, session_id=SESSION)
 
 
@@ -80,7 +80,7 @@ def seconds(moment):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", READS)
 def test_unknown_artifact(store, tmp_path, verb, subtests):
-    """An id that is unknown or malformed is not found, with an error that is a FileNotFoundError too."""
+    """An unknown or malformed id raises not-found, which is a FileNotFoundError too."""
     store.store(b"abc", session_id=SESSION)
     for one in NO_IDS:
         with subtests.test(repr(one)), pytest.raises(ArtifactNotFoundError) as caught:
@@ -101,7 +101,7 @@ def test_deleted_artifact(store, artifact_id, tmp_path, verb):
 
 @pytest.mark.parametrize("verb", READS)
 def test_expired_artifact(store, clock, tmp_path, verb):
-    """An expired artifact is told from one that never was; up to its last moment it is there."""
+    """An artifact works until its last moment, then raises expired instead of not-found."""
     artifact_id = store.store(b"abc", ttl=60)
     clock.advance(59)
     assert store.exists(artifact_id)
@@ -113,7 +113,7 @@ def test_expired_artifact(store, clock, tmp_path, verb):
 
 
 def test_exists(store, artifact_id):
-    """Exists says whether there is such an artifact."""
+    """Exists returns whether an artifact exists."""
     assert store.exists(artifact_id)
     store.delete(artifact_id)
     assert not store.exists(artifact_id)
@@ -131,7 +131,7 @@ def test_retrieve(store, artifact_id, large_id):
 
 @pytest.mark.same_everywhere
 def test_read_file(store):
-    """A file is read as text, UTF-8 unless another encoding is named, or as bytes."""
+    """Read_file returns text, UTF-8 unless another encoding is given, or bytes."""
     artifact_id = store.store("ü\r\n".encode())
     assert store.read_file(artifact_id) == "ü\r\n"
     assert store.read_file(artifact_id, encoding="latin-1") == "Ã¼\r\n"
@@ -139,8 +139,8 @@ def test_read_file(store):
 
 
 @pytest.mark.same_everywhere
-def test_read_file_that_is_no_text(store):
-    """Bytes that are no text of the encoding raise, and can still be read as bytes."""
+def test_read_file_that_is_not_text(store):
+    """Bytes that can't be decoded raise, and can still be read as bytes."""
     artifact_id = store.store(b"\xff\xfe\xff")
     with pytest.raises(InvalidInputError, match="as_text"):
         store.read_file(artifact_id)
@@ -149,14 +149,14 @@ def test_read_file_that_is_no_text(store):
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("encoding", ["no-such-encoding", None, 5])
-def test_read_file_in_no_encoding(store, artifact_id, encoding):
-    """An encoding that does not exist is refused."""
+def test_read_file_in_an_unknown_encoding(store, artifact_id, encoding):
+    """An unknown encoding is refused."""
     with pytest.raises(InvalidInputError, match="encoding"):
         store.read_file(artifact_id, encoding=encoding)
 
 
 def test_retrieve_batch(store, artifact_id, large_id):
-    """A batch is in the order of the ids, each as often as it is named, from any iterable."""
+    """A batch takes any iterable, and returns contents in the order of the ids, repeated ones too."""
     ids = [large_id, artifact_id, large_id]
     assert store.retrieve_batch(iter(ids)) == [LARGE, b"0123456789", LARGE]
     assert store.retrieve_batch([]) == []
@@ -164,14 +164,14 @@ def test_retrieve_batch(store, artifact_id, large_id):
 
 @pytest.mark.parametrize("missing", [UNKNOWN, "malformed"])
 def test_retrieve_batch_with_a_gap(store, artifact_id, missing):
-    """One artifact that is missing fails the batch, and is named."""
+    """One missing artifact fails the batch, and the error names it."""
     with pytest.raises(ArtifactNotFoundError, match=missing):
         store.retrieve_batch([artifact_id, missing])
 
 
 @pytest.mark.same_everywhere
 def test_retrieve_batch_of_no_list(store):
-    """What is no iterable of ids is refused."""
+    """An argument that is not an iterable of ids is refused."""
     with pytest.raises(InvalidInputError):
         store.retrieve_batch(None)
 
@@ -180,7 +180,7 @@ def test_retrieve_batch_of_no_list(store):
 
 
 def test_open(store, artifact_id):
-    """A reader reads, tells, and seeks from begin, place and end."""
+    """A reader reads, tells, and seeks from start, position and end."""
     with store.open(artifact_id) as file:
         assert (file.tell(), file.read(3), file.tell()) == (0, b"012", 3)
         assert file.read() == b"3456789"
@@ -193,7 +193,7 @@ def test_open(store, artifact_id):
 
 
 def test_open_beyond_the_end(store, artifact_id):
-    """Behind the end there is nothing to read, and before the begin there is no place."""
+    """Reading beyond the end returns nothing; seeking before the start raises."""
     with store.open(artifact_id) as file:
         assert file.seek(20) == 20
         assert file.read(5) == b""
@@ -202,7 +202,7 @@ def test_open_beyond_the_end(store, artifact_id):
 
 
 def test_open_readinto(store, large_id):
-    """A reader fills a buffer, and says how much it could."""
+    """A reader fills a buffer, and returns the number of bytes."""
     with store.open(large_id) as file:
         buffer = bytearray(10)
         assert file.readinto(buffer) == 10
@@ -214,7 +214,7 @@ def test_open_readinto(store, large_id):
 
 
 def test_open_reads_anywhere(store, large_id):
-    """Ranges of a large file are read in any order."""
+    """Ranges of a large file can be read in any order."""
     with store.open(large_id) as file:
         for start, size in [(2_000_000, 100), (0, 10), (1_048_570, 20), (len(LARGE) - 5, 100)]:
             file.seek(start)
@@ -222,7 +222,7 @@ def test_open_reads_anywhere(store, large_id):
 
 
 def test_readers_are_independent(store, artifact_id):
-    """Two readers of one artifact have places of their own, and to close one leaves the other."""
+    """Two readers of one artifact have positions of their own, and closing one leaves the other open."""
     with store.open(artifact_id) as first:
         with store.open(artifact_id) as second:
             assert (first.read(5), second.read(2)) == (b"01234", b"01")
@@ -230,7 +230,7 @@ def test_readers_are_independent(store, artifact_id):
 
 
 def test_open_empty(store):
-    """An empty file opens, and its reader is at its end."""
+    """A reader of an empty file opens at its end."""
     with store.open(store.store(b"")) as file:
         assert file.read() == b""
         assert file.seek(0, os.SEEK_END) == 0
@@ -260,7 +260,7 @@ RANGES = [
 
 @pytest.mark.parametrize(("options", "content"), RANGES, ids=repr)
 def test_stream_ranges(store, artifact_id, options, content):
-    """A stream gives the bytes from start up to end, in full pieces but the last."""
+    """A stream returns the bytes from start to end, in chunks of full size except the last."""
     pieces = list(store.stream(artifact_id, **options))
     assert b"".join(pieces) == content
     size = options.get("chunk_size", 1024 * 1024)
@@ -268,7 +268,7 @@ def test_stream_ranges(store, artifact_id, options, content):
 
 
 def test_stream_large(store, large_id):
-    """A piece is a mebibyte by default."""
+    """A chunk is a mebibyte by default."""
     pieces = list(store.stream(large_id))
     assert b"".join(pieces) == LARGE
     assert [len(piece) for piece in pieces] == [1024 * 1024, 1024 * 1024, len(LARGE) - 2 * 1024 * 1024]
@@ -276,12 +276,12 @@ def test_stream_large(store, large_id):
 
 @pytest.mark.parametrize("options", [{}, {"start": 0, "end": 5}, {"start": 5}, {"chunk_size": 1}])
 def test_stream_empty(store, options):
-    """An empty file has no piece."""
+    """An empty file has no chunks."""
     assert list(store.stream(store.store(b""), **options)) == []
 
 
-def test_stream_that_is_left(store, artifact_id):
-    """A stream may be left before its end, and another begins anew."""
+def test_abandoned_stream(store, artifact_id):
+    """A stream may be abandoned; the next one starts from the beginning."""
     for piece in store.stream(artifact_id, chunk_size=4):
         assert piece == b"0123"
         break
@@ -290,7 +290,7 @@ def test_stream_that_is_left(store, artifact_id):
 
 @pytest.mark.same_everywhere
 def test_stream_bad_arguments(store, artifact_id, subtests):
-    """A range or a chunk size that can't be is refused, before the first piece."""
+    """An invalid range or chunk size is refused, before the first chunk."""
     cases = [{"start": -1}, {"start": "0"}, {"start": 1.0}, {"start": None}, {"start": True}]
     cases += [{"end": -1}, {"end": "5"}, {"end": True}, {"start": 5, "end": 4}]
     cases += [{"chunk_size": 0}, {"chunk_size": -1}, {"chunk_size": None}, {"chunk_size": 1.5}]
@@ -303,7 +303,7 @@ def test_stream_bad_arguments(store, artifact_id, subtests):
 
 
 def test_download(store, large_id, tmp_path):
-    """A download is the whole file, at a str or a path, which is returned; what was there before is replaced."""
+    """A download writes the whole file to a str or path, replaces an existing file, and returns the path."""
     target = tmp_path / "file.bin"
     assert store.download(large_id, target) == target
     assert target.read_bytes() == LARGE
@@ -318,7 +318,7 @@ def test_download(store, large_id, tmp_path):
     [("a.txt", "a.txt"), ("docs/sub/ü b.txt", "ü b.txt"), ("docs\\sub\\c.txt", "c.txt"), ("docs/x\\d.txt", "d.txt")],
 )
 def test_download_to_a_folder(store, tmp_path, filename, name):
-    """In a folder the file is called like the last segment of its filename, and lands in no other folder."""
+    """In a folder the file gets the last segment of its filename, and never leaves that folder."""
     folder = tmp_path / "folder"
     folder.mkdir()
     path = store.download(store.store(b"abc", filename=filename), folder)
@@ -336,14 +336,14 @@ TAKEN = {
 
 
 def names_below(folder):
-    """Return what is below a folder, and what is in the files."""
+    """Return the files below a folder with their contents."""
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", TAKEN)
 def test_download_replaces_nothing_in_a_folder(store, tmp_path, kind):
-    """In a folder nothing that has the artifact's name is replaced, or written through."""
+    """In a folder no existing file or link of that name is replaced or written through."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "outside").write_bytes(b"outside")
     TAKEN[kind](tmp_path / "folder" / ".bashrc")
@@ -360,7 +360,7 @@ def test_download_replaces_nothing_in_a_folder(store, tmp_path, kind):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", ["file", "link to a file", "link to nowhere"])
 def test_download_that_overwrites(store, tmp_path, kind):
-    """With overwrite a file or link of that name is replaced, and where the link leads stays as it is."""
+    """With overwrite a file or link of that name is replaced; the link's target is not."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "outside").write_bytes(b"outside")
     TAKEN[kind](tmp_path / "folder" / "a.txt")
@@ -374,7 +374,7 @@ def test_download_that_overwrites(store, tmp_path, kind):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("links", [True, False])
 def test_download_that_another_file_overtakes(store, tmp_path, monkeypatch, links):
-    """A file that is made while the download runs is not replaced either, where there are no hard links too."""
+    """A file created during the download is not replaced, with or without hard links."""
     if not links:
         monkeypatch.setattr(os, "link", lambda *_args, **_options: os.stat("/nothing at all"))
     folder = tmp_path / "folder"
@@ -402,7 +402,7 @@ def test_download_that_another_file_overtakes(store, tmp_path, monkeypatch, link
     ids=range(5),
 )
 def test_download_of_a_long_name(store, tmp_path, filename, name):
-    """A name in a folder has at most 255 bytes: a longer one is cut before its extension, and never in a character."""
+    """A filename in a folder is cut to 255 bytes, before its extension and between characters."""
     path = store.download(store.store(b"abc", filename=filename), tmp_path)
     assert path.name == name
     assert path.read_bytes() == b"abc"
@@ -410,7 +410,7 @@ def test_download_of_a_long_name(store, tmp_path, filename, name):
 
 @pytest.mark.same_everywhere
 def test_download_without_a_filename(store, tmp_path):
-    """In a folder a file without a name is called like its id."""
+    """In a folder a file without a filename gets its id as name."""
     artifact_id = store.store(b"")
     path = store.download(artifact_id, str(tmp_path))
     assert path == tmp_path / artifact_id
@@ -418,8 +418,8 @@ def test_download_without_a_filename(store, tmp_path):
 
 
 @pytest.mark.parametrize("content", [LARGE, b"abc", b""], ids=len)
-def test_download_tells_its_callback(store, tmp_path, content):
-    """The callback is told the size, and each piece that was written."""
+def test_download_calls_its_callback(store, tmp_path, content):
+    """The callback receives the total size, and the length of each written chunk."""
     sizes, seen = [], []
     hooks = {"size": lambda size, value, **_: sizes.append(size), "value": lambda size, value, **_: seen.append(value)}
     callback = Callback(hooks=hooks)
@@ -430,8 +430,8 @@ def test_download_tells_its_callback(store, tmp_path, content):
 
 
 @pytest.mark.same_everywhere
-def test_download_to_no_folder(store, artifact_id, tmp_path):
-    """A folder that does not exist is not made, but refused."""
+def test_download_to_a_missing_folder(store, artifact_id, tmp_path):
+    """A missing folder is refused, not created."""
     with pytest.raises(InvalidInputError, match="folder"):
         store.download(artifact_id, tmp_path / "missing" / "file")
     assert not (tmp_path / "missing").exists()
@@ -439,15 +439,15 @@ def test_download_to_no_folder(store, artifact_id, tmp_path):
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("path", [None, 5])
-def test_download_to_no_path(store, artifact_id, path):
-    """What is no path is refused."""
+def test_download_to_a_bad_path(store, artifact_id, path):
+    """An argument that is not a path is refused."""
     with pytest.raises(InvalidInputError, match="path"):
         store.download(artifact_id, path)
 
 
 @pytest.mark.same_everywhere
-def test_failed_download_leaves_what_was_there(store, tmp_path):
-    """A download of nothing leaves the file that was there, and no part of one."""
+def test_failed_download_leaves_the_old_file(store, tmp_path):
+    """A failed download keeps the old file, and leaves no partial one."""
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "file").write_bytes(b"before")
@@ -457,12 +457,12 @@ def test_failed_download_leaves_what_was_there(store, tmp_path):
 
 
 class StopError(Exception):
-    """What a callback of a test raises."""
+    """An error that a test's callback raises."""
 
 
 @pytest.mark.same_everywhere
 def test_download_that_its_callback_stops(store, large_id, tmp_path):
-    """What a callback raises ends the download, and leaves no part of the file."""
+    """An error from the callback ends the download, and leaves no partial file."""
     folder = tmp_path / "folder"
     folder.mkdir()
 
@@ -479,7 +479,7 @@ def test_download_that_its_callback_stops(store, large_id, tmp_path):
 
 
 def test_metadata(store, clock):
-    """The metadata tells all that is known of an artifact."""
+    """The metadata has all fields of an artifact."""
     artifact_id = store.store(
         b"abc", mime="text/x-a", summary="A", meta={"a": [1]}, filename="docs/a", session_id=SESSION, ttl=60
     )
@@ -526,7 +526,7 @@ def test_metadata_is_a_mapping(store, artifact_id):
 
 @pytest.mark.same_everywhere
 def test_metadata_is_frozen(store, artifact_id):
-    """Neither an attribute nor an item of metadata can be set."""
+    """Attributes and items of metadata can't be set."""
     metadata = store.metadata(artifact_id)
     with pytest.raises(AttributeError):
         metadata.summary = "changed"
@@ -535,8 +535,8 @@ def test_metadata_is_frozen(store, artifact_id):
     assert metadata == store.metadata(artifact_id)
 
 
-def test_what_was_given_back_is_a_copy(store):
-    """To change the meta that any verb gave back changes nothing in the store."""
+def test_returned_meta_is_a_copy(store):
+    """Modifying a returned meta does not change the stored one."""
     artifact_id = store.store(b"abc", filename="a", meta={"list": [1]}, session_id=SESSION)
     given = [
         store.metadata(artifact_id),

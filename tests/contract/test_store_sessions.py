@@ -1,4 +1,4 @@
-"""What every store does with sessions and with time: lives, expiry, cleanup."""
+"""What every store does with sessions and time: time to live, expiry, cleanup."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def seconds(moment):
 
 
 def life(info):
-    """Return how long a session lives in all, in seconds."""
+    """Return the time to live of a session, in seconds from its creation."""
     return pytest.approx(seconds(info.expires_at) - seconds(info.created_at))
 
 
 def counts(report):
-    """Return the fields of a report of cleanup, checked to be all there are."""
+    """Return the fields of a cleanup report, and check that there are no others."""
     assert isinstance(report, Mapping)
     assert dict(report) == {
         "sessions": report.sessions,
@@ -54,7 +54,7 @@ def counts(report):
 
 
 def test_create_session(store, clock):
-    """A new session has what it was given, lives for a day, and holds nothing."""
+    """A new session has the given values, lives for a day, and is empty."""
     session_id = store.create_session("u1", custom_metadata={"plan": {"name": "free"}})
     assert store.validate_session(session_id)
     info = store.get_session_info(session_id)
@@ -66,15 +66,15 @@ def test_create_session(store, clock):
     assert store.create_session() != session_id
 
 
-def test_create_session_of_nobody(store):
+def test_create_session_without_a_user(store):
     """A session need not have a user or metadata."""
     info = store.get_session_info(store.create_session())
     assert (info.user_id, info.custom_metadata) == (None, {})
 
 
 @pytest.mark.parametrize("hours", [1, 0.5, 48])
-def test_create_session_with_a_life(store, clock, hours):
-    """A session lives as long as it was given, and so does what is stored in it without a time of its own."""
+def test_create_session_with_a_ttl(store, clock, hours):
+    """A session has the given time to live, and so have its artifacts by default."""
     session_id = store.create_session(ttl_hours=hours)
     assert life(store.get_session_info(session_id)) == hours * HOUR
     assert store.metadata(store.store(b"abc", session_id=session_id)).ttl == hours * HOUR
@@ -86,7 +86,7 @@ def test_create_session_with_a_life(store, clock, hours):
 
 @pytest.mark.same_everywhere
 def test_create_session_bad_arguments(store, subtests):
-    """Each bad argument is refused, and no session is made."""
+    """Each invalid argument is refused, and no session is created."""
     cases = [{"user_id": 5}, {"user_id": "\ud800"}]
     cases += [{"ttl_hours": hours} for hours in BAD_HOURS]
     cases += [{"custom_metadata": meta} for meta in BAD_META]
@@ -97,7 +97,7 @@ def test_create_session_bad_arguments(store, subtests):
 
 
 def test_session_info(store):
-    """What is known of a session is a frozen mapping of its documented fields, and JSON."""
+    """Session info is a frozen mapping of its documented fields, and can be JSON."""
     store.store(b"abc", session_id=SESSION, user_id="u1")
     info = store.get_session_info(SESSION)
     assert isinstance(info, SessionInfo)
@@ -111,7 +111,7 @@ def test_session_info(store):
 
 
 def test_session_metadata_is_copied(store):
-    """To change custom metadata that was passed in or given back changes nothing in the store."""
+    """Modifying custom metadata that was passed in or returned does not change the stored one."""
     created, added = {"list": [1]}, {"more": [1]}
     session_id = store.create_session(custom_metadata=created)
     store.update_session_metadata(session_id, added)
@@ -122,8 +122,8 @@ def test_session_metadata_is_copied(store):
 
 
 @pytest.mark.parametrize("verb", SESSION_VERBS)
-def test_session_that_is_not_there(store, clock, verb):
-    """Of a session that is unknown, expired or deleted each verb says that there is none."""
+def test_missing_session(store, clock, verb):
+    """Each method reports an unknown, expired or deleted session as missing."""
     store.store(b"abc", session_id="expired")
     clock.advance(DAY + 1)
     store.store(b"abc", session_id="deleted")
@@ -135,15 +135,15 @@ def test_session_that_is_not_there(store, clock, verb):
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", SESSION_VERBS)
-def test_session_that_can_not_be(store, verb, subtests):
-    """What can be no session is refused."""
+def test_malformed_session_id(store, verb, subtests):
+    """A malformed session id is refused."""
     for session_id in BAD_SESSIONS:
         with subtests.test(repr(session_id)[:20]), pytest.raises(InvalidInputError, match="session_id"):
             SESSION_VERBS[verb](store, session_id)
 
 
 def test_update_session_metadata(store):
-    """Metadata of a session is merged key by key, and nothing else changes."""
+    """Session metadata is merged key by key, and nothing else changes."""
     session_id = store.create_session("u1", custom_metadata={"a": 1, "deep": {"x": 1}})
     before = store.get_session_info(session_id)
     assert store.update_session_metadata(session_id, {"b": 2, "deep": {"y": 2}}) is True
@@ -155,7 +155,7 @@ def test_update_session_metadata(store):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("metadata", [None, *BAD_META])
 def test_update_session_metadata_bad_arguments(store, metadata):
-    """What is no JSON object is refused, and nothing changes."""
+    """Anything but a JSON object is refused, and nothing changes."""
     session_id = store.create_session(custom_metadata={"a": 1})
     with pytest.raises(InvalidInputError, match="metadata"):
         store.update_session_metadata(session_id, metadata)
@@ -163,7 +163,7 @@ def test_update_session_metadata_bad_arguments(store, metadata):
 
 
 def test_extend_session_ttl(store, clock):
-    """A session is extended from its present expiry on, with what is stored in it later, and without what is in it."""
+    """A session is extended from its present expiry, for later artifacts, not for present ones."""
     artifact_id = store.store(b"abc", session_id=SESSION)
     assert store.extend_session_ttl(SESSION, 1.5) is True
     assert life(store.get_session_info(SESSION)) == DAY + 1.5 * HOUR
@@ -181,7 +181,7 @@ def test_extend_session_ttl(store, clock):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("hours", [None, *BAD_HOURS])
 def test_extend_session_ttl_bad_arguments(store, hours):
-    """What is no finite number of hours above 0 is refused, and nothing changes."""
+    """Anything but a finite number of hours above 0 is refused, and nothing changes."""
     session_id = store.create_session()
     with pytest.raises(InvalidInputError, match="additional_hours"):
         store.extend_session_ttl(session_id, hours)
@@ -189,7 +189,7 @@ def test_extend_session_ttl_bad_arguments(store, hours):
 
 
 def test_delete_session(store, clock):
-    """A session is deleted with its artifacts and all their bytes, and no other is touched."""
+    """A session is deleted with its artifacts and all their bytes; other sessions stay."""
     ids = store.store_batch([{"data": b"abc", "filename": name} for name in "abc"], session_id=SESSION)
     store.update_file(ids[0], data=b"after")
     other_id = store.store(b"abc", session_id="user_bob")
@@ -205,7 +205,7 @@ def test_delete_session(store, clock):
 
 
 def test_deleted_session_begins_anew(store, clock):
-    """The id of a deleted session may be used again, for a session that knows nothing of the old one."""
+    """A deleted session's id can be used again for a new, empty session."""
     old_id = store.store(b"abc", session_id=SESSION, user_id="u1")
     store.update_session_metadata(SESSION, {"a": 1})
     store.delete_session(SESSION)
@@ -222,7 +222,7 @@ def test_deleted_session_begins_anew(store, clock):
 
 
 def test_artifact_lives_as_long_as_a_session(store, clock):
-    """Without a time of its own an artifact lives for a day from when it was stored, and takes its session along."""
+    """By default an artifact lives for a day from when it was stored, and extends its session."""
     first_id = store.store(b"abc", session_id=SESSION)
     clock.advance(20 * HOUR)
     second_id = store.store(b"abc", session_id=SESSION)
@@ -235,8 +235,8 @@ def test_artifact_lives_as_long_as_a_session(store, clock):
 
 
 @pytest.mark.parametrize("ttl", [0.5, 60, 10 * DAY])
-def test_artifact_with_a_life_of_its_own(store, clock, ttl):
-    """An artifact lives as many seconds as it was given."""
+def test_artifact_with_a_ttl(store, clock, ttl):
+    """An artifact lives for its ttl."""
     metadata = store.metadata(store.store(b"abc", ttl=ttl))
     assert metadata.ttl == ttl
     assert seconds(metadata.expires_at) - seconds(metadata.stored_at) == pytest.approx(ttl)
@@ -247,7 +247,7 @@ def test_artifact_with_a_life_of_its_own(store, clock, ttl):
 
 
 def test_session_lives_as_long_as_its_longest_artifact(store, clock):
-    """A session outlives its default for an artifact, and does not end early with one."""
+    """A session outlives its default for a long-lived artifact, and does not end early with a short one."""
     store.store_batch([{"data": b"abc", "ttl": ttl} for ttl in (10, 3 * DAY, 60)], session_id=SESSION)
     assert life(store.get_session_info(SESSION)) == 3 * DAY
     store.store(b"abc", session_id="user_bob", ttl=10)
@@ -257,8 +257,8 @@ def test_session_lives_as_long_as_its_longest_artifact(store, clock):
     assert store.validate_session(SESSION)
 
 
-def test_life_of_another_default(rig, clock):
-    """The store says how long sessions live by default."""
+def test_default_ttl_of_a_store(rig, clock):
+    """The store's setting is the default time to live of sessions."""
     store = rig.open(session_ttl_hours=0.5)
     artifact_id = store.store(b"abc", session_id=SESSION)
     assert life(store.get_session_info(SESSION)) == 0.5 * HOUR
@@ -268,8 +268,8 @@ def test_life_of_another_default(rig, clock):
     assert not store.exists(artifact_id)
 
 
-def test_life_for_ever(rig, clock):
-    """Without a default, sessions and artifacts live for ever, unless they are given a time."""
+def test_no_expiry_by_default(rig, clock):
+    """Without a default, sessions and artifacts never expire unless they get a ttl."""
     store = rig.open(session_ttl_hours=None)
     artifact_id, short_id = store.store(b"abc", session_id=SESSION), store.store(b"abc", session_id=SESSION, ttl=60)
     metadata = store.metadata(artifact_id)
@@ -287,7 +287,7 @@ def test_life_for_ever(rig, clock):
 
 @pytest.mark.parametrize("cleaned", [False, True])
 def test_expired_session_begins_anew(store, clock, cleaned):
-    """The id of an expired session may be used again, for a new session in which the old files stay gone."""
+    """An expired session's id can be used again for a new session without the old files."""
     old_id = store.store(b"old", filename="old", session_id=SESSION, user_id="u1")
     store.update_session_metadata(SESSION, {"a": 1})
     clock.advance(DAY + 1)
@@ -308,7 +308,7 @@ def test_expired_session_begins_anew(store, clock, cleaned):
 
 
 def test_expired_artifact_stays_known(store, clock):
-    """For an hour after its expiry an artifact is told from one that never was, cleanup or not; its bytes are gone."""
+    """For an hour after its expiry an artifact raises expired, cleanup or not; its bytes are gone."""
     artifact_id = store.store(b"abc", ttl=60)
     clock.advance(61)
     for _ in range(2):
@@ -324,7 +324,7 @@ def test_expired_artifact_stays_known(store, clock):
 
 
 def test_expired_artifact_is_forgotten(store, clock):
-    """More than an hour after its expiry cleanup forgets an artifact for good, and counts it once."""
+    """More than an hour after its expiry cleanup removes an artifact's record, and counts it once."""
     artifact_id = store.store(b"abc", ttl=60)
     clock.advance(61)
     assert store.cleanup().artifacts == 1
@@ -337,7 +337,7 @@ def test_expired_artifact_is_forgotten(store, clock):
 
 
 def test_cleanup(store, clock):
-    """Cleanup removes what is expired, and says how many sessions, artifacts and bytes that were."""
+    """Cleanup removes what expired, and returns the numbers of sessions, artifacts and bytes."""
     store.store_batch([{"data": b"abc", "ttl": 60}, {"data": b"defgh"}], session_id=SESSION)
     living_id = store.store(b"abc", session_id="user_bob", ttl=3 * DAY)
     short_id = store.store(b"x", session_id="user_bob", ttl=60)
@@ -354,7 +354,7 @@ def test_cleanup(store, clock):
 
 
 def test_cleanup_expired_sessions(store, clock):
-    """The verb of the document counts sessions, and removes expired artifacts too."""
+    """The documented method counts sessions, and removes expired artifacts too."""
     store.store(b"abc", session_id=SESSION)
     store.create_session()
     store.store(b"abc", session_id="user_bob", ttl=3 * DAY)
@@ -368,14 +368,14 @@ def test_cleanup_expired_sessions(store, clock):
 
 
 def test_cleanup_of_many(store, clock):
-    """One cleanup removes all there is, however much that is."""
+    """One cleanup removes any number of artifacts."""
     store.store_batch([{"data": b"abc"}] * 520, session_id=SESSION, ttl=60)
     clock.advance(61)
     assert counts(store.cleanup()) == (0, 520, 0, 1560)
 
 
 def test_cleanup_of_superseded_bytes(store, clock):
-    """The bytes that an update took the place of are kept for an hour, and then freed; the artifact stays as it is."""
+    """Superseded bytes are kept for an hour, then removed; the artifact stays as it is."""
     artifact_id = store.store(b"first")
     store.update_file(artifact_id, data=b"the second")
     clock.advance(HOUR / 2)
@@ -391,7 +391,7 @@ def test_cleanup_of_superseded_bytes(store, clock):
 
 
 def test_cleanup_counts_superseded_bytes(store, clock):
-    """An expired artifact goes with the bytes of all its revisions."""
+    """An expired artifact is removed with the bytes of all its revisions."""
     artifact_id = store.store(b"first", ttl=60)
     store.update_file(artifact_id, data=b"the second")
     clock.advance(61)
@@ -399,8 +399,8 @@ def test_cleanup_counts_superseded_bytes(store, clock):
     assert orphans(store) == []
 
 
-def test_nothing_that_lives_is_an_orphan(store, clock):
-    """The search for orphans leaves every byte that a record points to."""
+def test_recorded_bytes_are_no_orphans(store, clock):
+    """An orphan sweep leaves all bytes that a record points to."""
     artifact_id = store.store(b"first", session_id=SESSION)
     store.update_file(artifact_id, data=b"second")
     copy_id = store.copy_file(artifact_id)

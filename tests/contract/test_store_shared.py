@@ -16,13 +16,13 @@ from chuk_artifacts.store import SharedStore
 
 @pytest.fixture
 def options(rig):
-    """Return the arguments of a store, and forget what it shares afterwards."""
+    """Return the arguments of a store; close the shared backends afterwards."""
     yield {name: value for name, value in rig._options.items() if name != "clock"}
     forget_shared_cores()
 
 
 def test_same_settings_share_backends(options):
-    """Stores of the same settings are equal and see the same, memory too."""
+    """Stores of the same settings are equal and see the same artifacts, in memory too."""
     first, second = SharedStore(**options), SharedStore(**options)
     assert first == second
     assert hash(first) == hash(second)
@@ -57,7 +57,7 @@ def test_pickle_finds_the_shared_backends(options):
 
 
 def test_threads_share(options):
-    """Threads that ask at once get the same backends."""
+    """Threads that open a store at once get the same backends."""
     barrier = threading.Barrier(8)
     stores = []
 
@@ -74,7 +74,7 @@ def test_threads_share(options):
 
 
 def test_forgotten_backends_close(options):
-    """What is forgotten closes with its last store, and the next one opens its own."""
+    """Forgotten backends close with their last store; the next store opens its own."""
     store = SharedStore(**options)
     core = weakref.ref(store.scope.core)
     forget_shared_cores()

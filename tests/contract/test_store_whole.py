@@ -1,4 +1,4 @@
-"""What every store is as a whole: its bound views, sandboxes, restarts, pickles, threads, its house and its end."""
+"""What every store does as a whole: bound views, sandboxes, restarts, pickles, threads, maintenance and close."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ ALL_VERBS = {
 
 @pytest.fixture
 def lasting(rig):
-    """Return a rig whose stores find again what an earlier one stored."""
+    """Return a rig whose stores find what an earlier one stored."""
     if not rig.persistent:
         pytest.skip("nothing lasts here")
     return rig
@@ -110,7 +110,7 @@ def lasting(rig):
 
 @pytest.fixture
 def bound(store):
-    """Return a store that is bound to one session, over a store that holds another one too."""
+    """Return a bound store, over a store with a second session."""
     return store.session(SESSION)
 
 
@@ -128,7 +128,7 @@ def foreign_id(store):
 
 @pytest.mark.parametrize("verb", ARTIFACT_VERBS)
 def test_bound_store_reaches_its_own(bound, own_id, tmp_path, verb):
-    """A bound store does with what is its own whatever a store does."""
+    """A bound store does with its own artifacts all that a store can."""
     result = ARTIFACT_VERBS[verb](bound, own_id, tmp_path)
     if verb == "open":
         result.close()
@@ -136,7 +136,7 @@ def test_bound_store_reaches_its_own(bound, own_id, tmp_path, verb):
 
 @pytest.mark.parametrize("verb", ARTIFACT_VERBS)
 def test_bound_store_knows_no_other(store, bound, foreign_id, tmp_path, verb):
-    """What belongs to another session can't be told from what never was, and stays as it is."""
+    """An artifact of another session looks like an unknown one, and stays as it is."""
     before = store.metadata(foreign_id)
     errors = []
     for one in (foreign_id, UNKNOWN):
@@ -152,7 +152,7 @@ def test_bound_store_knows_no_other(store, bound, foreign_id, tmp_path, verb):
 
 @pytest.mark.parametrize("verb", ARTIFACT_VERBS)
 def test_bound_store_knows_no_other_that_expired(store, clock, tmp_path, verb):
-    """Not even that something of another session has expired can be told, before cleanup or after it."""
+    """An expired artifact of another session looks like an unknown one, before and after cleanup."""
     expired_id = store.store(b"secret", session_id=OTHER, ttl=60)
     clock.advance(61)
     for _ in range(2):
@@ -163,7 +163,7 @@ def test_bound_store_knows_no_other_that_expired(store, clock, tmp_path, verb):
 
 
 def test_bound_store_deletes_no_other(store, bound, own_id, foreign_id):
-    """For a bound store what is foreign does not exist, and so can't be deleted."""
+    """A bound store can't delete an artifact of another session."""
     assert not bound.exists(foreign_id)
     assert bound.delete(foreign_id) is False
     assert bound.delete_batch([foreign_id, own_id]) == 1
@@ -175,7 +175,7 @@ def test_bound_store_deletes_no_other(store, bound, own_id, foreign_id):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", SESSION_VERBS)
 def test_bound_store_with_a_session(store, bound, own_id, foreign_id, verb):
-    """A bound store may be told its own session; another one is denied, whether it exists or not."""
+    """A bound store accepts its own session id, and denies any other, existing or not."""
     for session_id in (OTHER, "user_unknown"):
         with pytest.raises(AccessDeniedError) as caught:
             SESSION_VERBS[verb](bound, session_id, own_id)
@@ -188,7 +188,7 @@ def test_bound_store_with_a_session(store, bound, own_id, foreign_id, verb):
 
 
 def test_bound_store_fills_in_its_session(store, bound):
-    """Without a session id all is stored in the session that the store is bound to."""
+    """Without a session id a bound store uses its own session."""
     ids = [bound.store(b"abc"), bound.write_file("abc", filename="a"), *bound.store_batch([{"data": b"abc"}])]
     assert {one.artifact_id for one in store.list_by_session(SESSION)} == set(ids)
     assert {store.metadata(one).session_id for one in ids} == {SESSION}
@@ -199,22 +199,22 @@ def test_bound_store_fills_in_its_session(store, bound):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", WHOLE_VERBS)
 def test_bound_store_is_not_the_whole(bound, verb):
-    """Verbs that concern the whole store are refused by a bound one."""
+    """A bound store refuses methods that concern the whole store."""
     with pytest.raises(AccessDeniedError, match=verb.removesuffix("_expired_sessions")):
         WHOLE_VERBS[verb](bound)
 
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("session_id", ["", "..", "a/b", None, 5])
-def test_bound_to_no_session(store, session_id):
-    """A store can be bound to what can be a session, and to nothing else."""
+def test_bound_to_a_malformed_session_id(store, session_id):
+    """A store can be bound only to a well-formed session id."""
     with pytest.raises(InvalidInputError, match="session_id"):
         store.session(session_id)
 
 
 @pytest.mark.same_everywhere
 def test_bound_store_can_be_bound_again(bound):
-    """To bind a bound store to its own session keeps it bound, and to no other it can be."""
+    """A bound store can be bound to its own session again, and to no other."""
     again = bound.session(SESSION)
     with pytest.raises(AccessDeniedError):
         again.list_by_session(OTHER)
@@ -223,13 +223,13 @@ def test_bound_store_can_be_bound_again(bound):
 
 
 def test_binding_makes_no_session(store, bound):
-    """A session appears with its first artifact, and not with a view of it."""
+    """A session is created with its first artifact, not by binding."""
     assert not store.validate_session(SESSION)
     assert bound.list_by_session(SESSION) == []
 
 
 def test_closing_a_bound_store(store, bound, own_id):
-    """To close a view closes it alone; to close the store closes its views."""
+    """Closing a view leaves the store open; closing the store closes its views."""
     other = store.session(SESSION)
     bound.close()
     bound.close()
@@ -245,7 +245,7 @@ def test_closing_a_bound_store(store, bound, own_id):
 
 
 def test_sandboxes(rig, tmp_path, subtests):
-    """Of another sandbox nothing can be read, listed, changed or deleted, even with the id in hand."""
+    """Nothing of another sandbox can be read, listed, changed or deleted, even by id."""
     one, two = rig.open(sandbox_id="one"), rig.open(sandbox_id="two")
     artifact_id = one.store(b"abc", filename="a", session_id=SESSION, ttl=60)
     assert two.list_by_session(SESSION) == []
@@ -265,7 +265,7 @@ def test_sandboxes(rig, tmp_path, subtests):
 
 
 def test_sandboxes_are_cleaned_apart(rig, clock):
-    """Cleanup of one sandbox leaves what another holds, expired or without a record."""
+    """Cleanup of one sandbox leaves everything in another, expired or orphaned."""
     one, two = rig.open(sandbox_id="one"), rig.open(sandbox_id="two")
     one.store(b"abc", session_id=SESSION, ttl=60)
     living_id = one.store(b"abc", session_id=SESSION, ttl=48 * HOUR)
@@ -282,13 +282,13 @@ def test_sandboxes_are_cleaned_apart(rig, clock):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("sandbox_id", ["", "..", "a/b", "a\n", "x" * 256, 5])
 def test_bad_sandbox(rig, sandbox_id):
-    """A sandbox is called what a session could be called."""
+    """A sandbox id must be well-formed, like a session id."""
     with pytest.raises(InvalidInputError, match="sandbox_id"):
         rig.open(sandbox_id=sandbox_id)
 
 
 def test_restart(lasting, clock):
-    """After a restart all is there as it was: artifacts, listings, sessions, revisions, lives."""
+    """After a restart artifacts, listings, sessions, revisions and expiries are the same."""
     with lasting.open() as store:
         ids = store.store_batch(
             [{"data": b"abc", "filename": "docs/a", "meta": {"a": [1]}}, {"data": b"x" * 2_000_000}],
@@ -319,7 +319,7 @@ def test_restart(lasting, clock):
 
 
 def test_two_instances_share(lasting):
-    """Two stores of one place see at once what the other does, and compare revisions with each other."""
+    """Two stores on the same backends see each other's changes at once, and compare revisions."""
     one, two = lasting.open(), lasting.open()
     artifact_id = one.store(b"abc", session_id=SESSION)
     assert two.retrieve(artifact_id) == b"abc"
@@ -333,7 +333,7 @@ def test_two_instances_share(lasting):
 
 
 def test_pickle(rig):
-    """A pickled store is a store of the same settings, with a life of its own; what lasts is found with it."""
+    """An unpickled store has the same settings, is open on its own, and finds what was persistent."""
     store = rig.open(clock=time.time)
     artifact_id = store.store(b"abc", session_id=SESSION)
     with pickle.loads(pickle.dumps(store)) as copy:
@@ -361,7 +361,7 @@ def test_pickle_of_a_bound_store(rig):
 
 @pytest.mark.same_everywhere
 def test_pickle_of_a_closed_store(rig):
-    """A closed store holds nothing that could be pickled."""
+    """A closed store can't be pickled."""
     store = rig.open(clock=time.time)
     store.close()
     with pytest.raises(ArtifactStoreError, match="store is closed"):
@@ -373,7 +373,7 @@ def test_pickle_of_a_closed_store(rig):
 
 @pytest.mark.same_everywhere
 def test_grid(store):
-    """Keys are built from sandbox, session and artifact, and come apart again."""
+    """Keys are built from sandbox, session and artifact, and can be parsed again."""
     artifact_id = store.store(b"abc", session_id="üser 1")
     sandbox_id = store.get_sandbox_info()["sandbox_id"]
     key = f"grid/{sandbox_id}/üser 1/{artifact_id}"
@@ -387,7 +387,7 @@ def test_grid(store):
 
 @pytest.mark.same_everywhere
 def test_grid_key_of_a_revision(store):
-    """The key of later content is the artifact's with a number that no other writer has, and comes apart too."""
+    """The key of later content is the artifact's with a random suffix, and can be parsed."""
     artifact_id = store.store(b"abc", session_id=SESSION)
     key = store.update_file(artifact_id, data=b"after").key
     parts = store.parse_grid_key(key)
@@ -399,15 +399,15 @@ def test_grid_key_of_a_revision(store):
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("key", ["", "grid", "grid/a/b", "grid/a/b/c/d", "other/a/b/c", "grid/a/../c", "grid//b/c", 5])
-def test_no_grid_key(store, key):
-    """What is no grid key has no parts."""
+def test_other_keys_are_not_parsed(store, key):
+    """Parsing a string that is not a grid key returns None."""
     assert store.parse_grid_key(key) is None
 
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("session_id", ["", "..", "a/b", 5])
-def test_grid_of_no_session(store, session_id):
-    """Of what can be no session there is no key."""
+def test_grid_of_a_malformed_session_id(store, session_id):
+    """A malformed session id has no key."""
     with pytest.raises(InvalidInputError):
         store.get_canonical_prefix(session_id)
     with pytest.raises(InvalidInputError):
@@ -416,14 +416,14 @@ def test_grid_of_no_session(store, session_id):
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("artifact_id", ["", "..", "a/b", "a\n", 5])
-def test_grid_of_no_artifact(store, artifact_id):
-    """Of what can be no artifact there is no key."""
+def test_grid_of_a_malformed_artifact_id(store, artifact_id):
+    """A malformed artifact id has no key."""
     with pytest.raises(InvalidInputError):
         store.generate_artifact_key(SESSION, artifact_id)
 
 
 def test_validate_configuration(store):
-    """A store that works says so of both its providers, and writes nothing to find out."""
+    """A working store reports "ok" for both providers, and writes nothing."""
     checked = store.validate_configuration()
     stats = store.get_stats()
     assert set(checked) == {"storage", "session"}
@@ -434,7 +434,7 @@ def test_validate_configuration(store):
 
 
 def test_get_stats(store, clock):
-    """The statistics count living sessions and artifacts, and the bytes of the latest revisions."""
+    """The statistics count living sessions and artifacts, and the bytes of their latest revisions."""
     stats = store.get_stats()
     assert (stats["sessions"], stats["artifacts"], stats["bytes"]) == (0, 0, 0)
     assert stats["sandbox_id"] == store.get_sandbox_info()["sandbox_id"]
@@ -453,7 +453,7 @@ def test_get_stats(store, clock):
 
 @pytest.mark.same_everywhere
 def test_get_sandbox_info(rig):
-    """The sandbox is told with its prefix, the providers, and the life of a session by default."""
+    """Sandbox info has the sandbox, its prefix, the providers, and the default time to live."""
     store = rig.open(sandbox_id="box", session_ttl_hours=2)
     stats = store.get_stats()
     info = store.get_sandbox_info()
@@ -470,7 +470,7 @@ def test_get_sandbox_info(rig):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("options", [{"storage_provider": "nope"}, {"session_provider": "nope"}])
 def test_unknown_provider(rig, options):
-    """A provider that is not known is refused with those that are."""
+    """An unknown provider is refused, and the error lists the known ones."""
     with pytest.raises(InvalidInputError, match=r"'nope'.*memory"):
         rig.open(**options)
 
@@ -478,7 +478,7 @@ def test_unknown_provider(rig, options):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("hours", [0, -1, float("nan"), float("inf"), "24", True])
 def test_bad_session_ttl(rig, hours):
-    """What is no finite number of hours above 0 can't be the life of a session."""
+    """Anything but a finite number of hours above 0 is refused."""
     with pytest.raises(InvalidInputError, match="session_ttl_hours"):
         rig.open(session_ttl_hours=hours)
 
@@ -487,7 +487,7 @@ def test_bad_session_ttl(rig, hours):
 
 
 def test_many_threads(store):
-    """A store serves many threads at once, and each gets what is its own."""
+    """Many threads use a store at once, and each gets its own results."""
 
     def work(number):
         content, session_id = b"%d" % number * (1 + number * 1000), f"user_{number % 3}"
@@ -510,7 +510,7 @@ def test_many_threads(store):
 
 
 def test_one_session_from_many_threads(store):
-    """A session that many threads begin at once is one session, and lives as long as the longest of them says."""
+    """Threads that create one session at once share it, and it lives as long as its longest artifact."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: store.store(b"abc", session_id=SESSION, ttl=HOUR * (1 + number)), range(40)))
     assert len(store.list_by_session(SESSION)) == 40
@@ -529,8 +529,8 @@ def test_close(store):
     store.close()
 
 
-def test_every_verb_is_tried():
-    """No public verb is missing from the table of them."""
+def test_every_method_is_tried():
+    """The table has every public method."""
     verbs = {name for name in dir(ArtifactStore) if not name.startswith("_")}
     assert verbs - {"close"} == set(ALL_VERBS)
 
@@ -538,7 +538,7 @@ def test_every_verb_is_tried():
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("verb", ALL_VERBS)
 def test_closed_store(store, tmp_path, verb):
-    """Every verb of a closed store says that it is closed."""
+    """Every method of a closed store raises "store is closed"."""
     store.close()
     with pytest.raises(ArtifactStoreError, match=r"^store is closed$") as caught:
         ALL_VERBS[verb](store, tmp_path)
@@ -546,7 +546,7 @@ def test_closed_store(store, tmp_path, verb):
 
 
 def test_with(rig):
-    """The end of a with block closes the store, whatever happens in it."""
+    """The end of a with block closes the store, also after an error."""
     with rig.open() as store:
         artifact_id = store.store(b"abc")
         assert store.retrieve(artifact_id) == b"abc"

@@ -1,4 +1,4 @@
-"""What every store does with what is stored in it: data, arguments, batches."""
+"""What every store stores: kinds of data, arguments, batches."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SESSION = "user_alice"
 
 
 class OnceError(Exception):
-    """What a stream of a test raises."""
+    """An error that a test's stream raises."""
 
 
 class Pipe:
-    """A binary file that can't seek, and gives its content in small pieces."""
+    """A binary file that can't seek, and returns its content in small pieces."""
 
     def __init__(self, content: bytes) -> None:
         self._file = io.BytesIO(content)
@@ -33,7 +33,7 @@ class Pipe:
 
 
 class TextPipe:
-    """A file whose text mode can't be told from its class."""
+    """A text file whose class does not show that it is one."""
 
     def read(self, size: int = -1) -> str:
         """Return a text."""
@@ -47,7 +47,7 @@ def written(path: Path, content: bytes = b"abc") -> Path:
 
 
 def at_offset(path: Path) -> io.BufferedReader:
-    """Return an open file that stands at its third byte."""
+    """Return an open file positioned at its third byte."""
     file = written(path, b"__abc").open("rb")
     file.seek(2)
     return file
@@ -62,7 +62,7 @@ def entry(folder: Path) -> os.DirEntry[str]:
 
 
 def broken():
-    """Give some bytes, and raise."""
+    """Yield some bytes, then raise."""
     yield b"x" * 1_200_000
     yield b"y"
     raise OnceError
@@ -238,7 +238,7 @@ MIMES = {
 
 
 def nothing_was_written(store, clock):
-    """Say whether neither records nor sessions nor bytes are there."""
+    """Return whether the store has neither records, sessions nor bytes."""
     stats = store.get_stats()
     return (stats["artifacts"], stats["sessions"], stats["bytes"]) == (0, 0, 0) and not orphans(store)
 
@@ -248,7 +248,7 @@ def nothing_was_written(store, clock):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_data(store, tmp_path, kind):
-    """Each kind of data is stored whole, with its length and SHA-256, and a file stays open."""
+    """Each kind of data is stored whole, with its length and SHA-256; a file stays open."""
     data, content = KINDS[kind](tmp_path), CONTENTS.get(kind, b"abc")
     artifact_id = store.store(data, session_id=SESSION)
     assert store.retrieve(artifact_id) == content
@@ -262,7 +262,7 @@ def test_every_kind_of_data(store, tmp_path, kind):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", BAD_DATA)
 def test_bad_data(store, clock, tmp_path, kind):
-    """What is no data is refused, even when a stream turns out so late, and nothing of it is left."""
+    """Other types are refused, also when a stream yields them late, and nothing is stored."""
     with pytest.raises(InvalidInputError, match=r"^data"):
         store.store(BAD_DATA[kind](tmp_path), session_id=SESSION)
     assert store.list_by_session(SESSION) == []
@@ -270,8 +270,8 @@ def test_bad_data(store, clock, tmp_path, kind):
 
 
 @pytest.mark.same_everywhere
-def test_text_is_told_where_to_go(store):
-    """A str is refused with the name of the verb that takes one."""
+def test_text_is_refused(store):
+    """A str is refused, and the error names the method to use."""
     with pytest.raises(InvalidInputError, match="write_file"):
         store.store("text", session_id=SESSION)
 
@@ -285,7 +285,7 @@ def test_open_text_file(store, tmp_path):
 
 @pytest.mark.same_everywhere
 def test_closed_file(store):
-    """A file that is closed can't be stored."""
+    """A closed file is refused."""
     file = io.BytesIO(b"abc")
     file.close()
     with pytest.raises(ValueError, match="closed"):
@@ -294,7 +294,7 @@ def test_closed_file(store):
 
 
 def test_broken_stream(store, clock):
-    """What a stream raises half-way passes through, and leaves neither artifact nor session nor bytes."""
+    """An error of a stream is passed on, and leaves neither artifact, session nor bytes."""
     with pytest.raises(OnceError):
         store.store(broken(), session_id=SESSION)
     assert store.list_by_session(SESSION) == []
@@ -304,7 +304,7 @@ def test_broken_stream(store, clock):
 
 @pytest.mark.same_everywhere
 def test_bad_arguments(store, clock, subtests):
-    """Each bad argument is refused by its name, and nothing is written."""
+    """Each invalid argument is refused by name, and nothing is stored."""
     for case, arguments in BAD_ARGUMENTS.items():
         with subtests.test(case), pytest.raises(InvalidInputError, match=next(iter(arguments))):
             store.store(b"abc", **{"session_id": SESSION, **arguments})
@@ -334,7 +334,7 @@ def test_bad_meta_names_its_key(store, meta, key):
 
 @pytest.mark.parametrize("filename", FILENAMES, ids=lambda name: ascii(name[:20]))
 def test_odd_filenames(store, filename):
-    """A filename is free text, folders and all, of up to 1,024 bytes, and comes back as it was given."""
+    """A filename is free text with folders, up to 1,024 bytes, and is returned unchanged."""
     artifact_id = store.store(b"abc", filename=filename, session_id=SESSION)
     assert store.metadata(artifact_id).filename == filename
     assert [one.artifact_id for one in store.list_files(SESSION, filename)] == [artifact_id]
@@ -342,7 +342,7 @@ def test_odd_filenames(store, filename):
 
 
 def test_odd_session_ids(store):
-    """Any string a user maps to a user names a session, and no two of them are the same."""
+    """Any string that an application maps to a user can be a session id; different strings are different sessions."""
     ids = {name: store.store(name.encode(), session_id=name) for name in SESSIONS}
     for name, artifact_id in ids.items():
         assert [one.artifact_id for one in store.list_by_session(name)] == [artifact_id]
@@ -353,8 +353,8 @@ def test_odd_session_ids(store):
     assert left == set(SESSIONS) - {"CON"}
 
 
-def test_session_of_its_own(store):
-    """Without a session id each artifact gets a fresh session."""
+def test_new_session_by_default(store):
+    """Without a session id each artifact gets a new session."""
     first, second = (store.metadata(store.store(b"abc")) for _ in range(2))
     assert first.session_id != second.session_id
     assert store.validate_session(first.session_id)
@@ -363,7 +363,7 @@ def test_session_of_its_own(store):
 
 @pytest.mark.same_everywhere
 def test_ids_differ(store):
-    """The same bytes under the same name are two artifacts, with ids of 32 hexadecimal digits."""
+    """The same bytes with the same filename are two artifacts, with ids of 32 hexadecimal digits."""
     first, second = (store.store(b"abc", filename="a.txt", session_id=SESSION) for _ in range(2))
     assert first != second
     assert len(first) == 32
@@ -375,14 +375,14 @@ def test_ids_differ(store):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize(("filename", "mime"), MIMES.items())
 def test_mime_is_guessed(store, filename, mime):
-    """The media type is guessed from the filename, and is that of unknown bytes otherwise."""
+    """The media type is guessed from the filename, else it is that of unknown bytes."""
     assert store.metadata(store.store(b"abc", filename=filename)).mime == mime
 
 
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("mime", ["image/png", "text/html; charset=utf-8", "application/vnd.x+json", 'a/b; c="d e"'])
 def test_mime_is_kept(store, mime):
-    """A media type that is given outranks the filename's."""
+    """An explicit media type overrides the filename's."""
     assert store.metadata(store.store(b"abc", filename="a.txt", mime=mime)).mime == mime
 
 
@@ -390,13 +390,13 @@ META = {"text": "ü", "number": 1, "real": 1.5, "none": None, "yes": True, "list
 
 
 def test_meta_comes_back(store):
-    """Whatever is JSON comes back from meta as it was given; without it there is an empty one."""
+    """Any JSON object is returned unchanged as meta; the default is an empty one."""
     assert store.metadata(store.store(b"abc", meta=META)).meta == META
     assert store.metadata(store.store(b"abc")).meta == {}
 
 
-def test_what_was_passed_in_is_copied(store):
-    """To change a meta, or data, after it was stored changes nothing."""
+def test_arguments_are_copied(store):
+    """Modifying meta or data after storing does not change the artifact."""
     meta, data = {"list": [1]}, bytearray(b"abc")
     artifact_id = store.store(data, meta=meta)
     meta["list"].append(2)
@@ -407,7 +407,7 @@ def test_what_was_passed_in_is_copied(store):
 
 
 def test_user_of_the_session(store):
-    """The first user that is named owns the session; a later one does not."""
+    """The first user id becomes the session's; a later one does not replace it."""
     for user_id in (None, "u1", "u2"):
         store.store(b"abc", session_id=SESSION, user_id=user_id)
     assert store.get_session_info(SESSION).user_id == "u1"
@@ -418,7 +418,7 @@ def test_user_of_the_session(store):
 
 @pytest.mark.parametrize("content", ["# Title\r\n\nü", "", b"bytes \xff"])
 def test_write_file(store, content):
-    """A text comes back as it was, line ends too; bytes are taken as they are."""
+    """Text is returned unchanged, with its line ends; bytes are stored as they are."""
     artifact_id = store.write_file(content, filename="docs/a.md", session_id=SESSION, summary="A", meta={"a": 1})
     assert store.read_file(artifact_id, as_text=isinstance(content, str)) == content
     metadata = store.metadata(artifact_id)
@@ -428,7 +428,7 @@ def test_write_file(store, content):
 
 @pytest.mark.same_everywhere
 def test_write_file_in_an_encoding(store):
-    """A text is stored in the encoding that is named, UTF-8 by default."""
+    """Text is stored in the given encoding, UTF-8 by default."""
     assert store.retrieve(store.write_file("ü", filename="a")) == b"\xc3\xbc"
     artifact_id = store.write_file("ü", filename="a", encoding="latin-1")
     assert store.retrieve(artifact_id) == b"\xfc"
@@ -437,14 +437,14 @@ def test_write_file_in_an_encoding(store):
 
 @pytest.mark.same_everywhere
 def test_write_file_guesses_text(store):
-    """The media type of a text is guessed from its filename, else it is plain text."""
+    """The media type of text is guessed from its filename, else it is plain text."""
     assert store.metadata(store.write_file("{}", filename="a.json")).mime == "application/json"
     assert store.metadata(store.write_file("{}", filename="a.unheard-of")).mime == "text/plain"
     assert store.metadata(store.write_file("{}", filename="a.json", mime="a/b")).mime == "a/b"
 
 
 def test_write_file_takes_what_store_takes(store):
-    """User and time to live go the same way as with store."""
+    """User id and ttl work as with store."""
     artifact_id = store.write_file("a", filename="a", session_id=SESSION, user_id="u1", ttl=60)
     assert store.metadata(artifact_id).ttl == 60
     assert store.get_session_info(SESSION).user_id == "u1"
@@ -452,7 +452,7 @@ def test_write_file_takes_what_store_takes(store):
 
 @pytest.mark.same_everywhere
 def test_write_file_bad_arguments(store, clock, subtests):
-    """Each bad argument is refused, and nothing is written."""
+    """Each invalid argument is refused, and nothing is stored."""
     cases = [
         *({"content": content} for content in (None, 5, ["a"], io.StringIO("a"))),
         {"content": "\ud800"},
@@ -472,7 +472,7 @@ def test_write_file_bad_arguments(store, clock, subtests):
 
 
 def test_batch(store, tmp_path):
-    """A batch takes whatever store takes, and returns the ids in the order of the items."""
+    """A batch accepts all arguments of store, and returns ids in the order of the items."""
     items = [
         {"data": b"zero", "filename": "z.txt", "summary": "Z", "meta": {"a": 1}, "mime": "a/b", "user_id": "u1"},
         {"data": written(tmp_path / "file", b"one")},
@@ -487,21 +487,21 @@ def test_batch(store, tmp_path):
 
 
 def test_batch_of_one_session(store):
-    """Without a session id the items of a batch share a fresh session."""
+    """Without a session id the items of a batch share a new session."""
     ids = store.store_batch([{"data": b"a"}, {"data": b"b"}])
     (session_id,) = {store.metadata(one).session_id for one in ids}
     assert len(store.list_by_session(session_id)) == 2
 
 
 def test_batch_with_own_session_and_ttl(store):
-    """An item's own session and time to live outrank those of the batch."""
+    """An item's own session and ttl override those of the batch."""
     items = [{"data": b"a"}, {"data": b"b", "session_id": "user_bob", "ttl": 60}, {"data": b"c", "ttl": None}]
     records = [store.metadata(one) for one in store.store_batch(items, session_id=SESSION, ttl=600)]
     assert [(one.session_id, one.ttl) for one in records] == [(SESSION, 600), ("user_bob", 60), (SESSION, 600)]
 
 
 def test_large_batch(store):
-    """A batch may hold many items."""
+    """A batch may have many items."""
     ids = store.store_batch([{"data": b"%d" % number} for number in range(120)], session_id=SESSION)
     assert store.retrieve_batch(ids) == [b"%d" % number for number in range(120)]
 
@@ -516,7 +516,7 @@ def test_empty_batch(store, clock):
 
 @pytest.mark.same_everywhere
 def test_batch_with_a_bad_item(store, clock, subtests):
-    """One bad item is named by its place, and none of the others is stored."""
+    """The error of an invalid item has its index, and no item is stored."""
     cases = [{}, {"filename": "a"}, {"data": b"c", "key": "x"}, {"data": "text"}, b"c", None]
     cases += [{"data": b"c", **arguments} for arguments in BAD_ARGUMENTS.values()]
     for case in cases:
@@ -528,7 +528,7 @@ def test_batch_with_a_bad_item(store, clock, subtests):
 
 @pytest.mark.same_everywhere
 def test_batch_with_a_bad_argument(store, clock, subtests):
-    """Bad arguments of the batch itself are refused."""
+    """Invalid arguments of the batch itself are refused."""
     cases = [{"session_id": "a/b"}, {"session_id": 5}, {"ttl": 0}, {"ttl": "60"}, {"items": None}, {"items": 5}]
     for case in cases:
         with subtests.test(repr(case)), pytest.raises(InvalidInputError):
@@ -538,7 +538,7 @@ def test_batch_with_a_bad_argument(store, clock, subtests):
 
 @pytest.mark.parametrize(("stream", "error"), [(broken, OnceError), (lambda: iter(["a"]), InvalidInputError)])
 def test_batch_with_a_broken_stream(store, clock, stream, error):
-    """A stream that fails in the middle of a batch takes all of it back."""
+    """When a stream fails in the middle of a batch, no item is stored."""
     items = [{"data": b"a"}, {"data": stream()}, {"data": b"c", "session_id": "user_bob"}]
     with pytest.raises(error):
         store.store_batch(items, session_id=SESSION)
@@ -549,7 +549,7 @@ def test_batch_with_a_broken_stream(store, clock, stream, error):
 
 @pytest.mark.same_everywhere
 def test_batch_items_stay_as_they_are(store):
-    """The items of a batch are not changed, and may be changed afterwards."""
+    """A batch does not modify its items, and the caller may modify them afterwards."""
     item = {"data": b"a", "meta": {"list": [1]}, "session_id": SESSION}
     (artifact_id,) = store.store_batch([item], ttl=60)
     assert item == {"data": b"a", "meta": {"list": [1]}, "session_id": SESSION}
@@ -558,7 +558,7 @@ def test_batch_items_stay_as_they_are(store):
 
 
 def test_batch_of_a_bound_store(store):
-    """A bound store fills in its session, and refuses an item of another before anything is written."""
+    """A bound store uses its session, and refuses items of another before anything is stored."""
     bound = store.session(SESSION)
     (artifact_id,) = bound.store_batch([{"data": b"a"}])
     assert store.metadata(artifact_id).session_id == SESSION
