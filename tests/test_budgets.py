@@ -26,7 +26,7 @@ PACKAGES = """
     logging math mimetypes ntpath opcode operator pathlib platform pwd random re reprlib secrets string struct textwrap
     threading token tokenize traceback types typing unicodedata urllib warnings weakref
 """
-"""Of which packages they are, on any system; those of the interpreter's own, which begin with an underscore, apart."""
+"""The packages of these modules on any system, without the interpreter's own, which begin with an underscore."""
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -143,7 +143,7 @@ MEASURE_MEMORY = """
         tracemalloc.stop()
         return kept / RECORDS
 
-    told = {}
+    measured = {}
     for name in ("memory", "filesystem"):
         with ArtifactStore(storage_provider=name, fs_root=sys.argv[1]) as store:
 
@@ -159,9 +159,9 @@ MEASURE_MEMORY = """
                 "store large": lambda: put(LARGE),
                 "retrieve large": lambda: store.retrieve(large),
             }
-            told |= {f"{name} {verb}": min(peak(call) for _ in range(8)) for verb, call in calls.items()}
-            told[f"{name} record"] = kept(lambda: put(b""))
-    print(json.dumps(told))
+            measured |= {f"{name} {method}": min(peak(call) for _ in range(8)) for method, call in calls.items()}
+            measured[f"{name} record"] = kept(lambda: put(b""))
+    print(json.dumps(measured))
     """
 
 
@@ -200,7 +200,7 @@ MEASURE_CALLS = """
 
         put()
         ids = [put() for _ in range(5)]
-        verbs = {
+        methods = {
             "store": lambda _: put(),
             "retrieve": store.retrieve,
             "metadata": store.metadata,
@@ -210,10 +210,10 @@ MEASURE_CALLS = """
             "delete": store.delete,
         }
         for artifact_id in ids:
-            for name, verb in verbs.items():
+            for name, method in methods.items():
                 store.exists(artifact_id)  # the first look after a write takes note of it
                 os.access(f"/mark/{name}", os.F_OK)
-                verb(artifact_id)
+                method(artifact_id)
                 os.access("/mark/between", os.F_OK)
     """
 
@@ -235,7 +235,7 @@ def traced(folder, options):
             rounds.append((mark[1], Counter()))
         elif rounds and name not in UNTOLD:
             rounds[-1][1][KIND_OF.get(name, name)] += 1
-    return {verb: min((calls for name, calls in rounds if name == verb), key=Counter.total) for verb, _ in rounds}
+    return {method: min((calls for name, calls in rounds if name == method), key=Counter.total) for method, _ in rounds}
 
 
 @pytest.fixture(scope="module")
@@ -244,14 +244,14 @@ def calls(tmp_path_factory):
     return traced(tmp_path_factory.mktemp("calls"), {})
 
 
-@pytest.mark.parametrize("verb", SYSTEM_CALLS)
-def test_system_calls(calls, verb):
+@pytest.mark.parametrize("method", SYSTEM_CALLS)
+def test_system_calls(calls, method):
     """No method makes a system call beyond its budget, in particular none that reopens the database, or syncs."""
-    assert calls[verb] - Counter(SYSTEM_CALLS[verb]) == Counter()
+    assert calls[method] - Counter(SYSTEM_CALLS[method]) == Counter()
 
 
 def test_durable_store(tmp_path):
     """A durable store syncs file, folder and database, and makes no other additional system call."""
-    told = traced(tmp_path, {"fsync": True})
-    assert told["store"] - Counter(SYSTEM_CALLS["store"]) == Counter(DURABLE)
-    assert told["retrieve"] - Counter(SYSTEM_CALLS["retrieve"]) == Counter()
+    measured = traced(tmp_path, {"fsync": True})
+    assert measured["store"] - Counter(SYSTEM_CALLS["store"]) == Counter(DURABLE)
+    assert measured["retrieve"] - Counter(SYSTEM_CALLS["retrieve"]) == Counter()

@@ -142,9 +142,9 @@ def test_other_objects_as_ids(store):
     for thing in (record, info, dict(record)):
         assert not store.exists(thing)
         assert not store.delete(thing)
-        for verb in (store.metadata, store.presign, store.copy_file):
+        for method in (store.metadata, store.presign, store.copy_file):
             with pytest.raises(ArtifactNotFoundError):
-                verb(thing)
+                method(thing)
         with pytest.raises(ArtifactNotFoundError):
             store.update_file(thing, data=b"x")
         with pytest.raises(InvalidInputError):
@@ -272,11 +272,11 @@ def test_hostile_record(kept_store):
         assert key not in answered.data
         for name, use in USES.items():
             try:
-                told = use(store, artifact_id)
+                found = use(store, artifact_id)
             except (ArtifactStoreError, OSError):
                 continue
-            assert SECRET not in repr(told).encode(), (name, text)
-            assert key not in repr(told).encode(), (name, text)
+            assert SECRET not in repr(found).encode(), (name, text)
+            assert key not in repr(found).encode(), (name, text)
         assert bait(store) == there, text
         assert store.retrieve(victim) == SECRET
 

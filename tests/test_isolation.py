@@ -1,7 +1,7 @@
 """The isolation table: every public method, called with what belongs to another session or another sandbox.
 
 A method is called with each id, key, path, URL and object that an attacker may come by, forged in every field. What it
-returns or raises must tell nothing of the victim, and must leave everything of the victim as it is. A new public method
+returns or raises must reveal nothing of the victim, and must change nothing of the victim. A new public method
 without a row fails.
 """
 
@@ -362,8 +362,8 @@ OF_FSSPEC = {
     "from_dict": "it makes an instance of options",
     "from_json": "it makes an instance of options",
     "start_transaction": "see end_transaction",
-    "to_dict": "it tells options",
-    "to_json": "it tells options",
+    "to_dict": "it returns options",
+    "to_json": "it returns options",
     "transaction_type": "it is a class",
 }
 

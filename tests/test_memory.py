@@ -12,10 +12,10 @@ SIZE = 256 * 1024 * 1024
 BOUND = 64 * 1024 * 1024
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="this system does not tell the peak of a process")
+@pytest.mark.skipif(sys.platform == "win32", reason="this system does not report the peak memory of a process")
 def test_large_file_needs_little_memory(tmp_path):
     """No method that takes or returns a stream holds a whole large file in memory."""
-    told = child.run(
+    output = child.run(
         """
         import json, resource, sys
         from pathlib import Path
@@ -56,6 +56,6 @@ def test_large_file_needs_little_memory(tmp_path):
         tmp_path,
         SIZE,
     )
-    streamed, copied, growth = json.loads(told)
+    streamed, copied, growth = json.loads(output)
     assert (streamed, copied) == (SIZE, SIZE)
-    assert {verb: grown for verb, grown in growth.items() if grown >= BOUND} == {}
+    assert {method: grown for method, grown in growth.items() if grown >= BOUND} == {}

@@ -73,13 +73,13 @@ def test_interrupted_record(store, artifact_id, monkeypatch, done):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(catalog, "add", add)
-    for verb in (
+    for method in (
         lambda: store.store(b"new", session_id="alice"),
         lambda: store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="alice"),
         lambda: store.copy_file(artifact_id),
     ):
         with pytest.raises(KeyboardInterrupt):
-            verb()
+            method()
     assert keys(store) == held
     assert [item.artifact_id for item in store.list_by_session("alice")] == [artifact_id]
 
@@ -92,13 +92,13 @@ def test_interrupted_bytes(store, artifact_id, monkeypatch):
         yield b"some"
         raise KeyboardInterrupt
 
-    for verb in (
+    for method in (
         lambda: store.store(pieces(), session_id="alice"),
         lambda: store.store_batch([{"data": b"1"}, {"data": pieces()}], session_id="alice"),
         lambda: store.update_file(artifact_id, data=pieces()),
     ):
         with pytest.raises(KeyboardInterrupt):
-            verb()
+            method()
     assert keys(store) == held
     assert store.retrieve(artifact_id) == b"first"
 
@@ -114,19 +114,19 @@ def test_failed_right_after_the_bytes(store, artifact_id, monkeypatch, error, le
 
     for name in ("put", "copy"):
         monkeypatch.setattr(storage, name, functools.partial(landing, getattr(storage, name)))
-    for verb in (
+    for method in (
         lambda: store.store(b"new", session_id="alice"),
         lambda: store.update_file(artifact_id, data=b"new"),
         lambda: store.copy_file(artifact_id),
     ):
         before = len(orphans(store))
         with pytest.raises(type(error)):
-            verb()
+            method()
         assert len(orphans(store)) == before + left
     assert store.retrieve(artifact_id) == b"first"
 
 
-# Somebody else first
+# Another writer first
 
 
 @pytest.mark.parametrize(

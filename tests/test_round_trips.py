@@ -31,7 +31,7 @@ TWICE = {"add": 3}
 the size of the file."""
 
 UNCOUNTED = {"close"}
-"""The verbs that need not be counted."""
+"""The methods that are not counted."""
 
 
 class Counting:
@@ -145,7 +145,7 @@ class Costs:
         core.storage = Counting(core.storage, self.storage)
         core.catalog = Counting(core.catalog, self.catalog)
 
-    def of(self, verb, *, more=0):
+    def of(self, method, *, more=0):
         """Return the calls of storage and catalog that a method makes, each of which may send one request.
 
         *more* requests than calls may reach the storage.
@@ -156,7 +156,7 @@ class Costs:
         for way in (sent.storage, sent.catalog):
             if way is not None:
                 way.clear()
-        verb()
+        method()
         if sent.storage is not None:
             asked = sum(count for name, count in self.storage.items() if name not in UNSENT)
             assert len(sent.storage) <= asked + more, sent.storage
@@ -201,7 +201,7 @@ def test_store_batch(costs, count):
 
 
 @pytest.mark.parametrize(
-    ("verb", "storage"),
+    ("method", "storage"),
     [
         (lambda store, one: store.retrieve(one), {"get": 1}),
         (lambda store, one: store.read_file(one), {"get": 1}),
@@ -227,9 +227,9 @@ def test_store_batch(costs, count):
         "bound",
     ],
 )
-def test_read(costs, artifact_id, verb, storage):
+def test_read(costs, artifact_id, method, storage):
     """Reading is one get of the catalog, and one request per content."""
-    assert costs.of(lambda: verb(costs.store, artifact_id)) == (storage, {"get": 1})
+    assert costs.of(lambda: method(costs.store, artifact_id)) == (storage, {"get": 1})
 
 
 def test_download(costs, artifact_id, tmp_path):
@@ -244,7 +244,7 @@ def test_malformed_id(costs):
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "method",
     [
         lambda store, one: store.update_metadata(one, summary="new", meta={"a": 1}),
         lambda store, one: store.update_file(one, summary="new"),
@@ -253,9 +253,9 @@ def test_malformed_id(costs):
     ],
     ids=["update_metadata", "update_file", "move_file", "extend_ttl"],
 )
-def test_change_of_the_record(costs, artifact_id, verb):
+def test_change_of_the_record(costs, artifact_id, method):
     """Changing a record is one get and one compare-and-set; only the latter if the caller has the record."""
-    assert costs.of(lambda: verb(costs.store, artifact_id)) == ({}, {"get": 1, "replace": 1})
+    assert costs.of(lambda: method(costs.store, artifact_id)) == ({}, {"get": 1, "replace": 1})
 
 
 def test_change_of_the_content(costs, artifact_id):
@@ -305,7 +305,7 @@ def test_cleanup(tmp_path, clock):
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "method",
     [
         lambda store: store.list_by_session("alice"),
         lambda store: store.list_files("alice", "docs/"),
@@ -317,10 +317,10 @@ def test_cleanup(tmp_path, clock):
     ],
     ids=["session", "prefix", "directory", "limit 1", "limit 5", "iterator", "empty"],
 )
-def test_list(costs, artifact_id, verb):
+def test_list(costs, artifact_id, method):
     """A listing is one page of the catalog, without a call per artifact or of the storage."""
     costs.store.store_batch([{"data": b"x", "filename": f"docs/{number}"} for number in range(50)], session_id="alice")
-    assert costs.of(lambda: verb(costs.store)) == ({}, {"page": 1})
+    assert costs.of(lambda: method(costs.store)) == ({}, {"page": 1})
 
 
 def test_long_list(costs):
@@ -330,7 +330,7 @@ def test_long_list(costs):
 
 
 @pytest.mark.parametrize(
-    ("verb", "catalog"),
+    ("method", "catalog"),
     [
         (lambda store: store.create_session(), {"create_session": 1}),
         (lambda store: store.validate_session("alice"), {"get_session": 1}),
@@ -344,13 +344,13 @@ def test_long_list(costs):
     ],
     ids=["create", "validate", "info", "update", "extend", "stats", "prefix", "bind", "sandbox"],
 )
-def test_sessions(costs, artifact_id, verb, catalog):
+def test_sessions(costs, artifact_id, method, catalog):
     """Methods for sessions are one call of the catalog, and none of the storage."""
-    assert costs.of(lambda: verb(costs.store)) == ({}, catalog)
+    assert costs.of(lambda: method(costs.store)) == ({}, catalog)
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "method",
     [
         lambda store, one: store.presign(one),
         lambda store, one: store.presign_short(one),
@@ -359,10 +359,10 @@ def test_sessions(costs, artifact_id, verb, catalog):
     ],
     ids=["presign", "short", "medium", "long"],
 )
-def test_presign(costs, artifact_id, verb):
+def test_presign(costs, artifact_id, method):
     """A download URL is one get of the catalog, and no request."""
-    verb(costs.store, artifact_id)  # starts a gateway where one is needed, and finds the key
-    assert costs.of(lambda: verb(costs.store, artifact_id)) == ({"sign_get": 1}, {"get": 1})
+    method(costs.store, artifact_id)  # starts a gateway where one is needed, and finds the key
+    assert costs.of(lambda: method(costs.store, artifact_id)) == ({"sign_get": 1}, {"get": 1})
 
 
 def test_presign_upload(costs):
@@ -403,7 +403,7 @@ def test_register(costs):
 
 
 @pytest.mark.parametrize(
-    ("verb", "storage", "catalog"),
+    ("method", "storage", "catalog"),
     [
         (lambda store: store.cleanup(), {}, {"expire_sessions": 1, "due": 1}),
         (lambda store: store.cleanup_expired_sessions(), {}, {"expire_sessions": 1, "due": 1}),
@@ -414,9 +414,9 @@ def test_register(costs):
     ],
     ids=["cleanup", "cleanup sessions", "validate", "key", "parse", "pattern"],
 )
-def test_whole(costs, artifact_id, verb, storage, catalog):
+def test_whole(costs, artifact_id, method, storage, catalog):
     """Methods for the whole store make one call to each backend when nothing is left to do, however much is stored."""
-    assert costs.of(lambda: verb(costs.store)) == (storage, catalog)
+    assert costs.of(lambda: method(costs.store)) == (storage, catalog)
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ async def cancel(task):
 # Cancelling
 
 
-@pytest.mark.parametrize("verb", ["store", "write_file", "store_batch"])
-async def test_cancelled_store_ends_whole(gate, gated, verb):
+@pytest.mark.parametrize("method", ["store", "write_file", "store_batch"])
+async def test_cancelled_store_ends_whole(gate, gated, method):
     """Cancelling stops the wait at once; the started call is complete by the time the store is closed."""
     view = gated.session("alice")
     calls = {
@@ -41,7 +41,7 @@ async def test_cancelled_store_ends_whole(gate, gated, verb):
         "write_file": lambda: view.write_file(DATA.decode(), filename="a"),
         "store_batch": lambda: view.store_batch([{"data": DATA}]),
     }
-    task = asyncio.create_task(calls[verb]())
+    task = asyncio.create_task(calls[method]())
     await seen(gate.entered)
     await cancel(task)
     assert gate.log == ["put begins"]
@@ -201,28 +201,28 @@ async def test_cancelled_close_goes_on(gate, gated):
         gate.store.get_stats()
 
 
-def arguments_of(verb):
+def arguments_of(method):
     """Return arguments that fit the signature of a method."""
     given = {"filename": "a", "mime": "a/b", "summary": "", "data": b"abc", "items": []}
-    parameters = list(inspect.signature(getattr(ArtifactStore, verb)).parameters.values())[1:]
+    parameters = list(inspect.signature(getattr(ArtifactStore, method)).parameters.values())[1:]
     return {one.name: given.get(one.name, UNKNOWN) for one in parameters if one.default is one.empty}
 
 
 VERBS = [
     name
-    for name, verb in inspect.getmembers(aio.ArtifactStore)
+    for name, method in inspect.getmembers(aio.ArtifactStore)
     if not name.startswith("_") and name not in {"wrap", "close"}
 ]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-async def test_closed_store(store, verb):
+@pytest.mark.parametrize("method", VERBS)
+async def test_closed_store(store, method):
     """After close every method raises, whether it is awaited, iterated, entered or called."""
     await store.close()
     await store.close()
 
     async def call():
-        result = getattr(store, verb)(**arguments_of(verb))
+        result = getattr(store, method)(**arguments_of(method))
         await (anext(result) if inspect.isasyncgen(result) else result)
 
     with pytest.raises(ArtifactStoreError, match="store is closed"):

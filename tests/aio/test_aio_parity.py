@@ -23,7 +23,7 @@ PLAIN = {
     "get_session_prefix_pattern",
 }
 STEPPED = {"stream", "iter_session"}
-REWRITTEN = {"session", "close"}  # what differs is told in docstrings of their own
+REWRITTEN = {"session", "close"}  # they differ, and have docstrings of their own
 
 
 def written(module):
@@ -68,9 +68,9 @@ def test_same_summary(name):
 @pytest.mark.parametrize("name", sorted({*PUBLIC} - REWRITTEN))
 def test_same_docstring(name):
     """Each method has the docstring and the name of the blocking one."""
-    verb, original = getattr(aio.ArtifactStore, name), getattr(ArtifactStore, name)
-    assert verb.__doc__ == original.__doc__
-    assert verb.__name__ == original.__name__
+    method, original = getattr(aio.ArtifactStore, name), getattr(ArtifactStore, name)
+    assert method.__doc__ == original.__doc__
+    assert method.__name__ == original.__name__
 
 
 def test_nothing_more():

@@ -39,7 +39,7 @@ def open_store(redis_url):
 
 @pytest.fixture
 def store(open_store):
-    """Return such a store, the bytes of which are in memory."""
+    """Return such a store, with its bytes in memory."""
     return open_store()
 
 
@@ -147,7 +147,7 @@ def test_one_round_trip_a_method(store, server, subtests):
     store.list_by_session("alice")
     store.delete_session(store.create_session())
     store.update_session_metadata("alice", {"a": 1})
-    verbs = {
+    methods = {
         "store": lambda: store.store(b"x", session_id="alice"),
         "store in a new session": lambda: store.store(b"x"),
         "store_batch": lambda: store.store_batch([{"data": b"x"}] * 50, session_id="alice"),
@@ -164,9 +164,9 @@ def test_one_round_trip_a_method(store, server, subtests):
         "delete_batch": lambda: store.delete_batch(["0" * 32] * 20),
         "delete_session": lambda: store.delete_session("alice"),
     }
-    for name, verb in verbs.items():
+    for name, method in methods.items():
         with Commands(server) as commands:
-            verb()
+            method()
         with subtests.test(name):
             assert len(commands.sent) == 1
 
@@ -225,9 +225,8 @@ def test_dropped_records_do_not_count(store, server):
     assert server.zcard(index) == 55
 
 
-def test_dropped_records_are_not_due(store, server, clock):
+def test_dropped_records_are_not_due(store, server):
     """A cleanup skips dropped records, and removes their entries."""
-    clock.advance(0)
     ids = [store.store(b"x", session_id="alice", ttl=0.001) for _ in range(20)]
     for artifact_id in ids[:19]:
         drop(server, artifact_id)
@@ -624,25 +623,25 @@ def test_closed_store_has_no_connections(open_store, server):
 
 def test_doctor(store, server):
     """The check reports facts of the server, and what may lose records."""
-    told = store.validate_configuration()["session"]
+    facts = store.validate_configuration()["session"]
     info = server.info()
-    assert told["status"] == "ok"
-    assert info.get("valkey_version", info["redis_version"]) in told["server"]
-    assert (told["mode"], told["persistence"], told["eviction"]) == ("standalone", "off", "noeviction")
-    assert "restart" in told["warning"]
+    assert facts["status"] == "ok"
+    assert info.get("valkey_version", info["redis_version"]) in facts["server"]
+    assert (facts["mode"], facts["persistence"], facts["eviction"]) == ("standalone", "off", "noeviction")
+    assert "restart" in facts["warning"]
     server.config_set("maxmemory-policy", "allkeys-lru")
     server.config_set("appendonly", "yes")
-    told = store.validate_configuration()["session"]
+    facts = store.validate_configuration()["session"]
     server.config_set("maxmemory-policy", "noeviction")
     server.config_set("appendonly", "no")
-    assert (told["persistence"], told["eviction"]) == ("aof", "allkeys-lru")
-    assert "restart" not in told["warning"]
-    assert "allkeys-lru" in told["warning"]
+    assert (facts["persistence"], facts["eviction"]) == ("aof", "allkeys-lru")
+    assert "restart" not in facts["warning"]
+    assert "allkeys-lru" in facts["warning"]
     server.config_set("save", "3600 1")
-    told = store.validate_configuration()["session"]
+    facts = store.validate_configuration()["session"]
     server.config_set("save", "")
-    assert told["persistence"] == "rdb"
-    assert "warning" not in told
+    assert facts["persistence"] == "rdb"
+    assert "warning" not in facts
 
 
 def test_doctor_with_few_permissions(redis_server, server):
@@ -652,16 +651,16 @@ def test_doctor_with_few_permissions(redis_server, server):
     with ArtifactStore(session_provider="redis", redis_url=f"redis://app:word@127.0.0.1:{port}/0") as store:
         assert store.retrieve(store.store(b"x", session_id="alice")) == b"x"
         store.cleanup()
-        told = store.validate_configuration()["session"]
-        assert (told["status"], told["server"]) == ("ok", "unknown: INFO is not permitted")
+        facts = store.validate_configuration()["session"]
+        assert (facts["status"], facts["server"]) == ("ok", "unknown: INFO is not permitted")
     server.execute_command("ACL DELUSER", "app")
 
 
 def test_doctor_of_a_cluster(redis_cluster_url):
     """Facts that all nodes of a Cluster share are reported once."""
     with ArtifactStore(session_provider="redis", redis_url=redis_cluster_url) as store:
-        told = store.validate_configuration()["session"]
-    assert (told["mode"], told["persistence"]) == ("cluster", "off")
+        facts = store.validate_configuration()["session"]
+    assert (facts["mode"], facts["persistence"]) == ("cluster", "off")
 
 
 # Damage
@@ -675,9 +674,9 @@ def test_damaged_record(store, server, record):
     artifact_id = store.store(b"x", session_id="alice")
     (key,) = keys(server, f"*record/{artifact_id}")
     server.set(key, record)
-    for verb in (lambda: store.metadata(artifact_id), lambda: store.retrieve_batch([kept, artifact_id])):
+    for method in (lambda: store.metadata(artifact_id), lambda: store.retrieve_batch([kept, artifact_id])):
         with pytest.raises(SessionError):
-            verb()
+            method()
     assert [item.artifact_id for item in store.list_by_session("alice")] == [neighbour]
     store.cleanup()
     assert store.delete(artifact_id)

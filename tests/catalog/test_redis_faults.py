@@ -108,9 +108,9 @@ def test_outage_is_an_error(server, open_store, tmp_path, subtests):
     artifact_id = store.store(b"before", session_id="alice")
     before = stored_objects(tmp_path)
     server.stop()
-    for name, verb in methods(store, artifact_id).items():
+    for name, method in methods(store, artifact_id).items():
         with subtests.test(name), pytest.raises(SessionError, match="catalog redis:"):
-            verb()
+            method()
     assert stored_objects(tmp_path) == before
     assert store.validate_configuration()["session"]["status"] == "error"
 
@@ -140,9 +140,9 @@ def test_hanging_server(server, open_store, subtests):
     artifact_id = store.store(b"before", session_id="alice")
     server.send(signal.SIGSTOP)
     try:
-        for name, verb in methods(store, artifact_id).items():
+        for name, method in methods(store, artifact_id).items():
             with subtests.test(name), pytest.raises(SessionError, match="Timeout"):
-                verb()
+                method()
     finally:
         server.send(signal.SIGCONT)
     assert_whole(store)
@@ -187,14 +187,14 @@ def test_wrong_password(server, open_store, caplog):
     store = open_store(server.url.replace("//", "//:hunter2@"))
     with pytest.raises(SessionError) as caught:
         store.store(b"x")
-    told = [
+    messages = [
         str(caught.value),
         repr(store),
         repr(store.scope.core.settings),
         str(store.validate_configuration()),
         caplog.text,
     ]
-    assert "hunter2" not in " ".join(told)
+    assert "hunter2" not in " ".join(messages)
     assert open_store(server.url.replace("//", "//:right@")).store(b"x")
 
 

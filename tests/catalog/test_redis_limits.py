@@ -89,7 +89,7 @@ def test_failed_add_leaves_nothing(place, catalog):
     catalog.add([record(1), record(2, session_id="bob")], now=NOW)
     before = place.dumped()
     with place.full():
-        for number in range(20):  # of which some also forget what Redis has dropped
+        for number in range(20):  # some also remove entries of dropped records
             with pytest.raises(SessionError, match="maxmemory"):
                 catalog.add([record(10 + number), record(30 + number)], now=NOW)
             with pytest.raises(SessionError, match="maxmemory"):

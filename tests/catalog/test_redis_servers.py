@@ -122,7 +122,7 @@ def test_fork_amid_calls(url, request, tmp_path):
                 try:
                     assert store.metadata(artifact_id).artifact_id == artifact_id
                     store.store(b"x", session_id="s0")
-                except Exception as error:  # noqa: BLE001 - told below
+                except Exception as error:  # noqa: BLE001 - asserted below
                     failures.append(error)
 
         threads = [threading.Thread(target=work) for _ in range(4)]

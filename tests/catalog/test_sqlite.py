@@ -136,10 +136,10 @@ def plans(catalog, path, call):
     listen(catalog, statements.append)
     call()
     listen(catalog, None)
-    told = [one for one in statements if re.match("SELECT|UPDATE|DELETE", one)]
-    assert told
+    queries = [one for one in statements if re.match("SELECT|UPDATE|DELETE", one)]
+    assert queries
     with database(path) as connection:
-        return ["; ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")) for one in told]
+        return ["; ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {one}")) for one in queries]
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_locked_database(store, path):
     kept = store.store(b"kept", session_id="alice")
     with database(path) as other:
         other.execute("BEGIN IMMEDIATE")
-        for verb in (
+        for method in (
             lambda: store.store(b"x", session_id="alice"),
             lambda: store.update_metadata(kept, summary="new"),
             lambda: store.delete(kept),
             lambda: store.delete_session("alice"),
         ):
             with pytest.raises(SessionError, match="locked"):
-                verb()
+                method()
         assert store.validate_configuration()["session"]["status"] == "error"
         assert [item.artifact_id for item in store.list_by_session("alice")] == [kept]
         assert store.retrieve(kept) == b"kept"
@@ -273,7 +273,7 @@ def test_opening_breaks_no_lock(path, catalog, monkeypatch):
         monkeypatch.setattr(os.path, "exists", lambda _: False)
         with pytest.raises(SessionError, match="locked"):
             catalog.check()
-        told = child.run(
+        output = child.run(
             """
             import sqlite3, sys
             try:
@@ -283,7 +283,7 @@ def test_opening_breaks_no_lock(path, catalog, monkeypatch):
             """,
             path,
         )
-    assert "locked" in told
+    assert "locked" in output
 
 
 def test_failed_transaction_leaves_nothing(store, monkeypatch):

@@ -81,7 +81,7 @@ def test_file_that_is_not_a_database(store, path):
     content = b"no database, but long enough to be taken for one" * 99
     path.parent.mkdir()
     path.write_bytes(content)
-    for verb in (
+    for method in (
         lambda: store.store(b"x", session_id="alice"),
         lambda: store.exists("0" * 32),
         lambda: store.list_by_session("alice"),
@@ -89,7 +89,7 @@ def test_file_that_is_not_a_database(store, path):
         store.cleanup,
     ):
         with pytest.raises(SessionError, match="file is not a database") as caught:
-            verb()
+            method()
         assert str(path) in str(caught.value)
     assert store.validate_configuration()["session"]["status"] == "error"
     assert path.read_bytes() == content
@@ -247,9 +247,9 @@ def test_damaged_session(store, path):
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
             (before,) = connection.execute(f"SELECT {column} FROM sessions").fetchone()
         change(path, f"UPDATE sessions SET {column} = ?", value)
-        for verb in (lambda: store.get_session_info(session_id), lambda: store.extend_session_ttl(session_id, 1)):
+        for method in (lambda: store.get_session_info(session_id), lambda: store.extend_session_ttl(session_id, 1)):
             with pytest.raises(SessionError, match="damaged"):
-                verb()
+                method()
         change(path, f"UPDATE sessions SET {column} = ?", before)
     assert store.get_session_info(session_id) is not None
 

@@ -40,8 +40,8 @@ class AsyncFace:
 
     def __getattr__(self, name: str) -> Any:
         """Return a method of the store, made blocking."""
-        verb = getattr(self._store, name)
-        return lambda *args, **kwargs: _blocking(verb(*args, **kwargs))
+        method = getattr(self._store, name)
+        return lambda *args, **kwargs: _blocking(method(*args, **kwargs))
 
     def __enter__(self) -> AsyncFace:
         """Enter the store."""

@@ -117,11 +117,11 @@ def keys(store):
 # Download
 
 
-@pytest.mark.parametrize("verb", ["presign", "presign_short", "presign_medium", "presign_long"])
-def test_download(store, verb):
+@pytest.mark.parametrize("method", ["presign", "presign_short", "presign_medium", "presign_long"])
+def test_download(store, method):
     """Each kind of URL returns the artifact's bytes, media type and filename."""
     artifact_id = store.store(b"0123456789", filename="docs/a report.txt", mime="text/plain", session_id=SESSION)
-    status, headers, body = get(getattr(store, verb)(artifact_id))
+    status, headers, body = get(getattr(store, method)(artifact_id))
     assert (status, body) == (200, b"0123456789")
     assert headers["Content-Type"] == "text/plain"
     assert filename_of(headers) == "a report.txt"
@@ -371,9 +371,9 @@ def test_pending_upload_is_not_an_artifact(store):
     """Until it is registered, no method finds an upload, though its bytes exist."""
     url, artifact_id = store.presign_upload(SESSION, filename="a.txt")
     put(url, b"1")
-    for verb, use in USES.items():
+    for method, use in USES.items():
         with pytest.raises(ArtifactNotFoundError):
-            pytest.fail(f"{verb} knows it: {use(store, artifact_id)!r}")
+            pytest.fail(f"{method} knows it: {use(store, artifact_id)!r}")
     assert store.exists(artifact_id) is False
     assert store.list_by_session(SESSION) == []
     assert register(store, artifact_id)
@@ -467,7 +467,7 @@ def test_register_at_once(store):
         barrier.wait()
         try:
             results.append(register(store, artifact_id))
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - asserted below
             results.append(error)
 
     barrier = threading.Barrier(6)
@@ -509,16 +509,16 @@ def test_register_too_late(store, clock):
 def uploaded(store):
     """Return the id of an upload with complete metadata."""
     url, artifact_id = store.presign_upload_and_register(
-        mime="text/plain", summary="told", meta={"n": 1}, filename="docs/a.txt", session_id=SESSION, ttl=2 * HOUR
+        mime="text/plain", summary="given", meta={"n": 1}, filename="docs/a.txt", session_id=SESSION, ttl=2 * HOUR
     )
     assert put(url, b"0123456789", "text/plain") in {200, 201, 204}
     return artifact_id
 
 
-@pytest.mark.parametrize("verb", USES)
-def test_upload_registers_itself(store, uploaded, verb):
+@pytest.mark.parametrize("method", USES)
+def test_upload_registers_itself(store, uploaded, method):
     """The first method that asks for the artifact finds it."""
-    USES[verb](store, uploaded)
+    USES[method](store, uploaded)
     assert store.exists(uploaded)
 
 
@@ -526,7 +526,7 @@ def test_upload_registers_itself_with_its_metadata(store, uploaded):
     """The artifact has the metadata passed beforehand, and the uploaded bytes."""
     assert store.exists(uploaded)
     metadata = store.metadata(uploaded)
-    assert (metadata.filename, metadata.mime, metadata.summary) == ("docs/a.txt", "text/plain", "told")
+    assert (metadata.filename, metadata.mime, metadata.summary) == ("docs/a.txt", "text/plain", "given")
     assert (metadata.meta, metadata.ttl, metadata.bytes, metadata.revision) == ({"n": 1}, 2 * HOUR, 10, 1)
     assert store.retrieve(uploaded) == b"0123456789"
     assert keys(store) == [metadata.key]

@@ -85,33 +85,33 @@ def seconds_between(earlier, later):
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", CHANGES)
-def test_change_of_nothing(store, verb, subtests):
+@pytest.mark.parametrize("method", CHANGES)
+def test_change_of_nothing(store, method, subtests):
     """Changing an unknown or malformed id raises not-found."""
     for one in (UNKNOWN, "malformed", "", None, 5):
         with subtests.test(repr(one)), pytest.raises(ArtifactNotFoundError):
-            CHANGES[verb](store, one)
+            CHANGES[method](store, one)
 
 
-@pytest.mark.parametrize("verb", CHANGES)
-def test_change_of_an_expired_artifact(store, clock, artifact_id, verb):
+@pytest.mark.parametrize("method", CHANGES)
+def test_change_of_an_expired_artifact(store, clock, artifact_id, method):
     """An expired artifact can't be changed, and stays expired."""
     clock.advance(601)
     with pytest.raises(ArtifactExpiredError):
-        CHANGES[verb](store, artifact_id)
+        CHANGES[method](store, artifact_id)
     assert store.list_by_session(SESSION) == []
 
 
-@pytest.mark.parametrize("verb", [verb for verb in CHANGES if verb != "copy_file"])
-def test_change_makes_the_next_revision(store, before, verb):
+@pytest.mark.parametrize("method", [method for method in CHANGES if method != "copy_file"])
+def test_change_makes_the_next_revision(store, before, method):
     """A change raises the revision by one, sets updated_at, and returns the new metadata."""
-    after = CHANGES[verb](store, before.artifact_id)
+    after = CHANGES[method](store, before.artifact_id)
     assert after.revision == before.revision + 1
     assert after.stored_at == before.stored_at
     assert seconds_between(before.updated_at, after.updated_at) == pytest.approx(60)
     assert store.metadata(before.artifact_id) == after
     assert store.list_by_session(SESSION) == [after]
-    assert CHANGES[verb](store, before.artifact_id).revision == before.revision + 2
+    assert CHANGES[method](store, before.artifact_id).revision == before.revision + 2
 
 
 # update_metadata
@@ -188,10 +188,10 @@ def test_update_metadata_copies_meta(store, artifact_id):
 
 
 @pytest.mark.parametrize("arguments", [{"summary": "changed"}, {"meta": {"b": 2}}])
-@pytest.mark.parametrize("verb", ["update_metadata", "update_file"])
-def test_update_of_another_revision(store, artifact_id, verb, arguments):
+@pytest.mark.parametrize("method", ["update_metadata", "update_file"])
+def test_update_of_another_revision(store, artifact_id, method, arguments):
     """With if_revision, any other revision is a conflict, and nothing changes."""
-    update = getattr(store, verb)
+    update = getattr(store, method)
     assert update(artifact_id, **arguments, if_revision=1).revision == 2
     latest = store.metadata(artifact_id)
     for revision in (1, 3):

@@ -29,61 +29,61 @@ def names(records):
     return [one.filename for one in records]
 
 
-@pytest.mark.parametrize("verb", LISTS)
-def test_order(store, verb):
+@pytest.mark.parametrize("method", LISTS)
+def test_order(store, method):
     """A listing is ordered by filename, in the order of code points, then by id; nameless files come first."""
     fill(store, ["b", None, "a/b", "a", "ä", "a", "z\U0001f600", "Z", "\uffff", "a.", "a!", None, "B/a"])
-    records = LISTS[verb](store, SESSION, None)
+    records = LISTS[method](store, SESSION, None)
     assert len(records) == 13
     places = [(one.filename or "", one.artifact_id) for one in records]
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("verb", LISTS)
-def test_listing_has_all_metadata(store, verb):
+@pytest.mark.parametrize("method", LISTS)
+def test_listing_has_all_metadata(store, method):
     """A listing returns the metadata of each file of the session, and of no other session."""
     ids = fill(store, ["a", "b"], meta={"a": 1})
     store.store(b"abc", filename="a", session_id="user_bob")
     store.store(b"abc", filename="a", session_id=SESSION + "2")
-    records = LISTS[verb](store, SESSION, None)
+    records = LISTS[method](store, SESSION, None)
     assert records == [store.metadata(one) for one in ids]
 
 
-@pytest.mark.parametrize("verb", LISTS)
-def test_listing_of_nothing(store, clock, verb):
+@pytest.mark.parametrize("method", LISTS)
+def test_listing_of_nothing(store, clock, method):
     """An unknown session, an empty one and an expired one have no files."""
-    assert LISTS[verb](store, "user_unknown", None) == []
+    assert LISTS[method](store, "user_unknown", None) == []
     assert not store.validate_session("user_unknown")
-    assert LISTS[verb](store, store.create_session(), None) == []
+    assert LISTS[method](store, store.create_session(), None) == []
     fill(store, ["a"])
     clock.advance(25 * 3600)
-    assert LISTS[verb](store, SESSION, None) == []
+    assert LISTS[method](store, SESSION, None) == []
 
 
-@pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
+@pytest.mark.parametrize("method", [method for method in LISTS if method != "iter_session"])
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (5, 5), (6, 5), (10**6, 5), (None, 5)])
-def test_limit(store, verb, limit, count):
+def test_limit(store, method, limit, count):
     """A limit cuts the listing; None does not."""
     fill(store, "edcba")
-    assert names(LISTS[verb](store, SESSION, limit)) == list("abcde"[:count])
+    assert names(LISTS[method](store, SESSION, limit)) == list("abcde"[:count])
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", [verb for verb in LISTS if verb != "iter_session"])
+@pytest.mark.parametrize("method", [method for method in LISTS if method != "iter_session"])
 @pytest.mark.parametrize("limit", [-1, "1", 1.0, True, float("inf")])
-def test_bad_limit(store, verb, limit):
+def test_bad_limit(store, method, limit):
     """A limit that is not an int from 0 on is refused."""
     with pytest.raises(InvalidInputError, match="limit"):
-        LISTS[verb](store, SESSION, limit)
+        LISTS[method](store, SESSION, limit)
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", LISTS)
-def test_bad_session(store, verb, subtests):
+@pytest.mark.parametrize("method", LISTS)
+def test_bad_session(store, method, subtests):
     """A malformed session id is refused; it is not an empty session."""
     for session_id in BAD_SESSIONS:
         with subtests.test(repr(session_id)[:20]), pytest.raises(InvalidInputError, match="session_id"):
-            LISTS[verb](store, session_id, None)
+            LISTS[method](store, session_id, None)
 
 
 def test_expired_files_do_not_count(store, clock):
@@ -168,16 +168,16 @@ def test_more_than_a_page(store):
 def test_iteration_while_it_changes(store):
     """Files deleted, stored or renamed meanwhile cause no other file to be skipped or returned twice."""
     ids = dict(zip("abcdefgh", fill(store, "abcdefgh"), strict=True))
-    told = []
+    listed = []
     for record in store.iter_session(SESSION, page_size=2):
-        told.append(record.filename)
+        listed.append(record.filename)
         if record.filename == "b":
             store.delete_batch([ids["a"], ids["b"], ids["c"]])
             fill(store, ["Z", "dd"])
             store.move_file(ids["h"], new_filename="A")
     untouched = {"a", "b", "d", "e", "f", "g"}
-    assert [name for name in told if name in untouched] == sorted(untouched)
-    assert len(told) == len(set(told))
+    assert [name for name in listed if name in untouched] == sorted(untouched)
+    assert len(listed) == len(set(listed))
 
 
 @pytest.mark.same_everywhere

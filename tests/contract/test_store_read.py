@@ -78,29 +78,29 @@ def seconds(moment):
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", READS)
-def test_unknown_artifact(store, tmp_path, verb, subtests):
+@pytest.mark.parametrize("method", READS)
+def test_unknown_artifact(store, tmp_path, method, subtests):
     """An unknown or malformed id raises not-found, which is a FileNotFoundError too."""
     store.store(b"abc", session_id=SESSION)
     for one in NO_IDS:
         with subtests.test(repr(one)), pytest.raises(ArtifactNotFoundError) as caught:
-            READS[verb](store, one, tmp_path)
+            READS[method](store, one, tmp_path)
         assert isinstance(caught.value, FileNotFoundError)
         assert not isinstance(caught.value, ArtifactExpiredError)
         assert not store.exists(one)
     assert list(tmp_path.glob("file*")) == []
 
 
-@pytest.mark.parametrize("verb", READS)
-def test_deleted_artifact(store, artifact_id, tmp_path, verb):
+@pytest.mark.parametrize("method", READS)
+def test_deleted_artifact(store, artifact_id, tmp_path, method):
     """A deleted artifact is not found."""
     assert store.delete(artifact_id)
     with pytest.raises(ArtifactNotFoundError):
-        READS[verb](store, artifact_id, tmp_path)
+        READS[method](store, artifact_id, tmp_path)
 
 
-@pytest.mark.parametrize("verb", READS)
-def test_expired_artifact(store, clock, tmp_path, verb):
+@pytest.mark.parametrize("method", READS)
+def test_expired_artifact(store, clock, tmp_path, method):
     """An artifact works until its last moment, then raises expired instead of not-found."""
     artifact_id = store.store(b"abc", ttl=60)
     clock.advance(59)
@@ -108,7 +108,7 @@ def test_expired_artifact(store, clock, tmp_path, verb):
     clock.advance(1.1)
     assert not store.exists(artifact_id)
     with pytest.raises(ArtifactExpiredError):
-        READS[verb](store, artifact_id, tmp_path)
+        READS[method](store, artifact_id, tmp_path)
     assert list(tmp_path.glob("file*")) == []
 
 

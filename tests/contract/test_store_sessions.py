@@ -19,7 +19,7 @@ BAD_SESSIONS = ["", ".", "..", "a/b", "a\\b", "a\n", "x" * 256, "\ud800", 5]
 BAD_HOURS = [0, -1, float("nan"), float("inf"), 1e300, "1", True]
 BAD_META = [[1], "{}", {1: 2}, {"a": float("nan")}, {"a": {1}}]
 
-SESSION_VERBS = {
+SESSION_METHODS = {
     "validate_session": lambda store, one: store.validate_session(one),
     "get_session_info": lambda store, one: store.get_session_info(one),
     "update_session_metadata": lambda store, one: store.update_session_metadata(one, {"a": 1}),
@@ -121,25 +121,25 @@ def test_session_metadata_is_copied(store):
     assert store.get_session_info(session_id).custom_metadata == {"list": [1], "more": [1]}
 
 
-@pytest.mark.parametrize("verb", SESSION_VERBS)
-def test_missing_session(store, clock, verb):
+@pytest.mark.parametrize("method", SESSION_METHODS)
+def test_missing_session(store, clock, method):
     """Each method reports an unknown, expired or deleted session as missing."""
     store.store(b"abc", session_id="expired")
     clock.advance(DAY + 1)
     store.store(b"abc", session_id="deleted")
     store.delete_session("deleted")
     for session_id in ("unknown", "expired", "deleted"):
-        assert not SESSION_VERBS[verb](store, session_id)
+        assert not SESSION_METHODS[method](store, session_id)
         assert store.get_session_info(session_id) is None
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", SESSION_VERBS)
-def test_malformed_session_id(store, verb, subtests):
+@pytest.mark.parametrize("method", SESSION_METHODS)
+def test_malformed_session_id(store, method, subtests):
     """A malformed session id is refused."""
     for session_id in BAD_SESSIONS:
         with subtests.test(repr(session_id)[:20]), pytest.raises(InvalidInputError, match="session_id"):
-            SESSION_VERBS[verb](store, session_id)
+            SESSION_METHODS[method](store, session_id)
 
 
 def test_update_session_metadata(store):

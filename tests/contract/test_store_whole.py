@@ -22,7 +22,7 @@ OTHER = "user_bob"
 UNKNOWN = "0" * 32
 HOUR = 3600
 
-ARTIFACT_VERBS = {
+ARTIFACT_METHODS = {
     "retrieve": lambda store, one, path: store.retrieve(one),
     "read_file": lambda store, one, path: store.read_file(one),
     "open": lambda store, one, path: store.open(one),
@@ -36,9 +36,9 @@ ARTIFACT_VERBS = {
     "move_file": lambda store, one, path: store.move_file(one, new_filename="changed"),
     "retrieve_batch": lambda store, one, path: store.retrieve_batch([one]),
 }
-"""Each verb that raises when there is no such artifact."""
+"""Each method that raises when there is no such artifact."""
 
-SESSION_VERBS = {
+SESSION_METHODS = {
     "store": lambda store, session_id, one: store.store(b"abc", session_id=session_id),
     "write_file": lambda store, session_id, one: store.write_file("abc", filename="a", session_id=session_id),
     "store_batch": lambda store, session_id, one: store.store_batch([{"data": b"abc"}], session_id=session_id),
@@ -57,9 +57,9 @@ SESSION_VERBS = {
     "move_file": lambda store, session_id, one: store.move_file(one, new_filename="a", new_session_id=session_id),
     "delete_session": lambda store, session_id, one: store.delete_session(session_id),
 }
-"""Each verb that takes a session id, deletion last."""
+"""Each method that takes a session id, deletion last."""
 
-WHOLE_VERBS = {
+WHOLE_METHODS = {
     "create_session": lambda store: store.create_session(),
     "cleanup": lambda store: store.cleanup(),
     "cleanup_expired_sessions": lambda store: store.cleanup_expired_sessions(),
@@ -67,9 +67,9 @@ WHOLE_VERBS = {
     "get_sandbox_info": lambda store: store.get_sandbox_info(),
     "validate_configuration": lambda store: store.validate_configuration(),
 }
-"""Each verb that concerns the whole store."""
+"""Each method that concerns the whole store."""
 
-SHARE_VERBS = {
+SHARE_METHODS = {
     "presign": lambda store: store.presign(UNKNOWN),
     "presign_short": lambda store: store.presign_short(UNKNOWN),
     "presign_medium": lambda store: store.presign_medium(UNKNOWN),
@@ -79,7 +79,7 @@ SHARE_VERBS = {
     "register_uploaded_artifact": lambda store: store.register_uploaded_artifact(UNKNOWN, mime="a/b", summary=""),
 }
 
-OTHER_VERBS = {
+OTHER_METHODS = {
     "exists": lambda store: store.exists(UNKNOWN),
     "delete": lambda store: store.delete(UNKNOWN),
     "delete_batch": lambda store: store.delete_batch([UNKNOWN]),
@@ -87,12 +87,12 @@ OTHER_VERBS = {
     "get_session_prefix_pattern": lambda store: store.get_session_prefix_pattern(),
 }
 
-ALL_VERBS = {
-    **{name: lambda store, path, use=use: use(store, UNKNOWN, path) for name, use in ARTIFACT_VERBS.items()},
-    **{name: lambda store, path, use=use: use(store, SESSION, UNKNOWN) for name, use in SESSION_VERBS.items()},
+ALL_METHODS = {
+    **{name: lambda store, path, use=use: use(store, UNKNOWN, path) for name, use in ARTIFACT_METHODS.items()},
+    **{name: lambda store, path, use=use: use(store, SESSION, UNKNOWN) for name, use in SESSION_METHODS.items()},
     **{
         name: lambda store, path, use=use: use(store)
-        for name, use in {**WHOLE_VERBS, **SHARE_VERBS, **OTHER_VERBS}.items()
+        for name, use in {**WHOLE_METHODS, **SHARE_METHODS, **OTHER_METHODS}.items()
     },
 }
 
@@ -126,22 +126,22 @@ def foreign_id(store):
     return store.store(b"secret", filename="docs/secret.txt", session_id=OTHER)
 
 
-@pytest.mark.parametrize("verb", ARTIFACT_VERBS)
-def test_bound_store_reaches_its_own(bound, own_id, tmp_path, verb):
+@pytest.mark.parametrize("method", ARTIFACT_METHODS)
+def test_bound_store_reaches_its_own(bound, own_id, tmp_path, method):
     """A bound store does with its own artifacts all that a store can."""
-    result = ARTIFACT_VERBS[verb](bound, own_id, tmp_path)
-    if verb == "open":
+    result = ARTIFACT_METHODS[method](bound, own_id, tmp_path)
+    if method == "open":
         result.close()
 
 
-@pytest.mark.parametrize("verb", ARTIFACT_VERBS)
-def test_bound_store_knows_no_other(store, bound, foreign_id, tmp_path, verb):
+@pytest.mark.parametrize("method", ARTIFACT_METHODS)
+def test_bound_store_knows_no_other(store, bound, foreign_id, tmp_path, method):
     """An artifact of another session looks like an unknown one, and stays as it is."""
     before = store.metadata(foreign_id)
     errors = []
     for one in (foreign_id, UNKNOWN):
         with pytest.raises(ArtifactNotFoundError) as caught:
-            ARTIFACT_VERBS[verb](bound, one, tmp_path)
+            ARTIFACT_METHODS[method](bound, one, tmp_path)
         errors.append((type(caught.value), str(caught.value).replace(one, "ID")))
     assert errors[0] == errors[1]
     assert store.metadata(foreign_id) == before
@@ -150,14 +150,14 @@ def test_bound_store_knows_no_other(store, bound, foreign_id, tmp_path, verb):
     assert list(tmp_path.glob("file*")) == []
 
 
-@pytest.mark.parametrize("verb", ARTIFACT_VERBS)
-def test_bound_store_knows_no_other_that_expired(store, clock, tmp_path, verb):
+@pytest.mark.parametrize("method", ARTIFACT_METHODS)
+def test_bound_store_knows_no_other_that_expired(store, clock, tmp_path, method):
     """An expired artifact of another session looks like an unknown one, before and after cleanup."""
     expired_id = store.store(b"secret", session_id=OTHER, ttl=60)
     clock.advance(61)
     for _ in range(2):
         with pytest.raises(ArtifactNotFoundError) as caught:
-            ARTIFACT_VERBS[verb](store.session(SESSION), expired_id, tmp_path)
+            ARTIFACT_METHODS[method](store.session(SESSION), expired_id, tmp_path)
         assert type(caught.value) is ArtifactNotFoundError
         store.cleanup()
 
@@ -173,18 +173,18 @@ def test_bound_store_deletes_no_other(store, bound, own_id, foreign_id):
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", SESSION_VERBS)
-def test_bound_store_with_a_session(store, bound, own_id, foreign_id, verb):
+@pytest.mark.parametrize("method", SESSION_METHODS)
+def test_bound_store_with_a_session(store, bound, own_id, foreign_id, method):
     """A bound store accepts its own session id, and denies any other, existing or not."""
     for session_id in (OTHER, "user_unknown"):
         with pytest.raises(AccessDeniedError) as caught:
-            SESSION_VERBS[verb](bound, session_id, own_id)
+            SESSION_METHODS[method](bound, session_id, own_id)
         assert isinstance(caught.value, PermissionError)
     assert store.get_session_info(OTHER).custom_metadata == {}
     assert [one.artifact_id for one in store.list_by_session(OTHER)] == [foreign_id]
     assert not store.validate_session("user_unknown")
     assert [one.artifact_id for one in store.list_by_session(SESSION)] == [own_id]
-    assert SESSION_VERBS[verb](bound, SESSION, own_id)
+    assert SESSION_METHODS[method](bound, SESSION, own_id)
 
 
 def test_bound_store_fills_in_its_session(store, bound):
@@ -197,11 +197,11 @@ def test_bound_store_fills_in_its_session(store, bound):
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", WHOLE_VERBS)
-def test_bound_store_is_not_the_whole(bound, verb):
+@pytest.mark.parametrize("method", WHOLE_METHODS)
+def test_bound_store_is_not_the_whole(bound, method):
     """A bound store refuses methods that concern the whole store."""
-    with pytest.raises(AccessDeniedError, match=verb.removesuffix("_expired_sessions")):
-        WHOLE_VERBS[verb](bound)
+    with pytest.raises(AccessDeniedError, match=method.removesuffix("_expired_sessions")):
+        WHOLE_METHODS[method](bound)
 
 
 @pytest.mark.same_everywhere
@@ -252,12 +252,12 @@ def test_sandboxes(rig, tmp_path, subtests):
     assert not two.exists(artifact_id)
     assert two.delete(artifact_id) is False
     assert two.delete_batch([artifact_id]) == 0
-    for verb, use in ARTIFACT_VERBS.items():
-        with subtests.test(verb), pytest.raises(ArtifactNotFoundError):
+    for method, use in ARTIFACT_METHODS.items():
+        with subtests.test(method), pytest.raises(ArtifactNotFoundError):
             use(two, artifact_id, tmp_path)
-    for verb in ("get_session_info", "validate_session", "update_session_metadata", "delete_session"):
-        with subtests.test(verb):
-            assert not SESSION_VERBS[verb](two, SESSION, artifact_id)
+    for method in ("get_session_info", "validate_session", "update_session_metadata", "delete_session"):
+        with subtests.test(method):
+            assert not SESSION_METHODS[method](two, SESSION, artifact_id)
     assert two.get_stats()["artifacts"] == two.get_stats()["sessions"] == 0
     assert one.retrieve(artifact_id) == b"abc"
     assert one.metadata(artifact_id).revision == 1
@@ -368,7 +368,7 @@ def test_pickle_of_a_closed_store(rig):
         pickle.dumps(store)
 
 
-# House
+# Maintenance
 
 
 @pytest.mark.same_everywhere
@@ -531,17 +531,17 @@ def test_close(store):
 
 def test_every_method_is_tried():
     """The table has every public method."""
-    verbs = {name for name in dir(ArtifactStore) if not name.startswith("_")}
-    assert verbs - {"close"} == set(ALL_VERBS)
+    methods = {name for name in dir(ArtifactStore) if not name.startswith("_")}
+    assert methods - {"close"} == set(ALL_METHODS)
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("verb", ALL_VERBS)
-def test_closed_store(store, tmp_path, verb):
+@pytest.mark.parametrize("method", ALL_METHODS)
+def test_closed_store(store, tmp_path, method):
     """Every method of a closed store raises "store is closed"."""
     store.close()
     with pytest.raises(ArtifactStoreError, match=r"^store is closed$") as caught:
-        ALL_VERBS[verb](store, tmp_path)
+        ALL_METHODS[method](store, tmp_path)
     assert type(caught.value) is ArtifactStoreError
 
 
