@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import attrs
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -99,6 +103,18 @@ class Fields(Mapping[str, Any]):
     def from_json(cls, text: str) -> Self:
         """Return the value whose :meth:`to_json` is *text*."""
         return cls._of(cls._known(decode(text)))
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the value with these public fields, checked as :meth:`from_json` checks them."""
+        return cls.from_json(encode({name: fields[name] for name in _public(cls)}))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return how pydantic validates a value and dumps its public fields."""
+        from chuk_artifacts.schema import schema_of  # noqa: PLC0415 - only pydantic comes here
+
+        return schema_of(cls, _public(cls), handler)
 
     @classmethod
     def _known(cls, fields: Any) -> dict[str, Any]:
