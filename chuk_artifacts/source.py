@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -167,11 +168,21 @@ def _problem(path: Path) -> str:
     return "" if os.access(path, os.R_OK) else "is not readable"
 
 
+def check_readable(file: object) -> None:
+    """Raise :class:`InvalidInputError` where *file* is closed, or gives text; an upload of Starlette has a ``file``."""
+    for one in (file, getattr(file, "file", None), getattr(file, "wrapped", None)):
+        if isinstance(one, io.TextIOBase):
+            raise InvalidInputError("data is a text file: open it in binary mode ('rb')")
+        if getattr(one, "closed", False) is True:
+            raise InvalidInputError("data is a closed file")
+
+
 def _from_file(file: BinaryIO) -> Stream:
-    if isinstance(file, io.TextIOBase):
-        raise InvalidInputError("data is a text file: open it in binary mode ('rb')")
-    if getattr(file, "closed", False):
-        raise InvalidInputError("data is a closed file")
+    check_readable(file)
+    if inspect.iscoroutinefunction(file.read):
+        raise InvalidInputError(
+            "data must be awaited: store it with chuk_artifacts.aio, or hand over its blocking file"
+        )
     start = _position(file)
 
     def begin() -> Iterator[bytes]:

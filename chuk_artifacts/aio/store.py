@@ -11,16 +11,18 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial, wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from chuk_artifacts.aio.options import AsyncData, AsyncStoreItem, Options
 from chuk_artifacts.aio.streams import Reader, steps
-from chuk_artifacts.aio.supply import Supply, is_async
-from chuk_artifacts.aio.workers import Calls, Workers
-from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, check_timeout
+from chuk_artifacts.aio.uploads import Upload, is_async
+from chuk_artifacts.aio.workers import Calls, Workers, running_loop
+from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, check_items, check_timeout
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.operations import changing, writing
+from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.store import ArtifactStore as Blocking
 
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
 R = TypeVar("R")
+Check = Callable[[Scope, Mapping[str, Any]], None]
 
 _BRIEF_BYTES = 64 * 1024
 _HARMLESS = frozenset({bool, int, float, dict, type(None)})
@@ -70,11 +74,8 @@ def _hop(declared: F) -> F:
 
 
 def _brief(declared: F) -> F:
-    """Make a method like :func:`_hop`'s that runs on the event loop's thread where :func:`_is_brief` allows it.
-
-    Arguments may be async iterables: the calling task reads them while the call runs in a thread.
-    """
-    return _at_once(declared, reads=False)
+    """Make a method like :func:`_hop`'s that runs on the event loop's thread where :func:`_is_brief` allows it."""
+    return _at_once(declared)
 
 
 def _brief_read(declared: F) -> F:
@@ -82,30 +83,54 @@ def _brief_read(declared: F) -> F:
     return _at_once(declared, reads=True)
 
 
-def _at_once(declared: F, *, reads: bool) -> F:
+def _upload(check: Check) -> Callable[[F], F]:
+    """Make a method like :func:`_brief`'s whose data may be something that only an event loop can read.
+
+    Args:
+        check: raises where the method would refuse its other arguments; it gets the scope, and
+            them by name.
+
+    """
+    return partial(_at_once, check=check)
+
+
+def _at_once(declared: F, *, reads: bool = False, check: Check | None = None) -> F:
     name = declared.__name__
+    bind = signature(getattr(Blocking, name)).bind
 
     @wraps(getattr(Blocking, name))
     async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
         call = getattr(self._blocking, name)
+        if check is not None and is_async(kwargs["data"] if "data" in kwargs else args[0] if args else None):
+            return await collected(self, check, call, bind(self, *args, **kwargs).arguments)
         values = (*args, *kwargs.values()) if kwargs else args
         if self._at_once and _is_brief(values, self._catalog if reads else None):
-            if next(_calls_at_once) % _CALLS_A_TURN == 0:  # let the loop run other tasks
-                await sleep(0)
-            return call(*args, **kwargs)
-        if any(map(is_async, values)):
-            return await self._calls.feed(partial(_fed, call, args, kwargs))
+            return await _now(call, *args, **kwargs)
         return await self._calls.run(call, *args, **kwargs)
+
+    async def collected(self: ArtifactStore, check: Check, call: Callable[..., Any], given: dict[str, Any]) -> Any:
+        del given["self"]
+        self._blocking.scope.check_open()
+        check(self._blocking.scope, given)
+        async with Upload(self._calls) as upload:
+            given["data"] = await upload.collect(given["data"])
+            if self._at_once and _is_brief(tuple(given.values()), None):
+                return await _now(call, **given)
+            return await upload.run(call, **given)
 
     return cast("F", method)
 
 
-def _fed(call: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any], supply: Supply) -> R:
-    return call(*map(supply.blocking, args), **{key: supply.blocking(kwargs[key]) for key in kwargs})
+async def _now(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a method of a store that can't block, and give the loop's other tasks a turn now and then."""
+    running_loop()
+    if next(_calls_at_once) % _CALLS_A_TURN == 0:
+        await sleep(0)
+    return call(*args, **kwargs)
 
 
 def _batch(declared: F) -> F:
-    """Make a method like :func:`_hop`'s with items whose data may be async iterables."""
+    """Make a method like :func:`_hop`'s with items whose data may be something that only an event loop can read."""
     name = declared.__name__
     bind = signature(getattr(Blocking, name)).bind
 
@@ -113,15 +138,27 @@ def _batch(declared: F) -> F:
     async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
         call = getattr(self._blocking, name)
         given = bind(self, *args, **kwargs).arguments
-
-        def fed(supply: Supply) -> Any:
-            if isinstance(given["items"], Iterable):
-                given["items"] = map(supply.blocking_item, given["items"])
-            return call(**{key: given[key] for key in given if key != "self"})
-
-        return await self._calls.feed(fed)
+        del given["self"]
+        items = given["items"]
+        if not isinstance(items, (list, tuple)):  # to iterate over anything else may block
+            items = given["items"] = await self._calls.run(check_items, "items", items)
+        if not any(map(_has_async_data, items)):
+            return await self._calls.run(call, **given)
+        self._blocking.scope.check_open()
+        writing.check_batch(self._blocking.scope, **given)
+        async with Upload(self._calls) as upload:
+            given["items"] = [{**item, "data": await upload.collect(item["data"])} for item in items]
+            return await upload.run(call, **given)
 
     return cast("F", method)
+
+
+def _has_async_data(item: object) -> bool:
+    return isinstance(item, Mapping) and is_async(item.get("data"))
+
+
+def _check_update(scope: Scope, given: Mapping[str, Any]) -> None:
+    changing.Change.of(scope.core, **{name: given[name] for name in given if name not in {"artifact_id", "data"}})
 
 
 def _walk(declared: F) -> F:
@@ -236,6 +273,7 @@ class ArtifactStore:
 
     async def __aenter__(self) -> Self:
         """Return this store; the end of the ``async with`` block closes it."""
+        running_loop()
         return self
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
@@ -252,7 +290,7 @@ class ArtifactStore:
 
     # Store
 
-    @_brief
+    @_upload(writing.check)
     async def store(
         self,
         data: AsyncData,
@@ -383,7 +421,7 @@ class ArtifactStore:
         """Change metadata of an artifact. An argument that is None changes nothing."""
         ...
 
-    @_brief
+    @_upload(_check_update)
     async def update_file(
         self,
         artifact_id: str,
@@ -650,6 +688,7 @@ class ArtifactStore:
 
         """
         timeout = check_timeout(timeout)
+        running_loop()
         self._at_once = False
         await self._calls.close(partial(self._blocking.close, timeout), all_views=self._whole, timeout=timeout)
 
@@ -677,6 +716,7 @@ _entered: dict[Blocking, ArtifactStore] = {}
 
 def enter(store: Blocking) -> ArtifactStore:
     """Return the async view for an ``async with`` block over a blocking store."""
+    running_loop()
     return _entered.setdefault(store, ArtifactStore.wrap(store))
 
 

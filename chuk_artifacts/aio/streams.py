@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from itertools import islice
 from typing import BinaryIO, Generic, Self, TypeVar
 
-from chuk_artifacts.aio.workers import Calls, until
+from chuk_artifacts.aio.workers import Calls, running_loop, until
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ class Reader:
 
     async def close(self) -> None:
         """Close the reader. Closing twice is allowed."""
-        await until(self._calls.release(self._close))
+        loop = running_loop()
+        await until(self._calls.release(self._close), loop)
 
     async def _opened(self) -> Self:
         try:

@@ -1,16 +1,16 @@
-"""The threads of an async store, and which calls run in them."""
+"""The threads in which the calls of an async store run, and which calls are under way."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
-from chuk_artifacts.aio.supply import Supply
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fork import watch
 
@@ -18,19 +18,49 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_LOOK_SECONDS = 1.0
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return asyncio's running event loop. Each call asks for it before it begins anything.
+
+    Raises:
+        ArtifactStoreError: there is none, as under trio.
+
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ArtifactStoreError(
+            "chuk_artifacts.aio needs a running event loop of asyncio; under trio, call the methods of"
+            " chuk_artifacts.ArtifactStore by to_thread.run_sync"
+        ) from None
+
+
+class Ticket(Future[None]):
+    """An upload that a task is collecting; done when it is over.
+
+    Attributes:
+        loop: the event loop of the task.
+
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin."""
+        super().__init__()
+        self.loop = loop
+
+
 class Workers:
     """The threads of one store, which its views share. After a fork the child starts its own.
 
-    Calls that wait for data from an event loop have a pool of their own: slow uploads must not delay other calls, and
-    an upload that reads from the same store would wait for itself.
-
     Args:
-        count: the maximum number of threads in each of the two pools.
+        count: how many there are at most.
 
     """
 
     def __init__(self, count: int) -> None:
-        """Set up the pools; threads start on demand."""
+        """Start no thread yet."""
         self.count = count
         self._open = True
         self._begin()
@@ -39,23 +69,40 @@ class Workers:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Future[Any], Calls] = {}
-        self._threads = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
-        self._uploads = ThreadPoolExecutor(self.count, "chuk-artifacts-upload")
+        self._executor = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
 
-    def submit(self, calls: Calls, work: Callable[[], R], *, upload: bool = False) -> Future[R]:
+    def admit(self, calls: Calls) -> Ticket:
+        """Begin an upload on account of *calls*, whose task may submit work until its ticket is done.
+
+        Raises:
+            ArtifactStoreError: they are closed, or no event loop is running.
+
+        """
+        ticket = Ticket(running_loop())
+        with self._lock:
+            self._check_open(calls)
+            self._running[ticket] = calls
+        ticket.add_done_callback(self._ended)
+        return ticket
+
+    def submit(self, calls: Calls, work: Callable[[], R]) -> Future[R]:
         """Start *work* as one of *calls*.
 
         Raises:
-            ArtifactStoreError: the store or this view of it is closed.
+            ArtifactStoreError: they are closed, and are not those of an upload that is under way.
 
         """
         with self._lock:
-            if calls.closed or not self._open:
-                raise ArtifactStoreError("store is closed")
-            future = (self._uploads if upload else self._threads).submit(work)
+            if calls.ticket not in self._running:
+                self._check_open(calls)
+            future = self._executor.submit(work)
             self._running[future] = calls
         future.add_done_callback(self._ended)
         return future
+
+    def _check_open(self, calls: Calls) -> None:
+        if calls.closed or not self._open:
+            raise ArtifactStoreError("store is closed")
 
     def _ended(self, future: Future[Any]) -> None:
         with self._lock:
@@ -65,20 +112,38 @@ class Workers:
         """Refuse new work of *calls*, and wait for their running work; raise after *timeout* seconds."""
         with self._lock:
             calls.closed = True
-            running = [future for future, owner in self._running.items() if owner is calls]
-        _wait(running, timeout)
+            running = {future for future, owner in self._running.items() if owner is calls}
+        self._wait(running, timeout)
 
     def end_all(self, timeout: float | None) -> None:
         """Refuse new work, and wait for all running work; raise after *timeout* seconds."""
         with self._lock:
             self._open = False
-            running = list(self._running)
-        _wait(running, timeout)
-        self._uploads.shutdown()
-        self._threads.shutdown()
+            running = set(self._running)
+        self._wait(running, timeout)
+        self._executor.shutdown()
+
+    def _wait(self, running: set[Future[Any]], timeout: float | None) -> None:
+        """Wait, but give up uploads whose event loop is found at rest twice: it may have ended for good."""
+        end = None if timeout is None else time.monotonic() + timeout
+        resting: set[Future[Any]] = set()
+        while running:
+            left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, max(end - time.monotonic(), 0))
+            running = wait(running, left).not_done
+            if running and end is not None and time.monotonic() >= end:
+                raise ArtifactStoreError(
+                    f"{len(running)} calls are still under way after {timeout} seconds: close the store again later"
+                )
+            at_rest: set[Future[Any]] = {
+                ticket for ticket in running if isinstance(ticket, Ticket) and not ticket.loop.is_running()
+            }
+            for ticket in at_rest & resting:
+                self._ended(ticket)
+                running.discard(ticket)
+            resting = at_rest
 
     def before_fork(self) -> None:
-        """Leave the threads running; only the parent keeps them."""
+        """Do nothing: the threads are the parent's."""
 
     def after_fork(self, *, child: bool) -> None:
         """Start with new pools in a *child*, where the threads do not exist."""
@@ -94,29 +159,22 @@ class Calls:
 
     Args:
         workers: the threads.
+        ticket: the upload that they are for; None: for no upload.
 
     """
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, ticket: Ticket | None = None) -> None:
         """Begin with no calls."""
         self.workers = workers
+        self.ticket = ticket
         self.closed = False
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``function(*args, **kwargs)``, called in a thread."""
-        context = copy_context()
+        loop, context = running_loop(), copy_context()
         work = self.workers.submit(self, lambda: context.run(function, *args, **kwargs))
         try:
-            return await until(work)
-        finally:
-            work.cancel()
-
-    async def feed(self, function: Callable[[Supply], R]) -> R:
-        """Return ``function(supply)``, called in a thread, while this task serves the supply."""
-        context, supply = copy_context(), Supply()
-        work = self.workers.submit(self, lambda: context.run(function, supply), upload=True)
-        try:
-            return await supply.serve(work)
+            return await until(work, loop)
         finally:
             work.cancel()
 
@@ -145,33 +203,25 @@ class Calls:
                 self.workers.end(self, timeout)
             close_store()
 
+        loop = running_loop()
         closer = ThreadPoolExecutor(1, "chuk-artifacts-close")  # a thread of its own, as it waits for the others
         work = closer.submit(close)
         closer.shutdown(wait=False)
-        await until(work)
+        await until(work, loop)
 
 
-def _wait(running: Collection[Future[Any]], timeout: float | None) -> None:
-    left = wait(running, timeout).not_done
-    if left:
-        raise ArtifactStoreError(
-            f"{len(left)} calls are still under way after {timeout} seconds: close the store again later"
-        )
-
-
-async def until(work: Future[R]) -> R:
+async def until(work: Future[R], loop: asyncio.AbstractEventLoop) -> R:
     """Wait for *work* and return its result; cancelling the wait does not cancel *work*.
 
     ``asyncio.wrap_future`` would do the same, but costs a second future and another iteration of the loop.
     """
-    loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
-    def wake(_: Future[R]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so no task waits
+    def report(_: Future[R]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
             loop.call_soon_threadsafe(_end, ended)
 
-    work.add_done_callback(wake)
+    work.add_done_callback(report)
     await ended
     return work.result()
 

@@ -51,11 +51,31 @@ def store(scope: Scope, session_id: str | None, values: Mapping[str, Any], *, ex
     return _write(scope.core, [item], exclusive=exclusive)[0]
 
 
+def check(scope: Scope, given: Mapping[str, Any]) -> None:
+    """Raise where ``ArtifactStore.store`` would with the arguments *given*, before it reads the data."""
+    values = {name: given[name] for name in given if name in _STORE_ARGUMENTS} | {"data": b""}
+    new_draft(scope.core, scope.new_session(values.pop("session_id", None)), values)
+
+
 @operation
 def store_batch(
     scope: Scope, items: Iterable[Mapping[str, Any]], session_id: str | None, ttl: float | None
 ) -> list[str]:
     """Store several artifacts, all or none, and return their ids; see :meth:`ArtifactStore.store_batch`."""
+    drafts = _drafts(scope, items, session_id, ttl)
+    return _write(scope.core, drafts) if drafts else []
+
+
+def check_batch(scope: Scope, items: Iterable[Any], session_id: str | None = None, ttl: float | None = None) -> None:
+    """Raise where :func:`store_batch` would, before it reads any data."""
+    _drafts(scope, [_without_data(item) for item in items], session_id, ttl)
+
+
+def _without_data(item: Any) -> Any:
+    return {**item, "data": b""} if isinstance(item, Mapping) and "data" in item else item
+
+
+def _drafts(scope: Scope, items: Iterable[Any], session_id: str | None, ttl: float | None) -> list[Draft]:
     session_id = scope.new_session(session_id)
     drafts = []
     for index, item in enumerate(arguments.check_items("items", items)):
@@ -65,7 +85,7 @@ def store_batch(
             drafts.append(_draft_of_item(scope, item, session_id, ttl))
         except InvalidInputError as error:
             raise type(error)(f"items[{index}]: {error}") from error
-    return _write(scope.core, drafts) if drafts else []
+    return drafts
 
 
 def _draft_of_item(scope: Scope, item: Mapping[str, Any], session_id: str, ttl: float | None) -> Draft:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
+import errno
+import io
+import sys
+import tempfile
+import tracemalloc
 
 import pytest
+import trio
 
-from chuk_artifacts import ArtifactStoreError, ConflictError, InvalidInputError, aio
-from chuk_artifacts.aio import supply
+from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, ProviderError, aio
+from chuk_artifacts.aio import uploads, workers
 
 pytestmark = pytest.mark.anyio
 
@@ -161,32 +166,26 @@ async def test_buffer_that_is_used_again(store):
     assert await store.retrieve(artifact_id) == b"".join(b"%04d" % number for number in range(1000))
 
 
-async def test_memory_is_bounded(anyio_backend, tmp_path):
-    """A source is read at most one piece ahead of the storage."""
-    given, most = 0, 0
+@pytest.mark.parametrize("batch", [False, True])
+async def test_memory_is_bounded(anyio_backend, tmp_path, batch):
+    """Of a long upload, and of a batch of many, no more than some pieces are in memory."""
+
+    async def source(count):
+        for _ in range(count):
+            yield b"x" * 100_000
 
     async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
         await store.store(b"before")
-        storage = store._blocking.scope.core.storage
-        put = storage.put
-        streams = []
-
-        def noting_put(key, data, **options):
-            streams.append(data)
-            return put(key, data, **options)
-
-        storage.put = noting_put
-
-        async def source():
-            nonlocal given, most
-            for _ in range(640):
-                given += 100_000
-                yield b"x" * 100_000
-                most = max(most, given - streams[0].size)
-
-        artifact_id = await store.store(source())
-        assert (await store.metadata(artifact_id)).bytes == 64_000_000
-    assert most <= 512 * 1024
+        tracemalloc.start()
+        try:
+            if batch:
+                ids = await store.store_batch([{"data": source(2)} for _ in range(160)])
+            else:
+                ids = [await store.store(source(320))]
+            assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+        assert sum([(await store.metadata(one)).bytes for one in ids]) == 32_000_000
 
 
 async def test_source_is_read_in_the_task_that_calls(store):
@@ -277,8 +276,8 @@ async def test_upload_goes_on_while_the_store_closes(anyio_backend, tmp_path):
 
 @pytest.mark.parametrize("end", ["rests", "closed"])
 def test_loop_that_stops(tmp_path, monkeypatch, end):
-    """An upload whose event loop stops or is closed is undone, so that its store can be closed."""
-    monkeypatch.setattr(supply, "_CHECK_SECONDS", 0.01)
+    """An upload whose event loop rests or is closed is given up and undone; so its store can be closed."""
+    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.01)
     options = {"storage_provider": "filesystem", "fs_root": tmp_path, "sandbox_id": "box"}
     store = aio.ArtifactStore(**options)
     reading, arrived = asyncio.Event(), asyncio.Event()
@@ -300,7 +299,7 @@ def test_loop_that_stops(tmp_path, monkeypatch, end):
 
     async def go_on():
         arrived.set()
-        with pytest.raises(ArtifactStoreError, match="event loop stopped"):
+        with pytest.raises(ArtifactStoreError, match="store is closed"):
             await upload
 
     loop = asyncio.new_event_loop()
@@ -313,14 +312,218 @@ def test_loop_that_stops(tmp_path, monkeypatch, end):
         loop.close()
 
 
-async def test_threads_are_those_of_the_store(store):
-    """A call that reads a source runs in a thread of the store."""
-    names = set()
+async def test_stalled_uploads_hold_up_nothing(anyio_backend, options):
+    """While 300 uploads wait for the rest of their data, some with a piece in a file, every other call goes on."""
+    arrived, begun = asyncio.Event(), asyncio.Semaphore(0)
 
-    class Noting(bytes):
-        def __len__(self):
-            names.add(threading.current_thread().name)
-            return super().__len__()
+    async def stalling(first):
+        yield first
+        begun.release()
+        await arrived.wait()
+        yield b"end"
 
-    await store.store(chunks(Noting(b"abc")))
-    assert any(name.startswith("chuk-artifacts-upload") for name in names)
+    async with aio.ArtifactStore(**options, max_workers=2) as store:
+        firsts = [b"x" * (10 if number % 10 else uploads.PIECE_BYTES) for number in range(300)]
+        stalled = [asyncio.create_task(store.store(stalling(first))) for first in firsts]
+        for _ in stalled:
+            await begun.acquire()
+        other_id = await store.store(chunks(MEBIBYTE))
+        assert await store.retrieve(other_id) == MEBIBYTE
+        arrived.set()
+        ids = await asyncio.gather(*stalled)
+        assert await store.retrieve_batch(ids) == [first + b"end" for first in firsts]
+
+
+async def test_nested_uploads(anyio_backend, options):
+    """A source may store something itself, in 100 uploads at once."""
+
+    async def source(number):
+        inner_id = await store.store(chunks(b"inner", str(number).encode()))
+        yield await store.retrieve(inner_id)
+
+    async with aio.ArtifactStore(**options, max_workers=1) as store:
+        ids = await asyncio.gather(*(store.store(source(number)) for number in range(100)))
+        assert await store.retrieve_batch(ids) == [b"inner%d" % number for number in range(100)]
+
+
+@pytest.mark.parametrize(("size", "hops"), [(100, 1), (uploads.PIECE_BYTES * 4, 6)])
+async def test_hops_of_an_upload(anyio_backend, tmp_path, size, hops):
+    """A small upload takes one hop; a long one a hop a piece beside it."""
+    async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
+        submit, submitted = store._calls.workers.submit, []
+
+        def counting(calls, work):
+            submitted.append(work)
+            return submit(calls, work)
+
+        store._calls.workers.submit = counting
+        await store.store(chunks(*[b"x" * (size // 4)] * 4))
+        # the file is closed in a hop that nobody waits for
+        assert len(submitted) == hops + (1 if hops > 1 else 0)
+
+
+# Readers
+
+
+class Reader:
+    """What is read by awaiting ``read``, and iterated over by lines as such readers are."""
+
+    def __init__(self, data, *, closed=False):
+        self.closed = closed
+        self.sizes = []
+        self._file = io.BytesIO(data) if isinstance(data, bytes) else io.StringIO(data)
+
+    async def read(self, size=-1):
+        """Return the next bytes."""
+        self.sizes.append(size)
+        await asyncio.sleep(0)
+        return self._file.read(size)
+
+    async def __aiter__(self):
+        """Give lines."""
+        for line in self._file:
+            yield line
+
+
+LINES = b"\n" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"abc", LINES, bytes(range(256)) * 4096], ids=["empty", "short", "lines", "binary"]
+)
+async def test_reader(store, data):
+    """What has an awaitable read is read in chunks of 256 KiB, by each method."""
+    reader = Reader(data)
+    artifact_id = await store.store(reader)
+    assert await store.retrieve(artifact_id) == data
+    assert set(reader.sizes) == {256 * 1024}
+    assert len(reader.sizes) == len(data) // (256 * 1024) + 2 - (not data or len(data) % (256 * 1024) == 0)
+    await store.update_file(artifact_id, data=Reader(data + b"1"))
+    assert await store.retrieve(artifact_id) == data + b"1"
+    (batch_id,) = await store.store_batch([{"data": Reader(data)}])
+    assert await store.retrieve(batch_id) == data
+
+
+async def test_stream_reader(store):
+    """The reader of asyncio, and so the pipe of a process, is read to its end."""
+    reader = asyncio.StreamReader()
+    data = bytes(range(256)) * 1000
+    reader.feed_data(data)
+    reader.feed_eof()
+    assert await store.retrieve(await store.store(reader)) == data
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import sys; sys.stdout.buffer.write(bytes(range(256)) * 4096)",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert await store.retrieve(await store.store(process.stdout)) == bytes(range(256)) * 4096
+    await process.wait()
+
+
+class Sizeless:
+    """What has a read that takes no size, like a part of aiohttp's multipart reader, and can be iterated over."""
+
+    def __init__(self, *values):
+        self._values = values
+
+    async def read(self, *, decode=False):
+        """Return everything."""
+        raise AssertionError
+
+    def __aiter__(self):
+        """Begin."""
+        return chunks(*self._values)
+
+
+async def test_read_without_a_size(store):
+    """Where read takes no size the chunks of the iteration are stored."""
+    assert await store.retrieve(await store.store(Sizeless(b"a", b"bc"))) == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"), [(Reader("text"), "gave str"), (Reader(b"abc", closed=True), "closed")], ids=["text", "closed"]
+)
+async def test_reader_that_is_of_no_use(store, data, problem):
+    """A reader that is closed or gives text is refused, and nothing is stored."""
+    artifact_id = await store.store(b"x", session_id="alice")
+    for call in (
+        lambda: store.store(data, session_id="alice"),
+        lambda: store.update_file(artifact_id, data=data),
+        lambda: store.store_batch([{"data": b"a"}, {"data": data}], session_id="alice"),
+    ):
+        with pytest.raises(InvalidInputError, match=problem):
+            await call()
+    assert [one.artifact_id for one in await store.list_by_session("alice")] == [artifact_id]
+
+
+async def test_batch_with_a_bad_item_reads_nothing(store):
+    """A batch that is wrong somewhere reads none of its sources."""
+    reader = Reader(b"abc")
+    with pytest.raises(InvalidInputError, match=r"items\[1\]"):
+        await store.store_batch([{"data": reader}, {"data": reader, "filename": "../a"}])
+    with pytest.raises(InvalidInputError, match="ttl"):
+        await store.update_file("0" * 32, data=reader, ttl=-1)
+    assert reader.sizes == []
+
+
+def test_blocking_store_refuses_what_must_be_awaited():
+    """The blocking store refuses a reader that must be awaited, and says what to do."""
+    with ArtifactStore() as store, pytest.raises(InvalidInputError, match=r"chuk_artifacts\.aio"):
+        store.store(Reader(b"abc"))
+
+
+async def test_full_temporary_folder(store, monkeypatch):
+    """Where the temporary file can't be written the upload fails, says so, and leaves nothing."""
+
+    def fail(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    with pytest.raises(ProviderError, match="TMPDIR"):
+        await store.store(chunks(MEBIBYTE, b"x"))
+    await nothing_is_left(store)
+
+
+async def test_temporary_file_is_closed(anyio_backend, tmp_path, monkeypatch):
+    """After an upload, however it ends, its temporary file is closed by the time the store is."""
+    files, real, never = [], tempfile.TemporaryFile, asyncio.Event()
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: files.append(real(**options)) or files[-1])
+    async with aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path) as store:
+        await store.store(chunks(MEBIBYTE))
+        with pytest.raises(SourceError):
+            await store.store(chunks(MEBIBYTE, error=SourceError()))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await store.store(chunks(MEBIBYTE, wait=never))
+    assert [file.closed for file in files] == [True] * 3
+
+
+def test_without_asyncio(tmp_path):
+    """Without a running loop of asyncio each method refuses before it does anything."""
+    store = aio.ArtifactStore(storage_provider="filesystem", fs_root=tmp_path)
+    memory = aio.ArtifactStore()
+
+    async def use(one):
+        artifact_id = one._blocking.store(b"x", session_id="alice")
+        for call in (
+            lambda: one.store(b"y", session_id="alice"),
+            lambda: one.store(chunks(b"y"), session_id="alice"),
+            lambda: one.store_batch([{"data": b"y"}], session_id="alice"),
+            lambda: one.delete(artifact_id),
+            lambda: one.update_metadata(artifact_id, summary="new"),
+            lambda: one.delete_session("alice"),
+            lambda: anext(one.stream(artifact_id)),
+            lambda: one.open(artifact_id),
+            one.close,
+        ):
+            with pytest.raises(ArtifactStoreError, match=r"asyncio.*to_thread\.run_sync"):
+                await call()
+        with pytest.raises(ArtifactStoreError, match="asyncio"):
+            async with one:
+                raise AssertionError
+        assert [found.summary for found in one._blocking.list_by_session("alice")] == [""]
+
+    for one in (store, memory):
+        trio.run(use, one)
+        asyncio.run(one.close())
