@@ -114,7 +114,7 @@ class Fields(Mapping[str, Any]):
         """Return how pydantic validates a value and dumps its public fields."""
         from chuk_artifacts.schema import schema_of  # noqa: PLC0415 - only pydantic comes here
 
-        return schema_of(cls, _public(cls), handler)
+        return schema_of(cls, _public(cls), cls.from_fields, handler)
 
     @classmethod
     def _known(cls, fields: Any) -> dict[str, Any]:

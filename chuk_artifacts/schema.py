@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import CoreSchema, core_schema
@@ -13,10 +13,13 @@ from pydantic_core import CoreSchema, core_schema
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
 
-    from chuk_artifacts.fields import Fields
 
-
-def schema_of(kind: type[Fields], names: Iterable[str], handler: GetCoreSchemaHandler) -> CoreSchema:
+def schema_of(
+    kind: type[Mapping[str, Any]],
+    names: Iterable[str],
+    restore: Callable[[dict[str, Any]], object],
+    handler: GetCoreSchemaHandler,
+) -> CoreSchema:
     """Return the core schema of a class: an instance, or an object with its public fields; dumped as such an object.
 
     See "Customizing validation with __get_pydantic_core_schema__" in pydantic's documentation.
@@ -24,6 +27,7 @@ def schema_of(kind: type[Fields], names: Iterable[str], handler: GetCoreSchemaHa
     Args:
         kind: the class.
         names: the names of its public fields.
+        restore: makes an instance of these, or raises ``ValueError``, ``TypeError`` or ``RecursionError``.
         handler: makes the schema of a field's type.
 
     """
@@ -42,13 +46,13 @@ def schema_of(kind: type[Fields], names: Iterable[str], handler: GetCoreSchemaHa
     )
     named = core_schema.definition_reference_schema(fields["ref"])
 
-    def restore(values: dict[str, Any]) -> Fields:
+    def validate(values: dict[str, Any]) -> object:
         try:
-            return kind.from_fields(values)
+            return restore(values)
         except (TypeError, RecursionError) as error:  # which pydantic does not catch
             raise ValueError(str(error)) from error
 
-    restored = core_schema.no_info_after_validator_function(restore, named)
+    restored = core_schema.no_info_after_validator_function(validate, named)
     schema = core_schema.json_or_python_schema(
         json_schema=restored,
         python_schema=core_schema.union_schema([core_schema.is_instance_schema(kind), restored], mode="left_to_right"),
@@ -57,7 +61,7 @@ def schema_of(kind: type[Fields], names: Iterable[str], handler: GetCoreSchemaHa
     return core_schema.definitions_schema(schema, [fields])
 
 
-def _described(kind: type[Fields]) -> tuple[str, dict[str, str]]:
+def _described(kind: type[object]) -> tuple[str, dict[str, str]]:
     """Return the first line of a class's docstring, and what it says of each attribute."""
     summary, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:\n")
     found = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", attributes, re.MULTILINE)

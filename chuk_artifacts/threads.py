@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,9 @@ class Call(Future[R]):
     A ``Future`` of an executor does not suffice: an executor that fails to start a thread keeps the call in its queue,
     and may make it later, and returns nothing by which to cancel it.
 
+    The call sees the context variables of the thread or task that makes it, so that a span of OpenTelemetry has its
+    parent there.
+
     Args:
         function: what is called.
         arguments: with what.
@@ -32,7 +36,7 @@ class Call(Future[R]):
     def __init__(self, function: Callable[..., R], *arguments: Any) -> None:
         """Call nothing yet."""
         super().__init__()
-        self._untaken = {"call": partial(function, *arguments)}
+        self._untaken = {"call": partial(copy_context().run, function, *arguments)}
 
     def run(self) -> None:
         """Make the call, unless it is taken, and keep what comes of it."""

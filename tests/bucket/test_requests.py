@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextvars
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -137,6 +138,31 @@ def test_parts_go_side_by_side(storage, monkeypatch):
     storage.put(KEY, b"x" * (24 * MIB))
     with storage.open(KEY, 24 * MIB) as reader:
         assert len(reader.read()) == 24 * MIB
+
+
+def test_context_variables(store, monkeypatch):
+    """Parts, ranges that are read ahead and batches run with the context variables of the caller."""
+    from urllib3.connectionpool import HTTPConnectionPool  # noqa: PLC0415 - what the SDKs' pools derive from
+
+    span, seen, plain = contextvars.ContextVar("span", default="none"), [], HTTPConnectionPool._make_request
+
+    def noting(self, *args, **more):
+        seen.append(span.get())
+        return plain(self, *args, **more)
+
+    monkeypatch.setattr(HTTPConnectionPool, "_make_request", noting)
+    span.set("upload")
+    artifact_id = store.store(b"x" * (20 * MIB), session_id=SESSION)
+    assert seen == ["upload"] * len(seen)
+    assert len(seen) >= 5
+    seen.clear()
+    span.set("download")
+    with store.open(artifact_id) as file:
+        while file.read(MIB):
+            pass
+    store.retrieve_batch(store.store_batch([{"data": b"x"}] * 3, session_id=SESSION))
+    assert seen == ["download"] * len(seen)
+    assert len(seen) >= 8
 
 
 def test_options_of_a_write(open_store, proxy):

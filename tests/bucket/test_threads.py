@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import contextvars
 import os
 import threading
 
@@ -47,6 +48,22 @@ def test_results_and_errors(threads):
     """A call gives what the function returns, and raises what it raises."""
     assert threads.submit(divmod, 7, 2).result() == (3, 1)
     assert isinstance(threads.submit(divmod, 7, 0).exception(), ZeroDivisionError)
+
+
+def test_context_variables(threads):
+    """A call sees the context variables of its caller, and what it sets stays with it."""
+    span = contextvars.ContextVar("span", default="none")
+
+    def look(_=None):
+        seen = span.get()
+        span.set("of the call")
+        return seen
+
+    for value in ("one", "two"):
+        span.set(value)
+        assert threads.submit(look).result() == value
+        assert threads.each(look, range(3)) == [value] * 3
+    assert span.get() == "two"
 
 
 def test_cancelled_call_is_never_made():
