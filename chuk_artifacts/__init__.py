@@ -18,6 +18,7 @@ from chuk_artifacts.errors import (
     InvalidInputError,
     OutcomeUnknownError,
     ProviderError,
+    QuotaExceededError,
     SessionError,
 )
 from chuk_artifacts.grid import GridKey
@@ -39,6 +40,7 @@ __all__ = [
     "InvalidInputError",
     "OutcomeUnknownError",
     "ProviderError",
+    "QuotaExceededError",
     "SessionError",
     "SessionInfo",
     "__version__",

@@ -8,7 +8,8 @@ Each class has one layer that raises it::
     ├── ArtifactCorruptedError
     ├── AccessDeniedError (also PermissionError)
     ├── InvalidInputError (also ValueError)
-    │   └── GridError
+    │   ├── GridError
+    │   └── QuotaExceededError
     ├── ConflictError
     ├── ProviderError
     └── SessionError
@@ -18,6 +19,7 @@ Each class has one layer that raises it::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, Self
 
 SHOWN = 200
 """How many characters of an argument a message repeats at most."""
@@ -27,7 +29,27 @@ _SHOWN_BITS = 640  # Python itself refuses to write out an int of more than 4,30
 
 
 class ArtifactStoreError(Exception):
-    """Base of every error this library raises on purpose."""
+    """Base of every error this library raises on purpose.
+
+    Attributes:
+        artifact_id: the artifact it is about, or None.
+        session_id: the session it is about, or None.
+        key: the key of the bytes it is about, or None.
+        provider: the provider that failed, or None.
+
+    """
+
+    artifact_id: str | None = None
+    session_id: str | None = None
+    key: str | None = None
+    provider: str | None = None
+
+    def about(self, **attributes: str | None) -> Self:
+        """Set those of the attributes that are not set yet, and return the error."""
+        for name, value in attributes.items():
+            if value is not None and getattr(self, name) is None:
+                setattr(self, name, value)
+        return self
 
 
 class ArtifactNotFoundError(ArtifactStoreError, FileNotFoundError):
@@ -52,6 +74,19 @@ class InvalidInputError(ArtifactStoreError, ValueError):
 
 class GridError(InvalidInputError):
     """An id or key does not fit the grid layout ``grid/{sandbox}/{session}/{artifact}``."""
+
+
+class QuotaExceededError(InvalidInputError):
+    """There are more bytes than a limit allows; nothing was written.
+
+    Attributes:
+        limit: the limit in bytes.
+        scope: what it limits: ``"artifact"`` or ``"session"``.
+
+    """
+
+    limit: int = 0
+    scope: Literal["artifact", "session"] = "artifact"
 
 
 class ConflictError(ArtifactStoreError):
@@ -109,7 +144,15 @@ def _repr_of_items(values: Sequence[object]) -> str:
 
 def no_artifact(artifact_id: object) -> ArtifactNotFoundError:
     """Return the error that says that there is no such artifact; its id may be anything, and of any length."""
-    return ArtifactNotFoundError(f"no artifact {shown(artifact_id)}")
+    error = ArtifactNotFoundError(f"no artifact {shown(artifact_id)}")
+    return error.about(artifact_id=artifact_id) if isinstance(artifact_id, str) else error
+
+
+def too_large(limit: int) -> QuotaExceededError:
+    """Return the error that says that an artifact would have more than *limit* bytes."""
+    error = QuotaExceededError(f"data has more than {limit} bytes (max_bytes)")
+    error.limit = limit
+    return error
 
 
 class ErrorMap:

@@ -304,6 +304,15 @@ class Settings:
         return attrs.evolve(self, storage_options={"fsync": True} if self.fsync else {})
 
     @property
+    def location(self) -> str | None:
+        """Where the bytes are, without secrets: a folder, ``s3://bucket/prefix`` or a URL; None: in memory."""
+        if self.url is not None:
+            return public_url(self.url)
+        if self.bucket is not None:
+            return f"s3://{self.bucket.name}/{self.bucket.prefix}".rstrip("/")
+        return self.fs_root if self.storage_provider == FILESYSTEM else None
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may hold of the URL and its options, the longest first."""
         found = {*secret_values(self.storage_options), *secrets_of_url(self.url or "")}

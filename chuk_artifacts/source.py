@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Required, TypedDict
 
 import attrs
 
-from chuk_artifacts.arguments import check_path
-from chuk_artifacts.errors import ConflictError, InvalidInputError, shown
+from chuk_artifacts.arguments import check_count, check_path
+from chuk_artifacts.errors import ConflictError, InvalidInputError, shown, too_large
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,7 @@ class Described(TypedDict, total=False):
     session_id: str | None
     user_id: str | None
     ttl: float | None
+    max_bytes: int | None
 
 
 class StoreItem(Described):
@@ -73,6 +74,7 @@ class Stream:
         begin: returns an iterator over the bytes, the second time from the start.
         rewindable: whether there is a second time.
         measure: returns the length in bytes to expect, or None. Call it before an iteration, not during one.
+        max_bytes: the greatest length in bytes; None: any.
         size: how many bytes the last iteration has read so far.
 
     """
@@ -80,6 +82,7 @@ class Stream:
     begin: Callable[[], Iterator[bytes]]
     rewindable: bool
     measure: Callable[[], int | None] = lambda: None
+    max_bytes: int | None = None
     size: int = 0
     _hash: Any = None
 
@@ -95,6 +98,7 @@ class Stream:
         Raises:
             ConflictError: it is wanted a second time and can't be rewound.
             InvalidInputError: what it gives is not bytes.
+            QuotaExceededError: it gives more than *max_bytes*.
 
         """
         if self._hash is not None and not self.rewindable:
@@ -102,23 +106,41 @@ class Stream:
         self.size, self._hash = 0, hashlib.sha256()
         for chunk in self.begin():
             self.size += len(chunk)
+            if self.max_bytes is not None and self.size > self.max_bytes:
+                raise too_large(self.max_bytes)
             self._hash.update(chunk)
             yield chunk
 
 
-def source(data: Any) -> bytes | Stream:
+def source(data: Any, max_bytes: Any = None) -> bytes | Stream:
     """Return *data* as bytes, or as a stream that reads it.
 
     Args:
         data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes; or what this has returned.
+        max_bytes: the greatest length in bytes, at least 0; None: any.
 
     Returns:
         bytes, where they are in memory already; otherwise a stream that has not been read yet.
 
     Raises:
         InvalidInputError: *data* is something else, a text, or a path of no readable file.
+        QuotaExceededError: it is known to have more than *max_bytes*.
 
     """
+    found = _bytes_or_stream(data)
+    if max_bytes is None:
+        return found
+    limit = check_count("max_bytes", max_bytes, 0)
+    if isinstance(found, Stream):
+        found.max_bytes, size = limit, found.measure()
+    else:
+        size = len(found)
+    if size is not None and size > limit:
+        raise too_large(limit)
+    return found
+
+
+def _bytes_or_stream(data: Any) -> bytes | Stream:
     if isinstance(data, (bytes, Stream)):
         return data
     if isinstance(data, str):

@@ -176,14 +176,36 @@ class ArtifactStore:
         return self.__dict__
 
     def __repr__(self) -> str:
-        """Return the providers, the sandbox and the session."""
+        """Return the providers, where the bytes are, the sandbox and the session, without secrets."""
         scope = self.scope
         if scope.is_closed:
             return "<ArtifactStore closed>"
         settings = scope.core.settings
         session = "" if scope.session_id is None else f" session={scope.session_id!r}"
+        place = "" if settings.location is None else f" at {settings.location!r}"
         providers = f"{settings.storage_provider}+{settings.session_provider}"
-        return f"<ArtifactStore {providers} sandbox={settings.sandbox_id!r}{session}>"
+        return f"<ArtifactStore {providers}{place} sandbox={settings.sandbox_id!r}{session}>"
+
+    @property
+    def sandbox_id(self) -> str:
+        """The namespace of the store."""
+        return self.scope.open_core.settings.sandbox_id
+
+    @property
+    def storage_provider(self) -> str:
+        """Where the bytes are: the name of the provider, or the protocol of its URL."""
+        return self.scope.open_core.storage.provider
+
+    @property
+    def session_provider(self) -> str:
+        """Where the records are: the name of the provider."""
+        return self.scope.open_core.catalog.provider
+
+    @property
+    def bucket(self) -> str | None:
+        """The name of the bucket, or None where the bytes are in no bucket of S3 or IBM COS."""
+        bucket = self.scope.open_core.settings.bucket
+        return None if bucket is None else bucket.name
 
     # Store
 
@@ -199,6 +221,7 @@ class ArtifactStore:
         user_id: str | None = None,
         ttl: float | None = None,
         exclusive: bool = False,
+        max_bytes: int | None = None,
     ) -> str:
         """Store data as a new artifact.
 
@@ -214,6 +237,7 @@ class ArtifactStore:
             ttl: time to live in seconds; None: the session's default.
             exclusive: raise when the session already has an artifact with this filename. Of several concurrent calls,
                 one succeeds.
+            max_bytes: the maximum length of the data in bytes; None: no limit.
 
         Returns:
             the artifact id.
@@ -221,6 +245,8 @@ class ArtifactStore:
         Raises:
             ConflictError: *exclusive* is set and the filename is taken; nothing was stored.
             InvalidInputError: an argument is invalid; nothing was stored.
+            QuotaExceededError: the data has more than *max_bytes*, and is read no further; nothing was
+                stored.
 
         """
         values = {
@@ -231,6 +257,7 @@ class ArtifactStore:
             "filename": filename,
             "user_id": user_id,
             "ttl": ttl,
+            "max_bytes": max_bytes,
         }
         return writing.store(self.scope, session_id, values, exclusive=exclusive)
 
@@ -246,6 +273,7 @@ class ArtifactStore:
         meta: Mapping[str, Any] | None = None,
         encoding: str = "utf-8",
         ttl: float | None = None,
+        max_bytes: int | None = None,
     ) -> str:
         """Store text, or bytes, under a filename.
 
@@ -259,12 +287,14 @@ class ArtifactStore:
             meta: see :meth:`store`.
             encoding: the encoding of a str.
             ttl: see :meth:`store`.
+            max_bytes: see :meth:`store`; it counts encoded bytes.
 
         Returns:
             the artifact id.
 
         Raises:
             InvalidInputError: an argument is invalid, or *encoding* can't encode the text; nothing was stored.
+            QuotaExceededError: see :meth:`store`.
 
         """
         if filename is None:
@@ -277,6 +307,7 @@ class ArtifactStore:
             "filename": filename,
             "user_id": user_id,
             "ttl": ttl,
+            "max_bytes": max_bytes,
             "default_mime": arguments.PLAIN_TEXT,
         }
         return writing.store(self.scope, session_id, values)
@@ -556,6 +587,7 @@ class ArtifactStore:
         mime: str | None = None,
         ttl: float | None = None,
         if_revision: int | None = None,
+        max_bytes: int | None = None,
     ) -> ArtifactMetadata:
         """Change content or metadata of an artifact. An argument that is None changes nothing.
 
@@ -571,6 +603,7 @@ class ArtifactStore:
             mime: the new media type.
             ttl: the new time to live, in seconds from now.
             if_revision: the revision that the artifact must have; None: any.
+            max_bytes: the maximum length of *data* in bytes; None: no limit.
 
         Returns:
             the new metadata.
@@ -580,6 +613,7 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
             ConflictError: the artifact has another revision, or other writers changed it at every attempt.
             InvalidInputError: an argument is invalid, or no change was given.
+            QuotaExceededError: *data* has more than *max_bytes*; nothing was changed.
 
         """
         _log.debug("update_file %s", artifact_id)
@@ -588,7 +622,8 @@ class ArtifactStore:
         )
         if data is None and change.is_empty:
             raise InvalidInputError("nothing to change: give one of data, meta, filename, summary, mime, ttl")
-        return changing.change(self.scope, artifact_id, change, None if data is None else source(data))
+        content = None if data is None else source(data, max_bytes)
+        return changing.change(self.scope, artifact_id, change, content)
 
     def move_file(
         self,
@@ -604,7 +639,7 @@ class ArtifactStore:
             artifact_id: the id.
             new_filename: the new filename; None: no change.
             new_session_id: None, or the artifact's own session.
-            new_meta: a JSON object that replaces the artifact's own; None: no change.
+            new_meta: a JSON object to merge, key by key, into ``meta``; None: no change.
 
         Returns:
             the new metadata.
@@ -619,7 +654,12 @@ class ArtifactStore:
         """
         _log.debug("move_file %s", artifact_id)
         change = Change.of(
-            self.scope.core, filename=new_filename, meta=new_meta, meta_name="new_meta", session_id=new_session_id
+            self.scope.core,
+            filename=new_filename,
+            meta=new_meta,
+            meta_name="new_meta",
+            merge=True,
+            session_id=new_session_id,
         )
         if change.is_empty and new_session_id is None:
             raise InvalidInputError("nothing to change: give one of new_filename, new_meta")
@@ -640,7 +680,7 @@ class ArtifactStore:
             artifact_id: the id.
             new_filename: the filename of the copy; None: the same.
             target_session_id: None, or the artifact's own session.
-            new_meta: a JSON object for the copy; None: the same.
+            new_meta: a JSON object to merge, key by key, into the ``meta`` of the copy; None: the same.
             summary: the summary of the copy; None: the same.
 
         Returns:
@@ -662,6 +702,7 @@ class ArtifactStore:
             summary=summary,
             meta=new_meta,
             meta_name="new_meta",
+            merge=True,
             session_id=target_session_id,
         )
         return changing.copy(self.scope, artifact_id, change)
@@ -687,6 +728,23 @@ class ArtifactStore:
         _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
         return changing.change(self.scope, artifact_id, Change(more_seconds=more))
+
+    def lookup(self, filename: str, session_id: str | None = None) -> ArtifactMetadata | None:
+        """Return the newest artifact of a session that has a filename.
+
+        Args:
+            filename: the whole filename, folders and all.
+            session_id: the session; a bound store fills in its own.
+
+        Returns:
+            its metadata, or None where the session has no such artifact.
+
+        Raises:
+            AccessDeniedError: this store is bound to another session.
+            InvalidInputError: no artifact can be called that, or no session.
+
+        """
+        return listing.lookup(self.scope, session_id, filename)
 
     # Delete
 
@@ -1215,7 +1273,11 @@ class ArtifactStore:
         return reporting.stats(self.scope)
 
     def get_sandbox_info(self) -> dict[str, Any]:
-        """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours."""
+        """Return the sandbox, its key prefix, the providers and the default time to live of sessions in hours.
+
+        ``location`` is where the bytes are: the folder, ``s3://bucket/prefix`` or the URL without its secrets; None: in
+        memory.
+        """
         _log.debug("get_sandbox_info")
         return reporting.sandbox_info(self.scope)
 

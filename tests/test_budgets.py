@@ -21,10 +21,11 @@ MODULES = 125
 """How many modules ``import chuk_artifacts`` loads."""
 
 PACKAGES = """
-    ast atexit attr attrs base64 binascii bisect chuk_artifacts collections concurrent contextlib contextvars copy copyreg datetime
-    dis enum errno fnmatch functools glob grp hashlib hmac importlib inspect ipaddress itertools json keyword linecache
-    logging math mimetypes ntpath opcode operator pathlib platform pwd random re reprlib secrets string struct textwrap
-    threading token tokenize traceback types typing unicodedata urllib warnings weakref
+    ast atexit attr attrs base64 binascii bisect chuk_artifacts collections concurrent contextlib contextvars copy
+    copyreg datetime dis enum errno fnmatch functools glob grp hashlib hmac importlib inspect ipaddress itertools
+    json keyword linecache logging math mimetypes ntpath opcode operator pathlib platform pwd random re reprlib
+    secrets string struct textwrap threading token tokenize traceback types typing unicodedata urllib warnings
+    weakref
 """
 """The packages of these modules on any system, without the interpreter's own, which begin with an underscore."""
 

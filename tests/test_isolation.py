@@ -218,6 +218,7 @@ BY_SESSION = {
     "store_batch": lambda store, session, _: store.store_batch([{"data": b"x", "session_id": session}]),
     "list_by_session": lambda store, session, _: store.list_by_session(session),
     "list_files": lambda store, session, _: store.list_files(session),
+    "lookup": lambda store, session, _: store.lookup(NAME, session),
     "get_directory_contents": lambda store, session, _: store.get_directory_contents(session, "docs"),
     "iter_session": lambda store, session, _: store.iter_session(session),
     "presign_upload": lambda store, session, _: store.presign_upload(session),

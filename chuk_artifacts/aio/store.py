@@ -23,7 +23,7 @@ from chuk_artifacts.grid import GridKey
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
 from chuk_artifacts.operations import changing, writing
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.source import CHUNK_SIZE
+from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.store import ArtifactStore as Blocking
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _at_once(declared: F, *, reads: bool = False, check: Check | None = None) ->
         self._blocking.scope.check_open()
         check(self._blocking.scope, given)
         async with Upload(self._calls) as upload:
-            given["data"] = await upload.collect(given["data"])
+            given["data"] = await upload.collect(given["data"], given.get("max_bytes"))
             if self._at_once and _is_brief(tuple(given.values()), None):
                 return await _now(call, **given)
             return await upload.run(call, **given)
@@ -147,7 +147,9 @@ def _batch(declared: F) -> F:
         self._blocking.scope.check_open()
         writing.check_batch(self._blocking.scope, **given)
         async with Upload(self._calls) as upload:
-            given["items"] = [{**item, "data": await upload.collect(item["data"])} for item in items]
+            given["items"] = [
+                {**item, "data": await upload.collect(item["data"], item.get("max_bytes"))} for item in items
+            ]
             return await upload.run(call, **given)
 
     return cast("F", method)
@@ -158,7 +160,9 @@ def _has_async_data(item: object) -> bool:
 
 
 def _check_update(scope: Scope, given: Mapping[str, Any]) -> None:
-    changing.Change.of(scope.core, **{name: given[name] for name in given if name not in {"artifact_id", "data"}})
+    source(b"", given.get("max_bytes"))
+    others = {name: given[name] for name in given if name not in {"artifact_id", "data", "max_bytes"}}
+    changing.Change.of(scope.core, **others)
 
 
 def _walk(declared: F) -> F:
@@ -288,6 +292,26 @@ class ArtifactStore:
         """Pickle the blocking store; the unpickled store starts its own threads."""
         return partial(type(self).wrap, max_workers=self._calls.workers.count), (self._blocking,)
 
+    @property
+    def sandbox_id(self) -> str:
+        """The namespace of the store."""
+        return self._blocking.sandbox_id
+
+    @property
+    def storage_provider(self) -> str:
+        """Where the bytes are: the name of the provider, or the protocol of its URL."""
+        return self._blocking.storage_provider
+
+    @property
+    def session_provider(self) -> str:
+        """Where the records are: the name of the provider."""
+        return self._blocking.session_provider
+
+    @property
+    def bucket(self) -> str | None:
+        """The name of the bucket, or None where the bytes are in no bucket of S3 or IBM COS."""
+        return self._blocking.bucket
+
     # Store
 
     @_upload(writing.check)
@@ -303,6 +327,7 @@ class ArtifactStore:
         user_id: str | None = None,
         ttl: float | None = None,
         exclusive: bool = False,
+        max_bytes: int | None = None,
     ) -> str:
         """Store data as a new artifact."""
         ...
@@ -320,6 +345,7 @@ class ArtifactStore:
         meta: Mapping[str, Any] | None = None,
         encoding: str = "utf-8",
         ttl: float | None = None,
+        max_bytes: int | None = None,
     ) -> str:
         """Store text, or bytes, under a filename."""
         ...
@@ -433,6 +459,7 @@ class ArtifactStore:
         mime: str | None = None,
         ttl: float | None = None,
         if_revision: int | None = None,
+        max_bytes: int | None = None,
     ) -> ArtifactMetadata:
         """Change content or metadata of an artifact. An argument that is None changes nothing."""
         ...
@@ -465,6 +492,11 @@ class ArtifactStore:
     @_brief
     async def extend_ttl(self, artifact_id: str, additional_seconds: float) -> ArtifactMetadata:
         """Extend the time to live of an artifact, and that of its session to at least as long."""
+        ...
+
+    @_brief
+    async def lookup(self, filename: str, session_id: str | None = None) -> ArtifactMetadata | None:
+        """Return the newest artifact of a session that has a filename."""
         ...
 
     # Delete

@@ -90,8 +90,10 @@ class Upload:
         else:
             self._calls.release(self._close).add_done_callback(lambda _: self._ticket.set_result(None))
 
-    async def collect(self, data: Any) -> Any:
+    async def collect(self, data: Any, max_bytes: int | None = None) -> Any:
         """Return what a thread can read: *data* itself, or what an event loop has read of it.
+
+        Of data that is longer than *max_bytes* it is a part that is longer too, for the call to refuse.
 
         Raises:
             InvalidInputError: *data* is closed, or gives something else than bytes.
@@ -101,11 +103,14 @@ class Upload:
         if not is_async(data):
             return data
         chunks: list[bytes] = []
-        size, section = 0, None
+        size, total, section = 0, 0, None
         read = _reader_of(data)
         while (chunk := await read()) is not None:
             chunks.append(chunk)
             size += len(chunk)
+            total += len(chunk)
+            if max_bytes is not None and total > max_bytes:
+                break
             if size >= PIECE_BYTES:
                 section = (await self._calls.run(self._append, chunks)).after(section)
                 chunks, size = [], 0

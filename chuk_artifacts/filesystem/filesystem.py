@@ -223,7 +223,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         except InvalidInputError:  # nothing can be called that
             return []
         if len(found) > 1:
-            found.sort(key=_age, reverse=True)
+            found.sort(key=listing.age, reverse=True)
         return found or (self._nameless(session, name) if is_artifact_id(name) else [])
 
     def _nameless(self, session: str, name: str) -> list[ArtifactMetadata]:
@@ -365,7 +365,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             if inner:
                 yield _folder_info(f"{root}/{inner[:-1]}")
             else:
-                yield _file_info(f"{root}/{name}", sorted(same, key=_age, reverse=True))
+                yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
 
     def _first_of_each(self, session: str, prefix: str) -> Iterator[ArtifactMetadata]:
         """Iterate over the artifacts directly in a folder, and over the first in each folder in it."""
@@ -438,7 +438,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def _below(self, path: str) -> Iterator[Info]:
         root = path.partition("/")[0]
         for name, same in groupby(self._listed(*self._split(path)), _shown):
-            yield _file_info(f"{root}/{name}", sorted(same, key=_age, reverse=True))
+            yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
 
     def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
         """Return the paths that match a pattern.
@@ -1238,10 +1238,6 @@ def _raise_first(outcomes: Iterable[object]) -> None:
 def _shown(artifact: ArtifactMetadata) -> str:
     """Return the name by which an artifact appears in its session."""
     return artifact.filename or artifact.artifact_id
-
-
-def _age(artifact: ArtifactMetadata) -> tuple[str, str]:
-    return artifact.stored_at, artifact.artifact_id
 
 
 def _folder_info(path: str) -> Info:

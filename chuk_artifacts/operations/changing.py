@@ -148,14 +148,18 @@ class Change(NamedTuple):
         if self.session_id is not None and self.session_id != record.session_id:
             raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
 
+    def new_fields(self, record: ArtifactMetadata, limits: arguments.Limits) -> dict[str, Any]:
+        """Return the values of fields that differ from those of *record*, content and expiry aside."""
+        if self.merged is None:
+            return dict(self.fields)
+        return {**self.fields, "meta": limits.check_merged("meta", record.meta, self.merged)}
+
     def apply(
         self, record: ArtifactMetadata, now: float, limits: arguments.Limits, content: Content | None = None
     ) -> ArtifactMetadata:
         """Return the next revision of *record*, or *record* itself if nothing changes; raises like :meth:`check`."""
         self.check(record)
-        fields = dict(self.fields)
-        if self.merged is not None:
-            fields["meta"] = limits.check_merged("meta", record.meta, self.merged)
+        fields = self.new_fields(record, limits)
         if self.ttl is not None:
             fields |= {"ttl": self.ttl, "expires_at": timestamp(now + self.ttl)}
         if self.more_seconds is not None and record.expires_at is not None and record.ttl is not None:
@@ -238,7 +242,8 @@ def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None
     if not core.identified:
         identity.establish(core)
     now = core.clock()
-    target = _Copy(*grid.new_artifact(record.sandbox_id, record.session_id), now, wanted.fields)
+    new = grid.new_artifact(record.sandbox_id, record.session_id)
+    target = _Copy(*new, now, wanted.new_fields(record, core.settings.limits))
     try:
         made = _copied(scope, record, target)
         check_bytes(core, [target.key], now)

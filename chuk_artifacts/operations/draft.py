@@ -94,6 +94,7 @@ def draft(
     filename: Any = None,
     user_id: Any = None,
     ttl: Any = None,
+    max_bytes: Any = None,
     default_mime: str = arguments.OCTET_STREAM,
     limits: arguments.Limits = arguments.LIMITS,
 ) -> Draft:
@@ -101,12 +102,13 @@ def draft(
 
     Raises:
         InvalidInputError: an argument is invalid.
+        QuotaExceededError: *data* is known to have more than *max_bytes*.
 
     """
     filename = None if filename is None else arguments.check_filename(filename)
     artifact_id, key = grid.new_artifact(sandbox_id, session_id)
     return Draft(
-        data=source(data),
+        data=source(data, max_bytes),
         key=key,
         artifact_id=artifact_id,
         session_id=session_id,

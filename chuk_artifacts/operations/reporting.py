@@ -52,6 +52,7 @@ def sandbox_info(scope: Scope) -> dict[str, Any]:
         "session_prefix_pattern": grid.sandbox_prefix(core.settings.sandbox_id),
         "storage_provider": core.storage.provider,
         "session_provider": core.catalog.provider,
+        "location": core.settings.location,
         "session_ttl_hours": None if ttl is None else ttl / 3600,
     }
 

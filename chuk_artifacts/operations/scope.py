@@ -37,6 +37,12 @@ class Scope:
         if self.is_closed:
             raise store_is_closed()
 
+    @property
+    def open_core(self) -> Core:
+        """The core; raise as :meth:`check_open` does."""
+        self.check_open()
+        return self.core
+
     def check(
         self, artifact_id: str, record: ArtifactMetadata | None, now: float, *, incomplete: bool = False
     ) -> ArtifactMetadata:

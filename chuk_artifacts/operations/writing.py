@@ -33,7 +33,9 @@ _LONG_SECONDS = ORPHAN_GRACE_SECONDS / 10
 """After this time a write checks that its first bytes still exist: an orphan sweep may have removed them."""
 
 
-_STORE_ARGUMENTS = frozenset({"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl"})
+_STORE_ARGUMENTS = frozenset(
+    {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl", "max_bytes"}
+)
 
 
 @operation
@@ -84,7 +86,9 @@ def _drafts(scope: Scope, items: Iterable[Any], session_id: str | None, ttl: flo
         try:
             drafts.append(_draft_of_item(scope, item, session_id, ttl))
         except InvalidInputError as error:
-            raise type(error)(f"items[{index}]: {error}") from error
+            again = type(error)(f"items[{index}]: {error}")
+            again.__dict__.update(error.__dict__)
+            raise again from error
     return drafts
 
 

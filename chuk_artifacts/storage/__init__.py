@@ -20,7 +20,7 @@ class ObjectMissingError(ProviderError):
         super().__init__(f"there are no bytes under the key {key!r}")
         self.key = key
 
-    def __reduce__(self) -> tuple[type[ObjectMissingError], tuple[str]]:
+    def __reduce__(self) -> tuple[type[ObjectMissingError], tuple[str | None]]:
         """Pickle as the key."""
         return type(self), (self.key,)
 
@@ -33,7 +33,7 @@ class ObjectExistsError(ProviderError):
         super().__init__(f"there are bytes under the key {key!r} already")
         self.key = key
 
-    def __reduce__(self) -> tuple[type[ObjectExistsError], tuple[str]]:
+    def __reduce__(self) -> tuple[type[ObjectExistsError], tuple[str | None]]:
         """Pickle as the key."""
         return type(self), (self.key,)
 
@@ -44,6 +44,7 @@ class ObjectChangedError(ProviderError):
     def __init__(self, key: str, size: int, expected: int) -> None:
         """Say what differs."""
         super().__init__(f"there are {size} bytes under the key {key!r}, not {expected}")
+        self.key = key
 
     def __reduce__(self) -> tuple[type[ProviderError], tuple[str]]:
         """Pickle as what callers get."""

@@ -14,7 +14,9 @@ from chuk_artifacts import store as blocking_store
 from chuk_artifacts.aio import store as aio_store
 from chuk_artifacts.aio.options import Options
 
-PUBLIC = [name for name, _ in inspect.getmembers(ArtifactStore) if not name.startswith("_")]
+NAMES = [name for name, _ in inspect.getmembers(ArtifactStore) if not name.startswith("_")]
+PROPERTIES = [name for name in NAMES if isinstance(getattr(ArtifactStore, name), property)]
+PUBLIC = [name for name in NAMES if name not in PROPERTIES]
 PLAIN = {
     "session",
     "get_canonical_prefix",
@@ -73,10 +75,19 @@ def test_same_docstring(name):
     assert method.__name__ == original.__name__
 
 
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_same_property(name):
+    """Each property of the blocking store is there, with the same docstring and value, on views too."""
+    ours, theirs = getattr(aio.ArtifactStore, name), getattr(ArtifactStore, name)
+    assert (ours.__doc__, ours.fget.__annotations__) == (theirs.__doc__, theirs.fget.__annotations__)
+    store = aio.ArtifactStore(sandbox_id="box")
+    assert getattr(store, name) == getattr(store.session("alice"), name) == getattr(store._blocking, name)
+
+
 def test_nothing_more():
     """Beyond the blocking methods the async store only has what wraps a blocking store."""
     names = {name for name, _ in inspect.getmembers(aio.ArtifactStore) if not name.startswith("_")}
-    assert names - {*PUBLIC} == {"wrap"}
+    assert names - {*NAMES} == {"wrap"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

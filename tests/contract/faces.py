@@ -41,6 +41,8 @@ class AsyncFace:
     def __getattr__(self, name: str) -> Any:
         """Return a method of the store, made blocking."""
         method = getattr(self._store, name)
+        if not callable(method):
+            return method
         return lambda *args, **kwargs: _blocking(method(*args, **kwargs))
 
     def __enter__(self) -> AsyncFace:

@@ -523,11 +523,20 @@ def test_copy(store, before):
 
 
 def test_copy_with_a_description_of_its_own(store, before):
-    """A copy may have another filename, meta and summary; its meta replaces the original's."""
+    """Filename, meta and summary of a copy may be others; new_meta is merged, key by key, into the original's."""
     copy = store.metadata(
         store.copy_file(before.artifact_id, new_filename="docs/after.txt", new_meta={"b": 2}, summary="after")
     )
-    assert (copy.filename, copy.meta, copy.summary, copy.mime) == ("docs/after.txt", {"b": 2}, "after", before.mime)
+    assert (copy.filename, copy.meta, copy.summary, copy.mime) == (
+        "docs/after.txt",
+        {**before.meta, "b": 2},
+        "after",
+        before.mime,
+    )
+    copy_id = store.copy_file(before.artifact_id, new_meta={"a": [], "b": None})
+    assert store.metadata(copy_id).meta == {**before.meta, "a": [], "b": None}
+    assert store.metadata(before.artifact_id) == before
+    store.delete(copy_id)
     assert {one.artifact_id for one in store.list_by_session(SESSION)} == {before.artifact_id, copy.artifact_id}
 
 
@@ -601,10 +610,11 @@ def test_move(store, before):
 
 
 def test_move_with_meta(store, before):
-    """Moving may replace meta, with or without a new filename."""
-    assert store.move_file(before.artifact_id, new_filename="after.txt", new_meta={"b": 2}).meta == {"b": 2}
-    after = store.move_file(before.artifact_id, new_meta={"c": 3})
-    assert (after.filename, after.meta) == ("after.txt", {"c": 3})
+    """A move may merge keys into meta, with a new name or without."""
+    moved = store.move_file(before.artifact_id, new_filename="after.txt", new_meta={"b": 2})
+    assert moved.meta == {**before.meta, "b": 2}
+    after = store.move_file(before.artifact_id, new_meta={"a": 3})
+    assert (after.filename, after.meta) == ("after.txt", {**before.meta, "a": 3, "b": 2})
 
 
 @pytest.mark.same_everywhere

@@ -193,3 +193,47 @@ def test_deleted_files_are_not_listed(store):
     ids = fill(store, "abc")
     store.delete(ids[1])
     assert names(store.list_by_session(SESSION)) == ["a", "c"]
+
+
+# By filename
+
+
+def test_lookup(store):
+    """A look-up returns the newest artifact of a filename in a session, or None."""
+    first, _ = fill(store, ["docs/a", "docs/b"])
+    store.store(b"abc", filename="docs/a", session_id="user_bob")
+    assert store.lookup("docs/a", SESSION) == store.metadata(first)
+    second = store.store(b"abc", filename="docs/a", session_id=SESSION)
+    assert store.lookup("docs/a", SESSION).artifact_id in {first, second}
+    store.delete(second)
+    assert store.lookup("docs/a", SESSION) == store.metadata(first)
+    for missing in ("docs", "docs/a/b", "DOCS/A", "a"):
+        assert store.lookup(missing, SESSION) is None
+    assert store.lookup("docs/a", "user_unknown") is None
+
+
+def test_lookup_of_the_newest(store, clock):
+    """Of several artifacts with one filename the one that was stored last is found, whichever was changed last."""
+    first, second = (fill(store, ["a"])[0], clock.advance(1), fill(store, ["a"])[0])[::2]
+    clock.advance(1)
+    store.update_file(first, data=b"changed")
+    assert store.lookup("a", SESSION).artifact_id == second
+
+
+def test_lookup_of_what_is_over(store, clock):
+    """What has expired or is still pending is not found."""
+    fill(store, ["a"], ttl=60)
+    store.presign_upload(SESSION, "b")
+    assert store.lookup("b", SESSION) is None
+    clock.advance(60)
+    assert store.lookup("a", SESSION) is None
+
+
+@pytest.mark.same_everywhere
+def test_bad_lookup(store):
+    """A look-up needs a filename and a session that can be."""
+    for filename, session_id in (("../a", SESSION), ("", SESSION), (5, SESSION), ("a", "a/b"), ("a", None)):
+        with pytest.raises(InvalidInputError):
+            store.lookup(filename, session_id)
+    bound = store.session(SESSION)
+    assert bound.lookup("a") is None
