@@ -31,6 +31,7 @@ def schema_of(
         handler: makes the schema of a field's type.
 
     """
+    ref = f"{kind.__module__}.{kind.__qualname__}:{id(kind)}"
     summary, descriptions = _described(kind)
     hints = typing.get_type_hints(kind)
     fields = core_schema.typed_dict_schema(
@@ -41,10 +42,10 @@ def schema_of(
             for name in names
         },
         cls=kind,
-        ref=f"{kind.__module__}.{kind.__qualname__}:{id(kind)}",
+        ref=ref,
         metadata=_shows(summary),
     )
-    named = core_schema.definition_reference_schema(fields["ref"])
+    named = core_schema.definition_reference_schema(ref)
 
     def validate(values: dict[str, Any]) -> object:
         try:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chuk_artifacts.errors import ProviderError
@@ -36,7 +35,8 @@ class Call(Future[R]):
     def __init__(self, function: Callable[..., R], *arguments: Any) -> None:
         """Call nothing yet."""
         super().__init__()
-        self._untaken = {"call": partial(copy_context().run, function, *arguments)}
+        context = copy_context()
+        self._untaken = {"call": lambda: context.run(function, *arguments)}
 
     def run(self) -> None:
         """Make the call, unless it is taken, and keep what comes of it."""

@@ -19,6 +19,7 @@ TREE = {
     "AccessDeniedError": ArtifactStoreError,
     "InvalidInputError": ArtifactStoreError,
     "GridError": chuk_artifacts.InvalidInputError,
+    "QuotaExceededError": chuk_artifacts.InvalidInputError,
     "ConflictError": ArtifactStoreError,
     "ProviderError": ArtifactStoreError,
     "SessionError": ArtifactStoreError,
@@ -30,6 +31,7 @@ ALSO = {
     "AccessDeniedError": PermissionError,
     "InvalidInputError": ValueError,
     "GridError": ValueError,
+    "QuotaExceededError": ValueError,
 }
 
 errors = ErrorMap((OSError,), ProviderError, "storage 'x'", passing=(FileNotFoundError,))

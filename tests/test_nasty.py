@@ -60,7 +60,8 @@ OURS = (ArtifactStoreError, OSError, NotImplementedError)
 METHODS = [
     name
     for name in dir(ArtifactStore)
-    if not name.startswith("_") and name != "close" and inspect.signature(getattr(ArtifactStore, name)).parameters
+    if not name.startswith("_") and name != "close" and inspect.isfunction(getattr(ArtifactStore, name))
+    if inspect.signature(getattr(ArtifactStore, name)).parameters
 ]
 NO_PATHS = {
     *("clear_instance_cache", "current", "end_transaction", "from_dict", "from_json", "get_mapper", "invalidate_cache"),

@@ -94,7 +94,7 @@ def test_tools_of_a_server():
     async def use():
         saved = await tools["save_file"]("YWJj", "sub/a.txt", "chat-1")
         assert saved["size"] == 3
-        assert await tools["list_files"]("chat-1") == [{**saved, "name": "sub/a.txt"}]
+        assert await tools["list_files"]("chat-1") == [await tools["store"].metadata(saved["file_id"])]
         assert await tools["list_files"]("chat-1", "other") == await tools["list_files"]("chat-2") == []
         with pytest.raises(InvalidInputError):
             await tools["save_file"]("YWJj", "../a", "chat-1")

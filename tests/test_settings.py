@@ -311,11 +311,33 @@ def test_no_option_in_an_error():
 
 
 def test_repr(tmp_path):
-    """The repr of a store names its providers and sandbox, that of a view its session, that of a closed one that."""
+    """The repr of a store has its providers, folder and sandbox, that of a view its session; a closed one says so."""
     with ArtifactStore(storage_provider="fs", fs_root=tmp_path, sandbox_id="box") as store:
-        assert repr(store) == "<ArtifactStore filesystem+sqlite sandbox='box'>"
-        assert repr(store.session("alice")) == "<ArtifactStore filesystem+sqlite sandbox='box' session='alice'>"
+        shown = f"<ArtifactStore filesystem+sqlite at {str(tmp_path)!r} sandbox='box'"
+        assert repr(store) == f"{shown}>"
+        assert repr(store.session("alice")) == f"{shown} session='alice'>"
     assert repr(store) == "<ArtifactStore closed>"
+
+
+@pytest.mark.parametrize(
+    ("provider", "location", "bucket"),
+    [
+        ("memory", None, None),
+        ("s3", "s3://files", "files"),
+        ("s3://files/some/prefix", "s3://files/some/prefix", "files"),
+        ("memory://folder", "memory://folder", None),
+        ("sftp://user:hunter2@host/folder", "sftp://user@host/folder", None),
+    ],
+)
+def test_location(provider, location, bucket):
+    """A store says where its bytes are, without secrets, in its repr and in the information on its sandbox."""
+    with ArtifactStore(storage_provider=provider, bucket="files" if provider == "s3" else None) as store:
+        assert store.get_sandbox_info()["location"] == location
+        assert (f" at {location!r} " in repr(store)) == (location is not None)
+        assert store.bucket == bucket
+        assert (store.sandbox_id, store.session_provider) == (store.get_sandbox_info()["sandbox_id"], "memory")
+        assert store.storage_provider == store.get_sandbox_info()["storage_provider"]
+        assert "hunter2" not in repr(store)
 
 
 def test_closed_store_has_no_special_names():

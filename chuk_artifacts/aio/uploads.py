@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.aio.workers import Calls
-from chuk_artifacts.errors import ProviderError
+from chuk_artifacts.errors import ArtifactStoreError, ProviderError
 from chuk_artifacts.source import as_bytes, check_readable
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ class Upload:
         self._ticket = calls.workers.admit(calls)
         self._calls = Calls(calls.workers, self._ticket)
         self._small_bytes = 0
+        self._spooled = False
         self._file: io.FileIO | None = None
+        self._over = False
         self._lock = threading.Lock()  # a hop whose wait was cancelled may still be under way
 
     async def __aenter__(self) -> Self:
@@ -85,7 +87,7 @@ class Upload:
 
     async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
         """Remove the temporary file."""
-        if self._file is None:
+        if not self._spooled:
             self._ticket.set_result(None)
         else:
             self._calls.release(self._close).add_done_callback(lambda _: self._ticket.set_result(None))
@@ -93,7 +95,7 @@ class Upload:
     async def collect(self, data: Any, max_bytes: int | None = None) -> Any:
         """Return what a thread can read: *data* itself, or what an event loop has read of it.
 
-        Of data that is longer than *max_bytes* it is a part that is longer too, for the call to refuse.
+        Data of more than *max_bytes* is read only until that is known; the call then refuses what was read.
 
         Raises:
             InvalidInputError: *data* is closed, or gives something else than bytes.
@@ -112,12 +114,16 @@ class Upload:
             if max_bytes is not None and total > max_bytes:
                 break
             if size >= PIECE_BYTES:
-                section = (await self._calls.run(self._append, chunks)).after(section)
+                section = (await self._spool(chunks)).after(section)
                 chunks, size = [], 0
         if section is None and self._small_bytes + size <= _SMALL_BYTES:
             self._small_bytes += size
             return b"".join(chunks)
-        return (await self._calls.run(self._append, chunks)).after(section)
+        return (await self._spool(chunks)).after(section)
+
+    async def _spool(self, chunks: Iterable[bytes]) -> _Section:
+        self._spooled = True
+        return await self._calls.run(self._append, chunks)
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``function(*args, **kwargs)``, called in a thread."""
@@ -127,6 +133,8 @@ class Upload:
         """Write to the end of the file, and return what was written."""
         with self._lock:
             try:
+                if self._over:
+                    raise ArtifactStoreError("the upload was cancelled")
                 if self._file is None:
                     self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __aexit__
                 start = end = self._file.seek(0, io.SEEK_END)
@@ -143,6 +151,7 @@ class Upload:
 
     def _close(self) -> None:
         with self._lock:
+            self._over = True
             if self._file is not None:
                 self._file.close()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from threading import get_ident
 from typing import Concatenate, ParamSpec, TypeVar
 
+from chuk_artifacts import grid
 from chuk_artifacts.catalog import FilenameTakenError
 from chuk_artifacts.core import store_is_closed
-from chuk_artifacts.errors import ArtifactStoreError, ConflictError, ProviderError
+from chuk_artifacts.errors import ArtifactStoreError, ConflictError, ProviderError, SessionError
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
 
@@ -39,12 +40,28 @@ def operation(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concaten
         except BaseException as error:
             core.end_call(this_call)  # an interrupt may have hit the finally clause above
             if isinstance(error, SIGNALS):
-                raise public_error(error) from error
+                raise _described(public_error(error), scope, args) from error
+            if isinstance(error, ArtifactStoreError):
+                _described(error, scope, args)
             raise
 
     return call
 
 
+def _described(error: ArtifactStoreError, scope: Scope, args: Sequence[object]) -> ArtifactStoreError:
+    """Set what the call of an operation knows of an error, and return the error."""
+    settings = scope.core.settings
+    provider = None
+    if isinstance(error, ProviderError):
+        provider = settings.storage_provider
+    elif isinstance(error, SessionError):
+        provider = settings.session_provider
+    subject = args[0] if args else None
+    artifact_id = subject if isinstance(subject, str) and grid.is_artifact_id(subject) else None
+    return error.about(artifact_id=artifact_id, session_id=scope.session_id, provider=provider)
+
+
 def public_error(signal: Exception) -> ArtifactStoreError:
     """Return the error that callers get for one of :data:`SIGNALS`."""
-    return (ConflictError if isinstance(signal, ConflictError) else ProviderError)(str(signal))
+    error = (ConflictError if isinstance(signal, ConflictError) else ProviderError)(str(signal))
+    return error.about(key=getattr(signal, "key", None))

@@ -53,7 +53,7 @@ def lookup(scope: Scope, session_id: str | None, filename: str) -> ArtifactMetad
     session_id, filename = scope.session(session_id), arguments.check_filename(filename)
     _log.debug("lookup %s %s", session_id, filename)
     core = scope.core
-    found = settled(scope, core.catalog.named(session_id, filename, core.clock()))
+    found = artifacts(scope, core.catalog.named(session_id, filename, core.clock()))
     return public(core, max(found, key=age)) if found else None
 
 

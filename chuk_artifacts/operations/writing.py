@@ -55,7 +55,8 @@ def store(scope: Scope, session_id: str | None, values: Mapping[str, Any], *, ex
 
 def check(scope: Scope, given: Mapping[str, Any]) -> None:
     """Raise where ``ArtifactStore.store`` would with the arguments *given*, before it reads the data."""
-    values = {name: given[name] for name in given if name in _STORE_ARGUMENTS} | {"data": b""}
+    values: dict[str, Any] = {name: given[name] for name in given if name in _STORE_ARGUMENTS}
+    values["data"] = b""
     new_draft(scope.core, scope.new_session(values.pop("session_id", None)), values)
 
 

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from chuk_artifacts import ArtifactNotFoundError, InvalidInputError, QuotaExceededError
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStoreError, InvalidInputError, QuotaExceededError
 
 SESSION = "user_alice"
 LONG = b"x" * 20_000_000
@@ -111,9 +111,23 @@ def test_errors_say_what_they_are_about(store):
     with pytest.raises(ArtifactNotFoundError) as missing:
         store.retrieve("0" * 32)
     assert missing.value.artifact_id == "0" * 32
+    with pytest.raises(ArtifactNotFoundError) as foreign:
+        store.session(SESSION).metadata(store.store(b"abc", session_id="user_bob"))
+    assert foreign.value.session_id == SESSION
     with pytest.raises(QuotaExceededError) as exceeded:
         store.store(b"abc", max_bytes=1)
     for error in (missing.value, exceeded.value):
         copy = pickle.loads(pickle.dumps(error))
         assert str(copy) == str(error)
         assert vars(copy) == vars(error)
+
+
+@pytest.mark.same_everywhere
+def test_errors_of_backends_name_their_provider(store):
+    """An error of the storage or the catalog names its provider, and the artifact that the call was about."""
+    artifact_id = store.store(b"abc", session_id=SESSION)
+    core = store.scope.core if hasattr(store, "scope") else store._blocking.scope.core
+    core.storage.delete([store.metadata(artifact_id).key])
+    with pytest.raises(ArtifactStoreError) as caught:
+        store.retrieve(artifact_id)
+    assert caught.value.artifact_id == artifact_id
