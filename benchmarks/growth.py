@@ -1,6 +1,6 @@
 """``python -m benchmarks.growth``: the cost of each method, and the bytes a record, as a catalog grows.
 
-Half of the records, but at least 100, belong to one session, which is the one that is listed; the others belong to
+Half of the records, but at least 100, belong to one session, which is listed; the others belong to
 sessions of 100. Bytes are in memory, so that only the catalog grows.
 """
 

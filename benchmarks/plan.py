@@ -1,4 +1,4 @@
-"""What a run measures: which rows, how often, how long, with files of which sizes."""
+"""What a run measures: the rows, how often and how long they run, and the sizes of files."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _is_useful(row: Combination) -> bool:
     """Return whether a row shows something that no other row shows.
 
     - Sizes vary only where a call moves bytes, and only on the backends that differ in their bytes: not on one that
-      differs only in its catalog, nor on the one that takes 20 ms for any size.
+      differs only in its catalog, nor on the slow one, which takes 20 ms for any size.
     - A storage in memory collects a stream into one object, so it has no rows of large files.
     - The slow storage has no rows of methods that ask only the catalog.
     - Methods that run in parallel inside (batches, large files), and those that a client calls now and then (a listing,

@@ -29,7 +29,7 @@ class Target:
         figure: the name of its figure.
         how: ``at least`` or ``at most``.
         bound: the bound of the figure.
-        server: the bucket server for which the target holds, or None for any.
+        server: the bucket server that the target is about, or None for any.
 
     """
 

@@ -63,7 +63,7 @@ def interrupted(
 def _interrupt(
     function: Callable[[], object], tried: set[Place], folder: str, kind: type[BaseException]
 ) -> BaseException | None:
-    """Call *function*, interrupt it at a place that was not tried, and add that; return None when there is none."""
+    """Call *function*, interrupt it at a place that was not tried, and add that; return None after the last place."""
     times: Counter[tuple[int, int]] = Counter()
     ways: dict[FrameType | None, int] = {}
     places: list[str] = []

@@ -1,4 +1,4 @@
-"""Every public method with values that nobody has a use for: one of our errors, a short message, and nothing stored."""
+"""Every public method with nonsense values: one of our errors, a short message, and nothing stored."""
 
 from __future__ import annotations
 

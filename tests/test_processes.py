@@ -394,7 +394,7 @@ def spawned(function, *arguments):
 
 
 def test_pickled_store_in_another_process(store):
-    """A verb of a store can be sent to another process, which opens the same files."""
+    """A method of a store can be sent to another process, which opens the same files."""
     mine = store.store(b"mine", session_id="alice")
     assert spawned(store.retrieve, mine) == b"mine"
     theirs = spawned(store.session("alice").store, b"theirs")

@@ -21,7 +21,7 @@ from chuk_artifacts.catalog.redis import scripts
 from chuk_artifacts.filesystem import ArtifactFileSystem
 
 UNSENT = {"sign_get", "sign_put"}
-"""Calls of a storage for which nothing is sent."""
+"""Calls of a storage that send no request."""
 
 WIDE = {"stats": 256, "check": 5}
 """Calls of a catalog that ask of all it holds, or of all it is, and in how many parts they may do it."""
@@ -146,7 +146,7 @@ class Costs:
         core.catalog = Counting(core.catalog, self.catalog)
 
     def of(self, method, *, more=0):
-        """Return the calls of storage and catalog that a method makes, each of which may send one request.
+        """Return the calls of storage and catalog that a method makes; each may send one request.
 
         *more* requests than calls may reach the storage.
         """

@@ -56,13 +56,13 @@ def calls(store, artifact_id, upload_id):
 
 
 class Double:
-    """A backend of which one method raises."""
+    """A backend with one method that raises."""
 
     def __init__(self, backend, name, error):
         self._backend, self._name, self._error = backend, name, error
 
     def __getattr__(self, name):
-        """Return a method of the backend, or the one that raises."""
+        """Return a method of the backend; one of them raises."""
         if name != self._name:
             return getattr(self._backend, name)
 
@@ -111,7 +111,7 @@ def test_signal_of_the_storage(name, error):
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_signal_of_the_catalog(name):
-    """A catalog that says that a filename is taken where nobody asked does not surprise callers either."""
+    """An unexpected "filename taken" from the catalog does not reach callers as it is."""
     store, *ids = opened()
     for number in range(len(list(calls(store, *ids)))):
         with store:

@@ -358,7 +358,7 @@ async def test_hops_of_an_upload(anyio_backend, tmp_path, size, hops):
 
         store._calls.workers.submit = counting
         await store.store(chunks(*[b"x" * (size // 4)] * 4))
-        # the file is closed in a hop that nobody waits for
+        # closing the file takes a hop, but the caller does not wait for it
         assert len(submitted) == hops + (1 if hops > 1 else 0)
 
 

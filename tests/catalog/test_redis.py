@@ -431,7 +431,7 @@ def test_stats_of_sessions(open_store, server, clock, few_at_once):
 
 
 def test_stats_of_sessions_sorted_meanwhile(open_store, server, clock, few_at_once, monkeypatch):
-    """No session is missed when the one at which counting continues is sorted elsewhere meanwhile."""
+    """No session is missed when the session at which counting continues moves within the order meanwhile."""
     store = open_store(clock=clock, sandbox_id="box", session_ttl_hours=1)
     clock.now = clock.now // DAY * DAY
     for session_id in of_one_part(45):

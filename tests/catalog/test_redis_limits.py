@@ -135,7 +135,7 @@ def test_release_on_a_full_server(place, catalog):
             (awaited.changed(released=True, expires_at=awaited.due, revision=1), 0),
         ]
         assert catalog.replace_each(changes) == [True, True, True]
-        for change in changes:  # each by itself, too
+        for change in changes:  # also one at a time
             assert catalog.replace(change[0].changed(revision=9), expected_revision=change[0].revision)
     assert [one.released for one in catalog.get([record(number).artifact_id for number in (1, 2, 3)])] == [
         True,

@@ -36,7 +36,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def catalog(path):
-    """Return a catalog in which alice's session has artifacts 1 to 9, and bob's has 11."""
+    """Return a catalog: alice's session has artifacts 1 to 9, bob's has 11."""
     catalog = SqliteCatalog(str(path), "box", 86400.0)
     catalog.add([record(number, ttl=60.0 + number) for number in range(1, 10)], now=NOW)
     catalog.add([record(11, "bob")], now=NOW)

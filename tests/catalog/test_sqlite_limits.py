@@ -427,7 +427,7 @@ REPLACEMENTS = {
 
 @pytest.mark.parametrize("how", REPLACEMENTS)
 def test_file_that_vanishes_is_noticed(path, open_catalog, how):
-    """Nothing is written, read, or created when the file is no longer the one that was opened."""
+    """Nothing is written, read or created after another file has taken the name of the opened one."""
     catalog = open_catalog()
     catalog.add([record(1)], now=NOW)
     REPLACEMENTS[how](path)

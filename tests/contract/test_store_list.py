@@ -213,7 +213,7 @@ def test_lookup(store):
 
 
 def test_lookup_of_the_newest(store, clock):
-    """Of several artifacts with one filename the one that was stored last is found, whichever was changed last."""
+    """Of several artifacts with one filename the last stored is found, even if another was changed later."""
     first, second = (fill(store, ["a"])[0], clock.advance(1), fill(store, ["a"])[0])[::2]
     clock.advance(1)
     store.update_file(first, data=b"changed")

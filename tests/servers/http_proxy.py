@@ -1,4 +1,4 @@
-"""An HTTP proxy that tells what passes, and makes the service behind it bad: busy, forgetful, cut."""
+"""An HTTP proxy that records requests, and can make the service behind it busy, forgetful or cut off."""
 
 from __future__ import annotations
 

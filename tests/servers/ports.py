@@ -10,7 +10,7 @@ _BUS = 10_000
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens, nor on the one 10,000 above it."""
+    """Return a free port; the port 10,000 above it is free too."""
     while True:
         port = random.randrange(_LOWEST, _HIGHEST)
         if _is_free(port) and _is_free(port + _BUS):
