@@ -244,6 +244,17 @@ def test_line_names_method_and_subject(store, tmp_path, caplog, method, word):
     assert len(message.split()) > 1
 
 
+def test_errors_are_logged(store, caplog):
+    """An error is one line at level debug, with the operation, the duration and the error."""
+    caplog.set_level(logging.DEBUG, logger="chuk_artifacts")
+    missing = "0" * 32
+    with pytest.raises(chuk_artifacts.ArtifactNotFoundError):
+        store.metadata(missing)
+    (line,) = [record for record in caplog.records if "failed" in record.getMessage()]
+    assert line.levelno == logging.DEBUG
+    assert re.fullmatch(rf"metadata failed after \d+\.\d ms: ArtifactNotFoundError: .*{missing}.*", line.getMessage())
+
+
 def test_failed_cleaning_up_is_logged(store, caplog, monkeypatch):
     """Bytes that could not be removed after a failure are logged with the reason, and the first error is raised."""
     storage = store.scope.core.storage

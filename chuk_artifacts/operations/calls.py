@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from threading import get_ident
+from time import perf_counter
 from typing import Concatenate, ParamSpec, TypeVar
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import FilenameTakenError
 from chuk_artifacts.core import store_is_closed
 from chuk_artifacts.errors import ArtifactStoreError, ConflictError, ProviderError, SessionError
+from chuk_artifacts.log import log as _log
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
 
@@ -26,7 +28,7 @@ def operation(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concaten
 
     @wraps(function)
     def call(scope: Scope, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        core, this_call = scope.core, object()
+        core, this_call, begun = scope.core, object(), perf_counter()
         try:
             try:
                 core.calls[this_call] = get_ident()
@@ -40,16 +42,27 @@ def operation(function: Callable[Concatenate[Scope, P], R]) -> Callable[Concaten
         except BaseException as error:
             core.end_call(this_call)  # an interrupt may have hit the finally clause above
             if isinstance(error, SIGNALS):
-                raise _described(public_error(error), scope, args) from error
+                public = public_error(error)
+                _report(public, function.__name__, begun, scope, args)
+                raise public from error
             if isinstance(error, ArtifactStoreError):
-                _described(error, scope, args)
+                _report(error, function.__name__, begun, scope, args)
             raise
 
     return call
 
 
-def _described(error: ArtifactStoreError, scope: Scope, args: Sequence[object]) -> ArtifactStoreError:
-    """Set what the call of an operation knows of an error, and return the error."""
+def _report(error: ArtifactStoreError, name: str, begun: float, scope: Scope, args: Sequence[object]) -> None:
+    """Log a failed call of an operation, and let the error say what the call was about.
+
+    Args:
+        error: the error.
+        name: the name of the operation.
+        begun: when it began, by ``time.perf_counter``.
+        scope: where it was called.
+        args: its other arguments.
+
+    """
     settings = scope.core.settings
     provider = None
     if isinstance(error, ProviderError):
@@ -58,7 +71,12 @@ def _described(error: ArtifactStoreError, scope: Scope, args: Sequence[object]) 
         provider = settings.session_provider
     subject = args[0] if args else None
     artifact_id = subject if isinstance(subject, str) and grid.is_artifact_id(subject) else None
-    return error.about(artifact_id=artifact_id, session_id=scope.session_id, provider=provider)
+    error.about(artifact_id=artifact_id, session_id=scope.session_id, provider=provider)
+    milliseconds, line = (
+        round((perf_counter() - begun) * 1000, 1),
+        f"{name} failed after %s ms: {type(error).__name__}: %s",
+    )
+    _log.debug(line, milliseconds, error)
 
 
 def public_error(signal: Exception) -> ArtifactStoreError:
