@@ -84,12 +84,12 @@ class Core:
         """Open the backends."""
         self.settings = settings
         self.clock = clock
-        self.storage = open_storage(settings)
-        self.catalog = open_catalog(settings)
+        self.storage: Storage = open_storage(settings)
+        self.catalog: Catalog = open_catalog(settings)
         self.calls: dict[object, int] = {}
-        self.closed = False
-        self.identified = not (self.storage.persistent and self.catalog.persistent)
-        self.warns = not shared
+        self.closed: bool = False
+        self.identified: bool = not (self.storage.persistent and self.catalog.persistent)
+        self.warns: bool = not shared
         self._ended = threading.Event()
         self._shuts_down = False
         self._shared = shared

@@ -38,4 +38,4 @@ class Log:
         self._logger.log(level, message, *map(shown, values), exc_info=exc_info, stacklevel=3)
 
 
-log = Log("chuk_artifacts")
+log: Log = Log("chuk_artifacts")

@@ -133,7 +133,7 @@ class RedisUrl:
 
     def __init__(self, text: str) -> None:
         """Keep the URL."""
-        self.text = text
+        self.text: str = text
 
     def __eq__(self, other: object) -> bool:
         """Say whether both are the same URL, passwords and all."""
@@ -197,8 +197,8 @@ class SigningKeys:
 
     def __init__(self, secrets: tuple[str, ...], *, lost: bool = False) -> None:
         """Keep the keys."""
-        self.secrets = secrets
-        self.lost = lost
+        self.secrets: tuple[str, ...] = secrets
+        self.lost: bool = lost
 
     def __eq__(self, other: object) -> bool:
         """Say whether both are the same keys."""

@@ -145,7 +145,7 @@ class ArtifactStore:
             max_user_id_bytes=max_user_id_bytes,
             now=clock(),
         )
-        self.scope = Scope(self._open_core(settings, clock))
+        self.scope: Scope = Scope(self._open_core(settings, clock))
 
     def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
         return Core(settings, clock, start_gateway)

@@ -104,9 +104,9 @@ class Connections:
 
     def __init__(self, path: str, timeout: float, prepare: Callable[[Connection], None], *, sync: bool) -> None:
         """Open nothing yet."""
-        self.reserve = Reserve(path)
+        self.reserve: Reserve = Reserve(path)
         self._path = path
-        self.size = 0
+        self.size: int = 0
         self._uri = Path(os.path.abspath(path)).as_uri()
         self._timeout = timeout
         self._prepare = prepare

@@ -45,7 +45,7 @@ class Reserve:
     def __init__(self, path: str) -> None:
         """Make nothing yet."""
         self._path = f"{path}-reserve"
-        self.short = False
+        self.short: bool = False
 
     def release(self) -> bool:
         """Give half of it back to the disk, the last all at once; False when nothing is left."""

@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from glob import has_magic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from fsspec.implementations.local import LocalFileSystem, trailing_sep
+from fsspec.implementations.local import trailing_sep
 from fsspec.utils import other_paths, stringify_path
 
 from chuk_artifacts.arguments import check_count
@@ -19,7 +19,15 @@ from chuk_artifacts.models import ArtifactMetadata
 Pairs = list[tuple[str, str]]
 """Paths, each with the path that it is copied or moved to."""
 
-_LocalFileSystem: Any = LocalFileSystem  # fsspec's own annotations are too few to be checked against
+if TYPE_CHECKING:
+
+    class LocalFileSystem:
+        """fsspec's class, which has no types of its own."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    from fsspec.implementations.local import LocalFileSystem
 
 
 class LiteralPaths:
@@ -65,7 +73,7 @@ class LiteralPaths:
         return sorted(found)
 
 
-class LocalFiles(LiteralPaths, _LocalFileSystem):  # type: ignore[misc]
+class LocalFiles(LiteralPaths, LocalFileSystem):
     """The local disk."""
 
 
