@@ -66,15 +66,15 @@ class Limits:
     meta: int = 1024 * 1024
     user_id: int = 255
 
-    def check_summary(self, value: Any) -> str:
+    def check_summary(self, value: object) -> str:
         """Return *value* when it can be a summary."""
         return _short_text("summary", value, self.summary)
 
-    def check_user_id(self, value: Any) -> str | None:
+    def check_user_id(self, value: object) -> str | None:
         """Return *value* when it can be a user id, or is None."""
         return None if value is None else _short_text("user_id", value, self.user_id)
 
-    def check_meta(self, name: str, value: Any) -> dict[str, Any]:
+    def check_meta(self, name: str, value: object) -> dict[str, Any]:
         """Return a copy of *value*, a JSON object; None is an empty one. The error names the offending key."""
         if value is None:
             return {}
@@ -83,7 +83,7 @@ class Limits:
         copy: dict[str, Any] = _Copy(name, self.meta).of(value)
         return copy
 
-    def check_merged(self, name: str, present: Mapping[str, Any], addition: Mapping[str, Any]) -> dict[str, Any]:
+    def check_merged(self, name: str, present: Mapping[str, object], addition: Mapping[str, object]) -> dict[str, Any]:
         """Return two JSON objects merged, key by key, when the result is not too long."""
         merged = {**present, **addition}
         if addition:
@@ -111,7 +111,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def check_text(name: str, value: Any) -> str:
+def check_text(name: str, value: object) -> str:
     """Return *value* as a plain str when it is a str that UTF-8 can hold."""
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a str, not {type(value).__name__}")
@@ -121,12 +121,12 @@ def check_text(name: str, value: Any) -> str:
     return text
 
 
-def check_text_or_none(name: str, value: Any) -> str | None:
+def check_text_or_none(name: str, value: object) -> str | None:
     """Return *value* when it is None or a str that UTF-8 can hold."""
     return None if value is None else check_text(name, value)
 
 
-def _short_text(name: str, value: Any, most: int) -> str:
+def _short_text(name: str, value: object, most: int) -> str:
     text = check_text(name, value)
     if len(text) * 4 > most:
         _check_length(name, len(text.encode()), most)
@@ -138,7 +138,7 @@ def _check_length(name: str, size: int, most: int) -> None:
         raise InvalidInputError(f"{name} is longer than {most} bytes: {size}")
 
 
-def check_filename(value: Any) -> str:
+def check_filename(value: object) -> str:
     """Return *value* when it can name a file, folders and all, on any system."""
     name = check_text("filename", value)
     if not name or name[-1] in "/\\" or name == "." or name.endswith(("/.", "\\.")):
@@ -177,7 +177,7 @@ def _cut_name(name: str) -> str:
     return stem.encode()[:room].decode(errors="ignore") + extension
 
 
-def check_mime(value: Any, filename: str | None, default: str) -> str:
+def check_mime(value: object, filename: str | None, default: str) -> str:
     """Return the media type *value* (RFC 9110 section 8.3.1), or, for None, a guess from *filename*, or *default*."""
     if value is None:
         return _guess(filename) or default
@@ -230,7 +230,7 @@ class _Copy:
             _check_length(self._name, len(_encode(copy).encode()), self._most)
         return copy
 
-    def _copied(self, value: Any, depth: int) -> Any:
+    def _copied(self, value: object, depth: int) -> Any:
         if isinstance(value, str):
             return self._text(value)
         if value is None or isinstance(value, bool):
@@ -313,7 +313,7 @@ def _check_depth(depth: int) -> None:
         raise _NotJsonError(f"is nested deeper than {_MAX_META_DEPTH} levels")
 
 
-def copy_json(value: Any) -> Any:
+def copy_json(value: object) -> Any:
     """Return a copy of *value*, which is known to be JSON."""
     if isinstance(value, dict):
         return {key: copy_json(item) for key, item in value.items()}
@@ -322,7 +322,7 @@ def copy_json(value: Any) -> Any:
     return value
 
 
-def check_items(name: str, value: Any) -> list[Any]:
+def check_items(name: str, value: object) -> list[Any]:
     """Return the items of *value*, any iterable but a text."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise InvalidInputError(f"{name} must be a list, not {type(value).__name__}")
@@ -345,7 +345,7 @@ def check_path(name: str, value: Any) -> str:
     return path
 
 
-def check_encoding(value: Any) -> str:
+def check_encoding(value: object) -> str:
     """Return *value* when it names an encoding of text."""
     encoding = check_text("encoding", value)
     if len(encoding) <= _MAX_ENCODING_CHARACTERS:
@@ -358,7 +358,7 @@ def check_encoding(value: Any) -> str:
     raise InvalidInputError(f"encoding is not known: {shown(encoding)}")
 
 
-def check_positive(name: str, value: Any, most: float = sys.float_info.max) -> float:
+def check_positive(name: str, value: object, most: float = sys.float_info.max) -> float:
     """Return *value* as a plain int or float when it is a finite number above 0, of *most* at most."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInputError(f"{name} must be a number, not {type(value).__name__}")
@@ -370,12 +370,12 @@ def check_positive(name: str, value: Any, most: float = sys.float_info.max) -> f
     return number
 
 
-def check_timeout(value: Any) -> float | None:
+def check_timeout(value: object) -> float | None:
     """Return *value*, how long to wait in seconds; None is as long as it takes."""
     return None if value is None else check_positive("timeout", value, TIMEOUT_MAX)
 
 
-def check_ttl(name: str, value: Any, now: float) -> float | None:
+def check_ttl(name: str, value: object, now: float) -> float | None:
     """Return *value*, a time to live in seconds; None stays None."""
     if value is None:
         return None
@@ -384,7 +384,7 @@ def check_ttl(name: str, value: Any, now: float) -> float | None:
     return ttl
 
 
-def check_hours(name: str, value: Any, now: float) -> float | None:
+def check_hours(name: str, value: object, now: float) -> float | None:
     """Return *value*, a time to live in hours, in seconds; None stays None."""
     return None if value is None else check_ttl(name, check_positive(name, value) * 3600.0, now)
 
@@ -396,7 +396,7 @@ def check_moment(name: str, moment: float) -> float:
     return moment
 
 
-def check_expires(value: Any) -> int:
+def check_expires(value: object) -> int:
     """Return *value*, how long a signed URL works in seconds, as whole seconds, rounded up."""
     seconds = check_positive("expires", value)
     if seconds > MAX_EXPIRES_SECONDS:
@@ -404,12 +404,12 @@ def check_expires(value: Any) -> int:
     return math.ceil(seconds)
 
 
-def check_limit(value: Any) -> int | None:
+def check_limit(value: object) -> int | None:
     """Return *value*, the greatest number of results; None is no limit."""
     return None if value is None else check_count("limit", value, 0)
 
 
-def check_count(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int:
+def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> int:
     """Return *value* as a plain int when it is one from *least* to *most*."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInputError(f"{name} must be an int, not {type(value).__name__}")
@@ -420,7 +420,7 @@ def check_count(name: str, value: Any, least: int, most: int = MAX_COUNT) -> int
     return number
 
 
-def encoded(content: Any, encoding: Any) -> Any:
+def encoded(content: object, encoding: object) -> Any:
     """Return the bytes of a text; what is bytes-like already is returned as it is.
 
     Raises:

@@ -131,7 +131,7 @@ class Core:
             if self._shuts_down and not self.calls:
                 self._shut_down()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle as settings without secrets, and clock; as shared if it is."""
         self.check_open()
         return shared_core if self._shared else _reopened, (self.settings.without_secrets(), self.clock, self._start)

@@ -47,7 +47,7 @@ class GridKey(Fields):
     revision: int = 1
 
 
-def check_part(kind: str, value: Any) -> str:
+def check_part(kind: str, value: object) -> str:
     """Return *value*, or raise :class:`GridError` when no level of a key can be called that; *kind* is what it is.
 
     A value of a subclass of str is returned as a plain one: its own methods may say anything of it.
@@ -74,12 +74,12 @@ def _checked(kind: str, value: str) -> str:
     return value
 
 
-def check_session_id(session_id: Any) -> str:
+def check_session_id(session_id: object) -> str:
     """Return *session_id*, or raise :class:`GridError` when no session can be called that."""
     return check_part("session_id", session_id)
 
 
-def check_sandbox_id(sandbox_id: Any) -> str:
+def check_sandbox_id(sandbox_id: object) -> str:
     """Return *sandbox_id*, or raise :class:`GridError` when no sandbox can be called that."""
     return check_part("sandbox_id", sandbox_id)
 
@@ -261,7 +261,7 @@ def new_session_id() -> str:
     return f"session-{os.urandom(16).hex()}"
 
 
-def plain_artifact_id(artifact_id: Any) -> str | None:
+def plain_artifact_id(artifact_id: object) -> str | None:
     """Return *artifact_id* as a plain str if it has the form of the ids that :func:`new_artifact` makes, else None."""
     if type(artifact_id) is not str:
         if not isinstance(artifact_id, str):
@@ -270,6 +270,6 @@ def plain_artifact_id(artifact_id: Any) -> str | None:
     return artifact_id if _ARTIFACT_ID(artifact_id) is not None else None
 
 
-def is_artifact_id(artifact_id: Any) -> bool:
+def is_artifact_id(artifact_id: object) -> bool:
     """Say whether *artifact_id* has the form of the ids that :func:`new_artifact` makes."""
     return plain_artifact_id(artifact_id) is not None

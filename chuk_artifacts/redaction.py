@@ -78,7 +78,7 @@ def _is_plain_redis_option(option: str) -> bool:
     return name.removeprefix("sentinel_") in _PLAIN_REDIS and not re.search(_SUSPICIOUS, value)
 
 
-def public_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def public_options(options: Mapping[str, object]) -> dict[str, Any]:
     """Return the options of a filesystem that are known to be harmless.
 
     Numbers are, unless their name speaks of a secret, and texts, if their name is known to speak of none.
@@ -94,18 +94,18 @@ def public_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return public
 
 
-def public_bucket_options(options: Mapping[str, Any], plain: frozenset[str]) -> dict[str, Any]:
+def public_bucket_options(options: Mapping[str, object], plain: frozenset[str]) -> dict[str, Any]:
     """Return the storage options of a bucket that are known to be harmless; *plain* are the names of those."""
     public = {name: value for name, value in options.items() if name in plain and _is_plain_in_bucket(name, value)}
     config = _public_config(options.get("config"))
     return public if config is None else {**public, "config": config}
 
 
-def _is_plain_in_bucket(name: str, value: Any) -> bool:
+def _is_plain_in_bucket(name: str, value: object) -> bool:
     return type(value) is str if name[0].isupper() else _is_plain(value)  # S3's own, such as "Tagging": "a=b"
 
 
-def _public_config(config: Any) -> Any:
+def _public_config(config: Any) -> object:
     """Return a ``Config`` of botocore's with what is known to be harmless in it; None for anything else."""
     if (type(config).__module__, type(config).__name__) not in _CONFIGS:
         return None
@@ -113,13 +113,13 @@ def _public_config(config: Any) -> Any:
     return type(config)(**_plain_items({name: given[name] for name in given if name in _PLAIN_CONFIG}))
 
 
-def _plain_items(options: Mapping[Any, Any]) -> dict[Any, Any]:
+def _plain_items(options: Mapping[str, object]) -> dict[str, object]:
     """Return the plain items of a mapping, and of the mappings in it."""
     items = {name: _plain_items(value) if isinstance(value, Mapping) else value for name, value in options.items()}
     return {name: value for name, value in items.items() if isinstance(value, dict) or _is_plain(value)}
 
 
-def _is_plain(value: Any, *, text: bool = True, user: bool = False) -> bool:
+def _is_plain(value: object, *, text: bool = True, user: bool = False) -> bool:
     """Say whether a value is a number, None, or, where *text* is allowed, a text that holds nothing suspicious."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item, text=text, user=user) for item in value)
@@ -128,7 +128,7 @@ def _is_plain(value: Any, *, text: bool = True, user: bool = False) -> bool:
     return value is None or type(value) in {bool, int, float}
 
 
-def secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
+def secret_values(options: object, *, secret: bool = False) -> Iterator[str]:
     """Iterate over the texts in options that no message may hold: by the name of what holds them, or as a password."""
     if isinstance(options, Mapping):
         for name, value in options.items():
@@ -144,7 +144,7 @@ def secret_values(options: Any, *, secret: bool = False) -> Iterator[str]:
         yield from _passwords(options)
 
 
-def _is_secret_name(name: Any) -> bool:
+def _is_secret_name(name: object) -> bool:
     return name not in _PLAIN_TEXTS and bool(re.search(_SECRET_NAME, str(name)))
 
 

@@ -151,7 +151,7 @@ class RedisUrl:
         """Return what ``str`` does, quoted."""
         return repr(str(self))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle without passwords."""
         return _redis_url_here, (str(self),)
 
@@ -214,7 +214,7 @@ class SigningKeys:
         """Return how many there are."""
         return f"<{len(self.secrets)} signing keys>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle whether there are any."""
         return _signing_keys_here, (bool(self.secrets) or self.lost,)
 
@@ -352,7 +352,7 @@ def resolve(
     redis_url: str | None = None,
     gateway_url: str | None = None,
     signing_key: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, object] | None = None,
     max_summary_bytes: int = LIMITS.summary,
     max_meta_bytes: int = LIMITS.meta,
     max_user_id_bytes: int = LIMITS.user_id,
@@ -397,7 +397,7 @@ def _environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _storage_provider(name: Any) -> tuple[str, str | None]:
+def _storage_provider(name: object) -> tuple[str, str | None]:
     """Return the provider, and what a URL says more, or None when it is no URL."""
     text = check_text("storage_provider", name)
     provider = _STORAGE_ALIASES.get(text, text)
@@ -409,7 +409,7 @@ def _storage_provider(name: Any) -> tuple[str, str | None]:
         return FILESYSTEM, provider
     if re.match(_URL, provider):
         return _protocols(provider), provider
-    raise _unknown("storage_provider", name, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES, "protocol://path"))
+    raise _unknown("storage_provider", text, (*_STORAGE_PROVIDERS, *_STORAGE_ALIASES, "protocol://path"))
 
 
 def _is_url(provider: str) -> bool:
@@ -447,7 +447,7 @@ def _names_bucket(links: list[tuple[str, str, str]]) -> bool:
     return any(re.match(r"[^/?#@]", path) for path in (*paths, links[-1][2]))
 
 
-def _root_of(provider: str, url: str | None, fs_root: Any) -> Any:
+def _root_of(provider: str, url: str | None, fs_root: object) -> object:
     """Return the root folder that a file URL or the argument says."""
     if provider != FILESYSTEM or not url:
         return fs_root
@@ -456,10 +456,11 @@ def _root_of(provider: str, url: str | None, fs_root: Any) -> Any:
     return re.sub(r"^/(?=[A-Za-z]:)", "", re.sub(_FILE_URL, "", url))  # file:///C:/data is C:/data
 
 
-def _session_provider(name: Any) -> str:
-    if check_text("session_provider", name) in _SESSION_PROVIDERS:
-        return str(name)
-    raise _unknown("session_provider", name, _SESSION_PROVIDERS)
+def _session_provider(name: object) -> str:
+    provider = check_text("session_provider", name)
+    if provider not in _SESSION_PROVIDERS:
+        raise _unknown("session_provider", provider, _SESSION_PROVIDERS)
+    return provider
 
 
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
@@ -469,7 +470,7 @@ def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputEr
     return InvalidInputError(f"{argument} {shown(word)} {what}; known are {', '.join(map(repr, known))}")
 
 
-def _folder(path: Any) -> str:
+def _folder(path: object) -> str:
     return os.path.realpath(os.path.expanduser(check_path("fs_root", path)))
 
 
@@ -478,7 +479,7 @@ def _sqlite_path(root: str) -> str:
     return resolve_links(os.path.expanduser(configured)) if configured else os.path.join(root, _CATALOG_FILE)
 
 
-def _bucket(provider: str, url: str | None, bucket: Any, endpoint_url: Any, region: Any) -> Bucket:
+def _bucket(provider: str, url: str | None, bucket: object, endpoint_url: object, region: object) -> Bucket:
     name, _, path = ("", "", "") if url is None else url.partition("/")
     given = check_text_or_none("bucket", bucket)
     if url is None:
@@ -509,7 +510,7 @@ def _prefix(path: str) -> str:
     return "/".join(parts) + "/"
 
 
-def _endpoint(provider: str, given: Any) -> str | None:
+def _endpoint(provider: str, given: object) -> str | None:
     names = ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if provider == S3 else ("IBM_COS_ENDPOINT",)
     url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
     if url is None:
@@ -525,7 +526,7 @@ def _endpoint(provider: str, given: Any) -> str | None:
     return url.rstrip("/")
 
 
-def _redis_url(given: Any) -> RedisUrl:
+def _redis_url(given: object) -> RedisUrl:
     return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
 
 
@@ -541,7 +542,7 @@ def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str |
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
 
 
-def _session_ttl(hours: Any, now: float) -> float | None:
+def _session_ttl(hours: object, now: float) -> float | None:
     configured = _environment("ARTIFACT_SESSION_TTL_HOURS")
     if hours is DEFAULT_SESSION_TTL_HOURS and configured is not None:
         try:
@@ -551,14 +552,14 @@ def _session_ttl(hours: Any, now: float) -> float | None:
     return check_hours("session_ttl_hours", hours, now)
 
 
-def _gateway_url(given: Any) -> str | None:
+def _gateway_url(given: object) -> str | None:
     url = _given("gateway_url", given, "ARTIFACT_GATEWAY_URL")
     if url is not None and not re.fullmatch(_BASE_URL, url):
         raise InvalidInputError("gateway_url must be an http or https URL without user, query and fragment")
     return None if url is None else url.rstrip("/")
 
 
-def _signing_keys(given: Any) -> SigningKeys:
+def _signing_keys(given: object) -> SigningKeys:
     text = _given("signing_key", given, "ARTIFACT_SIGNING_KEY")
     secrets = tuple(key for key in map(str.strip, (text or "").split(",")) if key)
     if text is not None and not secrets:
@@ -576,7 +577,7 @@ def _given(argument: str, value: Any, variable: str) -> str | None:
     return check_text_or_none(argument, _environment(variable) if value is None else value)
 
 
-def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
+def _options(provider: str, url: str | None, options: object) -> dict[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -597,7 +598,7 @@ def _options(provider: str, url: str | None, options: Any) -> dict[str, Any]:
     return {**options, **_presign_upload(provider, options)}
 
 
-def _presign_upload(provider: str, options: Mapping[str, Any]) -> dict[str, str]:
+def _presign_upload(provider: str, options: Mapping[str, object]) -> dict[str, str]:
     """Return the option that says whose URLs take uploads, checked."""
     if options.get("presign_upload") is None:
         return {}

@@ -46,7 +46,7 @@ class Described(TypedDict, total=False):
 
     mime: str | None
     summary: str
-    meta: Mapping[str, Any] | None
+    meta: Mapping[str, object] | None
     filename: str | None
     session_id: str | None
     user_id: str | None

@@ -118,7 +118,7 @@ class ArtifactStore:
         redis_url: str | None = None,
         gateway_url: str | None = None,
         signing_key: str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, object] | None = None,
         max_summary_bytes: int = arguments.LIMITS.summary,
         max_meta_bytes: int = arguments.LIMITS.meta,
         max_user_id_bytes: int = arguments.LIMITS.user_id,
@@ -215,7 +215,7 @@ class ArtifactStore:
         *,
         mime: str | None = None,
         summary: str = "",
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         session_id: str | None = None,
         user_id: str | None = None,
@@ -270,7 +270,7 @@ class ArtifactStore:
         summary: str = "",
         session_id: str | None = None,
         user_id: str | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         encoding: str = "utf-8",
         ttl: float | None = None,
         max_bytes: int | None = None,
@@ -535,7 +535,7 @@ class ArtifactStore:
         artifact_id: str,
         *,
         summary: str | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         merge: bool = True,
         filename: str | None = None,
         mime: str | None = None,
@@ -581,7 +581,7 @@ class ArtifactStore:
         artifact_id: str,
         *,
         data: Data | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         summary: str | None = None,
         mime: str | None = None,
@@ -631,7 +631,7 @@ class ArtifactStore:
         *,
         new_filename: str | None = None,
         new_session_id: str | None = None,
-        new_meta: Mapping[str, Any] | None = None,
+        new_meta: Mapping[str, object] | None = None,
     ) -> ArtifactMetadata:
         """Rename an artifact, which keeps its id and its bytes.
 
@@ -671,7 +671,7 @@ class ArtifactStore:
         *,
         new_filename: str | None = None,
         target_session_id: str | None = None,
-        new_meta: Mapping[str, Any] | None = None,
+        new_meta: Mapping[str, object] | None = None,
         summary: str | None = None,
     ) -> str:
         """Copy an artifact within its session; bytes are copied inside the storage.
@@ -942,7 +942,7 @@ class ArtifactStore:
         *,
         mime: str,
         summary: str,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         session_id: str | None = None,
         ttl: float | None = None,
@@ -989,7 +989,7 @@ class ArtifactStore:
         *,
         mime: str,
         summary: str,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         session_id: str | None = None,
         ttl: float | None = None,
@@ -1050,7 +1050,7 @@ class ArtifactStore:
         self,
         user_id: str | None = None,
         ttl_hours: float | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
     ) -> str:
         """Create a session with an id of its own; storing under a session id creates that session too.
 

@@ -321,7 +321,7 @@ class ArtifactStore:
         *,
         mime: str | None = None,
         summary: str = "",
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         session_id: str | None = None,
         user_id: str | None = None,
@@ -342,7 +342,7 @@ class ArtifactStore:
         summary: str = "",
         session_id: str | None = None,
         user_id: str | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         encoding: str = "utf-8",
         ttl: float | None = None,
         max_bytes: int | None = None,
@@ -438,7 +438,7 @@ class ArtifactStore:
         artifact_id: str,
         *,
         summary: str | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         merge: bool = True,
         filename: str | None = None,
         mime: str | None = None,
@@ -453,7 +453,7 @@ class ArtifactStore:
         artifact_id: str,
         *,
         data: AsyncData | None = None,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         summary: str | None = None,
         mime: str | None = None,
@@ -471,7 +471,7 @@ class ArtifactStore:
         *,
         new_filename: str | None = None,
         new_session_id: str | None = None,
-        new_meta: Mapping[str, Any] | None = None,
+        new_meta: Mapping[str, object] | None = None,
     ) -> ArtifactMetadata:
         """Rename an artifact, which keeps its id and its bytes."""
         ...
@@ -483,7 +483,7 @@ class ArtifactStore:
         *,
         new_filename: str | None = None,
         target_session_id: str | None = None,
-        new_meta: Mapping[str, Any] | None = None,
+        new_meta: Mapping[str, object] | None = None,
         summary: str | None = None,
     ) -> str:
         """Copy an artifact within its session; bytes are copied inside the storage."""
@@ -580,7 +580,7 @@ class ArtifactStore:
         *,
         mime: str,
         summary: str,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         session_id: str | None = None,
         ttl: float | None = None,
@@ -594,7 +594,7 @@ class ArtifactStore:
         *,
         mime: str,
         summary: str,
-        meta: Mapping[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         filename: str | None = None,
         session_id: str | None = None,
         ttl: float | None = None,
@@ -620,7 +620,7 @@ class ArtifactStore:
         self,
         user_id: str | None = None,
         ttl_hours: float | None = None,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
     ) -> str:
         """Create a session with an id of its own; storing under a session id creates that session too."""
         ...
@@ -637,7 +637,7 @@ class ArtifactStore:
 
     @_brief
     async def update_session_metadata(
-        self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
+        self, session_id: str | None = None, metadata: Mapping[str, object] | None = None
     ) -> bool:
         """Merge metadata, key by key, into a session's own."""
         ...

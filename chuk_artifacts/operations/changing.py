@@ -70,8 +70,8 @@ class Change(NamedTuple):
 
     """
 
-    fields: Mapping[str, Any] = MappingProxyType({})
-    merged: Mapping[str, Any] | None = None
+    fields: Mapping[str, object] = MappingProxyType({})
+    merged: Mapping[str, object] | None = None
     ttl: float | None = None
     more_seconds: float | None = None
     session_id: str | None = None
@@ -261,7 +261,7 @@ class _Copy:
     artifact_id: str
     key: str
     now: float
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
 
     def of(self, record: ArtifactMetadata) -> ArtifactMetadata:
         """Return the record of a copy of *record*."""

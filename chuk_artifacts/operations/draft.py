@@ -86,7 +86,7 @@ def draft(
     sandbox_id: str,
     session_id: str,
     *,
-    data: Any,
+    data: object,
     now: float,
     mime: Any = None,
     summary: Any = "",

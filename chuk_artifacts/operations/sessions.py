@@ -15,7 +15,7 @@ from chuk_artifacts.operations.scope import Scope
 
 @operation
 def create(
-    scope: Scope, user_id: str | None, ttl_hours: float | None, custom_metadata: Mapping[str, Any] | None
+    scope: Scope, user_id: str | None, ttl_hours: float | None, custom_metadata: Mapping[str, object] | None
 ) -> str:
     """Create a session, and return its id; see :meth:`ArtifactStore.create_session`."""
     core = scope.whole("create_session")
