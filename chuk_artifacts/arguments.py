@@ -219,7 +219,7 @@ class _Copy:
         self._most = most
         self._least = 0  # bytes of JSON that are certain
 
-    def of(self, value: Mapping[Any, Any]) -> Any:
+    def of(self, value: Mapping[object, object]) -> Any:
         """Return the copy; the error names the way to the offending value."""
         try:
             copy = self._copied(value, _MAX_META_DEPTH)
@@ -247,7 +247,7 @@ class _Copy:
             return self._items(value, depth)
         raise _NotJsonError(f"is not JSON: {type(value).__name__}")
 
-    def _items(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _items(self, value: Mapping[object, object], depth: int) -> dict[str, Any]:
         _check_depth(depth)
         copy = {}
         for key, item in value.items():
@@ -261,7 +261,7 @@ class _Copy:
                 raise
         return copy
 
-    def _values(self, value: Sequence[Any], depth: int) -> list[Any]:
+    def _values(self, value: Sequence[object], depth: int) -> list[object]:
         _check_depth(depth)
         copy = []
         for index, item in enumerate(value):
@@ -420,7 +420,7 @@ def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> 
     return number
 
 
-def encoded(content: object, encoding: object) -> Any:
+def encoded(content: object, encoding: object) -> bytes | bytearray | memoryview:
     """Return the bytes of a text; what is bytes-like already is returned as it is.
 
     Raises:

@@ -12,6 +12,8 @@ import attrs
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
+JsonObject = dict[str, Any]
+"""A JSON object, decoded."""
 
 encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -27,7 +29,7 @@ def _names(kind: type[Any]) -> frozenset[str]:
 
 
 @functools.cache
-def _defaults(kind: type[Any]) -> dict[str, Any]:
+def _defaults(kind: type[Any]) -> JsonObject:
     return {field.name: field.default for field in attrs.fields(kind) if field.default is not attrs.NOTHING}
 
 
@@ -42,7 +44,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("a name stands twice in an object")
@@ -89,7 +91,7 @@ class Fields(Mapping[str, Any]):
         """Count the fields."""
         return len(_public(type(self)))
 
-    def changed(self, **fields: Any) -> Self:
+    def changed(self, **fields: object) -> Self:
         """Return a copy in which *fields* have other values."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, **fields)
@@ -117,7 +119,7 @@ class Fields(Mapping[str, Any]):
         return schema_of(cls, _public(cls), cls.from_fields, handler)
 
     @classmethod
-    def _known(cls, fields: Any) -> dict[str, Any]:
+    def _known(cls, fields: object) -> JsonObject:
         """Return all fields that the class has, with defaults for what an earlier version did not know."""
         if not isinstance(fields, dict):
             raise TypeError("no JSON object")
@@ -133,7 +135,7 @@ class Fields(Mapping[str, Any]):
         return known
 
     @classmethod
-    def _of(cls, fields: dict[str, Any]) -> Self:
+    def _of(cls, fields: JsonObject) -> Self:
         """Return a value with all *fields*."""
         value = object.__new__(cls)
         value.__dict__.update(fields)

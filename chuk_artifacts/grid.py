@@ -11,7 +11,6 @@ import functools
 import hashlib
 import os
 import re
-from typing import Any
 
 import attrs
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from chuk_artifacts.errors import shown
 
@@ -30,11 +29,11 @@ class Log:
         """Log at level warning; see :meth:`debug`."""
         self._log(logging.WARNING, message, values)
 
-    def error(self, message: str, *values: object, exc_info: Any = None) -> None:
+    def error(self, message: str, *values: object, exc_info: BaseException | None = None) -> None:
         """Log at level error, with the traceback of *exc_info*; see :meth:`debug`."""
         self._log(logging.ERROR, message, values, exc_info)
 
-    def _log(self, level: int, message: str, values: tuple[object, ...], exc_info: Any = None) -> None:
+    def _log(self, level: int, message: str, values: tuple[object, ...], exc_info: BaseException | None = None) -> None:
         self._logger.log(level, message, *map(shown, values), exc_info=exc_info, stacklevel=3)
 
 

@@ -14,7 +14,7 @@ import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, check_filename, check_text
-from chuk_artifacts.fields import Fields, decode, encode
+from chuk_artifacts.fields import Fields, JsonObject, decode, encode
 from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_usual, quotes_in
 
 GRACE_SECONDS = 3600.0
@@ -192,7 +192,7 @@ class ArtifactMetadata(Fields):
         return cls._holding(fields)
 
     @classmethod
-    def _holding(cls, fields: dict[str, Any]) -> Self:
+    def _holding(cls, fields: JsonObject) -> Self:
         """Return the record that has *fields*, not a copy of them."""
         if not fields["superseded"]:
             fields["superseded"] = ()  # and not a list
@@ -247,11 +247,11 @@ class SessionInfo(Fields):
         return cls.restored(decode(text))
 
     @classmethod
-    def restored(cls, fields: Any) -> Self:
+    def restored(cls, fields: object) -> Self:
         """Return the session that has *fields*, as JSON gives them; raises as :meth:`from_json`."""
-        fields = cls._known(fields)
-        _check_session(fields)
-        return cls._of(fields)
+        known = cls._known(fields)
+        _check_session(known)
+        return cls._of(known)
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
@@ -280,7 +280,7 @@ _PORTION = 50  # records that are looked at together: where one is unusual, each
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
-def _check_record(fields: dict[str, Any]) -> None:
+def _check_record(fields: JsonObject) -> None:
     """Raise ``ValueError`` or ``TypeError`` when no record can have *fields*; make tuples of the lists in them."""
     fields["superseded"] = tuple(_tuple_of(Superseded, item) for item in fields["superseded"] or ())
     if fields["pending"] is not None:
@@ -304,7 +304,7 @@ def _check_record(fields: dict[str, Any]) -> None:
     quotes_in(fields["meta"])
 
 
-def _check_moments_and_sizes(fields: dict[str, Any]) -> None:
+def _check_moments_and_sizes(fields: JsonObject) -> None:
     moments = [fields["stored_at"], fields["updated_at"], fields["expires_at"]]
     sizes = [fields["bytes"], fields["revision"]]
     for earlier in fields["superseded"]:
@@ -320,7 +320,7 @@ def _check_moments_and_sizes(fields: dict[str, Any]) -> None:
         raise ValueError(f"a size or revision is below 0, or above {LARGEST}")
 
 
-def _check_session(fields: dict[str, Any]) -> None:
+def _check_session(fields: JsonObject) -> None:
     """Raise ``ValueError`` or ``TypeError`` when no session can have *fields*."""
     _check_types(SessionInfo, fields)
     grid.beginnings(fields["sandbox_id"], fields["session_id"])
@@ -344,14 +344,14 @@ def _tuple_of(kind: type[Any], values: Any) -> Any:
     return kind(*values)
 
 
-def _check_types(kind: Any, fields: dict[str, Any]) -> None:
+def _check_types(kind: type, fields: JsonObject) -> None:
     for name, allowed in _types_of(kind).items():
         if type(fields[name]) not in allowed:
             raise TypeError(f"{name} can't be a {type(fields[name]).__name__}")
 
 
 @functools.cache
-def _types_of(kind: Any) -> dict[str, set[type]]:
+def _types_of(kind: type) -> dict[str, set[type]]:
     """Return the types that each field may have."""
     return {name: set(_alternatives(hint)) for name, hint in typing.get_type_hints(kind).items()}
 

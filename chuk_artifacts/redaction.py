@@ -78,12 +78,12 @@ def _is_plain_redis_option(option: str) -> bool:
     return name.removeprefix("sentinel_") in _PLAIN_REDIS and not re.search(_SUSPICIOUS, value)
 
 
-def public_options(options: Mapping[str, object]) -> dict[str, Any]:
+def public_options(options: Mapping[str, object]) -> dict[str, object]:
     """Return the options of a filesystem that are known to be harmless.
 
     Numbers are, unless their name speaks of a secret, and texts, if their name is known to speak of none.
     """
-    public: dict[str, Any] = {}
+    public: dict[str, object] = {}
     for name, value in options.items():
         if name not in _PLAIN_TEXTS and re.search(_SECRET_NAME, str(name)):
             continue
@@ -94,7 +94,7 @@ def public_options(options: Mapping[str, object]) -> dict[str, Any]:
     return public
 
 
-def public_bucket_options(options: Mapping[str, object], plain: frozenset[str]) -> dict[str, Any]:
+def public_bucket_options(options: Mapping[str, object], plain: frozenset[str]) -> dict[str, object]:
     """Return the storage options of a bucket that are known to be harmless; *plain* are the names of those."""
     public = {name: value for name, value in options.items() if name in plain and _is_plain_in_bucket(name, value)}
     config = _public_config(options.get("config"))

@@ -573,11 +573,11 @@ def _signing_keys(given: object) -> SigningKeys:
     return SigningKeys(secrets)
 
 
-def _given(argument: str, value: Any, variable: str) -> str | None:
+def _given(argument: str, value: object, variable: str) -> str | None:
     return check_text_or_none(argument, _environment(variable) if value is None else value)
 
 
-def _options(provider: str, url: str | None, options: object) -> dict[str, Any]:
+def _options(provider: str, url: str | None, options: object) -> dict[str, object]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):

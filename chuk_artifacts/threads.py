@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts.errors import ProviderError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class Call(Future[R]):
@@ -32,11 +33,11 @@ class Call(Future[R]):
 
     """
 
-    def __init__(self, function: Callable[..., R], *arguments: Any) -> None:
+    def __init__(self, function: Callable[[*Ts], R], *arguments: *Ts) -> None:
         """Call nothing yet."""
         super().__init__()
         context = copy_context()
-        self._untaken = {"call": lambda: context.run(function, *arguments)}
+        self._untaken: dict[str, Callable[[], R]] = {"call": lambda: context.run(function, *arguments)}
 
     def run(self) -> None:
         """Make the call, unless it is taken, and keep what comes of it."""
@@ -101,7 +102,7 @@ class Threads:
         self._name = name
         self.forget()
 
-    def submit(self, function: Callable[..., R], *arguments: Any) -> Future[R]:
+    def submit(self, function: Callable[[*Ts], R], *arguments: *Ts) -> Future[R]:
         """Return a call that has been started."""
         call = Call(function, *arguments)
         self.start(call)

@@ -14,6 +14,7 @@ from typing import Any
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT
+from chuk_artifacts.fields import JsonObject
 
 LARGEST = 2**63 - 1
 """The largest integer in SQLite."""
@@ -36,7 +37,7 @@ _ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What a value of another type may make the functions here raise, or one that is missing."""
 
 
-def is_usual(text: str, fields: dict[str, Any]) -> bool:
+def is_usual(text: str, fields: JsonObject) -> bool:
     """Say whether *fields*, which *text* says, are surely those of a record."""
     try:
         return _has_usual_fields(text, fields)
@@ -44,7 +45,7 @@ def is_usual(text: str, fields: dict[str, Any]) -> bool:
         return False
 
 
-def are_usual(text: str, records: Sequence[dict[str, Any]]) -> bool:
+def are_usual(text: str, records: Sequence[JsonObject]) -> bool:
     """Say whether the fields of all *records*, which *text* says, surely are; field by field, which is quicker."""
     try:
         return _have_usual_fields(text, records)
@@ -52,7 +53,7 @@ def are_usual(text: str, records: Sequence[dict[str, Any]]) -> bool:
         return False
 
 
-def _has_usual_fields(text: str, fields: dict[str, Any]) -> bool:
+def _has_usual_fields(text: str, fields: JsonObject) -> bool:
     # fmt: off
     (
         artifact_id, session_id, sandbox_id, key, mime, summary, sha256, stored, updated, storage, catalog, filename,
@@ -95,7 +96,7 @@ def _has_usual_fields(text: str, fields: dict[str, Any]) -> bool:
     )
 
 
-def _have_usual_fields(text: str, records: Sequence[dict[str, Any]]) -> bool:
+def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
     # fmt: off
     (
         ids, sessions, sandboxes, keys, mimes, summaries, hashes, stored, updated, storages, catalogs, filenames,
@@ -178,7 +179,7 @@ def _are_plain(filenames: Sequence[str]) -> bool:
     )
 
 
-def _quotes(text: str, texts: int, *metas: Any) -> int:
+def _quotes(text: str, texts: int, *metas: JsonObject) -> int:
     """Return how many quotes are in a text in which no name stands twice.
 
     Args:

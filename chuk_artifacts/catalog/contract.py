@@ -142,7 +142,7 @@ class Catalog(Protocol):
         session_id: str,
         now: float,
         *,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
     ) -> bool:

@@ -257,7 +257,7 @@ class MemoryCatalog(Lockable):
         session_id: str,
         now: float,
         *,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
     ) -> bool:

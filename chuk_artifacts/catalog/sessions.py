@@ -90,7 +90,9 @@ def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
     return info.changed(expires_at=expires_at)
 
 
-def updated(info: SessionInfo, custom_metadata: Mapping[str, Any] | None, extend: float, limits: Limits) -> SessionInfo:
+def updated(
+    info: SessionInfo, custom_metadata: Mapping[str, object] | None, extend: float, limits: Limits
+) -> SessionInfo:
     """Return *info* with metadata merged in; it, and what is stored in it later, lives *extend* seconds longer.
 
     Raises:

@@ -339,7 +339,7 @@ class SqliteCatalog:
         session_id: str,
         now: float,
         *,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
     ) -> bool:
@@ -770,7 +770,7 @@ def _empty_log(connection: Connection) -> bool:
     return not busy
 
 
-def _columns(record: ArtifactMetadata) -> tuple[Any, ...]:
+def _columns(record: ArtifactMetadata) -> tuple[object, ...]:
     return (
         record.artifact_id,
         record.sandbox_id,
@@ -783,7 +783,7 @@ def _columns(record: ArtifactMetadata) -> tuple[Any, ...]:
     )
 
 
-def _row(record: ArtifactMetadata) -> tuple[Any, ...]:
+def _row(record: ArtifactMetadata) -> tuple[object, ...]:
     return (*_columns(record), record.to_json())
 
 

@@ -97,12 +97,12 @@ class Transfer:
     replaced: Sequence[ArtifactMetadata]
 
 
-def check_depth(maxdepth: Any) -> int | None:
+def check_depth(maxdepth: object) -> int | None:
     """Return how many levels deep a search goes, at least one; None is no limit."""
     return None if maxdepth is None else check_count("maxdepth", maxdepth, 1)
 
 
-def is_list(path: Any) -> bool:
+def is_list(path: object) -> bool:
     """Say whether these are several paths, and not one."""
     return isinstance(path, (list, tuple))
 
@@ -136,7 +136,7 @@ def pairs(
         InvalidInputError: two files would become one, or there are not as many targets as sources.
 
     """
-    how: dict[str, Any] = {"recursive": recursive, "maxdepth": maxdepth}
+    how: dict[str, bool | int | None] = {"recursive": recursive, "maxdepth": maxdepth}
     if is_list(targets):
         listed = sources if is_list(sources) else here.expand_path(sources)
         found = _one_by_one(here, listed, [_stripped(there, one) for one in targets], how)
@@ -162,20 +162,20 @@ def pairs(
     return found
 
 
-def _one_by_one(here: Any, sources: Sequence[Any], targets: Sequence[str], how: dict[str, Any]) -> Pairs:
+def _one_by_one(here: Any, sources: Sequence[Any], targets: Sequence[str], how: dict[str, bool | int | None]) -> Pairs:
     if len(sources) != len(targets):
         raise InvalidInputError(f"{len(sources)} paths can't become {len(targets)}")
     both = zip([_stripped(here, one) for one in sources], targets, strict=True)
     return [(path, _moved(path, source, target)) for source, target in both for path in _below(here, source, how)]
 
 
-def _below(here: Any, path: str, how: dict[str, Any]) -> list[str]:
+def _below(here: Any, path: str, how: dict[str, bool | int | None]) -> list[str]:
     """Return a path, and what is below it when that belongs to it."""
     found: list[str] = here.expand_path([path], assume_literal=True, **how)
     return found
 
 
-def _files_only(here: Any, paths: list[str], how: dict[str, Any]) -> list[str]:
+def _files_only(here: Any, paths: list[str], how: dict[str, bool | int | None]) -> list[str]:
     """Return the paths without the folders, which fsspec drops unless all that is below them comes along."""
     if how["recursive"] and how["maxdepth"] is None:
         return paths

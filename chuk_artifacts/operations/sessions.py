@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import new_session

@@ -321,7 +321,7 @@ class RedisCatalog:
         session_id: str,
         now: float,
         *,
-        custom_metadata: Mapping[str, Any] | None = None,
+        custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
     ) -> bool:
@@ -473,7 +473,7 @@ class RedisCatalog:
 
     def _replace(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         keys: dict[str, None] = {}
-        values: list[Any] = []
+        values: list[object] = []
         for record, revision in changes:
             root = self._root(record.artifact_id)
             mark = os.urandom(8).hex()
@@ -499,7 +499,7 @@ class RedisCatalog:
             by_session[record.session_id].append(record)
         keys: list[str] = []
         before: list[str] = []
-        changes: list[Any] = []
+        changes: list[object] = []
         for session_id, session in known.items():
             root = self._session_root(session_id)
             text, *end = _session_arguments(new[session_id])

@@ -20,7 +20,7 @@ _NO_ANSWER = object()
 class Client(Protocol):
     """One server, or several that act as one. It raises the errors of redis-py."""
 
-    def execute(self, *command: Any) -> Any:
+    def execute(self, *command: object) -> Any:
         """Return the answer to a command; raise :class:`NotSentError` if no server can have seen the command."""
         ...
 
@@ -50,7 +50,7 @@ class PooledClient:
         self._idle: deque[AbstractConnection] = deque()
         self._closed = False
 
-    def execute(self, *command: Any) -> Any:
+    def execute(self, *command: object) -> Any:
         """Return the answer to a command."""
         connection, answer = None, _NO_ANSWER
         try:
@@ -136,7 +136,7 @@ class ClusterClient:
         self._connect = connect
         self._cluster: redis.RedisCluster | None = connect()
 
-    def execute(self, *command: Any) -> Any:
+    def execute(self, *command: object) -> Any:
         """Return the answer to a command."""
         cluster = self._opened()
         try:

@@ -35,7 +35,7 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
     }
 
 
-def _persistence(server: redis.Redis, info: Mapping[str, Any]) -> Iterator[str]:
+def _persistence(server: redis.Redis, info: Mapping[str, object]) -> Iterator[str]:
     if info.get("aof_enabled"):
         yield "aof"
     try:

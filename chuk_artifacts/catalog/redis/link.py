@@ -120,7 +120,7 @@ class Link(Lockable):
         """Whether there may be open connections."""
         return self._client is not None
 
-    def read(self, *command: Any) -> Any:
+    def read(self, *command: object) -> Any:
         """Return the answer to a command that changes nothing.
 
         Raises:
@@ -130,7 +130,7 @@ class Link(Lockable):
         with self._errors:
             return self._call(command, unanswered=SessionError).value
 
-    def look(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
+    def look(self, script: Script, keys: Sequence[str], *arguments: object) -> Any:
         """Return the answer to a script that makes no visible change.
 
         Raises:
@@ -140,7 +140,7 @@ class Link(Lockable):
         with self._errors:
             return self._call(_evaluated(script, keys, arguments), script, unanswered=SessionError).value
 
-    def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Answer:
+    def run(self, script: Script, keys: Sequence[str], *arguments: object) -> Answer:
         """Return the answer to a script that recognises its repetition, or that a repetition does not harm.
 
         Raises:
@@ -200,7 +200,7 @@ class Link(Lockable):
 
     def _call(
         self,
-        command: Sequence[Any],
+        command: Sequence[object],
         script: Script | None = None,
         *,
         unanswered: type[SessionError] = OutcomeUnknownError,
@@ -228,7 +228,7 @@ class Link(Lockable):
                 raise self._given_up(reason, unanswered if sent else SessionError) from _shown(reason)
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
-    def _execute(self, command: Sequence[Any]) -> Any:
+    def _execute(self, command: Sequence[object]) -> Any:
         turns = self._turns
         turn = turns.take()
         try:
@@ -240,7 +240,7 @@ class Link(Lockable):
         return kind(f"{self._name}: {_shown(reason) or 'no Sentinel names a master'}")
 
 
-def _evaluated(script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> tuple[Any, ...]:
+def _evaluated(script: Script, keys: Sequence[str], arguments: Sequence[object]) -> tuple[object, ...]:
     return "EVALSHA", script.sha, len(keys), *keys, *arguments
 
 
