@@ -1,4 +1,4 @@
-"""Checked by mypy and pyright, never run: right use of the async store has no error, wrong use the one named."""
+"""Checked by mypy and pyright, never run: right use of the async store passes, wrong use has the error named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chuk_artifacts.aio import ArtifactStore, Reader
 
 
 async def right(body: AsyncIterator[bytes]) -> None:
-    """Use each verb as it is meant."""
+    """Call each method, and get its type."""
     async with ArtifactStore(storage_provider="filesystem", fs_root=Path("files"), max_workers=8) as store:
         assert_type(store, ArtifactStore)
         artifact_id = await store.store(b"abc", filename="a.txt", session_id="alice", meta={"a": 1}, ttl=60)
@@ -53,7 +53,7 @@ async def right(body: AsyncIterator[bytes]) -> None:
 
 
 async def right_from_the_blocking_store(blocking: BlockingStore) -> None:
-    """Get an async view of a blocking store, by the one way or the other."""
+    """Get an async view of a blocking store, by either way."""
     async with blocking as store:
         assert_type(store, ArtifactStore)
         assert_type(await store.retrieve("id"), bytes)
@@ -61,19 +61,24 @@ async def right_from_the_blocking_store(blocking: BlockingStore) -> None:
 
 
 async def misspelt(store: ArtifactStore) -> None:
-    """Misspell, forget and confuse arguments."""
+    """Misspell, omit and confuse arguments."""
     await store.store(b"abc", filname="a.txt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await store.store()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await store.store("abc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.store(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await store.store(["a"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    await store.update_file("id", data=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.update_file("id", data="abc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.store_batch([{"data": b"", "mine": 5}])  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
+    await store.store_batch([{"data": "abc"}])  # type: ignore[typeddict-item]  # pyright: ignore[reportArgumentType]
     await store.store_batch([{"mime": "a/b"}])  # type: ignore[typeddict-item]  # pyright: ignore[reportArgumentType]
     await store.retrieve(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await store.write_file("abc", "a.txt")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await store.extend_ttl("id", "60")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.stream("id", chunk=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     store.retreive("id")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    _: bytes = await store.read_file("id")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    ArtifactStore(session_provider="mysql")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ArtifactStore(storage="memory")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ArtifactStore(bucket=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ArtifactStore(max_workers="8")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

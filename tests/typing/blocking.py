@@ -1,10 +1,10 @@
-"""Checked by mypy and pyright, never run: right use of the blocking store has no error, wrong use the one named."""
+"""Checked by mypy and pyright, never run: right use of the blocking store passes, wrong use has the error named."""
 
 from __future__ import annotations
 
 import array
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO, assert_type
 
@@ -12,7 +12,7 @@ from chuk_artifacts import ArtifactMetadata, ArtifactStore
 
 
 def right(body: Iterator[bytes], file: BinaryIO) -> None:
-    """Use each kind of data as it is meant."""
+    """Store each kind of data, and read it back."""
     with ArtifactStore(storage_provider="filesystem", session_provider="sqlite", fs_root="files") as store:
         artifact_id = store.store(b"abc", filename="a.txt")
         for data in (bytearray(b"abc"), memoryview(b"abc"), array.array("i", [1]), Path("a.txt"), io.BytesIO(b"abc")):
@@ -22,7 +22,9 @@ def right(body: Iterator[bytes], file: BinaryIO) -> None:
         store.store([b"a", b"b"])
         assert_type(store.store_batch([{"data": body, "filename": "a"}, {"data": b"abc", "meta": {"a": 1}}]), list[str])
         assert_type(store.read_file(artifact_id), str)
+        assert_type(store.read_file(artifact_id, as_text=True), str)
         assert_type(store.read_file(artifact_id, as_text=False), bytes)
+        assert_type(store.update_file(artifact_id, data=Path("a.txt")).revision, int)
         metadata = store.update_file(artifact_id, data=file)
         assert_type(metadata, ArtifactMetadata)
         assert_type(metadata["bytes"], int)
@@ -31,12 +33,19 @@ def right(body: Iterator[bytes], file: BinaryIO) -> None:
         assert_type(metadata["ttl"], float | None)
 
 
-def wrong(store: ArtifactStore) -> None:
-    """Store what has no bytes, and misspell arguments."""
+def wrong(store: ArtifactStore, body: AsyncIterator[bytes]) -> None:
+    """Pass data that has no bytes, misspell arguments, and expect the wrong type."""
     store.store("abc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.store(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.store(["a"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    store.store(body)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.store(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    store.update_file("id", data=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.update_file("id", data="abc")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     store.store_batch([{"data": "abc"}])  # type: ignore[typeddict-item]  # pyright: ignore[reportArgumentType]
+    store.store_batch([{"data": 5}])  # type: ignore[typeddict-item]  # pyright: ignore[reportArgumentType]
+    store.store_batch([{"mime": "a/b"}])  # type: ignore[typeddict-item]  # pyright: ignore[reportArgumentType]
     store.store_batch([{"data": b"", "mine": 5}])  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
+    _: bytes = store.read_file("id")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    ArtifactStore(storage_provider=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ArtifactStore(session_provider="mysql")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
