@@ -353,9 +353,7 @@ def resolve(
     gateway_url: str | None = None,
     signing_key: str | None = None,
     storage_options: Mapping[str, object] | None = None,
-    max_summary_bytes: int = LIMITS.summary,
-    max_meta_bytes: int = LIMITS.meta,
-    max_user_id_bytes: int = LIMITS.user_id,
+    limits: Limits = LIMITS,
 ) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
 
@@ -363,16 +361,14 @@ def resolve(
         InvalidInputError: a provider is not known, or a value is none that it can be.
 
     """
-    storage, url = _storage_provider(storage_provider or _environment("ARTIFACT_PROVIDER") or MEMORY)
-    default_sessions = SQLITE if storage == FILESYSTEM else MEMORY
-    sessions = _session_provider(session_provider or _environment("SESSION_PROVIDER") or default_sessions)
+    storage, url = _storage_provider(storage_provider)
+    sessions = _session_provider(session_provider, storage)
     root = _folder(_root_of(storage, url, fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
     place = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
-    sandbox = sandbox_id if sandbox_id is not None else _environment("ARTIFACT_SANDBOX_ID")
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_derived_sandbox(storage, root, place, url) if sandbox is None else check_sandbox_id(sandbox),
+        sandbox_id=_sandbox(sandbox_id) or _derived_sandbox(storage, root, place, url),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         bucket=place,
@@ -383,11 +379,7 @@ def resolve(
         gateway_url=_gateway_url(gateway_url),
         signing_keys=_signing_keys(signing_key),
         storage_options=_options(storage, url, storage_options),
-        limits=Limits(
-            summary=check_count("max_summary_bytes", max_summary_bytes, 0),
-            meta=check_count("max_meta_bytes", max_meta_bytes, 2),
-            user_id=check_count("max_user_id_bytes", max_user_id_bytes, 0),
-        ),
+        limits=limits,
         url=url if _is_url(storage) else None,
     )
 
@@ -397,9 +389,23 @@ def _environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _storage_provider(name: object) -> tuple[str, str | None]:
-    """Return the provider, and what a URL says more, or None when it is no URL."""
-    text = check_text("storage_provider", name)
+def limits_of(max_summary_bytes: object, max_meta_bytes: object, max_user_id_bytes: object) -> Limits:
+    """Return the limits that a store keeps to.
+
+    Raises:
+        InvalidInputError: one is no int, or below 0; for metas, below the two bytes of an empty one.
+
+    """
+    return Limits(
+        summary=check_count("max_summary_bytes", max_summary_bytes, 0),
+        meta=check_count("max_meta_bytes", max_meta_bytes, 2),
+        user_id=check_count("max_user_id_bytes", max_user_id_bytes, 0),
+    )
+
+
+def _storage_provider(given: object) -> tuple[str, str | None]:
+    """Return the provider, and for a URL its bucket and prefix (S3) or the URL itself; None for a plain name."""
+    text = check_text("storage_provider", given or _environment("ARTIFACT_PROVIDER") or MEMORY)
     provider = _STORAGE_ALIASES.get(text, text)
     if provider in _STORAGE_PROVIDERS:
         return provider, None
@@ -456,8 +462,9 @@ def _root_of(provider: str, url: str | None, fs_root: object) -> object:
     return re.sub(r"^/(?=[A-Za-z]:)", "", re.sub(_FILE_URL, "", url))  # file:///C:/data is C:/data
 
 
-def _session_provider(name: object) -> str:
-    provider = check_text("session_provider", name)
+def _session_provider(given: object, storage: str) -> str:
+    default = SQLITE if storage == FILESYSTEM else MEMORY
+    provider = check_text("session_provider", given or _environment("SESSION_PROVIDER") or default)
     if provider not in _SESSION_PROVIDERS:
         raise _unknown("session_provider", provider, _SESSION_PROVIDERS)
     return provider
@@ -528,6 +535,12 @@ def _endpoint(provider: str, given: object) -> str | None:
 
 def _redis_url(given: object) -> RedisUrl:
     return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
+
+
+def _sandbox(given: object) -> str | None:
+    """Return the configured sandbox id, or None when it is to be derived."""
+    sandbox_id = _environment("ARTIFACT_SANDBOX_ID") if given is None else given
+    return None if sandbox_id is None else check_sandbox_id(sandbox_id)
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None) -> str:

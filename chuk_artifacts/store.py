@@ -27,7 +27,14 @@ from chuk_artifacts.operations import (
 )
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.settings import DEFAULT_SESSION_TTL_HOURS, SessionProvider, Settings, StorageProvider, resolve
+from chuk_artifacts.settings import (
+    DEFAULT_SESSION_TTL_HOURS,
+    SessionProvider,
+    Settings,
+    StorageProvider,
+    limits_of,
+    resolve,
+)
 from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, source
 
 if TYPE_CHECKING:
@@ -140,9 +147,7 @@ class ArtifactStore:
             gateway_url=gateway_url,
             signing_key=signing_key,
             storage_options=storage_options,
-            max_summary_bytes=max_summary_bytes,
-            max_meta_bytes=max_meta_bytes,
-            max_user_id_bytes=max_user_id_bytes,
+            limits=limits_of(max_summary_bytes, max_meta_bytes, max_user_id_bytes),
             now=clock(),
         )
         self.scope: Scope = Scope(self._open_core(settings, clock))

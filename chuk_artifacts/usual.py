@@ -76,13 +76,11 @@ def _has_usual_fields(text: str, fields: JsonObject) -> bool:
         and len(fields) == _COUNT
         and type(meta) is dict
         and type(summary) is str
-        and type(superseded) is list
-        and type(released) is bool
+        and superseded == []
+        and released is False
+        and pending is None
         and type(size) is type(revision) is int
         and (ttl is None or (type(ttl) is float and 0 <= ttl <= LAST_MOMENT))
-        and not superseded
-        and not released
-        and pending is None
         and 0 <= size <= LARGEST
         and 0 < revision <= LARGEST
         and len(artifact_id) == _ID_DIGITS
