@@ -112,7 +112,7 @@ class Stream:
             yield chunk
 
 
-def source(data: Any, max_bytes: Any = None) -> bytes | Stream:
+def source(data: Any, max_bytes: object = None) -> bytes | Stream:
     """Return *data* as bytes, or as a stream that reads it.
 
     Args:

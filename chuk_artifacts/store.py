@@ -1106,7 +1106,9 @@ class ArtifactStore:
         _log.debug("get_session_info %s", session_id)
         return sessions.info(self.scope, session_id)
 
-    def update_session_metadata(self, session_id: str | None = None, metadata: Mapping[str, Any] | None = None) -> bool:
+    def update_session_metadata(
+        self, session_id: str | None = None, metadata: Mapping[str, object] | None = None
+    ) -> bool:
         """Merge metadata, key by key, into a session's own.
 
         Args:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 R = TypeVar("R")
-Check = Callable[[Scope, Mapping[str, Any]], None]
+Check = Callable[[Scope, Mapping[str, object]], None]
 
 _BRIEF_BYTES = 64 * 1024
 _HARMLESS = frozenset({bool, int, float, dict, type(None)})
@@ -288,7 +288,7 @@ class ArtifactStore:
         """Return the providers, the sandbox and the session."""
         return f"<aio.{repr(self._blocking).removeprefix('<')}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle the blocking store; the unpickled store starts its own threads."""
         return partial(type(self).wrap, max_workers=self._calls.workers.count), (self._blocking,)
 

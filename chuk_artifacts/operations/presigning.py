@@ -35,7 +35,7 @@ class UploadTerms:
     complete: bool
 
     @classmethod
-    def of(cls, expires: Any, max_bytes: Any, *, complete: bool) -> Self:
+    def of(cls, expires: object, max_bytes: object, *, complete: bool) -> Self:
         """Validate the arguments; raise :class:`InvalidInputError` when one is invalid."""
         seconds = arguments.check_expires(expires)
         return cls(seconds, None if max_bytes is None else arguments.check_count("max_bytes", max_bytes, 0), complete)

@@ -43,7 +43,7 @@ def info(scope: Scope, session_id: str | None) -> SessionInfo | None:
 
 
 @operation
-def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, Any] | None) -> bool:
+def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, object] | None) -> bool:
     """Merge metadata into a session's own; return False if the session does not exist."""
     core, session_id = scope.core, scope.session(session_id)
     if metadata is None:

@@ -69,16 +69,16 @@ def store_batch(
     return _write(scope.core, drafts) if drafts else []
 
 
-def check_batch(scope: Scope, items: Iterable[Any], session_id: str | None = None, ttl: float | None = None) -> None:
+def check_batch(scope: Scope, items: Iterable[object], session_id: str | None = None, ttl: float | None = None) -> None:
     """Raise where :func:`store_batch` would, before it reads any data."""
     _drafts(scope, [_without_data(item) for item in items], session_id, ttl)
 
 
-def _without_data(item: Any) -> Any:
+def _without_data(item: object) -> object:
     return {**item, "data": b""} if isinstance(item, Mapping) and "data" in item else item
 
 
-def _drafts(scope: Scope, items: Iterable[Any], session_id: str | None, ttl: float | None) -> list[Draft]:
+def _drafts(scope: Scope, items: Iterable[object], session_id: str | None, ttl: float | None) -> list[Draft]:
     session_id = scope.new_session(session_id)
     drafts = []
     for index, item in enumerate(arguments.check_items("items", items)):
