@@ -12,6 +12,7 @@ import attrs
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
+
 JsonObject = dict[str, Any]
 """A JSON object, decoded."""
 

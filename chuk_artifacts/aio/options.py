@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Callable, Mapping
-from typing import Any, Required, TypedDict
+from typing import Required, TypedDict
 
 from chuk_artifacts.settings import SessionProvider, StorageProvider
 from chuk_artifacts.source import Data, Described
@@ -35,7 +35,7 @@ class Options(TypedDict, total=False):
     redis_url: str | None
     gateway_url: str | None
     signing_key: str | None
-    storage_options: Mapping[str, Any] | None
+    storage_options: Mapping[str, object] | None
     max_summary_bytes: int
     max_meta_bytes: int
     max_user_id_bytes: int
