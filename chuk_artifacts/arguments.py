@@ -1,4 +1,4 @@
-"""The checks of every argument of a verb: each returns the value in its stored form or raises ``InvalidInputError``."""
+"""Checks of the arguments of methods: each returns the value in its stored form or raises ``InvalidInputError``."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from chuk_artifacts.errors import SHOWN, InvalidInputError, shown
 OCTET_STREAM = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
 MAX_EXPIRES_SECONDS = 7 * 86400
-"""How long a signed URL works at most, as AWS Signature Version 4 has it."""
+"""The longest life of a signed URL in seconds, the limit of AWS Signature Version 4."""
 LAST_MOMENT = 253402300799
-"""The end of the year 9999 in seconds since the epoch, beyond which ISO 8601 needs an agreement of both sides."""
+"""The end of the year 9999 in seconds since the epoch: ISO 8601 writes later years only by agreement."""
 _MAX_FILENAME_BYTES = 1024
 _MAX_MIME_CHARACTERS = 1024
 _MAX_NAME_BYTES = 255
 _MAX_META_DEPTH = 64
 _MAX_INTEGER_BITS = 1024
-_MAX_ENCODING_CHARACTERS = 64  # Python keeps each name for which it has looked for a codec
-_WORST = 8  # so many times as long may JSON be as what is certain of it: a float has 3 to 24 digits, a character 1 to 6
+_MAX_ENCODING_CHARACTERS = 64  # Python caches every name that it looks up
+# JSON may be 8 times as long as the part counted while copying: a float has 3 to 24 digits, a character takes 1 to 6.
+_WORST = 8
 MAX_COUNT = 2**63 - 1
-"""The greatest number that counts something: what SQLite, Redis and file systems know."""
+"""The largest count: SQLite, Redis and file systems store signed 64-bit integers."""
 MAX_PAGE = 1_000_000
-"""The greatest number of records that are read at once."""
+"""The largest number of records that are read at once."""
 MAX_AT_ONCE = 65_536
-"""The greatest number of connections and threads."""
+"""The largest number of connections or threads."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-# Patterns are compiled when they are first needed, which is seldom at the import.
+# Patterns are compiled on first use, so that importing stays fast.
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2, no password
 _MIME = rf"""{_TOKEN}/{_TOKEN}([ \t]*;[ \t]*{_TOKEN}=({_TOKEN}|"([\t !#-\[\]-~]|\\[\t -~])*"))*[ \t]*"""
@@ -53,7 +54,7 @@ _ENCODED_MIMES = {
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How long the texts and JSON objects may be that a record or a session holds, in bytes of UTF-8.
+    """The longest texts and JSON objects of a record or a session, in bytes of UTF-8.
 
     Attributes:
         summary: a summary.
@@ -67,15 +68,15 @@ class Limits:
     user_id: int = 255
 
     def check_summary(self, value: object) -> str:
-        """Return *value* when it can be a summary."""
+        """Return *value*, a summary."""
         return _short_text("summary", value, self.summary)
 
     def check_user_id(self, value: object) -> str | None:
-        """Return *value* when it can be a user id, or is None."""
+        """Return *value*, a user id or None."""
         return None if value is None else _short_text("user_id", value, self.user_id)
 
     def check_meta(self, name: str, value: object) -> dict[str, Any]:
-        """Return a copy of *value*, a JSON object; None is an empty one. The error names the offending key."""
+        """Return a copy of *value*, a JSON object; None becomes an empty one. An error names the invalid key."""
         if value is None:
             return {}
         if not isinstance(value, Mapping):
@@ -84,7 +85,7 @@ class Limits:
         return copy
 
     def check_merged(self, name: str, present: Mapping[str, object], addition: Mapping[str, object]) -> dict[str, Any]:
-        """Return two JSON objects merged, key by key, when the result is not too long."""
+        """Return two JSON objects merged, key by key; raise if the result is too long."""
         merged = {**present, **addition}
         if addition:
             _check_length(name, len(_encode(merged).encode()), self.meta)
@@ -92,16 +93,16 @@ class Limits:
 
 
 LIMITS = Limits()
-"""What a record or a session may hold where nothing else is configured."""
+"""The default limits."""
 
 
 def plain(value: str) -> str:
-    """Return *value* as a plain str: the methods of a subclass may say anything of it."""
+    """Return *value* as a plain str, because a subclass may override any method."""
     return value if type(value) is str else str.__str__(value)
 
 
 def _is_unicode(text: str) -> bool:
-    """Say whether UTF-8 can hold a plain str, which it can't where that has half of a surrogate pair."""
+    """Return whether UTF-8 can encode a plain str: it can't encode half of a surrogate pair."""
     if text.isascii():
         return True
     try:
@@ -112,7 +113,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def check_text(name: str, value: object) -> str:
-    """Return *value* as a plain str when it is a str that UTF-8 can hold."""
+    """Return *value*, a str that UTF-8 can encode, as a plain str."""
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a str, not {type(value).__name__}")
     text = plain(value)
@@ -122,7 +123,7 @@ def check_text(name: str, value: object) -> str:
 
 
 def check_text_or_none(name: str, value: object) -> str | None:
-    """Return *value* when it is None or a str that UTF-8 can hold."""
+    """Return *value*, None or a str that UTF-8 can encode."""
     return None if value is None else check_text(name, value)
 
 
@@ -139,7 +140,7 @@ def _check_length(name: str, size: int, most: int) -> None:
 
 
 def check_filename(value: object) -> str:
-    """Return *value* when it can name a file, folders and all, on any system."""
+    """Return *value*, a filename that may contain folders and is valid on any system."""
     name = check_text("filename", value)
     if not name or name[-1] in "/\\" or name == "." or name.endswith(("/.", "\\.")):
         raise InvalidInputError(f"filename must end with the name of a file: {shown(name)}")
@@ -160,21 +161,21 @@ def last_segment(filename: str) -> str:
 
 
 def name_in_folder(filename: str) -> str:
-    """Return a filename without its folders, as a name that stays in its folder: on Windows ``D:x`` is on a drive."""
+    """Return a filename without folders or a drive (on Windows, ``D:x``), cut to the length that file systems allow."""
     name = last_segment(filename)
     drive, _ = os.path.splitdrive(name)
     return _cut_name(name.replace(":", "_") if drive else name)
 
 
 def _cut_name(name: str) -> str:
-    """Return a name of at most 255 bytes, which is what file systems take; a cut one keeps its extension."""
+    """Return a name cut to 255 bytes, the limit of most file systems; the extension stays."""
     if len(name.encode()) <= _MAX_NAME_BYTES:
         return name
     stem, extension = os.path.splitext(name)
     if len(extension.encode()) > _MAX_NAME_BYTES // 4:
         stem, extension = name, ""
-    room = _MAX_NAME_BYTES - len(extension.encode())
-    return stem.encode()[:room].decode(errors="ignore") + extension
+    most = _MAX_NAME_BYTES - len(extension.encode())
+    return stem.encode()[:most].decode(errors="ignore") + extension
 
 
 def check_mime(value: object, filename: str | None, default: str) -> str:
@@ -191,7 +192,7 @@ def check_mime(value: object, filename: str | None, default: str) -> str:
 
 @functools.cache
 def _known_types() -> Callable[..., tuple[str | None, str | None]]:
-    import mimetypes  # noqa: PLC0415 - which reads the tables of the system, for those who name files
+    import mimetypes  # noqa: PLC0415 - reads tables of the system, which most stores never need
 
     return mimetypes.guess_type
 
@@ -200,27 +201,27 @@ def _guess(filename: str | None) -> str | None:
     if filename is None:
         return None
     mime, encoding = _known_types()("x" + last_segment(filename).lower(), strict=False)
-    if encoding is not None:  # what is stored is the compressed form, not what comes out of it
+    if encoding is not None:  # the stored bytes are the compressed form
         return _ENCODED_MIMES.get(encoding, OCTET_STREAM)
     return mime
 
 
 class _Copy:
-    """A copy of a JSON value, which is given up as soon as it is known to be too long.
+    """Copies a JSON value, and stops as soon as it is known to be too long.
 
     Args:
-        name: what the value is called.
-        most: its greatest length in bytes, as JSON.
+        name: the name of the argument, for messages.
+        most: the longest JSON in bytes.
 
     """
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
         self._most = most
-        self._least = 0  # bytes of JSON that are certain
+        self._least = 0  # a lower bound of the length in bytes
 
     def of(self, value: Mapping[object, object]) -> Any:
-        """Return the copy; the error names the way to the offending value."""
+        """Return the copy; an error contains the path to the invalid value."""
         try:
             copy = self._copied(value, _MAX_META_DEPTH)
         except _NotJsonError as error:
@@ -283,7 +284,7 @@ class _Copy:
         bits = int.bit_length(value)
         if bits > _MAX_INTEGER_BITS:
             raise _NotJsonError(f"is an integer of more than {_MAX_INTEGER_BITS} bits")
-        self._grow(bits // 4 or 1)  # no more than its digits
+        self._grow(bits // 4 or 1)  # at most its number of digits
         return int.__int__(value)
 
     def _finite(self, value: float) -> float:
@@ -300,7 +301,7 @@ class _Copy:
 
 
 class _NotJsonError(Exception):
-    """What is wrong with a value, and the keys and indices on the way to it, the last one first."""
+    """Why a value is invalid, and the keys and indices that lead to it, innermost first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -314,7 +315,7 @@ def _check_depth(depth: int) -> None:
 
 
 def copy_json(value: object) -> Any:
-    """Return a copy of *value*, which is known to be JSON."""
+    """Return a deep copy of *value*, which must be JSON."""
     if isinstance(value, dict):
         return {key: copy_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -323,14 +324,14 @@ def copy_json(value: object) -> Any:
 
 
 def check_items(name: str, value: object) -> list[Any]:
-    """Return the items of *value*, any iterable but a text."""
+    """Return the items of *value*, an iterable other than str and bytes."""
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise InvalidInputError(f"{name} must be a list, not {type(value).__name__}")
     return list(value)
 
 
 def check_path(name: str, value: Any) -> str:
-    """Return *value*, a str or an ``os.PathLike``, as a str that the operating system can take."""
+    """Return *value*, a str or an ``os.PathLike``, as a str that the operating system accepts."""
     try:
         path = os.fspath(value)
     except TypeError:
@@ -346,7 +347,7 @@ def check_path(name: str, value: Any) -> str:
 
 
 def check_encoding(value: object) -> str:
-    """Return *value* when it names an encoding of text."""
+    """Return *value*, the name of a text encoding."""
     encoding = check_text("encoding", value)
     if len(encoding) <= _MAX_ENCODING_CHARACTERS:
         try:
@@ -359,7 +360,7 @@ def check_encoding(value: object) -> str:
 
 
 def check_positive(name: str, value: object, most: float = sys.float_info.max) -> float:
-    """Return *value* as a plain int or float when it is a finite number above 0, of *most* at most."""
+    """Return *value*, a finite number above 0 and at most *most*, as a plain int or float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInputError(f"{name} must be a number, not {type(value).__name__}")
     number: float = int.__int__(value) if isinstance(value, int) else float.__float__(value)
@@ -371,7 +372,7 @@ def check_positive(name: str, value: object, most: float = sys.float_info.max) -
 
 
 def check_timeout(value: object) -> float | None:
-    """Return *value*, how long to wait in seconds; None is as long as it takes."""
+    """Return *value*, a timeout in seconds; None: no timeout."""
     return None if value is None else check_positive("timeout", value, TIMEOUT_MAX)
 
 
@@ -385,19 +386,19 @@ def check_ttl(name: str, value: object, now: float) -> float | None:
 
 
 def check_hours(name: str, value: object, now: float) -> float | None:
-    """Return *value*, a time to live in hours, in seconds; None stays None."""
+    """Return *value*, a time to live in hours, converted to seconds; None stays None."""
     return None if value is None else check_ttl(name, check_positive(name, value) * 3600.0, now)
 
 
 def check_moment(name: str, moment: float) -> float:
-    """Return *moment*, in seconds since the epoch, when a timestamp can say it."""
+    """Return *moment*, in seconds since the epoch; raise if no timestamp can express it."""
     if moment > LAST_MOMENT:
         raise InvalidInputError(f"{name} reaches beyond the year 9999")
     return moment
 
 
 def check_expires(value: object) -> int:
-    """Return *value*, how long a signed URL works in seconds, as whole seconds, rounded up."""
+    """Return *value*, the life of a signed URL in seconds, rounded up to whole seconds."""
     seconds = check_positive("expires", value)
     if seconds > MAX_EXPIRES_SECONDS:
         raise InvalidInputError(f"expires must be at most 7 days, {MAX_EXPIRES_SECONDS} seconds: {shown(seconds)}")
@@ -405,12 +406,12 @@ def check_expires(value: object) -> int:
 
 
 def check_limit(value: object) -> int | None:
-    """Return *value*, the greatest number of results; None is no limit."""
+    """Return *value*, the largest number of results; None: no limit."""
     return None if value is None else check_count("limit", value, 0)
 
 
 def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> int:
-    """Return *value* as a plain int when it is one from *least* to *most*."""
+    """Return *value*, an int from *least* to *most*, as a plain int."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInputError(f"{name} must be an int, not {type(value).__name__}")
     number = int.__int__(value)
@@ -421,10 +422,10 @@ def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> 
 
 
 def encoded(content: object, encoding: object) -> bytes | bytearray | memoryview:
-    """Return the bytes of a text; what is bytes-like already is returned as it is.
+    """Return text encoded as bytes; bytes-like content is returned unchanged.
 
     Raises:
-        InvalidInputError: *content* is something else, or the encoding is unknown or can't hold it.
+        InvalidInputError: *content* is neither, or the encoding is unknown or can't represent the text.
 
     """
     encoding = check_encoding(encoding)

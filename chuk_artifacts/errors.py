@@ -1,4 +1,4 @@
-"""The exception tree, and the one way in which a driver's errors become ours.
+"""The exceptions, and the context manager that maps a driver's errors to them.
 
 Each class has one layer that raises it::
 
@@ -24,12 +24,12 @@ from typing import Literal, Self
 SHOWN = 200
 """How many characters of an argument a message repeats at most."""
 _SHOWN_OF_ERRORS = 1000
-_SHOWN_ITEMS = 4  # ids, mostly, of which more than these are cut
-_SHOWN_BITS = 640  # Python itself refuses to write out an int of more than 4,300 digits
+_SHOWN_ITEMS = 4  # mostly ids, which are cut after four
+_SHOWN_BITS = 640  # Python refuses to format an int of more than 4,300 digits
 
 
 class ArtifactStoreError(Exception):
-    """Base of every error this library raises on purpose.
+    """Base class of all errors of this library.
 
     Attributes:
         artifact_id: the artifact it is about, or None.
@@ -45,7 +45,7 @@ class ArtifactStoreError(Exception):
     provider: str | None = None
 
     def about(self, **attributes: str | None) -> Self:
-        """Set those of the attributes that are not set yet, and return the error."""
+        """Set the attributes that are still None, and return the error."""
         for name, value in attributes.items():
             if value is not None and getattr(self, name) is None:
                 setattr(self, name, value)
@@ -57,15 +57,15 @@ class ArtifactNotFoundError(ArtifactStoreError, FileNotFoundError):
 
 
 class ArtifactExpiredError(ArtifactNotFoundError):
-    """The artifact was there, and its time to live is over."""
+    """The artifact has expired."""
 
 
 class ArtifactCorruptedError(ArtifactStoreError):
-    """The stored bytes do not match their record's length or SHA-256."""
+    """The stored bytes do not match the length or SHA-256 in the record."""
 
 
 class AccessDeniedError(ArtifactStoreError, PermissionError):
-    """The operation would cross a session boundary, or is not one of a bound store."""
+    """The call would cross a session boundary, or the method is not available on a bound store."""
 
 
 class InvalidInputError(ArtifactStoreError, ValueError):
@@ -77,11 +77,11 @@ class GridError(InvalidInputError):
 
 
 class QuotaExceededError(InvalidInputError):
-    """There are more bytes than a limit allows; nothing was written.
+    """The data exceeds a limit; nothing was written.
 
     Attributes:
         limit: the limit in bytes.
-        scope: what it limits: ``"artifact"`` or ``"session"``.
+        scope: what is limited: ``"artifact"`` or ``"session"``.
 
     """
 
@@ -90,15 +90,15 @@ class QuotaExceededError(InvalidInputError):
 
 
 class ConflictError(ArtifactStoreError):
-    """Somebody else changed the artifact first."""
+    """Another writer changed the artifact first."""
 
 
 class ProviderError(ArtifactStoreError):
-    """The storage of the bytes is unreachable, refuses, or is out of space."""
+    """The storage is unreachable, refused the request, or is out of space."""
 
 
 class SessionError(ArtifactStoreError):
-    """The catalog of records and sessions is unreachable, or refuses."""
+    """The catalog is unreachable, or refused the request."""
 
 
 class FileTakenError(ConflictError, FileExistsError):
@@ -106,16 +106,16 @@ class FileTakenError(ConflictError, FileExistsError):
 
 
 class OutcomeUnknownError(SessionError):
-    """A change may have been made, or may still be: the catalog was lost before it could say so.
+    """The connection to the catalog was lost before it confirmed a change, which may or may not have been made.
 
-    Read before you repeat it. Nothing that the change may need was removed.
+    Read the record before you repeat the call. No bytes that the change may refer to were deleted.
     """
 
 
 def shown(value: object) -> str:
-    """Return what messages and log lines show of an argument: its repr, on one line, of at most 200 characters.
+    """Return a value as messages and log lines show it: its repr on one line, cut to 200 characters.
 
-    It runs no code of the argument, which may be anything.
+    No method of the value is called, since its class may be the caller's own.
     """
     text = _repr(value)
     limit = _SHOWN_OF_ERRORS if isinstance(value, BaseException) else SHOWN
@@ -143,13 +143,13 @@ def _repr_of_items(values: Sequence[object]) -> str:
 
 
 def no_artifact(artifact_id: object) -> ArtifactNotFoundError:
-    """Return the error that says that there is no such artifact; its id may be anything, and of any length."""
+    """Return the error for an unknown artifact; *artifact_id* may be any object."""
     error = ArtifactNotFoundError(f"no artifact {shown(artifact_id)}")
     return error.about(artifact_id=artifact_id) if isinstance(artifact_id, str) else error
 
 
 def too_large(limit: int) -> QuotaExceededError:
-    """Return the error that says that an artifact would have more than *limit* bytes."""
+    """Return the error for data of more than *limit* bytes."""
     error = QuotaExceededError(f"data has more than {limit} bytes (max_bytes)")
     error.limit = limit
     return error
@@ -158,14 +158,14 @@ def too_large(limit: int) -> QuotaExceededError:
 class ErrorMap:
     """A context manager that raises a driver's errors as one of ours, chained.
 
-    It holds no state between entry and exit, so that one instance serves all threads.
+    It keeps no state between entry and exit, so one instance serves all threads.
 
     Args:
         drivers: the exception classes of the driver.
-        target: what they become.
-        subject: what the message begins with, such as ``"the catalog"``.
-        passing: subclasses of *drivers* that mean something to the caller and pass unchanged.
-        secrets: texts that no message may hold. A driver's error that holds one is not chained.
+        target: the exception class to raise.
+        subject: the start of the message, for example ``"the catalog"``.
+        passing: subclasses of *drivers* that pass unchanged, because the caller handles them.
+        secrets: texts that no message may contain. A driver's error that contains one is not chained.
 
     """
 
@@ -179,7 +179,7 @@ class ErrorMap:
         passing: tuple[type[Exception], ...] = (),
         secrets: tuple[str, ...] = (),
     ) -> None:
-        """Keep what it is told."""
+        """Keep the arguments."""
         self._drivers = drivers
         self._target = target
         self._subject = subject
@@ -187,15 +187,14 @@ class ErrorMap:
         self._secrets = secrets
 
     def __enter__(self) -> None:
-        """Do nothing: all is in the exit."""
+        """Enter the block; only :meth:`__exit__` acts."""
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Raise *target* from a driver's error, let everything else pass."""
+        """Raise *target* from a driver's error; every other exception passes."""
         if error is None or not isinstance(error, self._drivers) or isinstance(error, self._passing):
             return
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        told = self._without_secrets(str(error))
-        cause = error if told == str(error) else None
+        cause = error if self._without_secrets(str(error)) == str(error) else None
         raise self._target(f"{self._subject}: {self._without_secrets(reason) or type(error).__name__}") from cause
 
     def _without_secrets(self, text: str) -> str:

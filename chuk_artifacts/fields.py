@@ -1,4 +1,4 @@
-"""Frozen values that are mappings of their own fields, and JSON of them."""
+"""Frozen values that are mappings of their own fields, and their JSON."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def _no_json(name: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     number = float(text)
-    if number - number:  # NaN, of an infinite one
-        raise ValueError(f"{text:.80} is no number that can be held")
+    if number - number:  # NaN if it is infinite
+        raise ValueError(f"{text:.80} is too large a number")
     return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a name stands twice in an object")
+        raise ValueError("an object has a name twice")
     return fields
 
 
@@ -57,16 +57,16 @@ _strict = json.JSONDecoder(parse_constant=_no_json, parse_float=_finite, object_
 
 
 def decode(text: str, *, strict: bool = True) -> Any:
-    """Return what *text* is: JSON without spaces around, as this library writes it.
+    """Return the value of a JSON text without leading or trailing spaces, as this library writes it.
 
     Args:
         text: the JSON.
-        strict: whether to look for names that stand twice in an object, and for numbers that are too large, which takes
-            twice as long.
+        strict: whether to reject duplicate names in an object and numbers that are too large, which takes twice as
+            long.
 
     Raises:
-        ValueError: it is something else.
-        RecursionError: it is nested too deep.
+        ValueError: *text* is not JSON.
+        RecursionError: *text* is nested too deep.
 
     """
     value, end = (_strict if strict else _quick)(text)
@@ -93,13 +93,13 @@ class Fields(Mapping[str, Any]):
         return len(_public(type(self)))
 
     def changed(self, **fields: object) -> Self:
-        """Return a copy in which *fields* have other values."""
+        """Return a copy with new values for *fields*."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, **fields)
         return copy
 
     def to_json(self) -> str:
-        """Return all fields, the internal ones too, as a JSON object."""
+        """Return all fields, including internal ones, as a JSON object."""
         return encode(self.__dict__)
 
     @classmethod
@@ -121,13 +121,13 @@ class Fields(Mapping[str, Any]):
 
     @classmethod
     def _known(cls, fields: object) -> JsonObject:
-        """Return all fields that the class has, with defaults for what an earlier version did not know."""
+        """Return all fields of the class, with defaults for those that an earlier version did not write."""
         if not isinstance(fields, dict):
             raise TypeError("no JSON object")
         names = _names(cls)
         if fields.keys() == names:
             return fields
-        known = {name: value for name, value in fields.items() if name in names}  # a later version may know more
+        known = {name: value for name, value in fields.items() if name in names}  # a later version may have more fields
         if len(known) == len(names):
             return known
         known = _defaults(cls) | known
@@ -137,7 +137,7 @@ class Fields(Mapping[str, Any]):
 
     @classmethod
     def _of(cls, fields: JsonObject) -> Self:
-        """Return a value with all *fields*."""
+        """Return a value with these *fields*, which must be complete."""
         value = object.__new__(cls)
         value.__dict__.update(fields)
         return value

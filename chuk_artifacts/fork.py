@@ -1,4 +1,4 @@
-"""Fork safety: what must not be half-changed while the process forks, and what a child must not inherit."""
+"""Fork safety: objects hold their locks while the process forks, and a child drops what it can't share."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """Something that the process may fork around."""
+    """An object that takes part in each fork of the process."""
 
     def before_fork(self) -> None:
-        """Come to rest: take the locks, so that no other thread is half-way through a change."""
+        """Take the locks, so that no other thread is in the middle of a change."""
         ...
 
     def after_fork(self, *, child: bool) -> None:
-        """Go on: give the locks back, and in the *child* forget what can't be shared with the parent."""
+        """Release the locks, and in the *child* drop what can't be shared with the parent."""
         ...
 
 
 class Lockable:
-    """A :class:`Forkable` with one lock and nothing to forget."""
+    """A :class:`Forkable` that has one lock and nothing to drop."""
 
     def __init__(self) -> None:
-        """Make the lock and register."""
+        """Make the lock, and take part in forks."""
         self._lock = threading.Lock()
         watch(self)
 
@@ -35,7 +35,7 @@ class Lockable:
         self._lock.acquire()
 
     def after_fork(self, *, child: bool) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._lock.release()
 
 
@@ -45,7 +45,7 @@ _held: list[Forkable] = []
 
 
 def watch(forkable: Forkable) -> None:
-    """Tell *forkable* of every fork, as long as it lives."""
+    """Call the methods of *forkable* around every fork, as long as the object lives."""
     key = id(forkable)
     _watched[key] = weakref.ref(forkable, functools.partial(_watched.pop, key))
 

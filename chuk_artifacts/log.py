@@ -1,4 +1,4 @@
-"""The one logger of this package: what a line shows of a value is its repr, cut, so that no value can forge a line."""
+"""The logger of this package. A line contains the cut repr of each value, so that no value can forge a line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chuk_artifacts.errors import shown
 
 
 class Log:
-    """A logger that shows each value by :func:`~chuk_artifacts.errors.shown`; where nobody listens that costs nothing.
+    """A logger that formats each value with :func:`~chuk_artifacts.errors.shown`, but only if its level is enabled.
 
     Args:
         name: the name of the logger.
@@ -16,7 +16,7 @@ class Log:
     """
 
     def __init__(self, name: str) -> None:
-        """See the class."""
+        """Get the logger, and give it a handler that drops records until the application configures logging."""
         self._logger = logging.getLogger(name)
         self._logger.addHandler(logging.NullHandler())
 

@@ -38,11 +38,11 @@ class Readable(Protocol):
 
 
 Data = Buffer | os.PathLike[str] | Readable | Iterable[bytes]
-"""What can be stored. A text is not among it: it has no bytes before it is encoded."""
+"""The data that can be stored. A str is not accepted: it has no bytes until it is encoded."""
 
 
 class Described(TypedDict, total=False):
-    """The arguments of ``ArtifactStore.store`` that an item of a batch may have beside its data."""
+    """The arguments of ``ArtifactStore.store`` that an item of a batch may have in addition to its data."""
 
     mime: str | None
     summary: str
@@ -65,17 +65,17 @@ _BUFFERED = (io.BufferedReader, io.BufferedRandom, io.BytesIO)
 
 @attrs.define
 class Stream:
-    """A stream of bytes; iterating over it reads it, and counts and hashes what comes.
+    """A stream of bytes. Iterating reads it, and counts and hashes the chunks.
 
-    Its length is known only at the end: a file may grow or shrink while it is read. An exception of what is read passes
-    through as it is.
+    The length is known only at the end: a file may grow or shrink while it is read. Exceptions of the underlying file
+    or iterable pass unchanged.
 
     Attributes:
-        begin: returns an iterator over the bytes, the second time from the start.
-        rewindable: whether there is a second time.
-        measure: returns the length in bytes to expect, or None. Call it before an iteration, not during one.
-        max_bytes: the greatest length in bytes; None: any.
-        size: how many bytes the last iteration has read so far.
+        begin: returns an iterator over the bytes, always from the start.
+        rewindable: whether *begin* can be called again.
+        measure: returns the expected length in bytes, or None. Call it before an iteration, not during one.
+        max_bytes: the largest length in bytes; None: no limit.
+        size: the number of bytes that the last iteration has read so far.
 
     """
 
@@ -88,17 +88,17 @@ class Stream:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what the last iteration has read so far, in hexadecimal digits."""
+        """The SHA-256 of the bytes that the last iteration has read so far, in hexadecimal digits."""
         digest: str = self._hash.hexdigest()
         return digest
 
     def __iter__(self) -> Iterator[bytes]:
-        """Read the stream; the second time from its start again, where it can be had again.
+        """Read the stream from its start.
 
         Raises:
-            ConflictError: it is wanted a second time and can't be rewound.
-            InvalidInputError: what it gives is not bytes.
-            QuotaExceededError: it gives more than *max_bytes*.
+            ConflictError: it was read before and can't be rewound.
+            InvalidInputError: it returned something other than bytes.
+            QuotaExceededError: it has more than *max_bytes*.
 
         """
         if self._hash is not None and not self.rewindable:
@@ -116,15 +116,16 @@ def source(data: Any, max_bytes: object = None) -> bytes | Stream:
     """Return *data* as bytes, or as a stream that reads it.
 
     Args:
-        data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes; or what this has returned.
-        max_bytes: the greatest length in bytes, at least 0; None: any.
+        data: bytes-like, an ``os.PathLike``, a binary file object or an iterable of bytes; or the result of an
+            earlier call.
+        max_bytes: the largest length in bytes, at least 0; None: no limit.
 
     Returns:
-        bytes, where they are in memory already; otherwise a stream that has not been read yet.
+        bytes, if they are in memory already; otherwise a stream that has not been read yet.
 
     Raises:
-        InvalidInputError: *data* is something else, a text, or a path of no readable file.
-        QuotaExceededError: it is known to have more than *max_bytes*.
+        InvalidInputError: *data* is of another type, a str, or a path without a readable file.
+        QuotaExceededError: *data* is known to have more than *max_bytes*.
 
     """
     found = _bytes_or_stream(data)
@@ -161,12 +162,12 @@ def _bytes_or_stream(data: Any) -> bytes | Stream:
 
 
 def _from_path(data: os.PathLike[str]) -> Stream:
-    from pathlib import Path  # noqa: PLC0415 - which takes longer than all of this package's own parts
+    from pathlib import Path  # noqa: PLC0415 - importing it takes longer than this whole package
 
     path = Path(check_path("data", data))
     try:
         problem = _problem(path)
-    except OSError as error:  # a name that is too long, perhaps
+    except OSError as error:  # for example, a name that is too long
         problem = f"can't be read: {error.strerror}"
     if problem:
         raise InvalidInputError(f"data: {shown(str(path))} {problem}")
@@ -176,7 +177,7 @@ def _from_path(data: os.PathLike[str]) -> Stream:
             yield from _pieces(file)
 
     def measure() -> int | None:
-        with contextlib.suppress(OSError):  # which reading the file raises too
+        with contextlib.suppress(OSError):  # reading the file raises it too
             return path.stat().st_size
         return None
 
@@ -184,14 +185,17 @@ def _from_path(data: os.PathLike[str]) -> Stream:
 
 
 def _problem(path: Path) -> str:
-    """Return why a file can't be read; empty: it can."""
+    """Return why a file can't be read, or an empty str if it can."""
     if not path.is_file():
         return "is not a file" if path.exists() else "does not exist"
     return "" if os.access(path, os.R_OK) else "is not readable"
 
 
 def check_readable(file: object) -> None:
-    """Raise :class:`InvalidInputError` where *file* is closed, or gives text; an upload of Starlette has a ``file``."""
+    """Raise :class:`InvalidInputError` if *file*, or the file that it wraps, is closed or returns text.
+
+    Starlette's ``UploadFile`` has its file in ``file``, and a file of anyio has it in ``wrapped``.
+    """
     for one in (file, getattr(file, "file", None), getattr(file, "wrapped", None)):
         if isinstance(one, io.TextIOBase):
             raise InvalidInputError("data is a text file: open it in binary mode ('rb')")
@@ -216,22 +220,22 @@ def _from_file(file: BinaryIO) -> Stream:
 
 
 def _left_in(file: BinaryIO, start: int | None) -> int | None:
-    """Return how many bytes come after *start* in a seekable file, where that takes no reading.
+    """Return the number of bytes after *start* in a seekable file, or None if counting them means reading them.
 
-    The position of the file changes. To seek to the end of a file of :mod:`gzip`, :mod:`bz2`, :mod:`lzma` or
-    :mod:`zipfile`, which are the buffered ones outside of :mod:`io`, decompresses all of it.
+    The position of the file changes. Seeking to the end of a file of :mod:`gzip`, :mod:`bz2`, :mod:`lzma` or
+    :mod:`zipfile` decompresses all of it; these are the buffered files that are not from :mod:`io`.
     """
     if start is None or (isinstance(file, io.BufferedIOBase) and not isinstance(file, _BUFFERED)):
         return None
     try:
         file.seek(0, io.SEEK_END)
         return file.tell() - start
-    except (OSError, TypeError, ValueError):  # it can't be done, and nothing depends on it
+    except (OSError, TypeError, ValueError):  # the length is optional
         return None
 
 
 def _position(file: BinaryIO) -> int | None:
-    """Return where a seekable file stands; None when it is not seekable."""
+    """Return the position of a seekable file; None for other files."""
     try:
         return file.tell() if file.seekable() else None
     except (AttributeError, OSError):
@@ -244,7 +248,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 
 def as_bytes(chunk: Any) -> bytes:
-    """Return a piece of a stream as bytes, or raise :class:`InvalidInputError` when it is none."""
+    """Return a chunk of a stream as bytes; raise :class:`InvalidInputError` if it is not bytes-like."""
     if isinstance(chunk, bytes):
         return chunk
     if not isinstance(chunk, str):

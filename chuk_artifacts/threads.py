@@ -1,4 +1,4 @@
-"""Calls in other threads, which the caller makes itself where no thread can start any more."""
+"""Calls in other threads; the calling thread makes them itself once no thread can start any more."""
 
 from __future__ import annotations
 
@@ -19,109 +19,109 @@ Ts = TypeVarTuple("Ts")
 
 
 class Call(Future[R]):
-    """A call that is made once at most: by the one who takes it, a thread or the caller. Cancelling takes it too.
+    """A call that is made at most once, by the first thread that takes it. Cancelling takes it too.
 
-    A ``Future`` of an executor does not suffice: an executor that fails to start a thread keeps the call in its queue,
-    and may make it later, and returns nothing by which to cancel it.
+    The ``Future`` of an executor does not suffice: an executor that fails to start a thread keeps the call in its
+    queue, may make it later, and returns no future to cancel it with.
 
     The call sees the context variables of the thread or task that makes it, so that a span of OpenTelemetry has its
     parent there.
 
     Args:
-        function: what is called.
-        arguments: with what.
+        function: the function to call.
+        arguments: its arguments.
 
     """
 
     def __init__(self, function: Callable[[*Ts], R], *arguments: *Ts) -> None:
-        """Call nothing yet."""
+        """Prepare the call; :meth:`run` makes it."""
         super().__init__()
         context = copy_context()
         self._untaken: dict[str, Callable[[], R]] = {"call": lambda: context.run(function, *arguments)}
 
     def run(self) -> None:
-        """Make the call, unless it is taken, and keep what comes of it."""
+        """Make the call, unless it was taken, and keep its result or exception."""
         try:
             call = self._untaken.pop("call", None)
             if call is None:
                 return
             result = call()
-            del call  # or what it holds stays in memory while others are told that it is done
+            del call  # or its arguments stay in memory while waiters already continue
             self.set_result(result)
             self.ended()
         except BaseException as error:
             self._untaken.clear()
-            if self.done():  # it is not what was called that fails
+            if self.done():  # a callback failed, not the call
                 raise
             self.set_exception(error)
             self.ended()
-            del self  # or the error holds this frame, this frame the call, and the call the error
+            del self  # or there is a cycle: the error, this frame, the call, the error
 
     def cancel(self) -> bool:
-        """Take the call, so that it is never made; return False if it is too late for that."""
+        """Take the call, so that it is never made; return False if it was taken before."""
         if self._untaken.pop("call", None) is None:
             return self.cancelled()
         super().cancel()
-        self.set_running_or_notify_cancel()  # nothing else does, and `futures.wait` waits for that
+        self.set_running_or_notify_cancel()  # `futures.wait` needs this state, and no executor sets it here
         self.ended()
         return True
 
     def ended(self) -> None:
-        """Do nothing. A subclass learns here that the call was made or cancelled.
+        """Override to act when the call was made or cancelled.
 
         A callback of ``Future`` does not suffice: it swallows an interrupt.
         """
 
 
 def _run(calls: list[Call[Any]]) -> None:
-    """Make the only call of a list, which is empty then: the frames of an executor, and an error in them, keep it."""
+    """Empty a list of one call, and make it: frames of the executor keep the list, but no longer the call."""
     calls.pop().run()
 
 
 def give_up(calls: Sequence[Call[R]]) -> None:
-    """Cancel what has not begun, and wait for the rest."""
+    """Cancel the calls that have not begun, and wait for the others."""
     for call in [call for call in calls if not call.cancel()]:
         call.exception()
 
 
 class Threads:
-    """Up to *count* threads, which start when there is something to do.
+    """Up to *count* threads, which start on demand.
 
-    When the interpreter ends, threads no longer start, though ``atexit`` functions and threads that are no daemons
-    still run. From then on, and after :meth:`close`, the calling thread makes each call itself.
+    While the interpreter shuts down, threads no longer start, though ``atexit`` functions and non-daemon threads still
+    run. From then on, and after :meth:`close`, the calling thread makes each call itself.
 
     Args:
-        count: how many threads there are at most.
-        name: what their names begin with.
+        count: the largest number of threads.
+        name: the prefix of their names.
 
     """
 
     def __init__(self, count: int, name: str) -> None:
-        """Start none yet."""
+        """Start no thread yet."""
         self._count = count
         self._name = name
         self.forget()
 
     def submit(self, function: Callable[[*Ts], R], *arguments: *Ts) -> Future[R]:
-        """Return a call that has been started."""
+        """Start a call, and return it."""
         call = Call(function, *arguments)
         self.start(call)
         return call
 
     def start(self, call: Call[Any]) -> None:
-        """Let a thread make a call.
+        """Hand a call to a thread.
 
         Raises:
-            ProviderError: no thread can start, and the call will never be made.
+            ProviderError: no thread can start; the call is cancelled.
 
         """
         try:
             if not self._closed:
                 self._executor().submit(_run, [call])
                 return
-        except RuntimeError as error:  # in 3.13 some are a PythonFinalizationError; only the text tells them apart
+        except RuntimeError as error:  # only some are a PythonFinalizationError, and only since 3.13
             if "shutdown" not in str(error):
-                if not call.cancel():  # a thread that runs already has taken it
+                if not call.cancel():  # a running thread has taken it
                     return
                 raise ProviderError(f"a thread can't start ({error}): raise the limit of processes") from error
         call.run()
@@ -130,10 +130,10 @@ class Threads:
             raise interrupt
 
     def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
-        """Call *function* with each value, side by side.
+        """Call *function* with each value, side by side, and return the results.
 
-        All calls end before this does. Then the first error, in the order of the values, is raised. When this is
-        interrupted, or a thread can't start, calls that have not begun are not made.
+        Wait for all calls, then raise the first error in the order of the values. After an interrupt, or if a thread
+        can't start, calls that have not begun are not made.
         """
         calls: list[Call[R]] = []
         try:
@@ -141,26 +141,26 @@ class Threads:
                 calls.append(Call(function, value))
                 self.start(calls[-1])
             for call in calls:
-                call.exception()  # which waits
+                call.exception()  # waits
         except BaseException:
             give_up(calls)
             raise
         return [call.result() for call in calls]
 
     def close(self) -> None:
-        """End the threads when they have made the calls that are under way; harmless the second time."""
+        """Wait for the running calls, and end the threads; calling it again is harmless."""
         self._closed = True
         for executor in list(self._executors.values()):
-            with contextlib.suppress(RuntimeError):  # called in one of the threads, which can't wait for itself
+            with contextlib.suppress(RuntimeError):  # called in one of the threads, which can't join itself
                 executor.shutdown()
 
     def forget(self) -> None:
-        """Begin anew, in the child of a fork, which has none of the threads."""
+        """Start over in the child of a fork, which has none of the threads."""
         self._closed = False
         self._executors: dict[str, ThreadPoolExecutor] = {}
 
     def _executor(self) -> ThreadPoolExecutor:
-        """Return the executor; the first one that is made stays, also when several threads come at once."""
+        """Return the executor; if several threads make one at once, all use the first."""
         if not self._executors:
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most stores never need it
 
