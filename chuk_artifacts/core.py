@@ -1,4 +1,4 @@
-"""What a store and the views of it share: settings, clock, storage, catalog, threads, and the calls under way."""
+"""The core that a store and its bound stores share: settings, clock, storage, catalog, threads and running calls."""
 
 from __future__ import annotations
 
@@ -33,48 +33,48 @@ _KEY_ERRORS = ErrorMap(
     "no signing key is configured (ARTIFACT_SIGNING_KEY), and the kept one can't be used",
     passing=(FileNotFoundError,),
 )
-_WORTH_A_THREAD = 1024 * 1024  # bytes; a file of 64 KiB is read three times while a thread takes it up
+_WORTH_A_THREAD = 1024 * 1024  # bytes; reading 64 KiB takes a third of the time that handing it to a thread does
 _PAUSES = 50
 _PAUSE_SECONDS = 0.01
 
 
 class LocalGateway(Protocol):
-    """What serves the URLs of a store in this process."""
+    """A server in this process for the signed URLs of a store."""
 
     url: str
 
     def close(self) -> None:
-        """End it; harmless the second time."""
+        """Stop it; calling it again is harmless."""
         ...
 
 
 StartGateway = Callable[["Core"], LocalGateway]
-"""Starts a gateway for the signed URLs of a core."""
+"""A function that starts a gateway for the signed URLs of a core."""
 
 
 class Core:
-    """The open backends of a store, and the calls that use them now.
+    """The open backends of a store, and the calls that are using them.
 
     :meth:`close` waits for these calls. A call that starts later finds :attr:`closed`.
 
-    It pickles as its settings without what is secret, and opens backends of its own on the other side.
+    A core pickles as its settings without secrets; unpickling opens new backends.
 
     Args:
-        settings: what to open.
-        clock: returns the present in seconds since the epoch.
-        start: starts a gateway on this host, when a URL needs one and the settings name none. It must not keep the core
-            from being collected.
-        shared: whether :func:`shared_core` hands it out, here and where it is unpickled.
+        settings: the settings.
+        clock: returns the current time in seconds since the epoch.
+        start: starts a gateway in this process, if a URL needs one and the settings name none. It must not keep a
+            strong reference to the core.
+        shared: whether it belongs to :func:`shared_core`, in this process and where it is unpickled.
 
     Attributes:
-        settings: the same.
-        clock: the same.
-        storage: where the bytes are.
-        catalog: where the records are.
-        calls: the calls under way, and the thread that each runs in.
-        closed: whether it takes no more calls.
-        identified: whether catalog and storage are known to hold the same identity, or need none.
-        warns: whether it is a fault to drop it without closing it.
+        settings: the settings.
+        clock: the clock.
+        storage: the storage of the bytes.
+        catalog: the catalog of the records.
+        calls: the running calls, and the thread of each.
+        closed: whether new calls are refused.
+        identified: whether catalog and storage are known to contain the same identity, or need none.
+        warns: whether to warn when it is garbage-collected without being closed.
 
     """
 
@@ -108,8 +108,8 @@ class Core:
             )
 
     def __del__(self) -> None:
-        """Warn when connections or files are given back only because nothing refers to the store any more."""
-        warns = self.__dict__.get("warns", False) and not self.closed  # it may not have been made whole
+        """Warn if the garbage collector, not :meth:`close`, closes connections or files."""
+        warns = self.__dict__.get("warns", False) and not self.closed  # __init__ may have failed
         if warns and (self.storage.connected or self.catalog.connected):
             warnings.warn(
                 f"a store on {self.storage.provider}+{self.catalog.provider} was not closed",
@@ -119,12 +119,12 @@ class Core:
             )
 
     def check_open(self) -> None:
-        """Raise :class:`ArtifactStoreError` when it is closed."""
+        """Raise :class:`ArtifactStoreError` if it is closed."""
         if self.closed:
             raise store_is_closed()
 
     def end_call(self, call: object) -> None:
-        """Forget a call that has ended."""
+        """Remove a call that has ended."""
         self.calls.pop(call, None)
         if self.closed:
             self._ended.set()
@@ -132,49 +132,49 @@ class Core:
                 self._shut_down()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as settings without secrets, and clock; as shared if it is."""
+        """Pickle the settings without secrets, and the clock; a shared core unpickles as a shared one."""
         self.check_open()
         return shared_core if self._shared else _reopened, (self.settings.without_secrets(), self.clock, self._start)
 
     def each(
         self, function: Callable[[T], R], values: Sequence[T], size_of: Callable[[T], int] | None = None
     ) -> list[R]:
-        """Call *function* with each value, side by side where that is worth it.
+        """Call *function* with each value, in threads if that is faster, and return the results.
 
-        All calls end before this does. Then the first error, in the order of the values, is raised.
+        Wait for all calls, then raise the first error in the order of the values.
 
         Args:
-            function: what is called.
-            values: with what.
-            size_of: tells how many bytes the call with a value moves; None: so many that it is worth it.
+            function: the function.
+            values: its arguments, one for each call.
+            size_of: returns the number of bytes that the call with a value transfers; None: assume many.
 
         """
         if (
-            len(values) < 2  # noqa: PLR2004 - one is not side by side
+            len(values) < 2  # noqa: PLR2004 - a single call needs no thread
             or self.at_once(_WORTH_A_THREAD if size_of is None else max(map(size_of, values))) == 1
         ):
             return [function(value) for value in values]
         return self._threads.each(function, values)
 
     def at_once(self, size: int) -> int:
-        """Return how many calls that move *size* bytes are worth running side by side.
+        """Return how many calls that transfer *size* bytes each to run side by side.
 
-        Few bytes of a near storage are there before a thread would be.
+        The result is 1 for few bytes of a local storage: the transfer takes less time than handing it to a thread.
         """
         storage = self.storage
         return storage.parallel if storage.remote or size >= _WORTH_A_THREAD else 1
 
     @property
     def signer(self) -> Signer:
-        """What signs URLs and checks them.
+        """The signer, which signs and verifies URLs.
 
         Raises:
-            InvalidInputError: there is no key, and one made up here would not be known where it has to be.
+            InvalidInputError: no key is configured, and other processes would not know a random one.
             ProviderError: the key can't be read.
 
         """
         signer = self._made.get("signer")
-        if signer is None:  # no lock, which an interrupt could leave taken: several threads get the first one kept
+        if signer is None:  # no lock, since an interrupt could leave it held; all threads use the first
             signer = self._made.setdefault("signer", Signer(self._keys(), self.settings.sandbox_id))
         return signer
 
@@ -191,7 +191,7 @@ class Core:
         return [_new_key()]
 
     def key_facts(self) -> dict[str, str]:
-        """Return a ``warning`` if the kept signing key, or the folder for it, can't be used; otherwise nothing."""
+        """Return a ``warning`` if the stored signing key, or its folder, can't be used; otherwise an empty dict."""
         if self.settings.fs_root is None or self.settings.signing_keys.secrets:
             return {}
         try:
@@ -202,10 +202,10 @@ class Core:
 
     @property
     def gateway_url(self) -> str:
-        """Where URLs signed here can be used; a gateway is started if there is none yet."""
+        """The base URL of the gateway; a local gateway is started if none is configured."""
         if self.settings.gateway_url is not None:
             return self.settings.gateway_url
-        # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
+        # On one line: an exception that a trace function raises at the end of a block would leave the lock held.
         with self._starting: return self._local_gateway().url  # fmt: skip # noqa: E701
 
     def _local_gateway(self) -> LocalGateway:
@@ -216,16 +216,16 @@ class Core:
         return self._gateway
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more calls, wait for those under way, and close what is open; harmless the second time.
+        """Refuse new calls, wait for running ones, and close the backends; calling it again is harmless.
 
-        A call of the thread that closes is not waited for, since its data may come from a function that closes the
-        store; the end of that call closes what is open.
+        It does not wait for a call of the closing thread itself, whose data may come from a function that closes the
+        store. The end of that call then closes the backends.
 
         Args:
-            timeout: how long to wait, in seconds; None: as long as it takes.
+            timeout: how long to wait, in seconds; None: without limit.
 
         Raises:
-            ArtifactStoreError: calls are still under way. They go on, and what they use stays open.
+            ArtifactStoreError: calls are still running. They continue, and their backends stay open.
 
         """
         self.closed = True
@@ -253,10 +253,10 @@ class Core:
         return any(thread != here for thread in list(self.calls.values()))
 
     def before_fork(self) -> None:
-        """Do nothing: the threads hold nothing that the child needs."""
+        """Hold no lock: the child replaces everything that a thread may be using."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Forget the threads in a *child*, which has none of them, and the calls that ran in them."""
+        """In the *child*, drop the threads, which it does not inherit, and the calls that ran in them."""
         if child:
             self._threads.forget()
             self._gateway = None
@@ -267,7 +267,7 @@ class Core:
 
 
 class _Shared(Lockable):
-    """The cores of this process that whoever has the same settings shares."""
+    """The cores of this process that stores with equal settings share."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -278,7 +278,7 @@ class _Shared(Lockable):
         known = self._known(settings, clock)
         if known is not None:
             return known
-        # Not under the lock: what it opens waits for forks, and forks wait for the lock.
+        # Not under the lock: opening waits for forks, and forks wait for the lock.
         core = Core(settings, clock, start, shared=True)
         with self._lock:
             known = self._known(settings, clock)
@@ -295,7 +295,7 @@ class _Shared(Lockable):
         return None
 
     def forget(self) -> None:
-        """Hand none of them out again; each closes when nobody uses it any more."""
+        """Drop all cores; each closes when its last store is garbage-collected."""
         with self._lock:
             self._cores = []
 
@@ -304,27 +304,27 @@ _shared = _Shared()
 
 
 def shared_core(settings: Settings, clock: Callable[[], float], start: StartGateway) -> Core:
-    """Return the one core of these settings that this process shares; it is opened when somebody first asks for it."""
+    """Return the core that this process shares for these settings; the first call opens it."""
     return _shared.core(settings, clock, start)
 
 
 def _reopened(settings: Settings, clock: Callable[[], float], start: StartGateway) -> Core:
-    """Return the core of an unpickled store, which nothing may close: what is unpickled may be a bound store."""
+    """Return the core of an unpickled store, without a warning: a bound store may be unpickled and never closed."""
     core = Core(settings, clock, start)
     core.warns = False
     return core
 
 
 def forget_shared_cores() -> None:
-    """Open new cores for whoever asks from now on."""
+    """Let the next calls of :func:`shared_core` open new cores."""
     _shared.forget()
 
 
 def _kept_key(root: str, storage: Storage) -> str:
-    """Return the signing key in the root folder; the process that comes first makes it, by an exclusive put.
+    """Return the signing key in the root folder; the first process writes it with an exclusive put.
 
-    With reads and plain writes only, two processes that start at once could not agree on one: either may have read for
-    the last time before the other writes.
+    Reads and plain writes do not suffice for two processes that start at once to agree on a key: each may do its last
+    read before the other writes.
     """
     key = _read_key(root)
     if key is None:
@@ -332,7 +332,7 @@ def _kept_key(root: str, storage: Storage) -> str:
             storage.put(_KEY_FILE, _new_key().encode(), exclusive=True)
         key = _read_key(root)
     pauses = _PAUSES
-    while key == b"" and pauses:  # where there are no hard links, the name is taken a moment before the key is there
+    while key == b"" and pauses:  # without hard links, the file exists for a moment before its content
         time.sleep(_PAUSE_SECONDS)
         key, pauses = _read_key(root), pauses - 1
     if key is None or len(key) != 2 * _KEY_BYTES or not key.isascii():
@@ -341,10 +341,10 @@ def _kept_key(root: str, storage: Storage) -> str:
 
 
 def _read_key(root: str) -> bytes | None:
-    """Return what the key file in a root folder holds, or None when there is no such file.
+    """Return the content of the key file in a root folder, or None if there is no such file.
 
     Raises:
-        ProviderError: it can't be read, or another user could have made it.
+        ProviderError: the file can't be read, or another user could have made it.
 
     """
     try:
@@ -359,17 +359,17 @@ def _new_key() -> str:
 
 
 class _Closed:
-    """What takes the place of the storage and the catalog of a closed store: each use raises."""
+    """The storage and the catalog of a closed store: each use raises."""
 
     persistent = connected = False
 
     def __getattr__(self, name: str) -> Any:
-        """Raise, whatever is asked for."""
+        """Raise for every attribute."""
         raise store_is_closed()
 
 
 def store_is_closed() -> ArtifactStoreError:
-    """Return the error of a call that comes too late."""
+    """Return the error for a call on a closed store."""
     return ArtifactStoreError("store is closed")
 
 

@@ -1,4 +1,4 @@
-"""The values of the public surface: frozen, and mappings of their own fields."""
+"""The public values: frozen, and mappings of their own fields."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from chuk_artifacts.fields import Fields, JsonObject, decode, encode
 from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_usual, quotes_in
 
 GRACE_SECONDS = 3600.0
-"""How long superseded bytes and records of expired artifacts are kept: as long as a presigned URL works by default."""
+"""How long superseded bytes and records of expired artifacts are kept: the default life of a presigned URL."""
 
 ORPHAN_GRACE_SECONDS = 86400.0
-"""How long bytes without a record are kept at least, for an upload that is still under way: a day.
+"""How long bytes without a record are kept at least, because an upload may be running: one day.
 
 An upload of 100 GB at 200 Mbit/s takes 67 minutes.
 """
@@ -30,13 +30,13 @@ An upload of 100 GB at 200 Mbit/s takes 67 minutes.
 def timestamp(seconds: float) -> str:
     """Return seconds since the epoch as ISO 8601 in UTC, with offset and microseconds.
 
-    All are of one length and compare as text like the moments they name.
+    All have the same length, and sort as text in the order of time.
     """
     second, microsecond = divmod(round(seconds * 1_000_000), 1_000_000)
     return f"{_second(second)}.{microsecond:06d}+00:00"
 
 
-@functools.lru_cache(maxsize=16)  # the present second and the one of the expiry are asked for again and again
+@functools.lru_cache(maxsize=16)  # the current second and that of the expiry repeat
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
@@ -47,17 +47,17 @@ def seconds_of(moment: str) -> float:
 
 
 def is_over(moment: str | None, now: float) -> bool:
-    """Say whether *moment* has come by *now* (seconds since the epoch); None never comes.
+    """Return whether *moment* is not after *now* (seconds since the epoch); None is never over.
 
-    Both are compared as texts, rounded alike: what expires at now is over at now.
+    Both are compared as text, rounded alike: an artifact that expires at *now* is over at *now*.
     """
-    if moment is None or moment > _second(int(now) + 2):  # mostly so, and quicker than all digits of now
+    if moment is None or moment > _second(int(now) + 2):  # the usual case, and faster than formatting all digits
         return False
     return moment <= timestamp(now)
 
 
 class Superseded(NamedTuple):
-    """Bytes that an update took the place of, kept for those who still read them."""
+    """Bytes that an update replaced, kept for readers that opened them before."""
 
     key: str
     until: str
@@ -65,14 +65,14 @@ class Superseded(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What is to become an artifact when its bytes have been uploaded."""
+    """A record that becomes an artifact when its bytes have been uploaded."""
 
     until: str
-    """When cleanup may give it up (ISO 8601, UTC)."""
+    """When cleanup may delete it (ISO 8601, UTC)."""
     registered: bool
-    """Whether the record tells all of the artifact already, so that whoever asks for it completes it."""
+    """Whether the record holds all metadata already, so that the first read after the upload completes it."""
     max_bytes: int | None
-    """The length of the longest upload that is taken, or None."""
+    """The longest upload that is accepted, in bytes, or None."""
 
 
 _TextItem = Literal[
@@ -92,30 +92,30 @@ _TextItem = Literal[
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class ArtifactMetadata(Fields):
-    """What is known of one artifact; frozen, and a JSON-serialisable mapping.
+    """The metadata of an artifact: frozen, and a JSON-serialisable mapping.
 
     Attributes:
         artifact_id: 32 hexadecimal digits.
         session_id: the session it belongs to.
         sandbox_id: the namespace of that session.
-        key: where its bytes are: ``grid/{sandbox}/{session}/{artifact}``, later contents with ``~{number}``.
+        key: the key of its bytes: ``grid/{sandbox}/{session}/{artifact}``, later contents with ``~{number}``.
         mime: its media type (RFC 9110 section 8.3.1).
         summary: a description for people.
-        meta: a JSON object of the user's own.
-        filename: its name, folders and all, or None.
+        meta: a JSON object of the caller.
+        filename: its name, including folders, or None.
         bytes: length in bytes.
         sha256: SHA-256 of its bytes, 64 hexadecimal digits.
         stored_at: when it was first stored (ISO 8601, UTC).
         updated_at: when it was last changed (ISO 8601, UTC).
         expires_at: when it expires (ISO 8601, UTC), or None for never.
-        ttl: its time to live in seconds, or None for ever.
-        revision: 1, and one more with every change.
-        storage_provider: which provider holds its bytes.
-        session_provider: which provider holds this record.
-        superseded: internal, no item of the mapping: earlier bytes that are still kept, oldest first.
-        released: internal, no item of the mapping: whether it is expired and its bytes are removed. The record stays
-            for a grace period, in which the answer is "expired" and not "unknown".
-        pending: internal, no item of the mapping: an upload that is awaited under *key*, or None. Such a record is no
+        ttl: its time to live in seconds, or None if it does not expire.
+        revision: 1, incremented by every change.
+        storage_provider: the provider that holds its bytes.
+        session_provider: the provider that holds this record.
+        superseded: internal, not in the mapping: earlier bytes that are still kept, oldest first.
+        released: internal, not in the mapping: whether it has expired and its bytes were deleted. The record stays
+            for a grace period, in which methods raise ``ArtifactExpiredError``.
+        pending: internal, not in the mapping: the upload that is expected at *key*, or None. Such a record is not an
             artifact yet; its revision is 0.
 
     """
@@ -141,7 +141,7 @@ class ArtifactMetadata(Fields):
     released: bool = attrs.field(default=False, repr=False, metadata={"internal": True})
     pending: Pending | None = attrs.field(default=None, repr=False, metadata={"internal": True})
 
-    if TYPE_CHECKING:  # what each item is
+    if TYPE_CHECKING:  # the type of each item
 
         @overload
         def __getitem__(self, name: Literal["bytes", "revision"], /) -> int: ...
@@ -162,9 +162,9 @@ class ArtifactMetadata(Fields):
         """Return the record whose :meth:`to_json` is *text*.
 
         Raises:
-            ValueError: no record can be that: a field is missing, of another type, or leads to another artifact.
-            TypeError: it is no JSON object, or a field is of another type.
-            RecursionError: it is nested too deep.
+            ValueError: *text* is not a record: a field is missing or invalid, or refers to another artifact.
+            TypeError: *text* is not a JSON object, or a field has the wrong type.
+            RecursionError: *text* is nested too deep.
 
         """
         fields = decode(text, strict=False)
@@ -172,7 +172,7 @@ class ArtifactMetadata(Fields):
 
     @classmethod
     def from_jsons(cls, texts: Sequence[str]) -> list[Self]:
-        """Return the record of each text, as :meth:`from_json` does; many are read as one, which is quicker."""
+        """Return the record of each text, as :meth:`from_json` does; faster than one by one."""
         restored: list[Self] = []
         for begin in range(0, len(texts), _PORTION):
             some = texts[begin : begin + _PORTION]
@@ -188,21 +188,21 @@ class ArtifactMetadata(Fields):
     def _careful(cls, text: str) -> Self:
         fields = cls._known(decode(text))
         _check_record(fields)
-        check_text("a record", encode(fields))  # half of a surrogate pair can't be encoded
+        check_text("a record", encode(fields))  # raises for half of a surrogate pair
         return cls._holding(fields)
 
     @classmethod
     def _holding(cls, fields: JsonObject) -> Self:
-        """Return the record that has *fields*, not a copy of them."""
+        """Return a record that keeps *fields* itself, not a copy."""
         if not fields["superseded"]:
-            fields["superseded"] = ()  # and not a list
+            fields["superseded"] = ()  # not a list
         value = object.__new__(cls)
         object.__setattr__(value, "__dict__", fields)
         return value
 
     @property
     def due(self) -> str | None:
-        """When cleanup has something to do here (ISO 8601, UTC), or None for never."""
+        """When cleanup must look at this record (ISO 8601, UTC), or None for never."""
         if self.released and self.expires_at is not None:
             return timestamp(min(seconds_of(self.expires_at) + GRACE_SECONDS, LAST_MOMENT))
         if self.pending is None and not self.superseded:
@@ -212,7 +212,7 @@ class ArtifactMetadata(Fields):
 
     @property
     def all_bytes(self) -> dict[str, int]:
-        """The length in bytes under every key that holds bytes of this artifact: the current one and those before."""
+        """The length in bytes of the content at each key of this artifact, current and superseded."""
         if self.released:
             return {}
         return {earlier.key: earlier.bytes for earlier in self.superseded} | {self.key: self.bytes}
@@ -220,16 +220,16 @@ class ArtifactMetadata(Fields):
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class SessionInfo(Fields):
-    """What is known of one session; frozen, and a JSON-serialisable mapping.
+    """The metadata of a session: frozen, and a JSON-serialisable mapping.
 
     Attributes:
         session_id: the session.
         sandbox_id: its namespace.
-        user_id: whom it belongs to, or None.
+        user_id: the user it belongs to, or None.
         created_at: when it began (ISO 8601, UTC).
         expires_at: when it ends (ISO 8601, UTC), or None for never.
-        custom_metadata: a JSON object of the user's own.
-        ttl: internal, no item of the mapping: the time to live of artifacts that name none, in seconds, or None.
+        custom_metadata: a JSON object of the caller.
+        ttl: internal, not in the mapping: the default time to live of its artifacts in seconds, or None.
 
     """
 
@@ -248,7 +248,7 @@ class SessionInfo(Fields):
 
     @classmethod
     def restored(cls, fields: object) -> Self:
-        """Return the session that has *fields*, as JSON gives them; raises as :meth:`from_json`."""
+        """Return the session with these *fields*, decoded from JSON; raises as :meth:`from_json`."""
         known = cls._known(fields)
         _check_session(known)
         return cls._of(known)
@@ -256,15 +256,15 @@ class SessionInfo(Fields):
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class CleanupReport(Fields):
-    """What a cleanup removed.
+    """The result of a cleanup: what it deleted.
 
     Attributes:
         sessions: expired sessions.
         artifacts: expired artifacts.
-        orphans: stored objects that no record pointed to, and files that a crash left half-written.
-        bytes: the length of all bytes removed.
-        damaged: internal, no item of the mapping: records that can't be decoded, and were left alone.
-        orphan_keys: internal, no item of the mapping: the keys of the first ten orphans.
+        orphans: stored objects without a record, and incomplete files left by a crash.
+        bytes: the length of all deleted bytes.
+        damaged: internal, not in the mapping: records that can't be decoded, which cleanup does not touch.
+        orphan_keys: internal, not in the mapping: the keys of the first ten orphans.
 
     """
 
@@ -276,20 +276,20 @@ class CleanupReport(Fields):
     orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
 
 
-_PORTION = 50  # records that are looked at together: where one is unusual, each is looked at by itself
+_PORTION = 50  # records that are checked together; if one is unusual, each is checked separately
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def _check_record(fields: JsonObject) -> None:
-    """Raise ``ValueError`` or ``TypeError`` when no record can have *fields*; make tuples of the lists in them."""
+    """Raise ``ValueError`` or ``TypeError`` if *fields* are not those of a record; convert their lists to tuples."""
     fields["superseded"] = tuple(_tuple_of(Superseded, item) for item in fields["superseded"] or ())
     if fields["pending"] is not None:
         fields["pending"] = _tuple_of(Pending, fields["pending"])
     _check_types(ArtifactMetadata, fields)
-    place = fields["sandbox_id"], fields["session_id"], fields["artifact_id"]
+    ids = fields["sandbox_id"], fields["session_id"], fields["artifact_id"]
     contents = (fields["key"], *(earlier.key for earlier in fields["superseded"]))
-    if not grid.is_artifact_id(place[2]) or not all(grid.belongs(key, *place) for key in contents):
-        raise ValueError(f"{contents!r:.200} are not all keys of the artifact {place!r:.200}")
+    if not grid.is_artifact_id(ids[2]) or not all(grid.belongs(key, *ids) for key in contents):
+        raise ValueError(f"{contents!r:.200} are not all keys of the artifact {ids!r:.200}")
     if fields["filename"] is not None:
         check_filename(fields["filename"])
     mime, sha256 = fields["mime"], fields["sha256"]
@@ -321,7 +321,7 @@ def _check_moments_and_sizes(fields: JsonObject) -> None:
 
 
 def _check_session(fields: JsonObject) -> None:
-    """Raise ``ValueError`` or ``TypeError`` when no session can have *fields*."""
+    """Raise ``ValueError`` or ``TypeError`` if *fields* are not those of a session."""
     _check_types(SessionInfo, fields)
     grid.beginnings(fields["sandbox_id"], fields["session_id"])
     check_moment(fields["created_at"])
@@ -336,7 +336,7 @@ def _check_session(fields: JsonObject) -> None:
 
 
 def _tuple_of(kind: type[Any], values: Any) -> Any:
-    """Return a list of JSON as a named tuple."""
+    """Return a list from JSON as a named tuple."""
     names = kind._fields
     if type(values) is not list or len(values) != len(names):
         raise ValueError(f"no {kind.__name__.lower()} bytes are {values!r:.80}")
@@ -352,7 +352,7 @@ def _check_types(kind: type, fields: JsonObject) -> None:
 
 @functools.cache
 def _types_of(kind: type) -> dict[str, set[type]]:
-    """Return the types that each field may have."""
+    """Return the allowed types of each field."""
     return {name: set(_alternatives(hint)) for name, hint in typing.get_type_hints(kind).items()}
 
 

@@ -1,4 +1,4 @@
-"""What may be shown or pickled of URLs and options: only what is known to hold no secret."""
+"""Redaction of URLs and options: messages and pickles get only the parts that are known to be harmless."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Patterns are compiled when they are first needed, which in most stores is never.
-PASSWORD = r"(?<=://)([^/:@]*?)(?::|%3[Aa])([^/]*)@"  # noqa: S105 - where one is
+# Patterns are compiled on first use; most stores never need them.
+PASSWORD = r"(?<=://)([^/:@]*?)(?::|%3[Aa])([^/]*)@"  # noqa: S105 - a pattern
 QUERY = r"\?(.*?)(?=::|$)"
 _CREDENTIALS = r"(?:^|//)([^/@:]*):?([^/@]*)@"
 _SECRET_NAME = (
     r"(?i)pass|pwd|secret|token|key|cred|auth|sas|sign|cookie|header|conn.*str|private|cert|user_?info"  # noqa: S105
     r"|jwt|bearer|ticket|otp|^(pin|pat|acct)$"
 )
-_SUSPICIOUS = r"[@?=;]"  # of a user with a password, a query, a list of settings
+_SUSPICIOUS = r"[@?=;]"  # in a user with a password, a query, or a list of settings
 _USERS = frozenset({"user", "username"})
 _PLAIN_TEXTS = _USERS | {
     "account_name", "acl", "addressing_style", "base_url", "branch", "bucket", "cache_storage", "cache_type",
@@ -24,7 +24,7 @@ _PLAIN_TEXTS = _USERS | {
     "region_name", "remote_protocol", "repo", "root", "share", "share_access", "signature_version", "target_protocol",
     "tenant_id", "version", "workspace",
 }  # fmt: skip
-"""The names of options of filesystems that may be pickled when they are texts. Other texts may be a key by any name."""
+"""The options of filesystems whose values are pickled if they are strings. Any other string may be a secret."""
 
 _PLAIN_CONFIG = frozenset(
     {
@@ -36,7 +36,7 @@ _PLAIN_CONFIG = frozenset(
         "use_dualstack_endpoint", "use_fips_endpoint",
     }
 )  # fmt: skip
-"""The options of botocore's ``Config`` that may be pickled, as far as their values are plain."""
+"""The options of botocore's ``Config`` that are pickled if their values are plain."""
 _CONFIGS = frozenset({("botocore.config", "Config"), ("ibm_botocore.config", "Config")})
 
 _PLAIN_REDIS = frozenset(
@@ -47,30 +47,30 @@ _PLAIN_REDIS = frozenset(
         "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile", "ssl_min_version", "ssl_validate_ocsp", "timeout",
     }
 )  # fmt: skip
-"""The options in the query of a Redis URL that may be shown; those of the Sentinels begin with ``sentinel_``."""
+"""The options in the query of a Redis URL that are shown; those of Sentinels begin with ``sentinel_``."""
 _HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^][@:/?#,;=&]*)(:\d*)?"
 _REDIS_URL = (
     r"(?P<scheme>(redis|rediss|unix)(\+[a-z]+)?://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?"
-    rf"(?P<place>{_HOST}(,{_HOST})*(/[^@?#;=&]*)?)([?](?P<query>[^@#]*))?"
+    rf"(?P<server>{_HOST}(,{_HOST})*(/[^@?#;=&]*)?)([?](?P<query>[^@#]*))?"
 )
 
 
 def public_url(url: str) -> str:
-    """Return a URL, or a chain of URLs, without passwords and without query, which may hold a signature."""
+    """Return a URL, or a chain of URLs, without passwords and queries, which may contain a signature."""
     return re.sub(QUERY, "", re.sub(PASSWORD, r"\1@", url))
 
 
 def public_redis_url(url: str) -> str:
-    """Return the URL of a Redis server without passwords, and without options that may hold one by any spelling.
+    """Return the URL of a Redis server without passwords and options that may contain one.
 
-    What is not understood is not shown at all.
+    Return ``redis`` if the URL can't be parsed.
     """
     match = re.fullmatch(_REDIS_URL, url)
     if match is None:
         return "redis"
     user = "" if not match["user"] or ":" in _decoded(match["user"]) else f"{match['user']}@"
     query = "&".join(filter(_is_plain_redis_option, (match["query"] or "").split("&")))
-    return f"{match['scheme']}{user}{match['place']}{'?' if query else ''}{query}"
+    return f"{match['scheme']}{user}{match['server']}{'?' if query else ''}{query}"
 
 
 def _is_plain_redis_option(option: str) -> bool:
@@ -81,7 +81,7 @@ def _is_plain_redis_option(option: str) -> bool:
 def public_options(options: Mapping[str, object]) -> dict[str, object]:
     """Return the options of a filesystem that are known to be harmless.
 
-    Numbers are, unless their name speaks of a secret, and texts, if their name is known to speak of none.
+    A number is harmless unless its name suggests a secret; a string only if its name is in a list.
     """
     public: dict[str, object] = {}
     for name, value in options.items():
@@ -95,32 +95,34 @@ def public_options(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def public_bucket_options(options: Mapping[str, object], plain: frozenset[str]) -> dict[str, object]:
-    """Return the storage options of a bucket that are known to be harmless; *plain* are the names of those."""
+    """Return the storage options of a bucket that are named in *plain* and whose values are harmless."""
     public = {name: value for name, value in options.items() if name in plain and _is_plain_in_bucket(name, value)}
     config = _public_config(options.get("config"))
     return public if config is None else {**public, "config": config}
 
 
 def _is_plain_in_bucket(name: str, value: object) -> bool:
-    return type(value) is str if name[0].isupper() else _is_plain(value)  # S3's own, such as "Tagging": "a=b"
+    return (
+        type(value) is str if name[0].isupper() else _is_plain(value)
+    )  # an option of S3 itself, for example "Tagging": "a=b"
 
 
 def _public_config(config: Any) -> object:
-    """Return a ``Config`` of botocore's with what is known to be harmless in it; None for anything else."""
+    """Return a copy of botocore's ``Config`` with its harmless options; None for any other value."""
     if (type(config).__module__, type(config).__name__) not in _CONFIGS:
         return None
-    given = config._user_provided_options  # noqa: SLF001 - what its ``merge`` looks at; its attributes are defaults too
+    given = config._user_provided_options  # noqa: SLF001 - as its ``merge`` does; attributes include defaults
     return type(config)(**_plain_items({name: given[name] for name in given if name in _PLAIN_CONFIG}))
 
 
 def _plain_items(options: Mapping[str, object]) -> dict[str, object]:
-    """Return the plain items of a mapping, and of the mappings in it."""
+    """Return the plain items of a mapping, including those of nested mappings."""
     items = {name: _plain_items(value) if isinstance(value, Mapping) else value for name, value in options.items()}
     return {name: value for name, value in items.items() if isinstance(value, dict) or _is_plain(value)}
 
 
 def _is_plain(value: object, *, text: bool = True, user: bool = False) -> bool:
-    """Say whether a value is a number, None, or, where *text* is allowed, a text that holds nothing suspicious."""
+    """Return whether a value is a number, None, or, if *text* is allowed, a string without suspicious characters."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item, text=text, user=user) for item in value)
     if type(value) is str:
@@ -129,7 +131,7 @@ def _is_plain(value: object, *, text: bool = True, user: bool = False) -> bool:
 
 
 def secret_values(options: object, *, secret: bool = False) -> Iterator[str]:
-    """Iterate over the texts in options that no message may hold: by the name of what holds them, or as a password."""
+    """Iterate over the strings in options that no message may contain: values of secret names, passwords in URLs."""
     if isinstance(options, Mapping):
         for name, value in options.items():
             yield from secret_values(value, secret=secret or _is_secret_name(name))
@@ -155,13 +157,13 @@ def _passwords(url: str) -> Iterator[str]:
 
 
 def secrets_of_url(url: str) -> Iterator[str]:
-    """Iterate over the passwords and queries of a URL, or a chain of URLs, as they are and decoded."""
+    """Iterate over the passwords and queries of a URL, or a chain of URLs, encoded and decoded."""
     for pattern, group in ((PASSWORD, 2), (QUERY, 1)):
         for match in re.finditer(pattern, url):
             yield from (match[group], _decoded(match[group]))
 
 
 def _decoded(text: str) -> str:
-    from urllib.parse import unquote  # noqa: PLC0415 - only who has a URL needs it
+    from urllib.parse import unquote  # noqa: PLC0415 - only URLs need it
 
     return unquote(text)

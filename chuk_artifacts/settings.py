@@ -1,6 +1,6 @@
-"""What a store is built from: keyword over environment over default, as one frozen value.
+"""The settings of a store, as one frozen value: an argument overrides the environment, which overrides the default.
 
-This is the only place that reads the environment.
+No other module reads the environment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from chuk_artifacts.redaction import (
 MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
 StorageProvider = Literal["memory", "filesystem", "fs", "s3", "ibm_cos", "ibm_cos_iam"] | str  # noqa: PYI051 - see below
-"""The name of a storage provider, for editors to complete, or a URL."""
+"""The name of a storage provider, which editors complete, or a URL."""
 SessionProvider = Literal["memory", "sqlite", "redis"]
 """The name of a session provider."""
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
@@ -57,15 +57,15 @@ PUT_OPTIONS = frozenset(
         "Tagging",
     }
 )
-"""The storage options of buckets that go with each write; the others make the client."""
+"""The storage options of buckets that are sent with each write; the others configure the client."""
 SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token", "profile_name"})
-"""The storage options of buckets that tell whose keys are used."""
+"""The storage options of buckets that select credentials."""
 TIMEOUT_OPTIONS = frozenset({"connect_timeout", "read_timeout"})
-"""The storage options of buckets that say how many seconds to wait for a connection, and for an answer to come."""
+"""The storage options of buckets that limit the wait for a connection and for a response, in seconds."""
 OWN_OPTIONS = frozenset({"part_size", "presign_upload"})
-"""The storage options of buckets that no SDK hears of."""
+"""The storage options of buckets that this package handles and no SDK sees."""
 NATIVE, GATEWAY = "native", "gateway"
-"""The values of ``presign_upload``: whose URLs take uploads."""
+"""The values of ``presign_upload``: upload to the service's own URLs, or through the gateway."""
 _CLIENT_OPTIONS = TIMEOUT_OPTIONS | frozenset({"api_version", "config", "use_ssl", "verify"})
 _PUBLIC_OPTIONS = (
     PUT_OPTIONS
@@ -73,7 +73,7 @@ _PUBLIC_OPTIONS = (
     | OWN_OPTIONS
     | {"api_version", "ibm_auth_endpoint", "profile_name", "use_ssl", "verify"}
 )
-"""The storage options of buckets that may go to another process; so may what is harmless in ``config``."""
+"""The storage options of buckets that are pickled; so are the harmless options in ``config``."""
 _STORAGE_OPTIONS = {
     MEMORY: frozenset[str](),
     FILESYSTEM: frozenset({"fsync"}),
@@ -82,50 +82,49 @@ _STORAGE_OPTIONS = {
     IBM_COS_IAM: PUT_OPTIONS | OWN_OPTIONS | _CLIENT_OPTIONS | {"ibm_api_key_id", "ibm_auth_endpoint"},
 }
 OBJECT_STORES = frozenset({"gs", "gcs", "abfs", "abfss", "az", "s3", "s3a", "oci", "ocilake", "oss"})
-"""The protocols of URLs that begin with a bucket or container; a put shows the new object or none there."""
-_LONGEST_TIMEOUT = 7 * 86400.0  # seconds; poll() itself takes no more than 24 days
-# Bytes; the limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""The protocols whose URLs begin with a bucket or container. A put is atomic there: the whole object or none."""
+_LONGEST_TIMEOUT = 7 * 86400.0  # seconds; poll() accepts at most 24 days
+# Bytes; limits of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _SHORTEST_PART, _LONGEST_PART = 5 * 1024**2, 5 * 1024**3
 _DEFAULT_BUCKET = "artifacts"
 _S3_URL = "s3://"
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the older, wider rules of others
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and older, wider rules of other services
 _BUCKET_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}"
 _DEFAULT_ROOT = "./artifacts"
 _CATALOG_FILE = "catalog.sqlite3"
 _RANDOM_SANDBOX = "memory-"
-# Patterns are compiled when they are first needed, which in most stores is never.
+# Patterns are compiled on first use; most stores never need them.
 _BROKEN_PASSWORD = r"://[^/:@]*:(?!\d*(/|$|::))[^/@]*/.*@"  # noqa: S105
 _FILE_URL = r"(file|local)://"
 _URL = r"[a-z][a-z0-9+.-]*(://|::)"
 _PROTOCOL = r"[a-z][a-z0-9+._-]*"
-_SHORTEST_KEY_BYTES = 16  # RFC 2104 section 3 advises as many as the hash has (32), and no fewer than half of that
+_SHORTEST_KEY_BYTES = 16  # RFC 2104 section 3 recommends the length of the hash (32), and at least half
 _DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 _BASE_URL = r"(?ai)https?://[^/?#@\s\\]+(/[^?#\s\\]*)?"
 
 
 GATEWAY_PORT = 8765
-"""Where ``chuk-artifacts serve`` listens unless told otherwise."""
+"""The default port of ``chuk-artifacts serve``."""
 
 
 class _DefaultHours(int):
-    """An int that can be told from the same number given by a user."""
+    """An int that is distinguishable, by identity, from the same number passed by a caller."""
 
 
 DEFAULT_SESSION_TTL_HOURS = _DefaultHours(24)
-"""The default of ``session_ttl_hours``, which the environment may override; a number passed in it may not."""
+"""The default of ``session_ttl_hours``. The environment overrides it, but not a number that the caller passes."""
 
 
 class RedisUrl:
-    """The URL of a Redis server, which shows its passwords to nobody who does not ask for its *text*.
+    """The URL of a Redis server. Only *text* contains its passwords; ``str``, ``repr`` and pickles do not.
 
-    It pickles without them; the other process takes them from its own ``SESSION_REDIS_URL``, when that names the same
-    server.
+    Unpickling takes the passwords from ``SESSION_REDIS_URL`` of that process, if it names the same server.
 
     Args:
         text: the URL.
 
     Attributes:
-        text: the same.
+        text: the URL, with passwords.
 
     """
 
@@ -136,19 +135,19 @@ class RedisUrl:
         self.text: str = text
 
     def __eq__(self, other: object) -> bool:
-        """Say whether both are the same URL, passwords and all."""
+        """Return whether both are the same URL, including passwords."""
         return self.text == other.text if isinstance(other, RedisUrl) else NotImplemented
 
     def __hash__(self) -> int:
-        """Return a number that is the same for equal ones."""
+        """Return the hash of the URL."""
         return hash(self.text)
 
     def __str__(self) -> str:
-        """Return the URL without passwords and options that may be secret; of one that is not understood, nothing."""
+        """Return the URL without passwords and options that may be secret; ``redis`` if it can't be parsed."""
         return public_redis_url(self.text)
 
     def __repr__(self) -> str:
-        """Return what ``str`` does, quoted."""
+        """Return ``str`` of the URL, quoted."""
         return repr(str(self))
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -157,39 +156,39 @@ class RedisUrl:
 
 
 def _redis_url_here(shown: str) -> RedisUrl:
-    """Return the URL that *shown* is, with its passwords when this process knows them."""
+    """Return the URL *shown*, with passwords if the environment has them."""
     configured = RedisUrl(_environment("SESSION_REDIS_URL") or "")
     return configured if str(configured) == shown else RedisUrl(shown)
 
 
 def default_provider_of_commands() -> str:
-    """Return the storage provider of the command line: one that the next command finds again."""
+    """Return the storage provider of the command line. The default keeps data for the next command."""
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
 
 
 def complete_url(url: str) -> str:
-    """Return a URL with the secrets that it has in ``ARTIFACT_PROVIDER``, for one that came here without them."""
+    """Return *url*, which was pickled without secrets, with the secrets that ``ARTIFACT_PROVIDER`` has for it."""
     configured = _environment("ARTIFACT_PROVIDER") or ""
     return configured if public_url(configured) == url else url
 
 
 def default_gateway_of_commands() -> str:
-    """Return the URL of the gateway of the command line: where ``chuk-artifacts serve`` is, unless told otherwise."""
+    """Return the gateway URL of the command line; the default is that of a local ``chuk-artifacts serve``."""
     return _environment("ARTIFACT_GATEWAY_URL") or f"http://127.0.0.1:{GATEWAY_PORT}"
 
 
 class SigningKeys:
-    """The secrets that sign URLs, which are shown to nobody who does not ask for them.
+    """The keys that sign URLs. Only *secrets* contains them; ``repr`` and pickles do not.
 
-    They do not pickle. The other process takes its own ``ARTIFACT_SIGNING_KEY``.
+    Unpickling takes the keys from ``ARTIFACT_SIGNING_KEY`` of that process.
 
     Args:
-        secrets: the keys, the one that signs first; empty: none is configured.
-        lost: whether there were keys where this comes from, and there are none here.
+        secrets: the keys; the first signs, all verify. Empty: not configured.
+        lost: whether keys were configured where this was pickled, but are not in this process.
 
     Attributes:
-        secrets: the same.
-        lost: the same.
+        secrets: the keys.
+        lost: whether they were lost by pickling.
 
     """
 
@@ -201,21 +200,21 @@ class SigningKeys:
         self.lost: bool = lost
 
     def __eq__(self, other: object) -> bool:
-        """Say whether both are the same keys."""
+        """Return whether both are the same keys."""
         if not isinstance(other, SigningKeys):
             return NotImplemented
         return (self.secrets, self.lost) == (other.secrets, other.lost)
 
     def __hash__(self) -> int:
-        """Return a number that is the same for equal ones."""
+        """Return the hash of the keys."""
         return hash((self.secrets, self.lost))
 
     def __repr__(self) -> str:
-        """Return how many there are."""
+        """Return the number of keys."""
         return f"<{len(self.secrets)} signing keys>"
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle whether there are any."""
+        """Pickle only whether there are keys."""
         return _signing_keys_here, (bool(self.secrets) or self.lost,)
 
 
@@ -225,19 +224,19 @@ def _signing_keys_here(configured: bool) -> SigningKeys:  # noqa: FBT001 - pickl
 
 
 def ibm_api_key() -> str | None:
-    """Return the API key of IBM Cloud; it is asked for when a client is made, and kept nowhere."""
+    """Return the API key of IBM Cloud. It is read when a client is made, and not kept."""
     return _environment("IBM_COS_APIKEY")
 
 
 @attrs.frozen(kw_only=True)
 class Bucket:
-    """A place in an object store.
+    """A bucket, and the prefix of the keys in it.
 
     Attributes:
-        name: the bucket.
-        prefix: what all keys in it begin with: empty, or with a slash at its end.
-        endpoint_url: the service, or None for AWS; IBM has no such default.
-        region: the region, or None for that of the SDK's configuration.
+        name: the name of the bucket.
+        prefix: the prefix of all keys: empty, or ending with a slash.
+        endpoint_url: the URL of the service, or None for AWS; IBM has no default.
+        region: the region, or None for the SDK's configuration.
         instance_crn: the service instance of IBM Cloud, or None.
 
     """
@@ -251,24 +250,24 @@ class Bucket:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Everything a store is built from, complete and checked.
+    """The complete settings of a store, checked.
 
     Attributes:
-        storage_provider: which backend holds the bytes.
-        session_provider: which backend holds records and sessions.
-        sandbox_id: the namespace of everything in the store.
+        storage_provider: the backend of the bytes.
+        session_provider: the backend of records and sessions.
+        sandbox_id: the namespace of the store.
         fs_root: the folder of the filesystem provider, absolute and without links; None for others.
         sqlite_path: the database file of the sqlite session provider; None for others.
         bucket: where the bytes of a bucket provider are; None for others.
         redis_url: the server of the redis session provider; None for others.
-        session_ttl: how long a session lives by default, in seconds; None for ever.
-        max_retries: how often a driver repeats what failed.
-        max_connections: how many calls at once a driver has connections for.
-        gateway_url: where the gateway can be reached, without a slash at the end, or None for one of our own.
-        signing_keys: what signs the URLs of the gateway.
-        storage_options: more, for the backend of the bytes.
-        limits: how long summaries, metas and user ids may be.
-        url: where the bytes are, when that is told by an fsspec URL; None for others.
+        session_ttl: the default time to live of a session, in seconds; None: it does not expire.
+        max_retries: how often a driver retries a failed request.
+        max_connections: the largest number of connections of a driver.
+        gateway_url: the URL of the gateway, without a trailing slash, or None to start one in this process.
+        signing_keys: the keys that sign the URLs of the gateway.
+        storage_options: further options of the storage.
+        limits: the longest summaries, metas and user ids.
+        url: the fsspec URL of the storage; None for other providers.
 
     """
 
@@ -289,13 +288,13 @@ class Settings:
     url: str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
-        """Say whether both mean the same store; the random names of two sandboxes in memory do not tell them apart."""
+        """Return whether both describe the same store; the random sandbox names of stores in memory are ignored."""
         if self.sandbox_id.startswith(_RANDOM_SANDBOX) and other.sandbox_id.startswith(_RANDOM_SANDBOX):
             return self == attrs.evolve(other, sandbox_id=self.sandbox_id)
         return self == other
 
     def without_secrets(self) -> Settings:
-        """Return the settings for another process, which finds keys in its own environment."""
+        """Return the settings to pickle; the process that unpickles them reads secrets from its own environment."""
         if self.url is not None:
             options = public_options(self.storage_options)
             return attrs.evolve(self, url=public_url(self.url), storage_options=options)
@@ -314,24 +313,24 @@ class Settings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may hold of the URL and its options, the longest first."""
+        """The secrets of the URL and its options, which no message may contain, the longest first."""
         found = {*secret_values(self.storage_options), *secrets_of_url(self.url or "")}
         return tuple(sorted(filter(None, found), key=len, reverse=True))
 
     @property
     def fsync(self) -> bool:
-        """Whether a write is to be on the disk before it returns."""
+        """Whether a write is on the disk before it returns."""
         return bool(self.storage_options.get("fsync", False))
 
     @property
     def part_size(self) -> int | None:
-        """The length in bytes of the parts in which a bucket takes large files; None: the storage decides."""
+        """The size in bytes of the parts of a multipart upload; None: the storage decides."""
         size: int | None = self.storage_options.get("part_size")
         return size
 
     @property
     def presign_upload(self) -> str | None:
-        """Whose URLs take uploads to a bucket, ``NATIVE`` or ``GATEWAY``; None: that depends on the service."""
+        """Which URLs take uploads to a bucket, ``NATIVE`` or ``GATEWAY``; None: the service decides."""
         chosen: str | None = self.storage_options.get("presign_upload")
         return chosen
 
@@ -358,20 +357,20 @@ def resolve(
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
 
     Raises:
-        InvalidInputError: a provider is not known, or a value is none that it can be.
+        InvalidInputError: a provider is unknown, or a value is invalid.
 
     """
     storage, url = _storage_provider(storage_provider)
     sessions = _session_provider(session_provider, storage)
     root = _folder(_root_of(storage, url, fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
-    place = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
+    where = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_sandbox(sandbox_id) or _derived_sandbox(storage, root, place, url),
+        sandbox_id=_sandbox(sandbox_id) or _derived_sandbox(storage, root, where, url),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
-        bucket=place,
+        bucket=where,
         redis_url=_redis_url(redis_url) if sessions == REDIS else None,
         session_ttl=_session_ttl(session_ttl_hours, now),
         max_retries=check_count("max_retries", max_retries, 0, MAX_AT_ONCE),
@@ -385,15 +384,15 @@ def resolve(
 
 
 def _environment(name: str) -> str | None:
-    """Return a variable of the environment; an empty one is as good as none."""
+    """Return a variable of the environment; None if it is unset or empty."""
     return os.environ.get(name) or None
 
 
 def limits_of(max_summary_bytes: object, max_meta_bytes: object, max_user_id_bytes: object) -> Limits:
-    """Return the limits that a store keeps to.
+    """Return the limits of a store.
 
     Raises:
-        InvalidInputError: one is no int, or below 0; for metas, below the two bytes of an empty one.
+        InvalidInputError: a limit is not an int or is below 0, or *max_meta_bytes* is below 2, the length of ``{}``.
 
     """
     return Limits(
@@ -423,38 +422,38 @@ def _is_url(provider: str) -> bool:
 
 
 def _protocols(url: str) -> str:
-    """Return what a URL, or a chain of URLs, says of protocols, such as ``dir::sftp://``, if there is a driver of each.
+    """Return the protocols of a URL or a chain of URLs, for example ``dir::sftp://``; check that each has a driver.
 
     Raises:
-        InvalidInputError: fsspec knows no such protocol, or its package is missing, or the URL can't be read.
+        InvalidInputError: fsspec has no driver for a protocol, or its package is missing, or the URL can't be parsed.
 
     """
-    from fsspec.registry import get_filesystem_class  # noqa: PLC0415 - only who has a URL needs it
+    from fsspec.registry import get_filesystem_class  # noqa: PLC0415 - only URLs need it
 
     if re.search(_BROKEN_PASSWORD, url):
         raise InvalidInputError("storage_provider: a password with a slash can't be in a URL, but in storage_options")
-    links = [link.partition("://") for link in url.split("::")]
-    protocols = [protocol for protocol, _, _ in links]
-    if protocols[-1] in OBJECT_STORES and not _names_bucket(links):
+    chain = [one.partition("://") for one in url.split("::")]
+    protocols = [protocol for protocol, _, _ in chain]
+    if protocols[-1] in OBJECT_STORES and not _names_bucket(chain):
         raise InvalidInputError(f"storage_provider {shown(protocols[-1] + '://')} must name a bucket or container")
     for protocol in protocols:
-        if not re.fullmatch(_PROTOCOL, protocol):  # which may hold a password
+        if not re.fullmatch(_PROTOCOL, protocol):  # no value in the message: it may contain a password
             raise InvalidInputError("storage_provider is neither a URL nor a chain of URLs")
         try:
             get_filesystem_class(protocol)
-        except (ImportError, ValueError) as error:  # a missing package, an unknown protocol
+        except (ImportError, ValueError) as error:  # a package is missing, or the protocol is unknown
             raise InvalidInputError(f"storage_provider {shown(protocol + '://')}: {error}") from error
     return "::".join(protocols) + "://"
 
 
-def _names_bucket(links: list[tuple[str, str, str]]) -> bool:
-    """Return whether the last link of a chain, or a folder in it (``dir://bucket/folder::gs://``), names a bucket."""
-    paths = [path for protocol, _, path in links[:-1] if protocol == "dir"]
-    return any(re.match(r"[^/?#@]", path) for path in (*paths, links[-1][2]))
+def _names_bucket(chain: list[tuple[str, str, str]]) -> bool:
+    """Return whether the last URL of a chain, or a folder in it (``dir://bucket/folder::gs://``), names a bucket."""
+    paths = [path for protocol, _, path in chain[:-1] if protocol == "dir"]
+    return any(re.match(r"[^/?#@]", path) for path in (*paths, chain[-1][2]))
 
 
 def _root_of(provider: str, url: str | None, fs_root: object) -> object:
-    """Return the root folder that a file URL or the argument says."""
+    """Return the root folder from a file URL or from the argument."""
     if provider != FILESYSTEM or not url:
         return fs_root
     if fs_root is not None:
@@ -473,7 +472,7 @@ def _session_provider(given: object, storage: str) -> str:
 def _unknown(argument: str, name: str, known: tuple[str, ...]) -> InvalidInputError:
     scheme, is_url, _ = name.partition("://")
     what = "is not known"
-    word = scheme + is_url  # the rest of a URL may hold a password
+    word = scheme + is_url  # the rest of a URL may contain a password
     return InvalidInputError(f"{argument} {shown(word)} {what}; known are {', '.join(map(repr, known))}")
 
 
@@ -522,7 +521,7 @@ def _endpoint(provider: str, given: object) -> str | None:
     url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
     if url is None:
         return None
-    from urllib.parse import urlsplit  # noqa: PLC0415 - only who has a service of their own needs it
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only endpoint_url needs it
 
     try:
         parts = urlsplit(url)
@@ -544,10 +543,10 @@ def _sandbox(given: object) -> str | None:
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None) -> str:
-    """Return the same name for the same root, bucket or URL, and a random one for memory, which nobody shares."""
+    """Return a name that depends only on the root, bucket or URL; for memory, a random one."""
     if bucket is not None:
-        place = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
-        return f"bucket-{hashlib.sha256(place.encode()).hexdigest()[:16]}"
+        location = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
+        return f"bucket-{hashlib.sha256(location.encode()).hexdigest()[:16]}"
     if _is_url(provider):
         return f"url-{hashlib.sha256(public_url(url or '').rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
@@ -597,7 +596,9 @@ def _options(provider: str, url: str | None, options: object) -> dict[str, objec
         raise InvalidInputError(f"storage_options must be a mapping, not {type(options).__name__}")
     if _is_url(provider):
         return {check_text("a name in storage_options", name): value for name, value in options.items()}
-    if provider == FILESYSTEM and url is not None:  # fsspec's driver of such URLs makes folders only when asked to
+    if (
+        provider == FILESYSTEM and url is not None
+    ):  # fsspec's own driver for these URLs needs the option; ours always makes folders
         options = {name: value for name, value in options.items() if name != "auto_mkdir"}
     if options.get("part_size") is not None:
         check_count("part_size in storage_options", options["part_size"], _SHORTEST_PART, _LONGEST_PART)
@@ -612,7 +613,7 @@ def _options(provider: str, url: str | None, options: object) -> dict[str, objec
 
 
 def _presign_upload(provider: str, options: Mapping[str, object]) -> dict[str, str]:
-    """Return the option that says whose URLs take uploads, checked."""
+    """Return the option ``presign_upload``, checked."""
     if options.get("presign_upload") is None:
         return {}
     chosen = check_text("storage_options['presign_upload']", options["presign_upload"])

@@ -1,4 +1,4 @@
-"""What a user hands in as data: bytes, or a stream that is read once in bounded pieces and hashed on the way."""
+"""The data to store: bytes, or a stream that is read in chunks and hashed on the way."""
 
 from __future__ import annotations
 

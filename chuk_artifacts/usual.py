@@ -1,7 +1,7 @@
-"""A quick look at records that a catalog holds, to tell those that this library surely wrote from the rest.
+"""A fast check of records from a catalog that recognises those in the usual form.
 
-SQLite finds a record in a few microseconds, and this adds less than one. It lets nothing pass that the careful look of
-:mod:`~chuk_artifacts.models` would not; what it does not let pass may be sound nevertheless.
+SQLite finds a record in a few microseconds, so that the complete check in :mod:`~chuk_artifacts.models` would dominate.
+Every record that passes here would pass there. A record that fails here may still be valid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chuk_artifacts.fields import JsonObject
 LARGEST = 2**63 - 1
 """The largest integer in SQLite."""
 
-_DEEPEST = 64  # levels of a JSON object of the user's own, as arguments.check_meta has it
+_DEEPEST = 64  # levels of a JSON object, as in arguments.check_meta
 _TEXTS = ("artifact_id", "session_id", "sandbox_id", "key", "mime", "summary", "sha256", "stored_at", "updated_at")
 _NAMES = (
     *_TEXTS,
@@ -28,17 +28,17 @@ _NAMES = (
 )
 _VALUES = itemgetter(*_NAMES)
 _COUNT = len(_NAMES)
-_ALWAYS_TEXTS = _COUNT + len(_TEXTS) + 2  # the names, and the values that are texts in each record
+_ALWAYS_TEXTS = _COUNT + len(_TEXTS) + 2  # the names, and the values that are strings in each record
 _ID_DIGITS = 32
 _HASH_DIGITS = 64
 _SHORT_NAME = 255
 _ENDS = frozenset("/\\.")
 _ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What a value of another type may make the functions here raise, or one that is missing."""
+"""The exceptions that values of the wrong type, or missing ones, cause in these functions."""
 
 
 def is_usual(text: str, fields: JsonObject) -> bool:
-    """Say whether *fields*, which *text* says, are surely those of a record."""
+    """Return whether *fields*, decoded from *text*, are those of a record in the usual form."""
     try:
         return _has_usual_fields(text, fields)
     except _ODD:
@@ -46,7 +46,7 @@ def is_usual(text: str, fields: JsonObject) -> bool:
 
 
 def are_usual(text: str, records: Sequence[JsonObject]) -> bool:
-    """Say whether the fields of all *records*, which *text* says, surely are; field by field, which is quicker."""
+    """Return whether all *records*, decoded from *text*, have the usual form; faster than one by one."""
     try:
         return _have_usual_fields(text, records)
     except _ODD:
@@ -108,7 +108,7 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
     texts = _ALWAYS_TEXTS * len(records) + len(names) + len(ends) - ends.count(None)
     digits = "".join(ids) + "".join(hashes)
     prefixes = {session: grid.beginnings(*session)[1] for session in {*zip(sandboxes, sessions, strict=True)}}
-    places = zip(keys, ids, zip(sandboxes, sessions, strict=True), strict=True)
+    owners = zip(keys, ids, zip(sandboxes, sessions, strict=True), strict=True)
     return (
         text.count('"') == _quotes(text, texts, *metas)
         and {*map(len, records)} == {_COUNT}
@@ -131,31 +131,31 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
         and digits == digits.lower()
         and all(shown.isascii() and shown.isprintable() for shown in {*mimes, *storages, *catalogs})
         and all("/" in mime for mime in {*mimes})
-        and all(_is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in places)
+        and all(_is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in owners)
         and (not names or _are_plain(names))
     )
 
 
 @functools.lru_cache(maxsize=4096)
 def check_moment(moment: str) -> None:
-    """Raise ``ValueError`` when a moment is not written as :func:`~chuk_artifacts.models.timestamp` writes it."""
+    """Raise ``ValueError`` if a moment is not in the form of :func:`~chuk_artifacts.models.timestamp`."""
     datetime.fromisoformat(moment)
     if not _is_timestamp(moment):
-        raise ValueError(f"a moment is not written {moment!r:.80}")
+        raise ValueError(f"{moment!r:.80} is not a timestamp")
 
 
 def _is_timestamp(moment: str) -> bool:
-    """Say whether what can be read as a moment is written as :func:`~chuk_artifacts.models.timestamp` writes it."""
+    """Return whether a moment that ``fromisoformat`` accepts is in our form of it."""
     return moment[4:11:3] + moment[13:20:3] + moment[26:] == "--T::.+00:00"
 
 
 def _is_own(key: str, first: str) -> bool:
-    """Say whether *key* is that of a content of the artifact whose first one is at *first*."""
+    """Return whether *key* is *first*, the key of an artifact's first content, or the key of a later one."""
     return key == first or (key.startswith(first) and grid.is_later(key[len(first) :]))
 
 
 def _is_plain(filename: str) -> bool:
-    """Say whether a text is surely a filename."""
+    """Return whether a string is a filename in the usual form."""
     return (
         filename.isprintable()
         and len(filename) <= _SHORT_NAME
@@ -167,7 +167,7 @@ def _is_plain(filename: str) -> bool:
 
 
 def _are_plain(filenames: Sequence[str]) -> bool:
-    """Say whether texts are surely filenames."""
+    """Return whether all strings are filenames in the usual form."""
     return (
         "".join(filenames).isprintable()
         and ".." not in "\n".join(filenames)
@@ -178,15 +178,15 @@ def _are_plain(filenames: Sequence[str]) -> bool:
 
 
 def _quotes(text: str, texts: int, *metas: JsonObject) -> int:
-    """Return how many quotes are in a text in which no name stands twice.
+    """Return the number of quotes in a JSON text without duplicate names. With duplicates it would contain more.
 
     Args:
         text: the JSON.
-        texts: how many texts and names are in it, beside those in *metas*.
-        metas: JSON objects of the user's own.
+        texts: the number of strings and names in it, apart from those in *metas*.
+        metas: the JSON objects of callers in it.
 
     Raises:
-        ValueError: that can't be told, a text in it can't be encoded, or the objects are not sound.
+        ValueError: escapes make it unclear, a string can't be encoded, or an object is invalid.
 
     """
     if not text.isascii():
@@ -196,17 +196,17 @@ def _quotes(text: str, texts: int, *metas: JsonObject) -> int:
         if meta:
             quotes += quotes_in(meta)
     if "\\" in text:
-        if "\\\\" in text or "\\u" in text:  # the latter may be half of a surrogate pair
+        if "\\\\" in text or "\\u" in text:  # an escape may be half of a surrogate pair
             raise ValueError("a closer look is needed")
         quotes += text.count('\\"')
     return quotes
 
 
 def quotes_in(value: Any, levels: int = _DEEPEST) -> int:
-    """Return how many quotes stand around names and texts in an object or list of JSON.
+    """Return the number of quotes around names and strings in a JSON object or list.
 
     Raises:
-        ValueError: it is nested too deep, or a number in it is not finite.
+        ValueError: it is nested too deep, or a number is not finite.
 
     """
     if levels == 0:
@@ -220,6 +220,6 @@ def quotes_in(value: Any, levels: int = _DEEPEST) -> int:
             quotes += 2
         elif kind is dict or kind is list:
             quotes += quotes_in(one, levels - 1)
-        elif kind is float and one - one:  # NaN, of an infinite one
+        elif kind is float and one - one:  # NaN if it is infinite
             raise ValueError("a number is not finite")
     return quotes
