@@ -1,8 +1,9 @@
 """The grid layout: pure functions on ids and keys.
 
-A key is ``grid/{sandbox}/{session}/{artifact}``. Later contents of an artifact are at ``…~{number}``, a random number
-that no other writer can have; an upload is at ``…~upload`` until it is registered. (Earlier versions of this library
-counted: ``…~2`` is the second content.) The identities of catalogs are beside the grid: see :func:`identity_prefix`.
+A key is ``grid/{sandbox}/{session}/{artifact}``. Each later content of an artifact has the key ``…~{number}`` with a
+random number, which no other writer can have; a presigned upload goes to ``…~upload``. (Earlier versions of this
+library counted: ``…~2`` is the second content.) The identities of catalogs are outside the grid: see
+:func:`identity_prefix`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from chuk_artifacts.fields import Fields
 
 ROOT = "grid"
 _MAX_ID_BYTES = 255
-_LONGEST_KEY = 1024  # three ids, and what is around them
-_KEPT = 512  # characters; 4 bytes of memory each at most, and a cache keeps thousands of texts
+_LONGEST_KEY = 1024  # three ids, and the parts around them
+_KEPT = 512  # characters of up to 4 bytes; a cache keeps thousands of strings
 _REVISIONS = 10**18
 _FORBIDDEN = r"[/\\\x00-\x1f\x7f-\x9f]"
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
@@ -47,9 +48,9 @@ class GridKey(Fields):
 
 
 def check_part(kind: str, value: object) -> str:
-    """Return *value*, or raise :class:`GridError` when no level of a key can be called that; *kind* is what it is.
+    """Return *value*, one level of a key, or raise :class:`GridError`; *kind* names it in the message.
 
-    A value of a subclass of str is returned as a plain one: its own methods may say anything of it.
+    The result is a plain str, because a subclass may override any method.
     """
     if type(value) is str:
         return _checked(kind, value)
@@ -74,17 +75,17 @@ def _checked(kind: str, value: str) -> str:
 
 
 def check_session_id(session_id: object) -> str:
-    """Return *session_id*, or raise :class:`GridError` when no session can be called that."""
+    """Return *session_id*, or raise :class:`GridError` if it is invalid."""
     return check_part("session_id", session_id)
 
 
 def check_sandbox_id(sandbox_id: object) -> str:
-    """Return *sandbox_id*, or raise :class:`GridError` when no sandbox can be called that."""
+    """Return *sandbox_id*, or raise :class:`GridError` if it is invalid."""
     return check_part("sandbox_id", sandbox_id)
 
 
 def canonical_prefix(sandbox_id: str, session_id: str) -> str:
-    """Return the prefix of all keys of a session, with its last slash.
+    """Return the prefix of all keys of a session, with a trailing slash.
 
     Args:
         sandbox_id: the namespace.
@@ -94,8 +95,8 @@ def canonical_prefix(sandbox_id: str, session_id: str) -> str:
         ``grid/{sandbox_id}/{session_id}/``
 
     Raises:
-        GridError: an id is empty, ``.`` or ``..``, longer than 255 bytes of UTF-8, or holds ``/``, a backslash or
-            a control character.
+        GridError: an id is empty, ``.`` or ``..``, longer than 255 bytes of UTF-8, or contains ``/``, a backslash
+            or a control character.
 
     """
     return _prefix(check_sandbox_id(sandbox_id), check_session_id(session_id))
@@ -107,7 +108,7 @@ def _prefix(sandbox_id: str, session_id: str) -> str:
 
 
 def sandbox_prefix(sandbox_id: str) -> str:
-    """Return the prefix of all keys of a sandbox, ``grid/{sandbox_id}/``; raises :class:`GridError` for a bad id."""
+    """Return the prefix of a sandbox's keys, ``grid/{sandbox_id}/``; raise :class:`GridError` for an invalid id."""
     return f"{ROOT}/{check_sandbox_id(sandbox_id)}/"
 
 
@@ -117,15 +118,14 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
     Args:
         sandbox_id: the namespace.
         session_id: the session in it.
-        artifact_id: the artifact in that.
+        artifact_id: the artifact in the session.
         revision: 1 for the first content of the artifact, another number for a later one.
 
     Returns:
-        ``grid/{sandbox_id}/{session_id}/{artifact_id}``, for a later content with ``~{revision}``.
+        ``grid/{sandbox_id}/{session_id}/{artifact_id}``, followed by ``~{revision}`` for a later content.
 
     Raises:
-        GridError: an id is one that :func:`canonical_prefix` refuses, the artifact's holds ``~``, or the revision
-            is below 1.
+        GridError: :func:`canonical_prefix` refuses an id, *artifact_id* contains ``~``, or *revision* is below 1.
 
     """
     prefix = canonical_prefix(sandbox_id, session_id)
@@ -142,26 +142,26 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
 
 
 def later_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
-    """Return a fresh key for a later content of an artifact, which no other writer can have.
+    """Return a new key for a later content of an artifact, which no other writer can have.
 
-    Its number is one of 8 * 10^17 random ones. Raises as :func:`artifact_key`.
+    Its number is random, one of 8 * 10^17. Raises as :func:`artifact_key`.
     """
     number = 10**17 + int.from_bytes(os.urandom(16)) % (8 * 10**17)
     return artifact_key(sandbox_id, session_id, artifact_id, number)
 
 
 def identity_prefix(sandbox_id: str) -> str:
-    """Return the prefix of the keys that hold the identities of catalogs, ``identity/{sandbox_id}/``."""
+    """Return the prefix of the keys at which catalog identities are stored, ``identity/{sandbox_id}/``."""
     return f"identity/{check_sandbox_id(sandbox_id)}/"
 
 
 def upload_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
-    """Return the key to which bytes are uploaded that become an artifact; raises as :func:`artifact_key`."""
+    """Return the key that a presigned upload writes to; raises as :func:`artifact_key`."""
     return f"{artifact_key(sandbox_id, session_id, artifact_id)}~upload"
 
 
 def parse(key: str) -> GridKey | None:
-    """Return the parts of *key*, or None when it is no grid key."""
+    """Return the parts of *key*, or None if it is not a grid key."""
     try:
         return validate_grid_key(key)
     except GridError:
@@ -169,7 +169,7 @@ def parse(key: str) -> GridKey | None:
 
 
 def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> bool:
-    """Say whether *key* is a grid key of that artifact, in any revision."""
+    """Return whether *key* is a grid key of that artifact, of any revision."""
     parts = parse(key)
     return parts is not None and (parts.sandbox_id, parts.session_id, parts.artifact_id) == (
         sandbox_id,
@@ -179,18 +179,18 @@ def belongs(key: str, sandbox_id: str, session_id: str, artifact_id: str) -> boo
 
 
 def is_later(rest: str) -> bool:
-    """Say whether *rest* is what the key of a later content has behind that of the first."""
+    """Return whether *rest* is the suffix of the key of a later content."""
     return _LATER(rest) is not None
 
 
 def is_content(key: str, sandbox_id: str) -> bool:
-    """Say whether *key* is one under which a sandbox keeps bytes of artifacts: any other is not ours to remove."""
+    """Return whether *key* is a key for bytes of artifacts in a sandbox. Cleanup must not delete any other key."""
     parts = parse(key)
     return parts is not None and parts.sandbox_id == sandbox_id and is_artifact_id(parts.artifact_id)
 
 
 def is_valid_grid_key(key: str) -> bool:
-    """Say whether *key* is a grid key."""
+    """Return whether *key* is a grid key."""
     return parse(key) is not None
 
 
@@ -198,14 +198,14 @@ def validate_grid_key(key: str) -> GridKey:
     """Return the parts of *key*.
 
     Args:
-        key: such as ``grid/{sandbox_id}/{session_id}/{artifact_id}``.
+        key: a key of the form ``grid/{sandbox_id}/{session_id}/{artifact_id}``.
 
     Returns:
-        its sandbox, session, artifact and revision (0 for the key of an upload).
+        the sandbox, session, artifact and revision (0 for the key of an upload).
 
     Raises:
-        GridError: it is no str, has another number of levels, does not begin with ``grid/``, or one of its ids is
-            not allowed.
+        GridError: *key* is not a str, has another number of levels, does not begin with ``grid/``, or contains an
+            invalid id.
 
     """
     if not isinstance(key, str):
@@ -227,15 +227,15 @@ def validate_grid_key(key: str) -> GridKey:
 
 @functools.lru_cache(maxsize=4096)
 def beginnings(sandbox_id: str, session_id: str) -> tuple[str, str]:
-    """Return how the ids and the keys of a session's artifacts begin; raises as :func:`canonical_prefix`."""
+    """Return the prefixes of the ids and of the keys of a session's artifacts; raises as :func:`canonical_prefix`."""
     prefix = canonical_prefix(sandbox_id, session_id)
     return slot_tag(sandbox_id, session_id), prefix
 
 
 def new_artifact(sandbox_id: str, session_id: str) -> tuple[str, str]:
-    """Return a fresh artifact id, and the key of its first bytes; raises as :func:`canonical_prefix`.
+    """Return a new artifact id, and the key of its first content; raises as :func:`canonical_prefix`.
 
-    The id is 8 digits of the session's digest and 24 of the operating system's randomness.
+    The id consists of 8 digits of a digest of the session and 24 random ones.
     """
     tag, prefix = beginnings(sandbox_id, session_id)
     artifact_id = tag + os.urandom(12).hex()
@@ -243,7 +243,7 @@ def new_artifact(sandbox_id: str, session_id: str) -> tuple[str, str]:
 
 
 def slot_tag(sandbox_id: str, session_id: str) -> str:
-    """Return the 8 hexadecimal digits that begin the id of each artifact of a session."""
+    """Return the first 8 hexadecimal digits of the ids of a session's artifacts."""
     is_short = len(sandbox_id) <= _KEPT and len(session_id) <= _KEPT
     return _slot_tag_again(sandbox_id, session_id) if is_short else _slot_tag(sandbox_id, session_id)
 
@@ -256,12 +256,12 @@ _slot_tag_again = functools.lru_cache(maxsize=4096)(_slot_tag)
 
 
 def new_session_id() -> str:
-    """Return a fresh session id."""
+    """Return a new session id."""
     return f"session-{os.urandom(16).hex()}"
 
 
 def plain_artifact_id(artifact_id: object) -> str | None:
-    """Return *artifact_id* as a plain str if it has the form of the ids that :func:`new_artifact` makes, else None."""
+    """Return *artifact_id* as a plain str if it has the form of an id from :func:`new_artifact`, else None."""
     if type(artifact_id) is not str:
         if not isinstance(artifact_id, str):
             return None
@@ -270,5 +270,5 @@ def plain_artifact_id(artifact_id: object) -> str | None:
 
 
 def is_artifact_id(artifact_id: object) -> bool:
-    """Say whether *artifact_id* has the form of the ids that :func:`new_artifact` makes."""
+    """Return whether *artifact_id* has the form of an id from :func:`new_artifact`."""
     return plain_artifact_id(artifact_id) is not None

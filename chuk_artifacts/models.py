@@ -114,7 +114,7 @@ class ArtifactMetadata(Fields):
         session_provider: the provider that holds this record.
         superseded: internal, not in the mapping: earlier bytes that are still kept, oldest first.
         released: internal, not in the mapping: whether it has expired and its bytes were deleted. The record stays
-            for a grace period, in which methods raise ``ArtifactExpiredError``.
+            for a grace period, and methods raise ``ArtifactExpiredError``.
         pending: internal, not in the mapping: the upload that is expected at *key*, or None. Such a record is not an
             artifact yet; its revision is 0.
 

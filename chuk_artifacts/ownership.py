@@ -1,10 +1,10 @@
-"""Refuse a file that another local user made, can write, or could have put in its place.
+"""Refuse a file that another local user made, can write, or could have exchanged.
 
-A signing key or a database of another user would let that user sign URLs, or forge records. ``ssh`` and PostgreSQL
-refuse such files too. Root counts as trusted. Windows has neither owners nor modes of this kind: there only the type of
-a file is checked.
+With a signing key or a database of their own making, other users could sign URLs or forge records. ``ssh`` and
+PostgreSQL refuse such files too. Root is trusted. Windows has no such owners and modes: there, only the type of a file
+is checked.
 
-All functions raise ``OSError``, with what to do about it in ``strerror``.
+All functions raise ``OSError``; its ``strerror`` explains what to do.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def check_file(path: str, status: os.stat_result) -> None:
 
     Args:
         path: its path, for the message.
-        status: its own status, not that of a file that it links to.
+        status: its own status, not that of the target of a link.
 
     """
     if not stat.S_ISREG(status.st_mode):
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
-        raise _refused(f"{path!r} is {kind}: a file is needed in its place")
+        raise _refused(f"{path!r} is {kind}: a regular file is needed")
     _check_owner(f"{path!r}", status)
     users = _users(status, stat.S_IWGRP, stat.S_IWOTH)
     if users and not _is_read_only(path):
@@ -46,16 +46,16 @@ def check_file(path: str, status: os.stat_result) -> None:
 
 
 def check_folder(path: str, status: os.stat_result, *, sticky: bool) -> None:
-    """Raise ``OSError`` unless a folder belongs to this user or root, and not every user can exchange files in it.
+    """Raise ``OSError`` unless a folder belongs to this user or root, and is not writable by every user.
 
-    Its group may: that is what a umask of 002 and the volumes of Kubernetes allow. A file that another member of the
-    group puts there is refused by :func:`check_file`.
+    The group may write, as with a umask of 002 or on volumes of Kubernetes: :func:`check_file` refuses a file that
+    another member of the group puts there.
 
     Args:
         path: its path, for the message.
         status: its status.
-        sticky: whether the sticky bit is enough (as in ``/tmp``), because the file in question is never removed: other
-            users can add files then, but not exchange those of this user.
+        sticky: whether the sticky bit suffices (as in ``/tmp``). Other users can then add files, but not exchange
+            those of this user; so it suffices for a file that is never removed.
 
     """
     _check_owner(f"the folder {path!r}", status)
@@ -68,18 +68,18 @@ def check_folder(path: str, status: os.stat_result, *, sticky: bool) -> None:
 
 
 def read_secret(folder: str, name: str, limit: int) -> bytes:
-    """Return the first bytes of a file that only this user can read, or root put there.
+    """Return the first bytes of a file that only this user can read, or that root made.
 
-    What is checked is what was opened, so that an exchange in between is noticed, and nothing blocks.
+    The checks use the opened descriptor, so that exchanging the file in between does not help, and nothing blocks.
 
     Args:
-        folder: where it is.
-        name: its name in the folder.
-        limit: how many bytes to return at most.
+        folder: the folder of the file.
+        name: the name of the file in it.
+        limit: the largest number of bytes to return.
 
     Raises:
-        FileNotFoundError: there is no such file, or no folder.
-        OSError: another user could have made or changed it, or can read it.
+        FileNotFoundError: the file or the folder does not exist.
+        OSError: another user could have made or changed the file, or can read it.
 
     """
     opened: list[int] = []
@@ -89,25 +89,25 @@ def read_secret(folder: str, name: str, limit: int) -> bytes:
             check_folder(folder, os.fstat(opened[0]), sticky=True)
             content = _read_secret(opened, os.path.join(folder, name), name, limit, opened[0])
         else:
-            place = os.path.join(folder, name)
-            content = _read_secret(opened, place, place, limit, None)
-    except BaseException:  # no finally: an interrupt at its line would leave a descriptor open
+            path = os.path.join(folder, name)
+            content = _read_secret(opened, path, path, limit, None)
+    except BaseException:  # not `finally`: an interrupt at its line would leave a descriptor open
         _close(opened)
         raise
     _close(opened)
     return content
 
 
-def _read_secret(opened: list[int], place: str, name: str, limit: int, folder: int | None) -> bytes:
-    check_file(place, os.stat(name, dir_fd=folder, follow_symlinks=False))  # opening a device may change it
+def _read_secret(opened: list[int], path: str, name: str, limit: int, folder: int | None) -> bytes:
+    check_file(path, os.stat(name, dir_fd=folder, follow_symlinks=False))  # opening a device may change it
     opened.append(os.open(name, _READ, dir_fd=folder))
     status = os.fstat(opened[-1])
-    check_file(place, status)
+    check_file(path, status)
     users = _users(status, stat.S_IRGRP, stat.S_IROTH)
-    # Others must be able to read a file of root if this user is to, and a mounted secret can't be changed.
-    if users and is_own(status) and not _is_read_only(place):
+    # This user may need others' permission to read a file of root, and can't change the mode of a mounted secret.
+    if users and is_own(status) and not _is_read_only(path):
         raise _refused(
-            f'{place!r} can be read by {users}: run "chmod 600" on it, or, if someone may have read it, remove it'
+            f'{path!r} can be read by {users}: run "chmod 600" on it, or, if someone may have read it, remove it'
         )
     return os.read(opened[-1], limit)
 
@@ -118,13 +118,13 @@ def _close(opened: list[int]) -> None:
 
 
 def resolve_links(path: str) -> str:
-    """Return a path without symbolic links, but keep a last component that is a link which is not to be trusted.
+    """Return a path without symbolic links, except that an untrusted link stays as the last component.
 
-    That is a link that leads nowhere, that another user made, or that lies in a folder where other users can exchange
-    it. Who opens the path refuses it.
+    A link is untrusted if its target does not exist, if another user made it, or if other users can exchange it in its
+    folder. Opening the path then refuses the link.
 
     Args:
-        path: the path, as the user configured it.
+        path: the configured path.
 
     """
     for _ in range(_MOST_LINKS):
@@ -149,7 +149,7 @@ def _is_own_link(folder: str, path: str) -> bool:
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Say whether a file belongs to this user, who may change its mode; on Windows it does."""
+    """Return whether a file belongs to this user, who can then change its mode; always true on Windows."""
     return not _HAS_OWNERS or status.st_uid == os.geteuid()
 
 
@@ -162,14 +162,14 @@ def _check_owner(subject: str, status: os.stat_result) -> None:
 
 
 def _users(status: os.stat_result, group: int, others: int) -> str:
-    """Return which other users a mode allows something, in words; empty: none."""
+    """Return the other users who have a permission, in words for a message; empty if there are no others."""
     if not _HAS_OWNERS:
         return ""
     return "every user" if status.st_mode & others else "its group" if status.st_mode & group else ""
 
 
 def _is_read_only(path: str) -> bool:
-    """Say whether a path lies on a file system that is mounted to read only, where modes allow no writing."""
+    """Return whether a path is on a file system that is mounted read-only, where no mode permits writing."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 

@@ -457,7 +457,7 @@ def _root_of(provider: str, url: str | None, fs_root: object) -> object:
     if provider != FILESYSTEM or not url:
         return fs_root
     if fs_root is not None:
-        raise InvalidInputError("fs_root and the path of storage_provider say the same thing: give one of them")
+        raise InvalidInputError("fs_root and the path of storage_provider both name the root: pass only one of them")
     return re.sub(r"^/(?=[A-Za-z]:)", "", re.sub(_FILE_URL, "", url))  # file:///C:/data is C:/data
 
 

@@ -22,7 +22,7 @@ CHUNK_SIZE = 1024 * 1024
 
 
 class Buffer(Protocol):
-    """What holds bytes in memory: ``bytes``, ``bytearray``, ``memoryview``, an array (PEP 688)."""
+    """An object that exposes bytes in memory: ``bytes``, ``bytearray``, ``memoryview``, an array (PEP 688)."""
 
     def __buffer__(self, flags: int, /) -> memoryview:
         """Return a view of the bytes."""
@@ -33,7 +33,7 @@ class Readable(Protocol):
     """A binary file object, or anything else that is read like one."""
 
     def read(self, size: int, /) -> bytes:
-        """Return at most *size* bytes, and none at the end."""
+        """Return at most *size* bytes; empty at the end."""
         ...
 
 

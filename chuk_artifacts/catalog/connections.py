@@ -1,13 +1,14 @@
-"""Connections to one SQLite file: pooled, at rest while the process forks, and given back after an interrupt anywhere.
+"""A pool of connections to one SQLite file: closed while the process forks, and returned after an interrupt anywhere.
 
-SQLite keeps the locks of a file in the process. A child that inherits an open connection inherits the belief to hold
-locks that the operating system did not pass on, even for the connections it opens itself, so that its parent may take
-away the write-ahead log under it (https://sqlite.org/howtocorrupt.html, section 2.6). Hence none is open during a fork.
+SQLite tracks the locks of a file within the process. A child that inherits an open connection assumes locks that the
+operating system did not pass on, even for connections that it opens itself, so that its parent may delete the
+write-ahead log while the child uses it (https://sqlite.org/howtocorrupt.html, section 2.6). So all connections are
+closed before a fork.
 
-An interrupt (Ctrl-C, a signal handler that raises) may come at any line, also at the line that gives back what an
-earlier one took, and ``with`` forgets its ``__exit__`` when it comes between the block and that. Hence work is passed
-to functions that clean up twice: in ``finally``, and once more when that was interrupted. They take nothing before a
-``try`` that lies within another: an interrupt at its line passes by all handlers of the function.
+An interrupt (Ctrl-C, or a signal handler that raises) may come at any line, including the line that returns a
+connection, and ``with`` skips ``__exit__`` if the interrupt comes between the block and that call. So work is passed to
+functions that clean up twice: in ``finally``, and again if that was interrupted. They take nothing before a ``try``
+that is inside another one: an interrupt at its line would skip all handlers of the function.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _PRIVATE_FILE = 0o600
-_FEW_BYTES = 128 * 1024  # with less room on the disk, SQLite may report the lack of it as any error of the disk
+_FEW_BYTES = 128 * 1024  # with less free space, SQLite may report a full disk as any disk error
 _WRITABLE = "mode=rw"
 _READ_ONLY = "mode=ro"
 _PRIMARY = 0xFF  # https://sqlite.org/rescode.html: the primary result code of an extended one
 
 
 class Connection(sqlite3.Connection):
-    """A connection of a pool.
+    """A connection of the pool.
 
     Attributes:
-        read_only: whether it was opened to read only, because the file can't be written.
-        frozen: for a connection that relies on it that nothing is written: what the files were like; otherwise None.
+        read_only: whether it was opened read-only, because the file can't be written.
+        frozen: the state of the files, for a connection that is valid only while they do not change; otherwise None.
 
     """
 
@@ -50,19 +51,19 @@ class Connection(sqlite3.Connection):
 
 
 class Mutex:
-    """A lock of one thread at a time, free again after an interrupt at any line."""
+    """A lock that is released even after an interrupt at any line."""
 
     def __init__(self, subject: str) -> None:
-        """Make it; *subject* says in an error what it is for."""
-        self._lock = threading.RLock()  # only its holder can release it, so that it can be released once too often
+        """Make the lock; *subject* begins the message of an error."""
+        self._lock = threading.RLock()  # only its holder can release it, so an extra release is safe
         self._holder = 0
         self._subject = subject
 
     def run(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Return what *work* returns, while no other thread is here.
+        """Hold the lock while *work* runs, and return its result.
 
         Raises:
-            SessionError: this thread is here already: it was interrupted by a signal handler that calls this again.
+            SessionError: this thread holds the lock: a signal handler interrupted it, and calls this again.
 
         """
         thread = threading.get_ident()
@@ -77,7 +78,7 @@ class Mutex:
         except BaseException:
             if self._holder == thread:
                 self._holder = 0
-            with contextlib.suppress(RuntimeError):  # mostly it is released
+            with contextlib.suppress(RuntimeError):  # usually it is released already
                 self._lock.release()
             raise
 
@@ -86,24 +87,24 @@ _opening = Mutex("a catalog is being opened")
 
 
 class Connections:
-    """A pool of connections, each in the hands of one thread at a time.
+    """A pool of connections, each lent to one thread at a time.
 
-    A file that can't be written is opened to read only. One that another user could have made or changed is refused.
+    A file that can't be written is opened read-only. A file that another user could have made or changed is refused.
 
     Args:
-        path: the database file; it and its folder are made when they are missing, for nobody but the user.
+        path: the database file; it and its folder are made if missing, accessible only to this user.
         timeout: how long SQLite waits for another process before it raises, in seconds.
         prepare: called with each new connection.
-        sync: whether the name of a new file is on the disk before it is used.
+        sync: whether the directory entry of a new file is on the disk before the file is used.
 
     Attributes:
-        reserve: the room that is kept free for the file.
+        reserve: the disk space that is reserved for the file.
         size: the length of the file in bytes when a connection was last lent.
 
     """
 
     def __init__(self, path: str, timeout: float, prepare: Callable[[Connection], None], *, sync: bool) -> None:
-        """Open nothing yet."""
+        """Open no connection yet."""
         self.reserve: Reserve = Reserve(path)
         self._path = path
         self.size: int = 0
@@ -126,7 +127,7 @@ class Connections:
         return bool(self._idle or self._lent)
 
     def lend(self, work: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        """Return what *work* returns when it is called with a connection and *arguments*.
+        """Call *work* with a connection and *arguments*, and return its result.
 
         A transaction that *work* leaves open is rolled back.
 
@@ -144,17 +145,17 @@ class Connections:
             finally:
                 self._give(loan)
         except BaseException:
-            self._give(loan)  # it may have been interrupted; otherwise it does nothing
+            self._give(loan)  # the first call may have been interrupted; a second does nothing
             raise
 
     def close(self) -> None:
-        """Close the idle connections, and those in use when they come back; harmless the second time."""
+        """Close idle connections now, and the others when they are returned; calling it again is harmless."""
         self._closed = True
         self._close_idle()
         self.reserve.refill()
 
     def before_fork(self) -> None:
-        """Lend no more, wait for those in use, and close them all."""
+        """Stop lending, wait for the connections in use, and close all."""
         self._lock.acquire()
         self._resting = True
         while self._lent:
@@ -162,7 +163,7 @@ class Connections:
         self._close_idle()
 
     def after_fork(self, *, child: bool) -> None:
-        """Lend again."""
+        """Start lending again."""
         self._resting = False
         self._changed.notify_all()
         self._lock.release()
@@ -178,11 +179,11 @@ class Connections:
             else:
                 if state in {None, self._state()}:
                     return result
-            self._give(loan)  # another process can write after all, and did
+            self._give(loan)  # another process changed the files
             self._take(loan)
 
     def _take(self, loan: list[Connection]) -> Connection:
-        self._lent[id(loan)] = loan  # first, so that a fork either waits for it or is noticed here
+        self._lent[id(loan)] = loan  # first, so that a fork waits for it, or is noticed here
         if self._resting:
             self._wait_for_fork(loan)
         if self._file is not None:
@@ -194,10 +195,10 @@ class Connections:
         return loan[0]
 
     def _give(self, loan: list[Connection]) -> None:
-        """Take a connection back; harmless the second time, so that it can be repeated when it was interrupted."""
+        """Take a connection back; calling it again is harmless, so an interrupted call can be repeated."""
         if loan:
             if loan[0].frozen is None and roll_back(loan[0]):
-                self._idle.append(loan.pop())  # one line: it is never in both, nor does it stay in none
+                self._idle.append(loan.pop())  # one line, so that the connection is never in both or in neither
             else:
                 loan.pop().close()
         self._lent.pop(id(loan), None)
@@ -221,7 +222,7 @@ class Connections:
                 self._idle.pop().close()
 
     def _check_file(self, file: tuple[int, int]) -> None:
-        """Raise ``SessionError`` when the path leads to another file than *file*, by device and inode."""
+        """Raise ``SessionError`` if the file at the path is not *file* (its device and inode)."""
         try:
             status = os.lstat(self._path)
         except FileNotFoundError:
@@ -253,7 +254,7 @@ class Connections:
         return self._open_frozen()
 
     def _open_on_full_disk(self, mode: str) -> Connection:
-        """Open the file, with room from the reserve where the shared memory beside it finds none."""
+        """Open the file; release the reserve if the disk is too full for the shared-memory file."""
         try:
             while True:
                 try:
@@ -265,10 +266,11 @@ class Connections:
             self.reserve.refill()
 
     def _open_frozen(self) -> Connection:
-        """Open a file that can't be written and has no shared memory beside it: no process has it open.
+        """Open a file that can't be written and has no shared-memory file: no process has it open.
 
-        The connection takes no locks (https://sqlite.org/wal.html, "Read-Only Databases"), so that it must not be used
-        when a file has changed. Where there is a log it is read into memory; SQLite would pass over it as *immutable*.
+        The connection takes no locks (https://sqlite.org/wal.html, "Read-Only Databases"), so it must not be used
+        after a file has changed. If there is a write-ahead log, it is read into memory, since SQLite would ignore it in
+        *immutable* mode.
         """
         state = self._state()
         if os.name == "posix" and state[-1]:
@@ -296,7 +298,7 @@ class Connections:
         before = _identity(self._path)
         made.append(
             sqlite3.connect(
-                f"{self._uri}?{mode}",  # no mode that makes a file: one that vanishes here stays away
+                f"{self._uri}?{mode}",  # no mode that creates a file: a file deleted meanwhile stays deleted
                 uri=True,
                 timeout=self._timeout,
                 isolation_level=None,
@@ -308,11 +310,11 @@ class Connections:
         self._file = before
 
     def _make_file(self) -> None:
-        """Make an empty file, unless there is one."""
+        """Make an empty file, unless it exists."""
         _opening.run(self._make_missing_file)
 
     def _make_missing_file(self) -> None:
-        # closing a descriptor of a file drops the locks of every connection to it in this process
+        # Closing a descriptor of a file drops the locks of every connection to it in this process.
         if os.path.lexists(self._path):
             return
         folder = os.path.dirname(self._path)
@@ -326,18 +328,18 @@ class Connections:
             sync_folder(folder)
 
     def _state(self) -> tuple[object, ...]:
-        """Return what tells whether the database file or its log was changed; last the length of the log."""
+        """Return a value that changes with the database file or its log; its last item is the length of the log."""
         status = os.stat(self._path)
         try:
             log = os.stat(f"{self._path}-wal")
         except FileNotFoundError:
             log = None
-        told = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        return (*told, None, 0) if log is None else (*told, log.st_mtime_ns, log.st_size)
+        file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return (*file, None, 0) if log is None else (*file, log.st_mtime_ns, log.st_size)
 
 
 def roll_back(connection: sqlite3.Connection) -> bool:
-    """End the transaction of a connection, if there is one; False when that fails."""
+    """Roll back the open transaction of a connection, if any; return False if that fails."""
     try:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -347,18 +349,18 @@ def roll_back(connection: sqlite3.Connection) -> bool:
 
 
 def is_writable(path: str) -> bool:
-    """Say whether this process can write a database file and what SQLite needs beside it."""
+    """Return whether this process can write a database file, its log and its shared memory."""
     beside = all(os.access(f"{path}{suffix}", os.W_OK) for suffix in ("-wal", "-shm"))
     return os.access(path, os.W_OK) and (beside or os.access(os.path.dirname(path) or ".", os.W_OK))
 
 
 def code_of(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; 0 for an error of the driver's own."""
+    """Return SQLite's primary result code; 0 for an error of the Python driver."""
     return int(getattr(error, "sqlite_errorcode", 0)) & _PRIMARY
 
 
 def is_full(error: sqlite3.Error, path: str) -> bool:
-    """Say whether an error means that there is no room on the disk."""
+    """Return whether an error means that the disk is full."""
     code = code_of(error)
     if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
         return free_bytes(path) < _FEW_BYTES

@@ -1,4 +1,4 @@
-"""Which file system a file lies on, as far as the operating system says so."""
+"""Detection of network file systems, on Linux."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NETWORK = {
 
 
 def network_filesystem(path: str) -> str | None:
-    """Return the type of the network file system that holds *path*, or None: it is local, or that is not known."""
+    """Return the type of the network file system that holds *path*; None if it is local or unknown."""
     try:
         mounts = Path(_MOUNTS).read_text("utf-8", "surrogateescape")
     except OSError:  # not on Linux
@@ -25,21 +25,21 @@ def network_filesystem(path: str) -> str | None:
 
 
 def filesystem_of(path: str, mounts: str) -> str | None:
-    """Return the type of the file system that holds *path*, an absolute one, or None.
+    """Return the type of the file system that holds *path*, an absolute path, or None.
 
     Args:
         path: the file, with symbolic links resolved.
-        mounts: what ``/proc/self/mountinfo`` holds (proc_pid_mountinfo(5)).
+        mounts: the content of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)).
 
     """
     found, length = None, -1
     for line in mounts.splitlines():
         before, separator, after = line.partition(" - ")
         fields = before.split(" ")
-        if not separator or len(fields) < 6:  # noqa: PLR2004 - the mount point is the fifth of them
+        if not separator or len(fields) < 6:  # noqa: PLR2004 - the mount point is the fifth
             continue
-        place = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
-        within = path == place or path.startswith(place.rstrip("/") + "/")
-        if within and len(place) >= length:  # the last of several on one place covers the others
-            found, length = after.split(" ")[0], len(place)
+        mount_point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[4])
+        within = path == mount_point or path.startswith(mount_point.rstrip("/") + "/")
+        if within and len(mount_point) >= length:  # the last of several mounts at one point hides the others
+            found, length = after.split(" ")[0], len(mount_point)
     return found

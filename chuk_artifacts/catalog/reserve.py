@@ -1,4 +1,4 @@
-"""Room kept free on the disk, so that what removes things works when the disk is full."""
+"""Reserved disk space, so that deleting works when the disk is full."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 PAGE = 4096
 """The bytes of a page of a new database."""
 
-_LARGEST = 2 * 1024 * 1024  # what the checkpoint of a full log adds to the database when files were stored one by one
+_LARGEST = 2 * 1024 * 1024  # bytes; the checkpoint of a full log adds as much to the database
 _SMALLEST = 128 * 1024
-_PART_OF_DISK = 16  # on a small disk it is so small a part
-_STEP = 64 * 1024  # with less than twice that, all is given at once
+_PART_OF_DISK = 16  # of a small disk, a sixteenth
+_STEP = 64 * 1024  # less than two steps are released at once
 _ZEROS = bytes(_STEP)
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _SHRINK = os.O_WRONLY | _SAFE | getattr(os, "O_BINARY", 0)
@@ -29,26 +29,26 @@ _PROBE = 8192
 
 
 class Reserve:
-    """A file of zeros beside a database, which grows smaller when the database finds no room.
+    """A file of zeros next to a database, which is cut when the disk is full.
 
-    SQLite needs room to remove a record too: for the log of what changes, and for the shared memory of a process that
-    opens the file. Several processes may share a reserve: each looks at the file.
+    SQLite needs disk space even to delete a record: for its write-ahead log, and for the shared-memory file of a
+    process that opens the database. Several processes may share a reserve: the length of the file is its only state.
 
     Args:
         path: the database file.
 
     Attributes:
-        short: whether it is smaller than it should be, as far as this process knows.
+        short: whether the file is smaller than it should be, as far as this process knows.
 
     """
 
     def __init__(self, path: str) -> None:
-        """Make nothing yet."""
+        """Make no file yet."""
         self._path = f"{path}-reserve"
         self.short: bool = False
 
     def release(self) -> bool:
-        """Give half of it back to the disk, the last all at once; False when nothing is left."""
+        """Cut the file to half of its length, a short one to nothing; return False if nothing was left."""
         try:
             size = _with_file(self._path, _SHRINK, _halve)
         except FileNotFoundError:
@@ -57,19 +57,19 @@ class Reserve:
         return size > 0
 
     def make(self) -> None:
-        """Let it grow to what it should be, by at most half of the room on the disk."""
+        """Extend the file to its full length, by at most half of the free space."""
         with contextlib.suppress(OSError):
             size, missing, free = self._measured()
             self._grow(size, missing, free // 2)
 
     def refill(self) -> None:
-        """Take back what was given, as far as there is room: it comes before what else could be stored."""
+        """Extend the file again after a release, as far as space permits: it has priority over new data."""
         if self.short:
             with contextlib.suppress(OSError):
                 self._grow(*self._measured())
 
     def _measured(self) -> tuple[int, int, int]:
-        """Return its length, what is missing of it, and the room on the disk, all in bytes."""
+        """Return the length of the file, what it lacks, and the free space on the disk, in bytes."""
         wanted = part_of_disk(self._path, _PART_OF_DISK, _SMALLEST, _LARGEST)
         try:
             size = os.lstat(self._path).st_size
@@ -85,17 +85,17 @@ class Reserve:
 
 
 def free_bytes(path: str) -> int:
-    """Return how many bytes more there is room for on the disk of a file."""
+    """Return the free bytes on the disk of a file."""
     return shutil.disk_usage(os.path.dirname(path)).free
 
 
 def part_of_disk(path: str, part: int, least: int, most: int) -> int:
-    """Return that *part* of the bytes of a file's disk, within bounds."""
+    """Return the size in bytes of a file's disk divided by *part*, clamped to *least* and *most*."""
     return min(max(shutil.disk_usage(os.path.dirname(path)).total // part, least), most)
 
 
 def check_room(path: str) -> None:
-    """Raise ``OSError`` when the disk has no room for a file of a few KiB, which must not be there yet."""
+    """Raise ``OSError`` if the disk is too full for a file of a few KiB; *path* must not exist."""
     try:
         _write(path, _CREATE, 0, _PROBE)
         os.unlink(path)
@@ -106,7 +106,7 @@ def check_room(path: str) -> None:
 
 
 def _halve(descriptor: int) -> int:
-    """Cut a file to half of its length, a short one to nothing; return what it was."""
+    """Cut a file to half of its length, a short one to nothing; return its old length."""
     size = os.fstat(descriptor).st_size
     if size:
         os.ftruncate(descriptor, size // 2 if size >= 2 * _STEP else 0)
@@ -114,7 +114,7 @@ def _halve(descriptor: int) -> int:
 
 
 def _write(path: str, flags: int, start: int, size: int) -> None:
-    """Write so many zeros to a file, or as many as there is room for and raise ``OSError``."""
+    """Write *size* zeros to a file from *start*; raise ``OSError`` if the disk becomes full."""
 
     def write(descriptor: int) -> None:
         missing = size
@@ -126,14 +126,14 @@ def _write(path: str, flags: int, start: int, size: int) -> None:
 
 
 def _with_file(path: str, flags: int, work: Callable[[int], T]) -> T:
-    """Return what *work* does with the descriptor of a file, which must be one that can be trusted."""
+    """Call *work* with the descriptor of a file, and return its result; refuse a file that can't be trusted."""
     opened: list[int] = []
     try:
         opened.append(os.open(path, flags, _PRIVATE_FILE))
         check_file(path, os.fstat(opened[0]))
         result = work(opened[0])
         os.close(opened.pop())
-    except BaseException:  # no finally: an interrupt at its line would leave the file open
+    except BaseException:  # not `finally`: an interrupt at its line would leave the file open
         while opened:
             os.close(opened.pop())
         raise

@@ -1,4 +1,4 @@
-"""Which files a copy, a move or a transfer of paths is about: literal paths, folders, patterns and lists of these."""
+"""Expand the arguments of copies, moves and transfers: literal paths, folders, patterns and lists of these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, show
 from chuk_artifacts.models import ArtifactMetadata
 
 Pairs = list[tuple[str, str]]
-"""Paths, each with the path that it is copied or moved to."""
+"""Pairs of a source path and its target path."""
 
 if TYPE_CHECKING:
 
@@ -31,10 +31,10 @@ else:
 
 
 class LiteralPaths:
-    """Let a path that exists stand for itself, also where it looks like a pattern: ``a[1].csv`` is a common name."""
+    """Treat a path that exists as a literal path, even if it looks like a pattern: ``a[1].csv`` is a common name."""
 
     def is_pattern(self: Any, path: str) -> bool:
-        """Say whether a path is a pattern: it has a glob's magic, and nothing is there."""
+        """Return whether a path is a pattern: it has glob characters, and no such path exists."""
         return isinstance(path, str) and has_magic(path) and not self.exists(path)
 
     def expand_path(
@@ -45,20 +45,20 @@ class LiteralPaths:
         assume_literal: bool = False,  # noqa: FBT001, FBT002
         **kwargs: Any,
     ) -> list[str]:
-        """Return the paths that a path, a pattern or a list of these stands for, ordered.
+        """Return the paths that a path, a pattern or a list of these matches, sorted.
 
         Args:
             path: the path, pattern or list.
-            recursive: whether what is below a folder belongs to it.
-            maxdepth: how many levels deep; None: all.
-            assume_literal: whether nothing is a pattern.
-            kwargs: what ``find`` and ``glob`` take.
+            recursive: whether to include the contents of folders.
+            maxdepth: the number of levels; None: all.
+            assume_literal: whether to treat patterns as literal paths.
+            kwargs: passed to ``find`` and ``glob``.
 
         Returns:
-            the paths. One that is neither a pattern nor recursive is returned without a look.
+            the paths. A literal path is returned without a check if *recursive* is false.
 
         Raises:
-            ArtifactNotFoundError: there are none.
+            ArtifactNotFoundError: no path matches.
 
         """
         maxdepth = check_depth(maxdepth)
@@ -79,14 +79,14 @@ class LocalFiles(LiteralPaths, LocalFileSystem):
 
 @attrs.frozen
 class Transfer:
-    """A file that is copied or moved, as it was before the first one of all.
+    """A file to copy or move, in its state before the first change of the operation.
 
     Attributes:
         source: its path.
-        target: the path it is copied or moved to.
+        target: its new path.
         name: the filename of the target.
         found: the artifacts of the source, the newest first.
-        replaced: those of the target.
+        replaced: the artifacts of the target, which are replaced.
 
     """
 
@@ -98,42 +98,42 @@ class Transfer:
 
 
 def check_depth(maxdepth: object) -> int | None:
-    """Return how many levels deep a search goes, at least one; None is no limit."""
+    """Return *maxdepth*, a number of levels, at least one; None: no limit."""
     return None if maxdepth is None else check_count("maxdepth", maxdepth, 1)
 
 
 def is_list(path: object) -> bool:
-    """Say whether these are several paths, and not one."""
+    """Return whether *path* is a list of paths."""
     return isinstance(path, (list, tuple))
 
 
 def several(path: Any) -> Sequence[Any]:
-    """Return paths as they are, and one path as the only one of several."""
+    """Return a list of paths unchanged, and one path as a list."""
     return path if is_list(path) else [path]
 
 
 def pairs(
     here: Any, sources: Any, there: Any, targets: Any, *, recursive: bool = False, maxdepth: int | None = None
 ) -> Pairs:
-    """Return each path that is copied or moved, and where to, by fsspec's rules.
+    """Return the source and the target of each path to copy or move, by fsspec's rules.
 
-    See https://filesystem-spec.readthedocs.io/en/latest/copying.html. A path that exists is no pattern. Folders are
-    among the paths when *recursive*.
+    See https://filesystem-spec.readthedocs.io/en/latest/copying.html. A path that exists is not a pattern. With
+    *recursive*, the result includes folders.
 
     Args:
         here: the filesystem of the sources, with :class:`LiteralPaths`.
         sources: a path, a pattern or a list of these.
         there: the filesystem of the targets.
-        targets: a path, or a list of as many as there are sources. A list of sources holds no pattern then.
-        recursive: whether what is below a folder belongs to it.
-        maxdepth: how many levels deep; None: all.
+        targets: a path, or a list with one target for each source, which must then be literal paths.
+        recursive: whether to include the contents of folders.
+        maxdepth: the number of levels; None: all.
 
     Returns:
-        the pairs, with no target twice.
+        the pairs, without duplicate targets.
 
     Raises:
-        ArtifactNotFoundError: there is nothing.
-        InvalidInputError: two files would become one, or there are not as many targets as sources.
+        ArtifactNotFoundError: no path matches.
+        InvalidInputError: two files have one target, or the number of targets differs from that of sources.
 
     """
     how: dict[str, bool | int | None] = {"recursive": recursive, "maxdepth": maxdepth}
@@ -155,7 +155,9 @@ def pairs(
         if into and "/" in source and not ends_with_slash(sources):
             target = f"{target}/{source.rpartition('/')[2]}"
         paths = _below(here, source, how)
-        if here is not there:  # within one, a folder is nothing but its files, and a move is checked by it
+        if (
+            here is not there
+        ):  # within one filesystem, folders exist only through their files, and checks of moves need them
             paths = _files_only(here, paths, how)
         found = [(path, _moved(path, source, target)) for path in paths]
     _check_targets(here, found)
@@ -170,20 +172,20 @@ def _one_by_one(here: Any, sources: Sequence[Any], targets: Sequence[str], how: 
 
 
 def _below(here: Any, path: str, how: dict[str, bool | int | None]) -> list[str]:
-    """Return a path, and what is below it when that belongs to it."""
+    """Return a path, and with *recursive* its contents."""
     found: list[str] = here.expand_path([path], assume_literal=True, **how)
     return found
 
 
 def _files_only(here: Any, paths: list[str], how: dict[str, bool | int | None]) -> list[str]:
-    """Return the paths without the folders, which fsspec drops unless all that is below them comes along."""
+    """Return the paths without folders, which fsspec drops unless their contents are complete."""
     if how["recursive"] and how["maxdepth"] is None:
         return paths
     return [path for path in paths if not here.isdir(path)]
 
 
 def _moved(path: str, source: str, target: str) -> str:
-    """Return where a path at or below *source* comes to be at or below *target*."""
+    """Return the new path of *path*, at or below *source*, when *source* becomes *target*."""
     rest = path[len(source) :]
     if not rest:
         return target
@@ -191,7 +193,7 @@ def _moved(path: str, source: str, target: str) -> str:
 
 
 def _check_targets(here: Any, found: Pairs) -> None:
-    """Refuse to let two files become one. Folders may, for they are nothing but their files."""
+    """Raise if two files have one target. Two folders may, since a folder is only the prefix of its files."""
     sources: dict[str, str] = {}
     for source, target in found:
         other = sources.setdefault(target, source)
@@ -202,14 +204,14 @@ def _check_targets(here: Any, found: Pairs) -> None:
 
 
 def check_moves(found: Pairs, files: Collection[str]) -> None:
-    """Refuse to move a folder into itself, or one path to two places.
+    """Raise if a folder would move into itself, or one path to two targets.
 
     Args:
         found: the pairs.
-        files: the paths among them that are files, and perhaps folders as well.
+        files: the sources that are files; a source may be both a file and a folder.
 
     Raises:
-        InvalidInputError: they can't all be moved.
+        InvalidInputError: not all of them can be moved.
 
     """
     targets: dict[str, str] = {}
@@ -222,9 +224,9 @@ def check_moves(found: Pairs, files: Collection[str]) -> None:
 
 
 def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:
-    """Return transfers in an order in which no path is moved onto before what is there has moved away.
+    """Return transfers in an order that moves each file away before another replaces it.
 
-    Only in a circle, as when two files change places, can't that be.
+    That is impossible only in a cycle, for example when two files are swapped.
     """
     waiting = {transfer.source: transfer for transfer in transfers}
     ordered: list[Transfer] = []
@@ -237,7 +239,7 @@ def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:
 
 
 def _stripped(fs: Any, path: Any) -> Any:
-    """Return a path in the one form that its filesystem has for it; an open file as it is."""
+    """Return a path in the canonical form of its filesystem; return an open file unchanged."""
     return path if hasattr(path, "write") else fs._strip_protocol(path)  # noqa: SLF001 - as fsspec's own helpers do
 
 
