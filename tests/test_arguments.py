@@ -1,4 +1,4 @@
-"""The rules of arguments: the same on every verb that takes one, and nothing is written when one is broken."""
+"""The rules of arguments: the same for every method, and nothing is written if an argument is invalid."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def artifact_id(store):
 
 @attrs.frozen
 class Rule:
-    """An argument: which verbs take it, under which name, and what it may be."""
+    """An argument: the methods that take it, its name in each, and its valid and invalid values."""
 
-    verbs: dict[str, str]
+    methods: dict[str, str]
     good: list
     bad: list
 
@@ -60,7 +60,7 @@ class Text(str):
 
 
 FILENAMES = Rule(
-    verbs={
+    methods={
         "store": "filename",
         "write_file": "filename",
         "store_batch": "filename",
@@ -114,7 +114,7 @@ FILENAMES = Rule(
     ],
 )
 MIMES = Rule(
-    verbs={
+    methods={
         "store": "mime",
         "write_file": "mime",
         "store_batch": "mime",
@@ -139,7 +139,7 @@ MIMES = Rule(
     ],
 )
 SUMMARIES = Rule(
-    verbs={
+    methods={
         "store": "summary",
         "write_file": "summary",
         "store_batch": "summary",
@@ -151,7 +151,7 @@ SUMMARIES = Rule(
     bad=["\ud800", 5, b"a", {}, "x" * 65_537, "ü" * 32_769, "x" * 10_000_000],
 )
 METAS = Rule(
-    verbs={
+    methods={
         "store": "meta",
         "write_file": "meta",
         "store_batch": "meta",
@@ -205,37 +205,37 @@ METAS = Rule(
     ],
 )
 TTLS = Rule(
-    verbs={"store": "ttl", "write_file": "ttl", "store_batch": "ttl", "update_file": "ttl"},
+    methods={"store": "ttl", "write_file": "ttl", "store_batch": "ttl", "update_file": "ttl"},
     good=[1, 0.001, 86400, 7000 * YEAR],
     bad=[0, -1, math.nan, math.inf, -math.inf, 8000 * YEAR, 10**400, "60", True, [60]],
 )
 EXTENSIONS = Rule(
-    verbs={"extend_ttl": "additional_seconds"},
+    methods={"extend_ttl": "additional_seconds"},
     good=[1, 0.001, 7000 * YEAR],
     bad=[None, *TTLS.bad],
 )
 HOURS = Rule(
-    verbs={"create_session": "ttl_hours", "extend_session_ttl": "additional_hours"},
+    methods={"create_session": "ttl_hours", "extend_session_ttl": "additional_hours"},
     good=[1, 0.5, 7000 * YEAR / 3600],
     bad=[0, -1, math.nan, math.inf, 8000 * YEAR / 3600, 10**400, "24", True],
 )
 USERS = Rule(
-    verbs={"store": "user_id", "write_file": "user_id", "store_batch": "user_id", "create_session": "user_id"},
+    methods={"store": "user_id", "write_file": "user_id", "store_batch": "user_id", "create_session": "user_id"},
     good=[None, "", "a@b.org", "ü/1", "x" * 255, "ü" * 127, Text("a")],
     bad=[5, b"a", "\ud800", "x" * 256, "ü" * 128],
 )
 REVISIONS = Rule(
-    verbs={"update_metadata": "if_revision", "update_file": "if_revision"},
+    methods={"update_metadata": "if_revision", "update_file": "if_revision"},
     good=[None, 1],
     bad=[0, -1, 1.0, "1", True],
 )
 ENCODINGS = Rule(
-    verbs={"write_file": "encoding", "read_file": "encoding"},
+    methods={"write_file": "encoding", "read_file": "encoding"},
     good=["utf-8", "UTF8", "latin-1", "utf-16"],
     bad=["nonsense", "", "a\0b", None, 5, "rot13", "hex", "\ud800"],
 )
 SESSIONS = Rule(
-    verbs=dict.fromkeys(
+    methods=dict.fromkeys(
         (
             "store",
             "write_file",
@@ -296,20 +296,20 @@ CALLS = {
 
 
 def shown(value):
-    """Return what a test is called for a value; some would take for ever to write out."""
+    """Return the name of a test for a value; the repr of some values is endless."""
     return ascii(value)[:60] if not isinstance(value, dict) else f"{len(value)}: {list(value)[:1]!a}"
 
 
-def call(store, artifact_id, verb, name, value):
-    """Call a verb with one argument, and with what else it needs."""
+def call(store, artifact_id, method, name, value):
+    """Call a method with one argument, and with the others that it requires."""
     arguments = {name: value}
-    if verb in CALLS:
-        return CALLS[verb](store, artifact_id, arguments)
-    return getattr(store, verb)(**arguments)
+    if method in CALLS:
+        return CALLS[method](store, artifact_id, arguments)
+    return getattr(store, method)(**arguments)
 
 
 def state(store):
-    """Return all that a store holds."""
+    """Return all records and bytes of a store."""
     return [
         [(item.key, item.bytes) for item in store.scope.core.storage.list_objects(store.get_session_prefix_pattern())],
         [(dict(item), store.retrieve(item.artifact_id)) for item in store.list_by_session("alice")],
@@ -318,45 +318,45 @@ def state(store):
     ]
 
 
-@pytest.mark.parametrize(("rule", "verb"), [(rule, verb) for rule in RULES for verb in RULES[rule].verbs])
-def test_bad_arguments(store, artifact_id, rule, verb, subtests):
-    """A bad argument is InvalidInputError, names the argument, and changes nothing."""
+@pytest.mark.parametrize(("rule", "method"), [(rule, method) for rule in RULES for method in RULES[rule].methods])
+def test_bad_arguments(store, artifact_id, rule, method, subtests):
+    """An invalid argument raises InvalidInputError, which names it, and changes nothing."""
     before = state(store)
-    name = RULES[rule].verbs[verb]
+    name = RULES[rule].methods[method]
     for bad in RULES[rule].bad:
         with subtests.test(bad=shown(bad)):
             with pytest.raises(InvalidInputError) as caught:
-                call(store, artifact_id, verb, name, bad)
+                call(store, artifact_id, method, name, bad)
             assert name.removeprefix("new_") in str(caught.value)
     assert state(store) == before
 
 
-@pytest.mark.parametrize(("rule", "verb"), [(rule, verb) for rule in RULES for verb in RULES[rule].verbs])
-def test_good_arguments(store, rule, verb, subtests):
-    """What a rule allows every verb takes, up to the very limits."""
+@pytest.mark.parametrize(("rule", "method"), [(rule, method) for rule in RULES for method in RULES[rule].methods])
+def test_good_arguments(store, rule, method, subtests):
+    """Every method accepts valid values, up to the limits."""
     for good in RULES[rule].good:
         with subtests.test(good=shown(good)):
             store.delete_session("alice")
             one = store.store(b"xy", session_id="alice")
-            call(store, one, verb, RULES[rule].verbs[verb], good)
+            call(store, one, method, RULES[rule].methods[method], good)
 
 
 @pytest.mark.parametrize("bad", SESSIONS.bad, ids=ascii)
 def test_bad_session_is_a_grid_error(store, bad):
-    """A session id that could leave its level of the grid is a GridError, an InvalidInputError of its own kind."""
-    for verb in ("store", "list_files"):
+    """A session id that could escape its level of the grid raises GridError, a kind of InvalidInputError."""
+    for method in ("store", "list_files"):
         with pytest.raises(GridError):
-            call(store, "", verb, "session_id", bad)
+            call(store, "", method, "session_id", bad)
     with pytest.raises(GridError, match=r"^items\[1\]: "):
         call(store, "", "store_batch", "session_id", bad)
 
 
-@pytest.mark.parametrize("verb", ["update_metadata", "update_file", "move_file"])
-def test_nothing_to_change(store, artifact_id, verb):
-    """A change of nothing is refused, and the message tells what could be changed."""
+@pytest.mark.parametrize("method", ["update_metadata", "update_file", "move_file"])
+def test_nothing_to_change(store, artifact_id, method):
+    """A change without any new value is refused; the message lists what can be changed."""
     before = state(store)
     with pytest.raises(InvalidInputError, match="nothing to change: give one of"):
-        getattr(store, verb)(artifact_id)
+        getattr(store, method)(artifact_id)
     assert state(store) == before
 
 
@@ -370,14 +370,14 @@ def test_nothing_to_change(store, artifact_id, verb):
         ({"a": "\ud800"}, r"meta\['a'\] is not valid Unicode"),
     ],
 )
-def test_meta_is_told_by_its_path(store, meta, where):
-    """The error of a meta tells the way to the offending value."""
+def test_error_contains_the_path_in_meta(store, meta, where):
+    """The error for a meta contains the path to the invalid value."""
     with pytest.raises(InvalidInputError, match=where):
         store.store(b"x", meta=meta)
 
 
 def test_subclasses_are_made_plain(store):
-    """Subclasses of JSON's types are stored as what they are to JSON."""
+    """Subclasses of JSON's types are stored as plain values."""
 
     class Number(int):
         pass
@@ -410,21 +410,21 @@ def test_subclasses_are_made_plain(store):
     ],
 )
 def test_guessed_mime(store, filename, mime):
-    """The media type is guessed from the last segment of the filename; what is compressed is what it is."""
+    """The media type is guessed from the last segment of the filename, and from its compression."""
     artifact_id = store.store(b"x", filename=filename)
     assert store.metadata(artifact_id).mime == mime
 
 
-@pytest.mark.parametrize("verb", ["store", "write_file"])
-def test_given_mime_outranks_the_filename(store, verb):
-    """A media type that is given is not guessed."""
-    artifact_id = getattr(store, verb)(b"x", filename="a.json", mime="text/plain")
+@pytest.mark.parametrize("method", ["store", "write_file"])
+def test_mime_overrides_the_filename(store, method):
+    """A media type argument overrides the guess."""
+    artifact_id = getattr(store, method)(b"x", filename="a.json", mime="text/plain")
     assert store.metadata(artifact_id).mime == "text/plain"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no modes")
 def test_unreadable_file(tmp_path):
-    """A file that the user may not read is a bad argument, told before anything is written."""
+    """A file that the user can't read is an invalid argument, and nothing is written."""
     told = child.run(
         """
         import os, sys
@@ -435,7 +435,7 @@ def test_unreadable_file(tmp_path):
         Path("file").touch(0o000)
         os.chmod(".", 0o755)
         store = ArtifactStore()
-        if os.getuid() == 0:  # whom no mode stops
+        if os.getuid() == 0:  # root ignores modes
             os.setuid(65534)
         try:
             store.store(Path("file"))
@@ -449,7 +449,7 @@ def test_unreadable_file(tmp_path):
 
 @pytest.mark.parametrize("filename", ["D:x", "docs/D:x", "d:", "docs\\C:", "D:..", "D:x:y"])
 def test_name_of_a_drive(store, tmp_path, monkeypatch, filename):
-    """Where a name can be one of a drive, as on Windows, a download stays in its folder all the same."""
+    """A download stays in its folder even if its name has a drive, as on Windows."""
     monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)
     path = store.download(store.store(b"abc", filename=filename), tmp_path)
     folder = PureWindowsPath("C:/folder")
@@ -461,6 +461,6 @@ def test_name_of_a_drive(store, tmp_path, monkeypatch, filename):
 @pytest.mark.parametrize("system", [posixpath, ntpath])
 @pytest.mark.parametrize("filename", ["x", "docs/ab:x", "a b.tar.gz", "x.", "-rf"])
 def test_name_is_kept(monkeypatch, system, filename):
-    """A name that is none of a drive stays as it is."""
+    """A name without a drive is not changed."""
     monkeypatch.setattr(os.path, "splitdrive", system.splitdrive)
     assert arguments.name_in_folder(filename) == filename.rpartition("/")[2]

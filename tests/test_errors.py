@@ -1,4 +1,4 @@
-"""The exception tree, and how a driver's errors become ours."""
+"""The exceptions, and the mapping of a driver's errors to them."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ errors = ErrorMap((OSError,), ProviderError, "storage 'x'", passing=(FileNotFoun
 
 @pytest.mark.parametrize(("name", "parent"), TREE.items())
 def test_tree(name, parent):
-    """Each error has its place in the tree."""
+    """Each error has the documented base class."""
     assert getattr(chuk_artifacts, name).__bases__[0] is parent
 
 
 def test_tree_is_complete():
-    """Every public error stands in the tree, and no other does."""
+    """The documented tree contains exactly the public errors."""
     public = {name for name in chuk_artifacts.__all__ if name.endswith("Error")}
     assert public == set(TREE)
 
 
 @pytest.mark.parametrize("name", TREE)
 def test_builtin_relatives(name):
-    """Those who know only Python's own errors catch not-found, denied and bad input, and nothing else by accident."""
+    """Handlers of Python's own errors catch not-found, denied and invalid input, and nothing else."""
     kind = getattr(chuk_artifacts, name)
     for builtin in (FileNotFoundError, PermissionError, ValueError):
         assert issubclass(kind, builtin) == (ALSO.get(name) is builtin)
@@ -59,12 +59,12 @@ def test_builtin_relatives(name):
 
 @pytest.mark.parametrize("name", TREE)
 def test_message(name):
-    """An error tells its message, and nothing else."""
+    """``str`` of an error is its message."""
     assert str(getattr(chuk_artifacts, name)("what happened")) == "what happened"
 
 
 def test_mapped_and_chained():
-    """A driver's error becomes ours, with the driver's words and the driver's error as its cause."""
+    """A driver's error is raised as ours, with the driver's message and with that error as its cause."""
     with pytest.raises(ProviderError, match=r"^storage 'x': disk on fire$") as caught, errors:
         raise OSError(5, "disk on fire", "/secret/path")
     assert isinstance(caught.value.__cause__, OSError)
@@ -79,8 +79,8 @@ def test_mapped_and_chained():
         (ConnectionResetError(104, "reset"), "storage 'x': reset"),
     ],
 )
-def test_words(error, message):
-    """The message is never empty: a driver's error without words is told by its name."""
+def test_message_of_a_driver(error, message):
+    """The message is never empty: a driver's error without a message is replaced by its class name."""
     with pytest.raises(ProviderError) as caught, errors:
         raise error
     assert str(caught.value) == message
@@ -98,15 +98,15 @@ def test_words(error, message):
     ],
     ids=repr,
 )
-def test_what_passes(error):
-    """What means something to the caller, is ours already, or is no driver's error passes as it is."""
+def test_errors_that_pass(error):
+    """Errors listed as passing, our own errors, and errors of no driver pass unchanged."""
     with pytest.raises(type(error)) as caught, errors:
         raise error
     assert caught.value is error
 
 
 def test_nothing_raised():
-    """Without an error nothing happens."""
+    """Without an error, nothing is raised."""
     with errors:
         pass
 
@@ -119,7 +119,7 @@ def test_nested():
 
 
 def test_one_map_for_all_threads():
-    """One map may be entered by many threads at once."""
+    """Many threads can use one map at once."""
     caught = []
 
     def use(number):

@@ -1,4 +1,4 @@
-"""The grid layout: keys are built, parsed and checked, and nothing that is no key passes for one."""
+"""The grid layout: keys are built, parsed and validated, and anything else is refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ GOOD_ARTIFACTS = ["0" * 32, "0123456789abcdef0123456789abcdef", "file_1", "x" * 
 
 @pytest.mark.parametrize(("sandbox_id", "session_id"), [*itertools.product(GOOD_IDS[::3], GOOD_IDS)])
 def test_key_and_parts(sandbox_id, session_id):
-    """A key comes apart into what it was built of, for every id and revision that is allowed."""
+    """Parsing a key returns the parts it was built from, for all valid ids and revisions."""
     for artifact_id, revision in itertools.product(GOOD_ARTIFACTS, (1, 2, 10**17)):
         key = grid.artifact_key(sandbox_id, session_id, artifact_id, revision)
         parts = grid.parse(key)
@@ -73,7 +73,7 @@ def test_key_and_parts(sandbox_id, session_id):
 
 
 def test_layout():
-    """The layout is that of the documentation, and the first revision has no number."""
+    """Keys have the documented layout; the first revision has no number."""
     assert grid.canonical_prefix("box", "alice") == "grid/box/alice/"
     assert grid.sandbox_prefix("box") == "grid/box/"
     assert grid.artifact_key("box", "alice", "file") == "grid/box/alice/file"
@@ -82,7 +82,7 @@ def test_layout():
 
 @pytest.mark.parametrize("bad", BAD_IDS, ids=repr)
 def test_bad_ids(bad):
-    """What could escape its level, or is not text, is no id; the message names which one."""
+    """An id that is not a str, or could escape its level, is refused; the message names it."""
     with pytest.raises(GridError, match="sandbox_id"):
         grid.canonical_prefix(bad, "alice")
     with pytest.raises(GridError, match="session_id"):
@@ -93,15 +93,15 @@ def test_bad_ids(bad):
         grid.sandbox_prefix(bad)
 
 
-def test_artifact_id_has_no_revision_in_it():
-    """An artifact id can't hold what separates it from its revision."""
+def test_artifact_id_contains_no_revision():
+    """An artifact id can't contain the separator of the revision."""
     with pytest.raises(GridError, match="~"):
         grid.artifact_key("box", "alice", "file~2")
 
 
 @pytest.mark.parametrize("revision", [0, -1])
 def test_bad_revision(revision):
-    """Revisions begin with 1."""
+    """Revisions start at 1."""
     with pytest.raises(GridError, match="revision"):
         grid.artifact_key("box", "alice", "file", revision)
 
@@ -144,22 +144,22 @@ def test_bad_revision(revision):
     ],
     ids=repr,
 )
-def test_what_is_no_key(key):
-    """What is no key parses to None, and its validation says why."""
+def test_invalid_key(key):
+    """Parsing an invalid key returns None; validating it says why."""
     assert grid.parse(key) is None
     assert not grid.is_valid_grid_key(key)
     with pytest.raises(GridError):
         grid.validate_grid_key(key)
 
 
-def test_error_is_of_bad_input():
-    """A GridError is an InvalidInputError, and a ValueError to those who know no better."""
+def test_grid_error_is_invalid_input():
+    """A GridError is an InvalidInputError, and so a ValueError."""
     assert issubclass(GridError, InvalidInputError)
     assert issubclass(GridError, ValueError)
 
 
 def test_artifact_ids():
-    """Ids are 32 hexadecimal digits, never twice the same, and begin alike within a session only."""
+    """Ids are 32 hexadecimal digits and unique; ids of one session, and only those, share a prefix."""
     made = [grid.new_artifact("box", "alice") for _ in range(1000)]
     ids = [artifact_id for artifact_id, _ in made]
     assert all(key == grid.artifact_key("box", "alice", artifact_id) for artifact_id, key in made)
@@ -173,13 +173,13 @@ def test_artifact_ids():
 @pytest.mark.parametrize(
     "artifact_id", ["", "0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 31 + "\n", "0" * 32 + "\n", "٣" * 32, None, 5]
 )
-def test_what_is_no_artifact_id(artifact_id):
-    """What was never minted here is no id of an artifact."""
+def test_invalid_artifact_id(artifact_id):
+    """A value in any other form is not an artifact id."""
     assert not grid.is_artifact_id(artifact_id)
 
 
 def test_session_ids():
-    """Fresh session ids are allowed ones, and never twice the same."""
+    """New session ids are valid and unique."""
     ids = {grid.new_session_id() for _ in range(100)}
     assert len(ids) == 100
     assert {grid.check_session_id(one) for one in ids} == ids

@@ -1,4 +1,4 @@
-"""The values of the public surface: frozen, mappings, JSON both ways, and their timestamps."""
+"""The public values: frozen, mappings, JSON in both directions, and timestamps."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def metadata(**fields):
 
 
 def session(**fields):
-    """Return what is known of a session."""
+    """Return the metadata of a session."""
     values = {
         "session_id": "alice",
         "sandbox_id": "box",
@@ -108,7 +108,7 @@ def test_timestamp(seconds, expected):
 
 
 def test_timestamps_compare_like_moments():
-    """Timestamps are of one length, and stand in the order of their moments."""
+    """Timestamps have the same length, and sort in the order of time."""
     moments = [0, 0.1, 1, 59.999999, 60, 86400, 1e9, 1_799_999_999.999999, 1_800_000_000, 2e9, 2.5e11]
     stamps = [timestamp(moment) for moment in moments]
     assert stamps == sorted(stamps)
@@ -117,18 +117,18 @@ def test_timestamps_compare_like_moments():
 
 @pytest.mark.parametrize(("moment", "over"), [(NOW - 1, True), (NOW, True), (NOW + 0.000_001, False), (NOW + 1, False)])
 def test_is_over(moment, over):
-    """A moment is over when it has come, and at that very moment."""
+    """A moment is over from that moment on."""
     assert is_over(timestamp(moment), NOW) is over
 
 
-def test_moment_of_any_fraction_is_over_when_it_has_come():
-    """The rounding of a timestamp to microseconds makes nothing live longer than it should."""
+def test_moment_with_any_fraction_is_over_in_time():
+    """Rounding a timestamp to microseconds does not extend a life."""
     moments = [NOW + number / 7 for number in range(1000)]
     assert [moment for moment in moments if not is_over(timestamp(moment), moment)] == []
 
 
 def test_never_is_not_over():
-    """What never expires is never over."""
+    """None, for no expiry, is never over."""
     assert not is_over(None, 1e11)
 
 
@@ -142,13 +142,13 @@ def test_other_offsets_are_understood():
 
 
 def test_fields_of_metadata():
-    """Metadata has the documented fields, in their order, and tells no internal one."""
+    """Metadata has the documented fields, in order, and shows no internal ones."""
     assert list(metadata()) == FIELDS
     assert list(metadata(superseded=(Superseded("k", timestamp(NOW), 1),))) == FIELDS
 
 
 def test_mapping(value):
-    """A value is a mapping of its fields: items are attributes, and no others."""
+    """A value is a mapping whose items are its public fields."""
     assert isinstance(value, Mapping)
     assert len(value) == len(list(value)) == len(dict(value))
     for name, item in value.items():
@@ -163,7 +163,7 @@ def test_mapping(value):
 
 
 def test_mapping_is_json(value):
-    """The mapping of a value is JSON as it is."""
+    """``json.dumps`` accepts the mapping of a value."""
     assert json.loads(json.dumps(dict(value))) == dict(value)
 
 
@@ -186,7 +186,7 @@ def test_equal_to_a_mapping(value):
 
 @pytest.mark.parametrize("name", ["bytes", "revision", "nonsense"])
 def test_frozen(name):
-    """No field can be set, and none added."""
+    """Fields can't be set or added."""
     record = metadata()
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(record, name, 7)
@@ -201,7 +201,7 @@ def test_all_are_frozen(value):
 
 
 def test_keywords_only():
-    """The fields are named when a value is made, and none may be missing."""
+    """The constructor takes keywords only, and requires every field."""
     with pytest.raises(TypeError):
         GridKey("box", "alice", "file")
     with pytest.raises(TypeError):
@@ -212,12 +212,12 @@ def test_keywords_only():
 
 
 def test_json_round_trip(value):
-    """A value comes back from its JSON."""
+    """Decoding the JSON of a value returns an equal value."""
     assert type(value).from_json(value.to_json()) == value
 
 
 def test_json_of_internal_fields():
-    """Internal fields go to JSON and back, too."""
+    """The JSON includes internal fields."""
     key = metadata().key
     superseded = (Superseded(f"{key}~2", timestamp(NOW), 1), Superseded(key, timestamp(NOW), 2))
     record = metadata(superseded=superseded)
@@ -229,17 +229,17 @@ def test_json_of_internal_fields():
 
 @pytest.mark.parametrize("meta", [{}, {"": ""}, {"ü": [[], {}, 0, -1, 1e300, 10**300, "\x00\U0001f600"]}])
 def test_meta_in_json(meta):
-    """Whatever JSON a user attaches comes back, number for number."""
+    """Any JSON in ``meta`` is decoded to the same values and number types."""
     back = ArtifactMetadata.from_json(metadata(meta=meta).to_json())
     assert back.meta == meta
     assert [type(item) for item in back.meta.values()] == [type(item) for item in meta.values()]
 
 
-# What a record is due
+# When a record is due
 
 
 def test_due():
-    """A record is due at its expiry, or when the first of its superseded bytes is over, whichever comes first."""
+    """A record is due at its expiry or when its first superseded bytes may be deleted, whichever is earlier."""
     first, second = Superseded("k", timestamp(NOW + 30), 1), Superseded("k~2", timestamp(NOW + 90), 1)
     assert metadata().due == timestamp(NOW + 60)
     assert metadata(expires_at=None).due is None
@@ -250,7 +250,7 @@ def test_due():
 
 
 def test_many_records_at_once():
-    """Many records are read as each is by itself; what is not one record each is an error."""
+    """Reading many records gives the same as reading each; a text that is not exactly one record is an error."""
     ids = [f"{number:032x}" for number in range(3)]
     records = [metadata(artifact_id=one, key=f"grid/box/üser 1/{one}", summary="[{,ü") for one in ids]
     assert ArtifactMetadata.from_jsons([record.to_json() for record in records]) == records
@@ -262,7 +262,7 @@ def test_many_records_at_once():
 
 
 def test_record_of_an_earlier_version():
-    """What an earlier version did not know of has its default."""
+    """A field that an earlier version did not write has its default."""
     fields = json.loads(metadata().to_json())
     del fields["released"], fields["pending"]
     assert ArtifactMetadata.from_json(json.dumps(fields)) == metadata()
@@ -293,8 +293,8 @@ SOUND = {
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_sound_record(name):
-    """A record that a store may have written comes back, read by itself or among others."""
+def test_valid_record(name):
+    """A record that a store may have written is decoded, read separately or together with others."""
     record = metadata(**SOUND[name])
     text = record.to_json()
     plain = metadata()
@@ -368,7 +368,7 @@ FOREIGN = {
     ("name", "value"), [(name, value) for kind in (WRONG, FOREIGN) for name in kind for value in kind[name]]
 )
 def test_damaged_record(name, value):
-    """A record with a field that no store can have written is none, by itself or among others."""
+    """A record with a field that no store writes is refused, read separately or together with others."""
     text = damaged(**{name: value})
     with pytest.raises((ValueError, TypeError)):
         ArtifactMetadata.from_json(text)
@@ -395,7 +395,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_damaged_json(name):
-    """JSON that no store can have written is no record, by itself or among others."""
+    """JSON that no store writes is refused, read separately or together with others."""
     assert TEXTS[name] != PLAIN
     for texts in ([TEXTS[name]], [PLAIN, TEXTS[name]]):
         with pytest.raises((ValueError, TypeError, RecursionError)):
@@ -406,7 +406,7 @@ def test_damaged_json(name):
 
 @pytest.mark.parametrize("number", range(len(FIELDS)))
 def test_missing_field(number):
-    """A record without a field that it has had ever since is none."""
+    """A record without a field of the first version is refused."""
     fields = json.loads(PLAIN)
     del fields[FIELDS[number]]
     with pytest.raises(ValueError, match="missing"):
@@ -414,7 +414,7 @@ def test_missing_field(number):
 
 
 def test_record_of_a_later_version():
-    """What a later version knows more of a record is passed over, and takes the place of nothing."""
+    """A field of a later version is ignored, and does not replace a missing field."""
     found = ArtifactMetadata.from_json(damaged(changed=1, due="x", more={"a": 1}))
     assert found == metadata()
     assert found.changed(bytes=6).bytes == 6
@@ -434,7 +434,7 @@ def test_record_of_a_later_version():
     ],
 )
 def test_damaged_session(name, value):
-    """A session with a field that no store can have written is none."""
+    """A session with a field that no store writes is refused."""
     fields = json.loads(session().to_json())
     with pytest.raises((ValueError, TypeError)):
         SessionInfo.from_json(json.dumps({**fields, name: value}))
@@ -444,14 +444,14 @@ def test_damaged_session(name, value):
     "custom", ['{"a":1,"a":2}', '{"a":NaN}', '{"a":1e999}', f'{{"a":{"[" * 64}{"]" * 64}}}', f'{{"a":{"[" * 10**5}']
 )
 def test_damaged_json_of_a_session(custom):
-    """JSON that no store can have written is no session."""
+    """JSON that no store writes is not a session."""
     with pytest.raises((ValueError, RecursionError)):
         SessionInfo.from_json(session().to_json().replace('{"a":1}', custom))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "1", "null", '"x"', "{}{}", "{} "])
 def test_no_json_object(text):
-    """What is no JSON object, or more than one, is neither a record nor a session."""
+    """A text that is not exactly one JSON object is neither a record nor a session."""
     for kind in (ArtifactMetadata, SessionInfo):
         with pytest.raises((ValueError, TypeError)):
             kind.from_json(text)

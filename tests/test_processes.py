@@ -48,12 +48,12 @@ def test_two_processes_see_each_other_at_once(store, root):
 
         store = ArtifactStore(storage_provider="filesystem", fs_root=sys.argv[1])
         for line in sys.stdin:
-            verb, *words = line.split()
-            if verb == "store":
+            command, *words = line.split()
+            if command == "store":
                 print(store.store(words[0].encode(), session_id="alice"), flush=True)
-            elif verb == "list":
+            elif command == "list":
                 print(len(store.list_by_session("alice")), flush=True)
-            elif verb == "update":
+            elif command == "update":
                 print(store.update_file(words[0], data=words[1].encode()).revision, flush=True)
             elif store.exists(words[0]):
                 print(store.retrieve(words[0]).decode(), flush=True)

@@ -1,4 +1,4 @@
-"""What is shown and pickled of URLs and options: nothing that is not known to be harmless."""
+"""Redaction: only the parts of URLs and options that are known to be harmless are shown and pickled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECRET = "hunter2"
 
 
 class Handed:
-    """An object of the caller's that pickles with a secret in it."""
+    """An object of the caller whose pickle contains a secret."""
 
     def __init__(self):
         self.password = SECRET
@@ -39,7 +39,7 @@ BUCKET_OPTIONS = [
 
 @pytest.mark.parametrize("options", BUCKET_OPTIONS, ids=range(len(BUCKET_OPTIONS)))
 def test_pickle_of_a_bucket(options):
-    """What is not known to be harmless among the options of a bucket is not pickled, and not shown."""
+    """Options of a bucket that are not known to be harmless are neither pickled nor shown."""
     with ArtifactStore(storage_provider="s3", endpoint_url="http://127.0.0.1:1", storage_options=options) as store:
         assert SECRET.encode() not in pickle.dumps(store)
         assert SECRET not in repr(store) + repr(store.scope.core.settings)
@@ -48,7 +48,7 @@ def test_pickle_of_a_bucket(options):
 
 
 def test_harmless_options_of_a_bucket_are_pickled():
-    """A Config keeps what is harmless, and what its owner did not set stays unset."""
+    """A Config keeps its harmless options, and unset ones stay unset."""
     given = {"s3": {"addressing_style": "path"}, "read_timeout": 3, "retries": {"max_attempts": 2, "mode": "standard"}}
     proxies = {"http": "http://127.0.0.1:3128"}
     plain = {"verify": "/ca.pem", "use_ssl": False, "Tagging": "a=b&c=d", "profile_name": "p", "connect_timeout": 2}
@@ -84,14 +84,14 @@ URL_OPTIONS = [
 
 @pytest.mark.parametrize("options", URL_OPTIONS, ids=range(len(URL_OPTIONS)))
 def test_pickle_of_a_url(options):
-    """A text in the options of a filesystem is pickled only where its name is known to speak of no secret."""
+    """A string in the options of a filesystem is pickled only if its name is known to be harmless."""
     with ArtifactStore(storage_provider="memory://redaction", storage_options=options) as store:
         assert SECRET.encode() not in pickle.dumps(store)
         assert SECRET not in repr(store) + repr(store.scope.core.settings)
 
 
 def test_harmless_options_of_a_url_are_pickled():
-    """Numbers travel, and texts by well-known names, in any depth."""
+    """Numbers are pickled, and so are strings with well-known names, at any depth."""
     options = {
         "host": "127.0.0.1",
         "username": "bob@example.org",
@@ -165,11 +165,11 @@ def test_password_of_a_redis_url(url):
     ],
 )
 def test_harmless_redis_url(url):
-    """What is known to be harmless in a Redis URL is shown."""
+    """The harmless parts of a Redis URL are shown."""
     assert str(RedisUrl(url)) == url
 
 
 def test_redis_url_of_any_length():
-    """A long URL that is not understood takes no time to look at."""
+    """A long URL that can't be parsed is rejected quickly."""
     assert str(RedisUrl("redis://" + "a" * 100_000 + "@:;")) == "redis"
     assert str(RedisUrl("redis://" + "a:1," * 100_000 + ";")) == "redis"

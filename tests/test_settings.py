@@ -1,4 +1,4 @@
-"""What a store is built from: keyword over environment over default."""
+"""Settings: an argument overrides the environment, which overrides the default."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SECRET = "hunter2-hunter2-"
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the default root out of the project."""
+    """Run in a temporary folder, where the default root is made."""
     monkeypatch.chdir(tmp_path)
 
 
 def info(**options):
-    """Return what a store tells of its settings."""
+    """Return the public settings of a store."""
     with ArtifactStore(**options) as store:
         return store.get_sandbox_info()
 
@@ -39,27 +39,27 @@ def files(folder):
 
 
 def test_defaults():
-    """Without any configuration all is in memory, and sessions live for a day."""
+    """By default, everything is in memory, and sessions live for a day."""
     assert providers() == ("memory", "memory")
     assert info()["session_ttl_hours"] == 24
     assert files(".") == set()
 
 
 @pytest.mark.parametrize("name", ["filesystem", "fs"])
-def test_storage_provider_by_keyword(name):
-    """The filesystem provider has two names and one is told; its records persist like its bytes."""
+def test_storage_provider_by_argument(name):
+    """The filesystem provider has two names, and reports the long one; its records persist like its bytes."""
     assert providers(storage_provider=name) == ("filesystem", "sqlite")
 
 
 def test_storage_provider_by_environment(monkeypatch):
-    """ARTIFACT_PROVIDER chooses the storage, and a keyword outranks it."""
+    """ARTIFACT_PROVIDER selects the storage; the argument overrides it."""
     monkeypatch.setenv("ARTIFACT_PROVIDER", "fs")
     assert providers() == ("filesystem", "sqlite")
     assert providers(storage_provider="memory") == ("memory", "memory")
 
 
 def test_session_provider_by_environment(monkeypatch):
-    """SESSION_PROVIDER chooses the catalog, and a keyword outranks it."""
+    """SESSION_PROVIDER selects the catalog; the argument overrides it."""
     monkeypatch.setenv("SESSION_PROVIDER", "sqlite")
     assert providers() == ("memory", "sqlite")
     assert providers(session_provider="memory") == ("memory", "memory")
@@ -68,7 +68,7 @@ def test_session_provider_by_environment(monkeypatch):
 
 
 def test_root_by_environment(monkeypatch, tmp_path):
-    """ARTIFACT_FS_ROOT names the folder of bytes and records, and a keyword outranks it."""
+    """ARTIFACT_FS_ROOT is the folder of bytes and records; the argument overrides it."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", "from-environment")
     with ArtifactStore(storage_provider="fs") as store:
         artifact_id = store.store(b"x")
@@ -79,20 +79,20 @@ def test_root_by_environment(monkeypatch, tmp_path):
 
 
 def test_root_by_default(tmp_path):
-    """The folder is ./artifacts unless another is named."""
+    """The default folder is ./artifacts."""
     with ArtifactStore(storage_provider="fs") as store:
         artifact_id = store.store(b"x")
     assert artifact_id in files(tmp_path / "artifacts")
 
 
 def test_root_in_the_home(tmp_path):
-    """A root that begins with ~ lies in the user's home."""
+    """A root that begins with ~ is in the user's home."""
     with ArtifactStore(storage_provider="fs", fs_root="~/mine") as store:
         artifact_id = store.store(b"x")
     assert artifact_id in files(tmp_path / "mine")
 
 
-def test_root_stays_where_it_was(monkeypatch, tmp_path):
+def test_relative_root_is_resolved_once(monkeypatch, tmp_path):
     """A relative root is resolved once: a later change of the working folder does not move it."""
     with ArtifactStore(storage_provider="fs", fs_root="here") as store:
         (tmp_path / "elsewhere").mkdir()
@@ -104,7 +104,7 @@ def test_root_stays_where_it_was(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("path", ["elsewhere/records.db", "~/elsewhere/records.db"])
 def test_sqlite_path_by_environment(monkeypatch, tmp_path, path):
-    """SESSION_SQLITE_PATH names the database file, away from the bytes."""
+    """SESSION_SQLITE_PATH is the path of the database, which may be outside the root."""
     monkeypatch.setenv("SESSION_SQLITE_PATH", path)
     with ArtifactStore(storage_provider="fs", fs_root="bytes") as store:
         artifact_id = store.store(b"x")
@@ -113,7 +113,7 @@ def test_sqlite_path_by_environment(monkeypatch, tmp_path, path):
 
 
 def test_sandbox_by_environment(monkeypatch):
-    """ARTIFACT_SANDBOX_ID names the sandbox, and a keyword outranks it."""
+    """ARTIFACT_SANDBOX_ID is the sandbox; the argument overrides it."""
     monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "from-environment")
     assert info()["sandbox_id"] == "from-environment"
     assert info()["session_prefix_pattern"] == "grid/from-environment/"
@@ -121,7 +121,7 @@ def test_sandbox_by_environment(monkeypatch):
 
 
 def test_session_ttl_by_environment(monkeypatch, clock):
-    """ARTIFACT_SESSION_TTL_HOURS is how long a session lives, and a keyword outranks it: 24 and None too."""
+    """ARTIFACT_SESSION_TTL_HOURS is the life of a session; any argument overrides it, including 24 and None."""
     monkeypatch.setenv("ARTIFACT_SESSION_TTL_HOURS", "0.5")
     assert info()["session_ttl_hours"] == 0.5
     assert info(session_ttl_hours=24)["session_ttl_hours"] == 24
@@ -144,8 +144,8 @@ def test_session_ttl_by_environment(monkeypatch, clock):
         "SESSION_SQLITE_PATH",
     ],
 )
-def test_empty_variable_is_none(monkeypatch, tmp_path, name):
-    """An empty variable is as good as one that is not set."""
+def test_empty_variable_counts_as_unset(monkeypatch, tmp_path, name):
+    """An empty variable counts as unset."""
     expected = info(storage_provider="fs")
     monkeypatch.setenv(name, "")
     assert info(storage_provider="fs") == expected
@@ -157,14 +157,14 @@ def test_empty_variable_is_none(monkeypatch, tmp_path, name):
 
 @pytest.mark.parametrize("hours", ["a day", "nan", "inf", "0", "-1", "1e300"])
 def test_bad_session_ttl_in_environment(monkeypatch, hours):
-    """A time to live that is no finite number above 0, or too long for the calendar, is refused."""
+    """A time to live must be a finite number above 0, and must not end after the year 9999."""
     monkeypatch.setenv("ARTIFACT_SESSION_TTL_HOURS", hours)
     with pytest.raises(InvalidInputError):
         ArtifactStore()
 
 
 def test_environment_is_read_when_a_store_is_built(monkeypatch):
-    """A store keeps its settings when the environment changes, and the next one follows it."""
+    """A store keeps its settings when the environment changes; the next store uses the new values."""
     with ArtifactStore() as before:
         monkeypatch.setenv("ARTIFACT_SANDBOX_ID", "later")
         with ArtifactStore() as after:
@@ -173,7 +173,7 @@ def test_environment_is_read_when_a_store_is_built(monkeypatch):
 
 
 def test_environment_is_not_read_at_import():
-    """A variable that could not work does no harm to those who only import the package."""
+    """An invalid variable does not prevent importing the package."""
     child.run("import chuk_artifacts", env=child.environment(ARTIFACT_PROVIDER="nonsense", SESSION_PROVIDER="nonsense"))
 
 
@@ -182,14 +182,14 @@ def test_environment_is_not_read_at_import():
 )
 @pytest.mark.parametrize("name", ["nonsense", "Memory", " memory"])
 def test_unknown_provider(argument, known, name):
-    """An unknown provider is named, and the known ones are listed."""
+    """The error for an unknown provider names it, and lists the known ones."""
     with pytest.raises(InvalidInputError, match=f"{argument} {name!r} is not known") as caught:
         ArtifactStore(**{argument: name})
     assert all(repr(one) in str(caught.value) for one in known)
 
 
 def test_unknown_provider_in_environment(monkeypatch):
-    """An unknown provider of the environment is refused like one of a keyword."""
+    """An unknown provider in the environment is refused like an argument."""
     monkeypatch.setenv("ARTIFACT_PROVIDER", "nonsense")
     with pytest.raises(InvalidInputError, match="'nonsense' is not known"):
         ArtifactStore()
@@ -197,7 +197,7 @@ def test_unknown_provider_in_environment(monkeypatch):
 
 @pytest.mark.parametrize("argument", ["storage_provider", "session_provider"])
 def test_provider_url_is_not_shown(argument):
-    """Of a URL, which may hold a password, a message shows the scheme alone."""
+    """A message shows only the scheme of a URL, which may contain a password."""
     with pytest.raises(InvalidInputError, match="'redis://'") as caught:
         ArtifactStore(**{argument: f"redis://user:{SECRET}@host/0?password={SECRET}"})
     assert SECRET not in str(caught.value)
@@ -229,13 +229,13 @@ def test_provider_url_is_not_shown(argument):
     ids=str,
 )
 def test_bad_argument(options):
-    """An argument that can't be right is refused when the store is built, by its name."""
+    """The constructor refuses an invalid argument, and names it."""
     with pytest.raises(InvalidInputError, match=list(options)[-1]):
         ArtifactStore(**options)
 
 
 def test_unknown_option_lists_the_known():
-    """An unknown storage option is named, and the known ones are listed."""
+    """The error for an unknown storage option names it, and lists the known ones."""
     with pytest.raises(InvalidInputError, match=r"'filesystem' has no 'fsnyc'; known: 'fsync'"):
         ArtifactStore(storage_provider="fs", storage_options={"fsnyc": True})
     with pytest.raises(InvalidInputError, match=r"'memory' has no 'fsync'; known: none"):
@@ -243,7 +243,7 @@ def test_unknown_option_lists_the_known():
 
 
 def test_options_are_copied():
-    """A mapping of options may be changed by its owner without changing the store."""
+    """The caller may change a mapping of options later without changing the store."""
     options = {"fsync": False}
     with ArtifactStore(storage_provider="fs", storage_options=options) as store:
         options["fsync"] = True
@@ -251,7 +251,7 @@ def test_options_are_copied():
 
 
 def test_derived_sandbox_is_stable():
-    """The sandbox of a root is the same for every path to it, in every process, and another one for another root."""
+    """Every path to a root leads to the same sandbox, in every process; another root has another sandbox."""
     Path("root").mkdir()
     Path("link").symlink_to("root")
     paths = ["root", "./root/", os.path.abspath("root"), "link", "root/../root"]
@@ -270,26 +270,26 @@ def test_derived_sandbox_is_stable():
     assert info(storage_provider="fs", fs_root="other")["sandbox_id"] not in names
 
 
-def test_derived_sandbox_does_not_tell_the_path(tmp_path):
-    """The derived sandbox, which is part of every key, holds no word of the path."""
+def test_derived_sandbox_does_not_contain_the_path(tmp_path):
+    """The derived sandbox, which is part of every key, does not contain the path."""
     sandbox_id = info(storage_provider="fs", fs_root=tmp_path / "secret")["sandbox_id"]
     assert "secret" not in sandbox_id
 
 
 def test_sandbox_of_memory_is_random():
-    """Two memory stores have nothing in common, not even their sandbox."""
+    """Two memory stores share nothing, and have different sandboxes."""
     assert info()["sandbox_id"] != info()["sandbox_id"]
 
 
 def test_unused_arguments_are_harmless(monkeypatch):
-    """Arguments and variables of providers that were not chosen change nothing."""
+    """Arguments and variables of other providers are ignored."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION", "IBM_COS_APIKEY", "ARTIFACT_BUCKET", "SESSION_REDIS_URL"):
         monkeypatch.setenv(name, "unused")
     assert providers(bucket="b", endpoint_url="https://e", region="r", redis_url="redis://h") == ("memory", "memory")
 
 
-def test_no_secret_in_any_word(monkeypatch):
-    """Neither repr, nor settings, nor an error tells a secret."""
+def test_no_secret_in_messages(monkeypatch):
+    """No repr, setting or error message contains a secret."""
     for name in ("AWS_SECRET_ACCESS_KEY", "ARTIFACT_SIGNING_KEY", "IBM_COS_APIKEY"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("SESSION_REDIS_URL", f"redis://:{SECRET}@host")
@@ -301,8 +301,8 @@ def test_no_secret_in_any_word(monkeypatch):
     assert SECRET not in " ".join([*words, str(caught.value)])
 
 
-def test_no_option_in_an_error():
-    """An unknown option is named without its value, and repr tells none."""
+def test_no_option_value_in_an_error():
+    """The error for an unknown option does not contain its value, and repr contains no option."""
     with pytest.raises(InvalidInputError) as caught:
         ArtifactStore(storage_provider="fs", storage_options={"secret_key": SECRET})
     assert SECRET not in str(caught.value)
@@ -311,7 +311,7 @@ def test_no_option_in_an_error():
 
 
 def test_repr(tmp_path):
-    """The repr of a store has its providers, folder and sandbox, that of a view its session; a closed one says so."""
+    """The repr of a store has its providers, folder, sandbox and, if bound, session; that of a closed store says so."""
     with ArtifactStore(storage_provider="fs", fs_root=tmp_path, sandbox_id="box") as store:
         shown = f"<ArtifactStore filesystem+sqlite at {str(tmp_path)!r} sandbox='box'"
         assert repr(store) == f"{shown}>"
@@ -330,7 +330,7 @@ def test_repr(tmp_path):
     ],
 )
 def test_location(provider, location, bucket):
-    """A store says where its bytes are, without secrets, in its repr and in the information on its sandbox."""
+    """The location of the bytes, without secrets, is in the repr of a store and in the information on its sandbox."""
     with ArtifactStore(storage_provider=provider, bucket="files" if provider == "s3" else None) as store:
         assert store.get_sandbox_info()["location"] == location
         assert (f" at {location!r} " in repr(store)) == (location is not None)
@@ -341,7 +341,7 @@ def test_location(provider, location, bucket):
 
 
 def test_closed_store_has_no_special_names():
-    """A closed store can be looked at by what probes for protocols, such as a debugger or a test runner."""
+    """A debugger or a test runner may probe a closed store for special methods."""
     store = ArtifactStore()
     store.close()
     assert not hasattr(store, "__len__")
