@@ -233,7 +233,7 @@ def _check_plain(core: Core, pending: ArtifactMetadata, uploaded: StoredObject) 
     if found:
         discard(core, [pending.key])
         raise InvalidInputError(
-            f"artifact {pending.artifact_id}: the upload has more than was asked for: {shown(', '.join(found))}"
+            f"artifact {pending.artifact_id}: the upload has headers that are not allowed: {shown(', '.join(found))}"
         )
 
 

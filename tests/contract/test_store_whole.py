@@ -44,6 +44,7 @@ SESSION_METHODS = {
     "store_batch": lambda store, session_id, one: store.store_batch([{"data": b"abc"}], session_id=session_id),
     "list_by_session": lambda store, session_id, one: store.list_by_session(session_id),
     "list_files": lambda store, session_id, one: store.list_files(session_id),
+    "lookup": lambda store, session_id, one: [store.lookup("a", session_id)],
     "get_directory_contents": lambda store, session_id, one: store.get_directory_contents(session_id),
     "iter_session": lambda store, session_id, one: list(store.iter_session(session_id)),
     "session": lambda store, session_id, one: store.session(session_id),
@@ -531,7 +532,7 @@ def test_close(store):
 
 def test_every_method_is_tried():
     """The table has every public method."""
-    methods = {name for name in dir(ArtifactStore) if not name.startswith("_")}
+    methods = {name for name in dir(ArtifactStore) if name[0] != "_" and callable(getattr(ArtifactStore, name))}
     assert methods - {"close"} == set(ALL_METHODS)
 
 

@@ -15,8 +15,8 @@ from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
 from chuk_artifacts.settings import resolve
-from chuk_artifacts.storage import bucket
-from chuk_artifacts.storage.bucket_connections import patience, takes_long
+from chuk_artifacts.storage.bucket import client
+from chuk_artifacts.storage.bucket.connections import patience, takes_long
 
 KINDS = {"s3": s3_on_rgw, "ibm_cos": ibm_on_rgw, "ibm_cos_iam": ibm_iam_on_moto}
 KEY = "grid/box/session/0123"
@@ -93,8 +93,8 @@ def test_codes_that_pass(storage, proxy, code):
 def test_pauses_grow_and_end_somewhere(storage, proxy, monkeypatch):
     """The pauses between attempts are random, the longest of them double, up to a bound."""
     longest = []
-    monkeypatch.setattr(bucket.random, "uniform", lambda _, most: longest.append(most) or 0)
-    storage._attempts = 9
+    monkeypatch.setattr(client.random, "uniform", lambda _, most: longest.append(most) or 0)
+    storage._client._attempts = 9
     proxy.failing = ALWAYS
     with pytest.raises(ProviderError):
         storage.get(KEY)
@@ -131,8 +131,8 @@ def test_small_requests_end_within_a_minute():
     """By default a silent service costs less than 60 seconds, all attempts and the longest pauses included."""
     retries = resolve(now=0, storage_provider="s3").max_retries
     pauses = sum(2**number for number in range(retries))
-    assert (retries + 1) * bucket._READ_SECONDS + pauses < 60
-    assert (retries + 1) * bucket._CONNECT_SECONDS * 2 + pauses < 60  # of two addresses
+    assert (retries + 1) * client._READ_SECONDS + pauses < 60
+    assert (retries + 1) * client._CONNECT_SECONDS * 2 + pauses < 60  # of two addresses
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_each_request_has_its_patience(storage, monkeypatch):
     storage.get(KEY)
     storage.copy(KEY, f"{KEY}~2", len(DATA))
     storage.delete([KEY, f"{KEY}~2"])
-    small, long = bucket._READ_SECONDS, 120
+    small, long = client._READ_SECONDS, 120
     assert waited == {("PUT", ""): small, ("GET", ""): small, ("PUT", "copy"): long, ("POST", ""): long}
 
 
@@ -199,7 +199,7 @@ def test_timeouts_reach_the_client(options):
     """Both times can be given, and are those of the client."""
     more = options.get("storage_options", {})
     storage = open_bucket({**options, "storage_options": {**more, "read_timeout": 7, "connect_timeout": 2.5}})
-    config = storage._connected().meta.config
+    config = storage._client.connected().meta.config
     assert (config.read_timeout, config.connect_timeout) == (7, 2.5)
     storage.close()
 

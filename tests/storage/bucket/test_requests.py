@@ -12,7 +12,7 @@ import pytest
 from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore
-from chuk_artifacts.storage.bucket import BucketStorage
+from chuk_artifacts.storage.bucket.client import Client
 
 MIB = 1024 * 1024
 KEY = "grid/box/session/0123"
@@ -127,14 +127,14 @@ def test_parts_go_side_by_side(storage, monkeypatch):
     """The parts of an upload are on their way at the same time, and so are the blocks of a reader."""
     at_once = threading.Barrier(3)
     ranges = tuple(f"bytes={number * MIB}-" for number in (5, 13, 21))
-    call = BucketStorage._call
+    call = storage._client.call
 
-    def meeting(self, operation, **order):
+    def meeting(operation, **order):
         if operation == "upload_part" or order.get("Range", "").startswith(ranges):
             at_once.wait(timeout=30)
-        return call(self, operation, **order)
+        return call(operation, **order)
 
-    monkeypatch.setattr(BucketStorage, "_call", meeting)
+    monkeypatch.setattr(storage._client, "call", meeting)
     storage.put(KEY, b"x" * (24 * MIB))
     with storage.open(KEY, 24 * MIB) as reader:
         assert len(reader.read()) == 24 * MIB
@@ -183,8 +183,8 @@ def test_options_of_a_write(open_store, proxy):
 def test_one_client(store, monkeypatch):
     """Threads that begin at once make one client, and no more."""
     made = []
-    connect = BucketStorage._connect
-    monkeypatch.setattr(BucketStorage, "_connect", lambda self: made.append(self) or connect(self))
+    connect = Client._connect
+    monkeypatch.setattr(Client, "_connect", lambda self: made.append(self) or connect(self))
     at_once = threading.Barrier(8)
 
     def run(_):

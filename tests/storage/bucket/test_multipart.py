@@ -18,9 +18,10 @@ from interrupts import Interrupt, TimeLimit, interrupted
 from chuk_artifacts import InvalidInputError, ProviderError
 from chuk_artifacts.settings import resolve
 from chuk_artifacts.source import Stream, source
-from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError, bucket, multipart, open_storage
-from chuk_artifacts.storage.bucket import BucketStorage
-from chuk_artifacts.storage.bucket_answers import lacking
+from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError, StoredObject, open_storage
+from chuk_artifacts.storage.bucket import BucketStorage, multipart
+from chuk_artifacts.storage.bucket import storage as bucket_storage
+from chuk_artifacts.storage.bucket.answers import lacking
 from chuk_artifacts.threads import Threads
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
@@ -133,7 +134,7 @@ def service():
 def stub(service, monkeypatch):
     """Return a storage on that service, with parts of 8 KiB and no more than 64 KiB under way."""
     storage = open_storage(resolve(now=0, storage_provider="s3", bucket="any", endpoint_url="http://127.0.0.1:1"))
-    monkeypatch.setattr(storage, "_call", service)
+    monkeypatch.setattr(storage._client, "call", service)
     monkeypatch.setattr(storage, "_part_length", 8 * KIB)
     monkeypatch.setattr(storage._flow, "bound", 64 * KIB)
     monkeypatch.setattr(multipart, "_MIB", KIB)
@@ -354,8 +355,8 @@ def test_large_data_goes_in_parts(storage, proxy, as_stream, exclusive):
 @pytest.fixture
 def small_copies(monkeypatch):
     """Let what has more than 10 MiB be copied in parts of 5 MiB."""
-    monkeypatch.setattr(bucket, "_COPIED_AT_ONCE", 10 * MIB)
-    monkeypatch.setattr(bucket, "_COPIED_PART", 5 * MIB)
+    monkeypatch.setattr(bucket_storage, "_COPIED_AT_ONCE", 10 * MIB)
+    monkeypatch.setattr(bucket_storage, "_COPIED_PART", 5 * MIB)
 
 
 def test_large_copy_goes_in_parts(storage, proxy, small_copies):
@@ -409,8 +410,8 @@ def test_upload_that_a_sweep_removes(storage):
 def test_copies_by_their_length(monkeypatch, service, size, parts):
     """What has more than 256 MiB is copied in parts of 64 MiB and more, equal ones, that cover all bytes."""
     storage = open_storage(resolve(now=0, storage_provider="s3", bucket="any", endpoint_url="http://127.0.0.1:1"))
-    monkeypatch.setattr(storage, "_call", service)
-    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: bucket.StoredObject(key, size, 0))
+    monkeypatch.setattr(storage._client, "call", service)
+    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: StoredObject(key, size, 0))
     ranges = {}
     service.objects[KEY] = b""
     service.upload_part_copy = lambda order: (
@@ -429,10 +430,10 @@ def test_copies_by_their_length(monkeypatch, service, size, parts):
 
 def test_parts_of_a_copy_go_side_by_side(stub, service, monkeypatch):
     """As many parts of a copy are under way at once as there are threads, whatever their length."""
-    monkeypatch.setattr(bucket, "_COPIED_AT_ONCE", 10)
-    monkeypatch.setattr(bucket, "_COPIED_PART", 100 * KIB)
+    monkeypatch.setattr(bucket_storage, "_COPIED_AT_ONCE", 10)
+    monkeypatch.setattr(bucket_storage, "_COPIED_PART", 100 * KIB)
     monkeypatch.setattr(stub._flow, "bound", multipart.IN_FLIGHT)
-    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: bucket.StoredObject(key, 800 * KIB, 0))
+    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: StoredObject(key, 800 * KIB, 0))
     service.objects[KEY] = DATA[: 800 * KIB]
     at_once = threading.Barrier(multipart.SIDE_BY_SIDE)
     service.on_part = lambda number: at_once.wait(PATIENCE)
@@ -461,8 +462,8 @@ def test_answer_that_lacks_what_belongs_there(stub, service, operation, answer):
 )
 def test_answer_to_a_copy_that_lacks_what_belongs_there(stub, service, monkeypatch, by_parts, hashed, answer):
     """An answer to a copy, or to a part of one, that lacks what belongs there is an error."""
-    monkeypatch.setattr(bucket, "_COPIED_AT_ONCE", 0 if by_parts else KIB)
-    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: bucket.StoredObject(key, KIB, 0))
+    monkeypatch.setattr(bucket_storage, "_COPIED_AT_ONCE", 0 if by_parts else KIB)
+    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: StoredObject(key, KIB, 0))
     service.objects[KEY] = DATA[:KIB]
     service.answers = {"copy_object": answer, "upload_part_copy": answer}
     with pytest.raises(ProviderError, match="an answer without"):
@@ -787,9 +788,9 @@ def test_upload_interrupted_anywhere(stub, service, as_stream, closed, kind):
 
 def test_copy_interrupted_anywhere(stub, service, monkeypatch):
     """Wherever a copy by parts is interrupted, nothing of it is under way any more."""
-    monkeypatch.setattr(bucket, "_COPIED_AT_ONCE", 10)
-    monkeypatch.setattr(bucket, "_COPIED_PART", 8 * KIB)
-    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: bucket.StoredObject(key, 100 * KIB, 0))
+    monkeypatch.setattr(bucket_storage, "_COPIED_AT_ONCE", 10)
+    monkeypatch.setattr(bucket_storage, "_COPIED_PART", 8 * KIB)
+    monkeypatch.setattr(BucketStorage, "stat", lambda self, key: StoredObject(key, 100 * KIB, 0))
     service.objects[KEY] = DATA[: 100 * KIB]
     for place in interrupted(lambda: stub.copy(KEY, OTHER, 100 * KIB)):
         assert stub._flow._line == [], place

@@ -41,7 +41,7 @@ def test_large_data(store):
 def test_token_that_ends(store, proxy, ibm_iam):
     """A token that is over is fetched anew, and the store goes on."""
     artifact_id = store.store(b"1", session_id=SESSION)
-    tokens = store.scope.core.storage._client._request_signer._credentials.token_manager
+    tokens = store.scope.core.storage._client.connected()._request_signer._credentials.token_manager
     tokens._expiry_time -= timedelta(hours=2)
     assert store.retrieve(artifact_id) == b"1"
     assert ibm_iam.grants == ["apikey", "refresh_token"]

@@ -114,7 +114,7 @@ def test_conditions_that_are_ignored(options):
     """A service that puts a key twice, condition or not, is found out."""
     before = all_keys(options)
     storage = open_bucket(options)
-    storage._connected().meta.events.register_last(
+    storage._client.connected().meta.events.register_last(
         "before-sign.s3.PutObject", lambda request, **_: request.headers.__delitem__("If-None-Match")
     )
     assert storage.check(thorough=True)["conditional_put"] == "ignored"
@@ -137,18 +137,18 @@ def test_check_that_fails_leaves_nothing(storage, proxy, options):
 
 def test_dry_sweep(storage):
     """A dry sweep tells of unfinished uploads and leaves them, and another removes what it tells of."""
-    upload = storage._call("create_multipart_upload", Key=storage._full(KEY))["UploadId"]
+    upload = storage._client.call("create_multipart_upload", Key=storage._full(KEY))["UploadId"]
     found = list(storage.sweep("grid/box/", float("inf"), dry_run=True))
     assert [item.key for item in found] == [KEY]
     assert all(isinstance(item, StoredObject) for item in found)
-    storage._call("upload_part", Key=storage._full(KEY), UploadId=upload, PartNumber=1, Body=io.BytesIO(b"1"))
+    storage._client.call("upload_part", Key=storage._full(KEY), UploadId=upload, PartNumber=1, Body=io.BytesIO(b"1"))
     assert list(storage.sweep("grid/box/", float("inf"))) == found
     assert list(storage.sweep("grid/box/", float("inf"), dry_run=True)) == []
 
 
 def test_refused_sweep(storage, proxy):
     """An upload that can't be removed is an error, and is not told to be gone."""
-    storage._call("create_multipart_upload", Key=storage._full(KEY))
+    storage._client.call("create_multipart_upload", Key=storage._full(KEY))
     proxy.failing, proxy.failure, proxy.only = 1, (403, b"<Error><Code>AccessDenied</Code></Error>"), "DELETE"
     with pytest.raises(ProviderError, match="access is denied"):
         list(storage.sweep("grid/box/", float("inf")))

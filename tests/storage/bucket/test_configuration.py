@@ -140,7 +140,7 @@ def test_keys_of_a_profile(options, monkeypatch, tmp_path):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with ArtifactStore(**options, storage_options={"profile_name": "mine"}) as store:
         assert store.retrieve(store.store(b"1", session_id=SESSION)) == b"1"
-        assert store.scope.core.storage._connected().meta.region_name == "eu-west-1"
+        assert store.scope.core.storage._client.connected().meta.region_name == "eu-west-1"
     monkeypatch.setenv("AWS_PROFILE", "mine")
     with ArtifactStore(**options) as store:
         assert store.retrieve(store.store(b"1", session_id=SESSION)) == b"1"
@@ -227,10 +227,10 @@ def test_forked_child_connects_anew(options):
         with ArtifactStore(**json.loads(sys.argv[1])) as store:
             artifact_id = store.store(large)
             storage = store.scope.core.storage
-            client, threads = storage._client, storage._threads._executor()
+            client, threads = storage._client.connected(), storage._threads._executor()
             child = os.fork()
             works = b"".join(store.stream(artifact_id)) == store.retrieve(store.store(large)) == large
-            apart = storage._client is not client and storage._threads._executor() is not threads
+            apart = storage._client.connected() is not client and storage._threads._executor() is not threads
             if not child:
                 os._exit(0 if works and apart else 1)
             print(works, apart, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -278,5 +278,5 @@ def test_init_in_a_region(request, monkeypatch):
     monkeypatch.setenv("ARTIFACT_PROVIDER", "s3")
     assert CliRunner().invoke(cli, ["init"]).exit_code == 0
     storage = open_bucket({"storage_provider": "s3"})
-    assert storage._call("get_bucket_location")["LocationConstraint"] == "eu-west-1"
+    assert storage._client.call("get_bucket_location")["LocationConstraint"] == "eu-west-1"
     storage.close()

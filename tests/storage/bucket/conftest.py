@@ -14,8 +14,7 @@ from servers.buckets import Options, ibm_on_rgw, open_bucket, s3_on_rgw
 from servers.http_proxy import HttpProxy
 
 from chuk_artifacts import ArtifactStore
-from chuk_artifacts.storage import bucket
-from chuk_artifacts.storage.bucket import BucketStorage
+from chuk_artifacts.storage.bucket import BucketStorage, client
 
 KINDS = {"s3": s3_on_rgw, "ibm_cos": ibm_on_rgw}
 
@@ -23,7 +22,7 @@ KINDS = {"s3": s3_on_rgw, "ibm_cos": ibm_on_rgw}
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the storage and the SDKs retry at once."""
-    for module in (bucket, botocore.endpoint, ibm_botocore.endpoint, ibm_botocore.credentials):
+    for module in (client, botocore.endpoint, ibm_botocore.endpoint, ibm_botocore.credentials):
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda _: None))
 
 

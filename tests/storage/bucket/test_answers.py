@@ -10,7 +10,8 @@ from servers.buckets import ibm_iam_on_moto, ibm_on_rgw, s3_on_rgw
 
 from chuk_artifacts import ProviderError, aio
 from chuk_artifacts.source import source
-from chuk_artifacts.storage import ObjectMissingError, bucket_connections
+from chuk_artifacts.storage import ObjectMissingError
+from chuk_artifacts.storage.bucket import connections
 
 KINDS = {"s3": s3_on_rgw, "ibm_cos": ibm_on_rgw, "ibm_cos_iam": ibm_iam_on_moto}
 MIB = 1024 * 1024
@@ -260,7 +261,7 @@ def test_cut_after_100_continue():
             return next(lines, b"")
 
     with pytest.raises(ConnectionError):
-        bucket_connections._Connection()._consume_headers(File())
+        connections._Connection()._consume_headers(File())
 
 
 @pytest.mark.parametrize(
@@ -351,14 +352,14 @@ def test_service_that_ignores_ranges(storage, proxy):
     data = b"x" * (4 * MIB)
     storage.put(KEY, data)
     read = []
-    plain = storage._read
+    plain = storage._client._read
 
     def counting(body, answer, order):
         take = body.read
         body.read = lambda *size: read.append(1) or take(*size)
         return plain(body, answer, order)
 
-    storage._read = counting
+    storage._client._read = counting
     proxy.changing = without("content-range", status=200)
     for start in (0, 10):
         proxy.told()

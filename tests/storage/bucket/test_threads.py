@@ -238,7 +238,7 @@ AT_THE_END = """
             removed.append(order["Key"])
         return {"UploadId": "1", "ETag": "e"}
 
-    storage._call = call
+    storage._client.call = call
     storage._fetch = lambda key, begin, length: (bytes(length), 40 * MIB)
     storage._many_deletes = False
 

@@ -12,7 +12,7 @@ from servers.buckets import open_bucket, s3_on_moto
 
 from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.storage import Description, ObjectExistsError
-from chuk_artifacts.storage.bucket import BucketStorage
+from chuk_artifacts.storage.bucket.client import Client
 
 MIB = 1024 * 1024
 KEY = "grid/box/session/0123"
@@ -22,14 +22,14 @@ SESSION = "user_alice"
 def head(store, artifact_id):
     """Return content type and user metadata of an artifact's object."""
     storage = store.scope.core.storage
-    answer = storage._call("head_object", Key=storage._full(store.metadata(artifact_id).key))
+    answer = storage._client.call("head_object", Key=storage._full(store.metadata(artifact_id).key))
     return answer["ContentType"], answer["Metadata"]
 
 
 def described(storage, **details):
     """Return the user metadata of an object that was put with *details*, without the signature of the write."""
     storage.put(KEY, b"1", about=lambda _: Description(mime="text/plain", details=details))
-    return storage._call("head_object", Key=storage._full(KEY))["Metadata"]
+    return storage._client.call("head_object", Key=storage._full(KEY))["Metadata"]
 
 
 @pytest.mark.parametrize("as_stream", [False, True])
@@ -159,7 +159,7 @@ def test_service_that_refuses_all(storage, proxy):
 
 def test_sweep_leaves_what_goes_on(storage):
     """Sweeping removes the parts of uploads that began long ago, and leaves others."""
-    storage._call("create_multipart_upload", Key=storage._full(KEY))
+    storage._client.call("create_multipart_upload", Key=storage._full(KEY))
     assert list(storage.sweep("grid/box/", 0)) == []
     assert list(storage.sweep("grid/other/", float("inf"))) == []
     assert [found.key for found in storage.sweep("grid/box/", float("inf"))] == [KEY]
@@ -168,8 +168,8 @@ def test_sweep_leaves_what_goes_on(storage):
 
 def test_listing_goes_on(storage, monkeypatch):
     """A listing has all objects, however few the service tells at a time."""
-    pages = BucketStorage._pages
-    monkeypatch.setattr(BucketStorage, "_pages", lambda self, *which, **order: pages(self, *which, MaxKeys=2, **order))
+    pages = Client.pages
+    monkeypatch.setattr(Client, "pages", lambda self, *which, **order: pages(self, *which, MaxKeys=2, **order))
     keys = [f"grid/box/session/{number}" for number in range(5)]
     for key in keys:
         storage.put(key, b"")

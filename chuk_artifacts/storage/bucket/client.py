@@ -1,0 +1,249 @@
+"""The client of a bucket: made once, with what the services need, and its requests, repeated where that may help."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import hashlib
+import io
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from chuk_artifacts.errors import ProviderError
+from chuk_artifacts.fork import Lockable
+from chuk_artifacts.settings import (
+    IBM_COS_IAM,
+    OWN_OPTIONS,
+    PUT_OPTIONS,
+    S3,
+    SESSION_OPTIONS,
+    TIMEOUT_OPTIONS,
+    Bucket,
+    Settings,
+    ibm_api_key,
+)
+from chuk_artifacts.storage.bucket.answers import ignores_range, lacking, length_of_range, next_page
+from chuk_artifacts.storage.bucket.connections import harden
+from chuk_artifacts.storage.bucket.errors import (
+    NO_API_KEY,
+    NO_ENDPOINT,
+    NO_KEYS,
+    BrokenAnswerError,
+    PassingError,
+    Translation,
+    load_sdk,
+)
+
+T = TypeVar("T")
+
+DEFAULT_REGION = "us-east-1"
+
+_SMALL_BODY = 1024 * 1024  # below that, asking before sending costs more than sending in vain
+_CONNECT_SECONDS, _READ_SECONDS = 6, 12  # with three retries a silent service, of two addresses, costs a minute at most
+_LONGEST_PAUSE = 20.0  # seconds between two attempts
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
+_CONDITION = "condition"
+
+
+class Client(Lockable):
+    """The client of a bucket, which is made at the first request.
+
+    Args:
+        settings: the place, the options, and how many retries and connections.
+        place: the bucket.
+
+    Attributes:
+        sdk: what makes the requests.
+        translating: a context manager that raises what a failed request means.
+        subject: what messages begin with.
+        on_aws: whether the service is that of AWS.
+
+    """
+
+    def __init__(self, settings: Settings, place: Bucket) -> None:
+        """Connect to nothing yet."""
+        super().__init__()
+        self.sdk = load_sdk(settings.storage_provider)
+        self.subject = f"storage {settings.storage_provider!r}, bucket {place.name!r}"
+        no_credentials = NO_API_KEY if settings.storage_provider == IBM_COS_IAM else NO_KEYS
+        self.translating = Translation(self.sdk, self.subject, no_credentials)
+        self.on_aws = place.endpoint_url is None or _is_aws(place.endpoint_url)
+        self._provider = settings.storage_provider
+        self._settings = settings
+        self._place = place
+        self._attempts = settings.max_retries + 1
+        self._sdk_retries = getattr(settings.storage_options.get("config"), "retries", None) is not None
+        self._client: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client was made; then it holds connections."""
+        return self._client is not None
+
+    def close(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Release the lock; a *child* makes a client of its own."""
+        if child:
+            self._client = None
+        super().after_fork(child=child)
+
+    def connected(self) -> Any:
+        """Return the client, which is made once: making one takes longer than using it, and is not thread-safe."""
+        client = self._client
+        if client is None:
+            with self._lock:
+                client = self._client = self._client or self._connect()
+        return client
+
+    def _connect(self) -> Any:
+        not_its = PUT_OPTIONS | OWN_OPTIONS
+        options = {name: value for name, value in self._settings.storage_options.items() if name not in not_its}
+        own_config = options.pop("config", None)
+        if self._provider != S3 and self._place.endpoint_url is None:
+            raise ProviderError(f"{self.subject}: {NO_ENDPOINT}")
+        keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
+        timeouts = {name: options.pop(name) for name in TIMEOUT_OPTIONS if name in options}
+        if self._provider == IBM_COS_IAM:
+            options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()
+            options["ibm_service_instance_id"] = self._place.instance_crn
+            if not options["ibm_api_key_id"]:
+                raise ProviderError(f"{self.subject}: {NO_API_KEY}")
+        session = self.sdk.boto.Session(region_name=self._place.region, **keys)
+        config = self._config(timeouts)
+        client = session.client(
+            "s3",
+            region_name=session.region_name or DEFAULT_REGION,
+            endpoint_url=self._place.endpoint_url,
+            config=config if own_config is None else config.merge(own_config),
+            **options,
+        )
+        harden(client._endpoint.http_session)  # noqa: SLF001 - botocore has no public way to it
+        self._listen(client.meta.events)
+        return client
+
+    def _config(self, timeouts: Mapping[str, float]) -> Any:
+        checksums = {
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        }
+        return self.sdk.core.config.Config(
+            signature_version="oauth" if self._provider == IBM_COS_IAM else "s3v4",
+            s3={"addressing_style": "virtual" if self.on_aws and "." not in self._place.name else "path"},
+            max_pool_connections=self._settings.max_connections,
+            retries={"mode": "standard", "total_max_attempts": 1},  # what is repeated is repeated by ``_call``
+            tcp_keepalive=True,
+            **{"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, **timeouts},
+            **({} if self.on_aws else checksums),
+        )
+
+    def _listen(self, events: Any) -> None:
+        """Change what the SDK sends, where it does not do by itself what the service wants."""
+        ask = self.sdk.core.handlers.add_expect_header
+        events.unregister("before-call.s3", ask)
+        events.register("before-call.s3", functools.partial(_ask_before_sending_much, ask))
+        events.register("before-send.s3", self.translating.note_sending)
+        if not self.on_aws:
+            events.register("before-call.s3.DeleteObjects", _use_md5)
+        if self._provider != S3:
+            events.register("before-parameter-build.s3.PutObject", _take_condition)
+            events.register("before-call.s3.PutObject", _send_condition)
+
+    def call(self, operation: str, **order: Any) -> Any:
+        """Make a request, again after a pause where that may help, and raise what its failure means.
+
+        The bytes of an object are read here too, so that an answer that breaks off is one that failed.
+        """
+        return self.repeated(functools.partial(self._ask, operation, order))
+
+    def repeated(self, ask: Callable[[], T]) -> T:
+        """Return ``ask()``, called again after a pause, up to ``max_retries`` times, where that may help."""
+        for attempt in itertools.count(1):
+            try:
+                return ask()
+            except PassingError as error:
+                settled = self._sdk_retries and not isinstance(error, BrokenAnswerError)
+                if settled or attempt >= self._attempts:
+                    raise ProviderError(*error.args) from error.__cause__
+            time.sleep(random.uniform(0, min(2.0 ** (attempt - 1), _LONGEST_PAUSE)))  # noqa: S311 - no secret
+        raise AssertionError("counting ends")
+
+    def _ask(self, operation: str, order: dict[str, Any]) -> Any:
+        """Make a request once."""
+        if "Body" in order:
+            order["Body"].seek(0)
+        self.translating.begin()
+        try:
+            answer = getattr(self.connected(), operation)(Bucket=self._place.name, **order)
+        except self.sdk.errors as error:
+            key = order.get("Key", "").removeprefix(self._place.prefix)
+            raise self.translating.of(error, order, key) from self.translating.cause(error)
+        lack = lacking(operation, answer, order)
+        if operation == "get_object":
+            with contextlib.closing(answer["Body"]) as body:
+                answer["Body"] = b"" if lack else self._read(body, answer, order)
+        if lack:
+            raise BrokenAnswerError(f"{self.subject}: {lack}")
+        return answer
+
+    def _read(self, body: Any, answer: Mapping[str, Any], order: Mapping[str, Any]) -> bytes:
+        """Return the bytes of an answer; ask its headers first whether they are the right ones."""
+        if ignores_range(answer, order):
+            raise ProviderError(f"{self.subject}: the service ignored the Range header")
+        try:
+            data: bytes = body.read()
+        except self.sdk.errors as error:
+            raise self.translating.broken(error) from error
+        if "ContentRange" in answer and len(data) != length_of_range(answer):
+            raise BrokenAnswerError(f"{self.subject}: an answer of another length than it says")
+        return data
+
+    def pages(self, operation: str, **order: Any) -> Iterator[dict[str, Any]]:
+        """Iterate over the pages of a listing."""
+        following: dict[str, str] = {}
+        while True:
+            page = self.call(operation, **order, **following)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            last, following = following, next_page(page)
+            if following == last:
+                raise ProviderError(f"{self.subject}: the service lists the same page again and again")
+
+
+def _is_aws(endpoint_url: str) -> bool:
+    return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_HOSTS)
+
+
+def _ask_before_sending_much(ask: Callable[..., None], model: Any, params: dict[str, Any], **more: Any) -> None:
+    """Let the SDK ask with ``Expect: 100-continue`` only for a body that is worth one more turn on the wire."""
+    body = params.get("body")
+    if not isinstance(body, io.BytesIO) or body.getbuffer().nbytes >= _SMALL_BODY:
+        ask(model=model, params=params, **more)
+
+
+def _use_md5(params: dict[str, Any], **_: Any) -> None:
+    """Send Content-MD5, which services other than AWS want with DeleteObjects, and not the checksum that AWS wants."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+    params["context"].get("checksum", {}).pop("request_algorithm", None)
+
+
+def _take_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Take a condition out of the arguments of a put: the IBM SDK does not know it, though the service does."""
+    context[_CONDITION] = params.pop("IfNoneMatch", None)
+
+
+def _send_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    """Put the condition where the service looks for it."""
+    if context.get(_CONDITION) is not None:
+        params["headers"]["If-None-Match"] = context[_CONDITION]
