@@ -56,7 +56,13 @@ class ChukArtifactService(BaseArtifactService):
         else:
             raise InputValidationError("Not supported artifact type.")
         name, number = names["filename"], len(versions)
-        meta = {"name": name, "version": number, "kind": kind, "typed": mime is not None, "custom": custom_metadata or {}}
+        meta = {
+            "name": name,
+            "version": number,
+            "kind": kind,
+            "typed": mime is not None,
+            "custom": custom_metadata or {},
+        }
         await files.store(data or b"", mime=mime, filename=f"{name}/{number}", meta=meta, ttl=FOREVER)
         return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import signal
@@ -9,8 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,27 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def to_thread() -> Callable[..., Any]:
+    """Return a function that calls a blocking client in a thread, while the event loop goes on."""
+    return asyncio.to_thread
+
+
+@pytest.fixture
+def clearing() -> Callable[[], AbstractContextManager[None]]:
+    """Return a context that clears the frames of an error, or a coroutine in them is reported in a later test."""
+
+    @contextmanager
+    def cleared() -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            link: BaseException | None = error
+            while link is not None:
+                traceback.clear_frames(link.__traceback__)
+                link = link.__context__
+            raise
+
+    return cleared

@@ -77,7 +77,7 @@ async def saved(text: str, context: Context) -> Any:
 
 
 @server.tool()
-async def save_unannotated(text: str, context: Context):  # noqa: ANN201 - the case in question
+async def save_unannotated(text: str, context: Context):
     """Store a text, and return its metadata without a declared type."""
     return await saved(text, context)
 

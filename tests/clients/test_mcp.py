@@ -52,7 +52,9 @@ def texts(answer):
 async def test_tool_stores_and_lists(connect, store):
     """Files that a tool stores are in the session that the server chose, and no argument of the model names another."""
     async with connect() as session:
-        schemas = {tool.name: tool.model_dump(by_alias=True)["inputSchema"] for tool in (await session.list_tools()).tools}
+        schemas = {
+            tool.name: tool.model_dump(by_alias=True)["inputSchema"] for tool in (await session.list_tools()).tools
+        }
         assert set(schemas["save_file"]["properties"]) == {"data_base64", "filename"}
         answer = await call(session, "save_file", data_base64="aGVsbG8=", filename="notes/a.txt")
         assert not answer["isError"]
