@@ -1,0 +1,59 @@
+"""Jupyter: cells of a notebook, run by nbclient in a kernel whose event loop runs all the time."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("ipykernel")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the kernel's client
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+CELLS = [
+    # the blocking store works while a loop runs
+    """
+    import asyncio
+    from chuk_artifacts import ArtifactStore, aio
+    assert asyncio.get_running_loop()
+    store = ArtifactStore()
+    file_id = store.store(b"from a cell", filename="a.txt", session_id="notebook")
+    store.retrieve(file_id)
+    """,
+    # a cell may await the async store, its own or a view of that one
+    """
+    files = aio.ArtifactStore.wrap(store)
+    await files.retrieve(file_id)
+    """,
+    """
+    async with store as same:
+        size = (await same.metadata(file_id)).bytes
+    size
+    """,
+    # a signed URL is served by this very process
+    """
+    from urllib.request import urlopen
+    with ArtifactStore() as store:
+        with urlopen(store.presign(file_id)) as answer:
+            data = answer.read()
+    data
+    """,
+]
+
+
+def test_cells(environment, store, monkeypatch, tmp_path):
+    """Cells store, read, await and fetch by URL, one after the other in one kernel."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    cells = [nbformat.v4.new_code_cell(dedent(cell)) for cell in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    results = [output["data"]["text/plain"] for cell in notebook.cells for output in cell.outputs]
+    assert results == ["b'from a cell'", "b'from a cell'", "11", "b'from a cell'"]
+    assert [file.filename for file in store.list_by_session("notebook")] == ["a.txt"]
