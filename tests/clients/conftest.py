@@ -63,12 +63,10 @@ async def files(anyio_backend: str, options: dict[str, Any]) -> AsyncIterator[ai
 
 
 @pytest.fixture
-def environment(options: dict[str, Any]) -> dict[str, str]:
+def environment(tmp_path: Path) -> dict[str, str]:
     """Return the environment of another process that opens the same store without arguments."""
     return child.environment(
-        ARTIFACT_PROVIDER=options["storage_provider"],
-        ARTIFACT_FS_ROOT=options["fs_root"],
-        PYTHONUNBUFFERED="1",
+        ARTIFACT_PROVIDER="filesystem", ARTIFACT_FS_ROOT=str(tmp_path / "store"), PYTHONUNBUFFERED="1"
     )
 
 

@@ -6,8 +6,11 @@ import http.client
 import re
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
+
+from chuk_artifacts import ArtifactStore
 
 pytest.importorskip("click")
 pytest.importorskip("uvicorn")
@@ -15,25 +18,20 @@ pytest.importorskip("uvicorn")
 
 @pytest.fixture
 def started(python, options):
-    """Return a function that starts ``serve`` with options, and returns the process and a store for its port."""
-    from chuk_artifacts import ArtifactStore  # noqa: PLC0415 - as a client of the server
+    """Return a function that starts ``serve`` with options, and returns the process, its URL and a store for it."""
+    with ExitStack() as stack:
 
-    stores = []
+        def start(*arguments):
+            process = python("chuk_artifacts", "serve", "--port", "0", *arguments)
+            here = re.search(r"http://[^:]+:\d+", process.until("http://"))[0]
+            return process, here, stack.enter_context(ArtifactStore(**options, gateway_url=here))
 
-    def start(*arguments):
-        process = python("chuk_artifacts", "serve", "--port", "0", *arguments)
-        port = re.search(r"http://[^:]+:(\d+)", process.until("http://"))[1]
-        stores.append(ArtifactStore(**options, gateway_url=f"http://127.0.0.1:{port}"))
-        return process, stores[-1]
-
-    yield start
-    for store in stores:
-        store.close()
+        yield start
 
 
 def test_serves_signed_urls(started):
     """Signed URLs of a store are served by a process of its own."""
-    _, store = started()
+    _, _, store = started()
     with urllib.request.urlopen(store.presign(store.store(b"hello"))) as answer:
         assert answer.read() == b"hello"
 
@@ -41,7 +39,7 @@ def test_serves_signed_urls(started):
 @pytest.mark.xfail(strict=True, reason="serve is cut by SIGTERM")
 def test_drains_on_sigterm(started):
     """A download that is under way when the server is ended comes to its end, and the status is 0."""
-    process, store = started()
+    process, _, store = started()
     data = b"x" * 60_000_000
     url = store.presign(store.store(data))
     port, path = re.search(r":(\d+)(/.*)", url).groups()
@@ -58,15 +56,13 @@ def test_drains_on_sigterm(started):
 @pytest.mark.xfail(strict=True, reason="serve has no /healthz")
 def test_healthz(started, options, tmp_path):
     """``/healthz`` answers 200 while storage and catalog answer, and 503 when the folder is gone."""
-    _, store = started()
+    _, here, store = started()
     store.store(b"hello")
-    url = f"{store.presign(store.store(b'hello')).rpartition('/')[0].partition('?')[0]}"
-    here = re.match(r"http://[^/]+", url)[0] + "/healthz"
-    with urllib.request.urlopen(here) as answer:
+    with urllib.request.urlopen(f"{here}/healthz") as answer:
         assert answer.status == 200
     (tmp_path / "store").rename(tmp_path / "elsewhere")
     with pytest.raises(urllib.error.HTTPError) as error:
-        urllib.request.urlopen(here)
+        urllib.request.urlopen(f"{here}/healthz")
     with error.value:
         assert error.value.code == 503
     (tmp_path / "elsewhere").rename(tmp_path / "store")
@@ -75,7 +71,7 @@ def test_healthz(started, options, tmp_path):
 @pytest.mark.xfail(strict=True, reason="serve has no --workers and no access log")
 def test_workers_and_access_log(started):
     """Worker processes serve the URLs, and with ``-v`` each request is a line without the signature."""
-    process, store = started("--workers", "2", "-v")
+    process, _, store = started("--workers", "2", "-v")
     url = store.presign(store.store(b"hello"))
     for _ in range(4):
         with urllib.request.urlopen(url) as answer:
