@@ -102,6 +102,7 @@ class Process:
     def __init__(self, popen: subprocess.Popen[str]) -> None:
         self.popen = popen
         self.seen: list[str] = []
+        self._ending = False
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._pump = threading.Thread(target=self._read)
         self._pump.start()
@@ -110,6 +111,11 @@ class Process:
         for line in self.popen.stdout:
             self._lines.put(line.rstrip("\n"))
         self._lines.put("")
+
+    def terminate(self) -> None:
+        """Ask the process to end, by SIGTERM."""
+        self._ending = True
+        self.popen.terminate()
 
     def until(self, text: str) -> str:
         """Return the next line that contains *text*; fail when the process ends or is silent for a minute."""
@@ -120,8 +126,9 @@ class Process:
         return line
 
     def end(self) -> int:
-        """Ask the process to end, and return its exit status."""
-        self.popen.terminate()
+        """Ask the process to end if it does not do so already, and return its exit status."""
+        if not self._ending:
+            self.terminate()
         try:
             self.popen.wait(SECONDS)
         except subprocess.TimeoutExpired:

@@ -72,7 +72,7 @@ def test_drains_on_sigterm(gunicorn, signed):
     connection.request("GET", path)
     answer = connection.getresponse()
     begin = answer.read(1000)
-    process.popen.terminate()
+    process.terminate()
     process.until("Handling signal: term")
     assert begin + answer.read() == data
     connection.close()

@@ -47,7 +47,7 @@ def test_drains_on_sigterm(started):
     connection.request("GET", path)
     answer = connection.getresponse()
     begin = answer.read(1000)
-    process.popen.terminate()
+    process.terminate()
     assert begin + answer.read() == data
     connection.close()
     assert process.end() == 0
