@@ -10,9 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +79,15 @@ def serve() -> Iterator[Callable[..., int]]:
 @contextmanager
 def _by_uvicorn(app: Any, config: dict[str, Any]) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, **{"log_level": "warning", "backlog": 1024, **config}))
+        server = uvicorn.Server(
+            uvicorn.Config(app, **{"log_level": "warning", "timeout_graceful_shutdown": 10, **config})
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
             yield listening.getsockname()[1]
         finally:
-            server.should_exit = server.force_exit = True
+            server.should_exit = True
             thread.join(SECONDS)
 
 
@@ -181,21 +182,3 @@ def free_port() -> int:
 def to_thread() -> Callable[..., Any]:
     """Return a function that calls a blocking client in a thread, while the event loop goes on."""
     return asyncio.to_thread
-
-
-@pytest.fixture
-def clearing() -> Callable[[], AbstractContextManager[None]]:
-    """Return a context that clears the frames of an error, or a coroutine in them is reported in a later test."""
-
-    @contextmanager
-    def cleared() -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            link: BaseException | None = error
-            while link is not None:
-                traceback.clear_frames(link.__traceback__)
-                link = link.__context__
-            raise
-
-    return cleared

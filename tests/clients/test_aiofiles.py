@@ -39,7 +39,6 @@ async def test_file_is_stored(files, path):
     assert await files.retrieve(file_id) == path.read_bytes()
 
 
-@pytest.mark.xfail(strict=True, reason="an async reader is iterated by lines, not read in chunks")
 async def test_short_lines_cost_few_calls(files, path):
     """A file of ten thousand lines is read by a few calls of read(n), and not by one for each line."""
     with Counting() as threads:
@@ -56,7 +55,6 @@ async def test_text_mode_is_refused(files, path, method):
             await give(files, method, file)
 
 
-@pytest.mark.xfail(strict=True, reason="a closed async source raises its own ValueError")
 @pytest.mark.parametrize("method", ["store", "update_file", "store_batch"])
 async def test_closed_file_is_refused(files, path, method):
     """A closed file is refused as invalid input, and nothing is stored."""

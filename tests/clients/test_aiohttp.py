@@ -13,8 +13,6 @@ pytestmark = pytest.mark.anyio
 
 LONG = b"x" * 1_000_000  # longer than aiohttp allows a line to be
 
-needs_read = pytest.mark.xfail(strict=True, reason="an async reader is iterated by lines, not read in chunks")
-
 
 @pytest.fixture
 def application(files):
@@ -70,7 +68,6 @@ def application(files):
     return served
 
 
-@needs_read
 async def test_request_content(application, files):
     """The body of a request is stored by ``store(request.content)``, also when it has no lines."""
     async with application() as client, client.put("/files/a.bin", data=LONG) as answer:
@@ -85,7 +82,6 @@ async def test_request_chunks(application, files):
     assert await files.retrieve(file_id) == LONG
 
 
-@needs_read
 async def test_answer_is_stored(application, files):
     """The body of an answer is stored by ``store(response.content)``, while it is downloaded."""
     first = await files.store(LONG)

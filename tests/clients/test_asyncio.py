@@ -13,8 +13,6 @@ AT_ONCE = 100
 NO_NEWLINE = "sys.stdout.buffer.write(b'x' * 1_000_000)"
 SHORT_LINES = "sys.stdout.buffer.write(b'ab\\n' * 100_000)"
 
-needs_read = pytest.mark.xfail(strict=True, reason="an async reader is iterated by lines, not read in chunks")
-
 
 async def piped(code, use):
     """Run Python code, and return what *use* makes of its standard output."""
@@ -26,14 +24,13 @@ async def piped(code, use):
         await process.wait()
 
 
-@pytest.mark.parametrize(("code", "size"), [pytest.param(NO_NEWLINE, 10**6, marks=needs_read), (SHORT_LINES, 300_000)])
+@pytest.mark.parametrize(("code", "size"), [(NO_NEWLINE, 10**6), (SHORT_LINES, 300_000)])
 async def test_pipe_is_stored(files, code, size):
     """The output of a subprocess is stored, with lines of any length or without any."""
     file_id = await piped(code, files.store)
     assert (await files.metadata(file_id)).bytes == size
 
 
-@needs_read
 async def test_pipe_replaces_content(files):
     """The output of a subprocess becomes the new content of a file."""
     file_id = await files.store(b"before")
@@ -41,14 +38,12 @@ async def test_pipe_replaces_content(files):
     assert (changed.bytes, changed.revision) == (10**6, 2)
 
 
-@needs_read
 async def test_pipe_in_a_batch(files):
     """The output of a subprocess may be the data of an item of a batch."""
     _, file_id = await piped(NO_NEWLINE, lambda output: files.store_batch([{"data": b"first"}, {"data": output}]))
     assert (await files.metadata(file_id)).bytes == 10**6
 
 
-@needs_read
 async def test_socket_is_stored(files):
     """What a client sends over a socket is stored, up to the end of its side of the connection."""
     stored = asyncio.get_running_loop().create_future()
@@ -70,7 +65,6 @@ async def test_socket_is_stored(files):
     assert (await files.metadata(file_id)).bytes == 1_000_000
 
 
-@pytest.mark.xfail(strict=True, reason="an upload holds a thread while it waits for its source")
 async def test_nested_uploads(files):
     """A hundred uploads at once, whose sources store a stream of their own, all come to their end."""
 
@@ -88,7 +82,6 @@ async def test_nested_uploads(files):
     assert len(await files.list_by_session("inner")) == AT_ONCE
 
 
-@pytest.mark.xfail(strict=True, reason="an upload holds a thread while it waits for its source")
 async def test_stalled_uploads_hold_up_no_other(files):
     """While three hundred uploads wait for their next byte, another is stored; then each of them is stored too."""
     everyone, resume = asyncio.Barrier(301), asyncio.Event()

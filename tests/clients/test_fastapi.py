@@ -21,7 +21,6 @@ LIMIT = 10  # seconds that a client waits for what must not wait
 STALLED = 300
 
 needs_gateway = pytest.mark.xfail(strict=True, reason="chuk_artifacts.aio has no Gateway")
-needs_schema = pytest.mark.xfail(strict=True, reason="the public values have no __get_pydantic_core_schema__")
 
 
 class Client:
@@ -78,7 +77,6 @@ def test_upload_and_download(readme, store):
     assert [file.filename for file in store.list_by_session("user_alice")] == ["docs/a.png"]
 
 
-@pytest.mark.xfail(strict=True, reason="an upload holds a thread while it waits for its source")
 def test_stalled_uploads_hold_up_nobody(readme, store):
     """While three hundred clients stall in the middle of an upload, others upload and download; nothing is left."""
     with readme.stall("/files/slow", STALLED, User="alice"):
@@ -88,7 +86,6 @@ def test_stalled_uploads_hold_up_nobody(readme, store):
     assert [file.filename for file in store.list_by_session("user_alice")] == ["quick"]
 
 
-@pytest.mark.xfail(strict=True, reason="store has no max_bytes")
 @pytest.mark.parametrize("length", [1000, 1001, 20_000])
 def test_upload_that_is_too_long(serve, options, store, length):
     """An upload of unknown length that turns out to be longer than ``max_bytes`` is refused, and leaves nothing."""
@@ -116,25 +113,17 @@ def form(name, content_type, data):
 
 @pytest.mark.parametrize(
     "source",
-    [
-        pytest.param(
-            lambda upload: upload,
-            marks=pytest.mark.xfail(strict=True, reason="a source whose read(n) is awaited is refused"),
-        ),
-        lambda upload: upload.file,
-    ],
+    [lambda upload: upload, lambda upload: upload.file],
     ids=["upload", "file"],
 )
 @pytest.mark.parametrize("size", [5, 3_000_000])
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # goes with the mark above
-def test_form_upload(serve, options, store, clearing, source, size):
+def test_form_upload(serve, options, store, source, size):
     """An UploadFile, in memory or rolled over to disk, is stored with its name and type."""
     app = fastapi.FastAPI()
 
     async def receive(upload: fastapi.UploadFile) -> dict[str, str]:
         async with aio.ArtifactStore(**options) as files:
-            with clearing():
-                return {"id": await files.store(source(upload), filename=upload.filename, mime=upload.content_type)}
+            return {"id": await files.store(source(upload), filename=upload.filename, mime=upload.content_type)}
 
     app.post("/form")(typed(receive, upload=fastapi.UploadFile))
     status, _, content = Client(serve(app)).ask(
@@ -154,7 +143,6 @@ def typed(function, **annotations):
     return function
 
 
-@needs_schema
 def test_response_models(serve, store):
     """Endpoints annotated with the public values return their public fields, and describe them in OpenAPI."""
     file_id = store.store(b"hello", filename="a.txt", session_id="alice", meta={"tags": ["a"]})
@@ -180,7 +168,6 @@ def as_json(value):
     return json.dumps(dict(value))
 
 
-@needs_schema
 def test_request_model(store):
     """A public value is a field of a pydantic model, from itself and from the JSON that the model gives."""
 

@@ -13,7 +13,6 @@ export = pytest.importorskip("opentelemetry.sdk.trace.export")
 in_memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 
 MEGABYTE = 2**20
-needs_context = pytest.mark.xfail(strict=True, reason="threads of ours run without the caller's context variables")
 
 
 @pytest.fixture
@@ -59,13 +58,11 @@ def test_small_file(spans, bucket):
     assert lost(spans, lambda: bucket.delete(ids[0])) == []
 
 
-@needs_context
 def test_parts_of_an_upload(spans, bucket):
     """The parts of a multipart upload are sent below the caller's span."""
     assert lost(spans, lambda: bucket.store(bytes(20 * MEGABYTE))) == []
 
 
-@needs_context
 def test_ranges_of_a_download(spans, bucket):
     """The ranges of a file that are fetched ahead are fetched below the caller's span."""
     file_id = bucket.store(bytes(40 * MEGABYTE))
@@ -77,7 +74,6 @@ def test_ranges_of_a_download(spans, bucket):
     assert lost(spans, read) == []
 
 
-@needs_context
 def test_batches(spans, bucket):
     """The items of a batch are stored and read below the caller's span."""
     ids = []

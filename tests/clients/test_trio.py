@@ -44,7 +44,6 @@ def seen(store):
     return store.list_by_session("alice"), store.get_session_info("alice"), store.get_stats()
 
 
-@pytest.mark.xfail(strict=True, reason="a method asks for the event loop only after the call was begun")
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_refused_before_anything_is_done(blocking, runner):
     """Each awaited method raises an error that names asyncio and the way to do it, and has changed nothing."""
@@ -61,7 +60,6 @@ def test_refused_before_anything_is_done(blocking, runner):
         assert seen(blocking) == before, name
 
 
-@pytest.mark.xfail(strict=True, reason="a method asks for the event loop only after the call was begun")
 def test_streams_are_refused(blocking):
     """Readers, streams, listings and ``async with`` raise the same error."""
     file_id = blocking.store(b"before", session_id="alice")
