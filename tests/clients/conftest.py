@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.skip(reason="left to `tox -e clients`: the packages of test-clients are missing"))
+            item.add_marker(pytest.mark.skip(reason="left to `tox -e clients`: packages are missing"))
 
 
 @pytest.fixture
