@@ -1,4 +1,4 @@
-"""Folders for nobody but the user, that are still there after a power cut if they have to be; files new in them."""
+"""Private folders and files that, on request, survive a power cut."""
 
 from __future__ import annotations
 

@@ -40,7 +40,6 @@ class Reader(io.BufferedIOBase):
     _file: BinaryIO = io.BytesIO()  # an interrupt may come before it is set, and collecting closes what was half made
 
     def __init__(self, fs: Any, info: dict[str, Any], file: BinaryIO) -> None:
-        """See the class."""
         super().__init__()
         self.fs = fs
         self.path: str = info["name"]
@@ -156,7 +155,6 @@ class Writer(io.BufferedIOBase):
     def __init__(
         self, path: str, mode: str, commit: Callable[[BinaryIO, bool], object], *, autocommit: bool, offset: int = 0
     ) -> None:
-        """See the class."""
         super().__init__()
         self.path = path
         self.mode = mode
@@ -232,11 +230,11 @@ class Writer(io.BufferedIOBase):
         return int(self._spool.tell())
 
     def flush(self) -> None:
-        """Do nothing: nothing is seen of the file before it is closed."""
+        """Leave the data where it is: a file becomes visible when it is closed."""
         self._check_open()
 
     def close(self) -> None:
-        """Commit or discard, see the class, unless something else commits; harmless the second time."""
+        """Commit or discard, as the class says, unless an fsspec transaction decides. Closing twice is allowed."""
         if self.closed:
             return
         if self.is_forgotten:
@@ -312,7 +310,7 @@ class Writer(io.BufferedIOBase):
                 self.lose(f"it could not be stored: {shown(error)}")
 
     def lose(self, why: str) -> None:
-        """Log, and warn, that a forgotten file is lost. The warning is one that is shown by default."""
+        """Log and warn that a forgotten file is lost. Python shows this warning by default."""
         message = f"{self!r} was never closed, and {why}; what was written is lost"
         _log.error(message, exc_info=sys.exception())
         warnings.warn(message, RuntimeWarning, stacklevel=2)
@@ -330,7 +328,6 @@ class TextWriter(io.TextIOWrapper):
     """A text layer over a writer, that has it discard when the ``with`` block raises."""
 
     def __init__(self, buffer: Any, **options: Any) -> None:
-        """See the class."""
         super().__init__(buffer, **options)
         buffer.above = weakref.ref(self)
 
@@ -348,7 +345,7 @@ class TextWriter(io.TextIOWrapper):
         self.close()
 
     def detach(self) -> Any:
-        """Return the writer, which this layer lets go of."""
+        """Detach the writer and return it."""
         writer: Any = super().detach()
         writer.above = None
         return writer
@@ -369,7 +366,6 @@ class CompressingWriter:
     above: weakref.ref[Any] | None = None
 
     def __init__(self, layer: Any, writer: Writer) -> None:
-        """See the class."""
         self._layer = layer
         self._writer = writer
         writer.above = weakref.ref(self)

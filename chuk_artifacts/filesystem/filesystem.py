@@ -133,7 +133,6 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     cachable = False
 
     def __init__(self, store: ArtifactStore | None = None, *, session_id: str | None = None, **arguments: Any) -> None:
-        """See the class."""
         super().__init__()
         for name in _OF_FSSPEC:
             arguments.pop(name, None)
@@ -179,14 +178,14 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
     @classmethod
     def clear_instance_cache(cls) -> None:
-        """Open new stores from now on; those in use go on, and each closes when nobody uses it any more."""
+        """Open new stores from now on; stores in use go on, and each closes after its last use."""
         forget_shared_cores()
 
     # Paths
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
-        """Return the path of a URL, in the one form in which the session's segment is written here."""
+        """Return the path of a URL, with the session's segment in its canonical form."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
         return parsed(path)[0]
@@ -331,7 +330,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
     def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return what is in a folder: the files and folders directly in it, not those below.
 
-        It costs what is told, and nothing for what is in the folders below.
+        The cost depends on the entries returned, not on the contents of the folders below.
 
         Args:
             path: the folder; of a file, itself is returned.
@@ -376,7 +375,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             while page := list(islice(listing, size)):
                 for found in page:
                     name = _shown(found)
-                    if name < start:  # still in the folder that was told last
+                    if name < start:  # still in the folder returned last
                         continue
                     yield found
                     inner = inner_folder(name, prefix)
@@ -390,7 +389,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             size = _PAGE_BEHIND_A_FOLDER
 
     def _listed(self, session: str, folder: str, **options: Any) -> Iterator[ArtifactMetadata]:
-        """Iterate over the artifacts below a folder; where nothing can be called that there are none."""
+        """Iterate over the artifacts below a folder; yield none for a path that no folder can have."""
         try:
             return self.store.iter_session(session, prefix=f"{folder}/" if folder else "", **options)
         except InvalidInputError:
@@ -409,12 +408,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         Args:
             path: the folder; of a file, itself is returned.
             maxdepth: how many levels deep; None: all.
-            withdirs: whether folders are told as well.
+            withdirs: whether to return folders too.
             detail: whether infos are wanted or paths.
             kwargs: nothing more is known.
 
         Returns:
-            the paths, ordered, or a dict of the infos by path. Empty when there is nothing.
+            the sorted paths, or a dict of infos by path; empty when nothing matches.
 
         Raises:
             AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
@@ -480,7 +479,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         return sum(sizes.values()) if total else sizes
 
     def invalidate_cache(self, path: Any = None) -> None:
-        """Do nothing: there is no cache of listings."""
+        """Accept the call, which fsspec makes; listings are not cached."""
 
     # Read
 
@@ -555,7 +554,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         return out
 
     def _read_parts(self, parts: dict[str, list[_Part]]) -> list[bytes | Exception]:
-        """Return the bytes of parts of files, or why there are none, in the order of their indices."""
+        """Return the bytes of parts of files, or the errors, in the order of their indices."""
         core = self.store.scope.core
         count = sum(map(len, parts.values()))
         share = -(-count // core.at_once(0))  # ranges are short, mostly
@@ -586,11 +585,11 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             return {part.index: _part_of(file, *part.within(found.bytes)) for part in portion.parts}
 
     def head(self, path: Any, size: int = 1024) -> bytes:
-        """Return the first bytes of a file, so many at most."""
+        """Return at most *size* bytes from the start of a file."""
         return bytes(super().head(path, check_count("size", size, -1)))
 
     def tail(self, path: Any, size: int = 1024) -> bytes:
-        """Return the last bytes of a file, so many at most."""
+        """Return at most *size* bytes from the end of a file."""
         return bytes(super().tail(path, check_count("size", size, 0)))
 
     def read_block(self, fn: Any, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
@@ -658,12 +657,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             rpath: the file, the folder, a glob pattern, or a list of these.
             lpath: the local path, or, when there is a folder or it ends with a slash, where that is in; or a list.
             recursive: whether what is below a folder is copied as well.
-            callback: an fsspec ``Callback``, told how many files, with a branch for each.
+            callback: an fsspec ``Callback``; it gets the number of files, and a branch for each file.
             maxdepth: how many levels deep.
             kwargs: nothing more is known.
 
         Raises:
-            ArtifactNotFoundError: there is nothing.
+            ArtifactNotFoundError: the path does not exist.
             InvalidInputError: two files would become one.
 
         """
@@ -857,7 +856,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         Args:
             lpath: the local path; a folder does nothing.
             rpath: the file.
-            callback: an fsspec ``Callback``, told the size and each piece in bytes.
+            callback: an fsspec ``Callback``; it gets the size and the length of each chunk in bytes.
             mode: see :meth:`pipe_file`.
             kwargs: see :meth:`pipe_file`.
 
@@ -887,12 +886,12 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             lpath: the local file, folder, a glob pattern, or a list of these.
             rpath: the path, or, when there is a folder or it ends with a slash, where that is in; or a list.
             recursive: whether what is below a folder is copied as well.
-            callback: an fsspec ``Callback``, told how many files, with a branch for each.
+            callback: an fsspec ``Callback``; it gets the number of files, and a branch for each file.
             maxdepth: how many levels deep.
             kwargs: see :meth:`put_file`.
 
         Raises:
-            FileNotFoundError: there is nothing.
+            FileNotFoundError: the path does not exist.
             InvalidInputError: two files would become one.
 
         """
@@ -900,7 +899,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         super().put([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
-        """Make a file empty, or, with *truncate* False, only modified now; one that is missing is made."""
+        """Make a file empty, or with *truncate* False only set its time of modification; create a missing file."""
         found = [] if truncate else self._find(path)
         if found:
             self._update(found[0], None, Change(fields={"mime": found[0].mime}))
@@ -908,7 +907,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             self.pipe_file(path, b"", **kwargs)
 
     def mkdir(self, path: Any, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
-        """Do nothing for a session that can be reached: folders are there with the files in them."""
+        """Check that the session can be reached. Folders need not be created: they exist with their files."""
         session, _name = self._split(path)
         if session:
             self._check_session(session)
@@ -918,7 +917,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
         self.mkdir(path)
 
     def rmdir(self, path: Any) -> None:
-        """Do nothing for an empty folder; raise ``OSError`` for one with something in it."""
+        """Accept an empty folder; raise ``OSError`` for a folder with files."""
         if any(self._listed(*self._split(path), page_size=1)):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
@@ -967,7 +966,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
 
     def cp_file(self, path1: Any, path2: Any, **_: Any) -> None:
-        """Copy a file within its session; the storage copies the bytes by itself.
+        """Copy a file within its session; bytes are copied inside the storage.
 
         Onto a file they pass through the process, to become that one's next revision.
 
@@ -977,7 +976,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         Raises:
             AccessDeniedError: the paths are of two sessions.
-            ArtifactNotFoundError: there is nothing at *path1*.
+            ArtifactNotFoundError: *path1* does not exist.
 
         """
         self._copy(self._transfers([(self._strip_protocol(path1), self._strip_protocol(path2))]))
@@ -1003,7 +1002,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         Raises:
             AccessDeniedError: the paths are of two sessions.
-            ArtifactNotFoundError: there is nothing at *path1*.
+            ArtifactNotFoundError: *path1* does not exist.
             InvalidInputError: two files would become one; nothing was copied then.
 
         """
@@ -1055,7 +1054,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
 
         Raises:
             AccessDeniedError: the paths are of two sessions.
-            ArtifactNotFoundError: there is nothing at *path1*.
+            ArtifactNotFoundError: *path1* does not exist.
             InvalidInputError: a folder would move into itself, two files would become one, or one file two; nothing was
                 moved then.
             IsADirectoryError: there is a folder, and *recursive* is False; nothing was moved then.
@@ -1113,7 +1112,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             maxdepth: how many levels deep.
 
         Raises:
-            ArtifactNotFoundError: there is nothing; nothing was deleted then.
+            ArtifactNotFoundError: a path does not exist; nothing was deleted.
             IsADirectoryError: a folder is to be deleted, and *recursive* is False; nothing was deleted then.
 
         """
@@ -1157,14 +1156,14 @@ def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
 
 @attrs.frozen
 class _Part:
-    """A range of a file's bytes that is wanted, as a slice tells it, and which one of all it is."""
+    """A requested range of a file's bytes, as a slice, and its index among all requests."""
 
     index: int
     start: int | None
     end: int | None
 
     def within(self, size: int) -> tuple[int, int]:
-        """Return where it begins and how long it is in a file of so many bytes."""
+        """Return its start and length in a file of *size* bytes."""
         begin, stop, _ = slice(self.start, self.end).indices(size)
         return begin, max(stop - begin, 0)
 
@@ -1178,7 +1177,7 @@ class _Portion:
 
 
 def _portions(found: ArtifactMetadata, parts: list[_Part], share: int) -> Iterator[_Portion]:
-    """Yield the parts of a file in portions of so many."""
+    """Yield the parts of a file in portions of at most *share*."""
     ordered = sorted(parts, key=lambda part: part.within(found.bytes))
     for begin in range(0, len(ordered), share):
         yield _Portion(found, ordered[begin : begin + share])
@@ -1236,7 +1235,7 @@ def _raise_first(outcomes: Iterable[object]) -> None:
 
 
 def _shown(artifact: ArtifactMetadata) -> str:
-    """Return the name by which an artifact appears in its session."""
+    """Return the name of an artifact in the listing of its session."""
     return artifact.filename or artifact.artifact_id
 
 

@@ -6,7 +6,7 @@ make that more than a call of ``close()`` in ``__del__``:
 - The finalizers of a garbage cycle run in any order, so that a text layer may flush into a file whose own finalizer ran
   before. Such a file ends when the pass of the collector is over.
 - The collector runs at any moment, also while its thread holds a lock that storing the file needs. Hence what a pass
-  has found ends in a thread of its own, for which the pass waits only a moment.
+  has found ends in a thread of its own; the pass waits for it only briefly.
 - Behind the handlers of ``atexit`` nothing works that storing needs. What is open at the exit ends in such a handler.
 """
 
@@ -32,7 +32,7 @@ _numbers = itertools.count()
 _open: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 _collected: list[Forgettable] = []
 _ending: set[_thread.LockType] = set()
-_collector: int | None = None  # the thread in which the collector runs
+_collector: int | None = None  # the thread that runs the collector
 
 
 class Forgettable(Protocol):
@@ -176,7 +176,7 @@ def _other_layer(file: Any, seen: Sequence[Any]) -> Any:
 
 
 def _uncaught() -> BaseException | None:
-    """Return the exception that ended the program, or the latest one that an interactive session has shown."""
+    """Return the exception that ended the program, or the last exception that an interactive session has shown."""
     return getattr(sys, "last_value", None)
 
 

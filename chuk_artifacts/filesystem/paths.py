@@ -46,7 +46,7 @@ _parsed_again = lru_cache(maxsize=4096)(_parse)
 
 
 def session_segment(text: str) -> tuple[str, str]:
-    """Return a session as a path's first segment, one that is encoded already as it is, and its id."""
+    """Return a session as a path's first segment, encoded unless it already is, and its id."""
     if _PLAIN_SESSION(text):
         return text, text
     session = unquote(text, errors="surrogateescape")
@@ -57,7 +57,7 @@ def session_segment(text: str) -> tuple[str, str]:
 
 
 def inner_folder(name: str, prefix: str) -> str:
-    """Return the folder with its slash, directly in that of *prefix*, in which *name* is; empty: it is in none.
+    """Return the folder right below *prefix* that holds *name*, with its slash; empty: there is no folder between.
 
     A segment has at least one character, so that in ``a//b`` the file ``/b`` is in the folder ``a``.
     """
@@ -65,7 +65,7 @@ def inner_folder(name: str, prefix: str) -> str:
 
 
 def folders_between(path: str, name: str) -> Iterator[str]:
-    """Iterate over the folders below *path* in which *name* is."""
+    """Iterate over the folders between *path* and *name*."""
     end = name.find("/", len(path) + 2)
     while end > 0:
         yield name[:end]

@@ -7,7 +7,7 @@ from upath import UPath
 
 from chuk_artifacts.filesystem import ArtifactFileSystem
 
-# As long as nobody has loaded the filesystem of a protocol, universal_pathlib makes do without it, and warns of that.
+# universal_pathlib works without the filesystem of a protocol until that is loaded, and warns about it.
 fsspec.register_implementation(ArtifactFileSystem.protocol, ArtifactFileSystem, clobber=True)
 
 

@@ -92,7 +92,7 @@ class Storage(Protocol):
     """What every backend does. Any method but ``close`` raises ``ProviderError`` when the backend fails.
 
     Attributes:
-        provider: the name by which a user chooses this backend.
+        provider: the name that selects this backend.
         blocks: whether a call may wait for a disk or a network.
         parallel: how many calls are worth running side by side.
         remote: whether a read waits for a network, so that even short ones are worth running in parallel.
@@ -135,11 +135,11 @@ class Storage(Protocol):
         ...
 
     def stat(self, key: str) -> StoredObject | None:
-        """Return what a listing would tell of one key, or None when there are no bytes."""
+        """Return what a listing contains for one key, or None when it holds no bytes."""
         ...
 
     def grantees(self, key: str) -> tuple[str, ...]:
-        """Return whom an object lets in beside its owner, as far as the backend can say; mostly nobody, at no cost."""
+        """Return who can read an object beside its owner; most backends return an empty tuple."""
         ...
 
     def copy(
@@ -192,7 +192,7 @@ class Storage(Protocol):
     def check(self, *, thorough: bool = False) -> dict[str, str]:
         """Return facts about a backend that can be reached and used, and in ``warning`` what may lose data.
 
-        A *thorough* check finds out more by writing a few KiB, which it removes again: whether there is room, and
+        A *thorough* check finds out more by writing a few KiB, which it removes again: whether the disk has space, and
         whether the service keeps what this library relies on.
         """
         ...

@@ -1,6 +1,6 @@
 """Folders and files beneath a root, reached through no symbolic link, whatever others exchange on the way meanwhile.
 
-A look at each folder before the use of a path leaves a moment in which a folder can become a link. So a folder is
+Checking each folder before using a path leaves a moment for a folder to become a link. So a folder is
 opened, and what is done in it is done by its descriptor. Linux resolves the whole way in one call of ``openat2`` [1];
 elsewhere each level is opened in the one above. Windows has no such descriptors: there the look has to do.
 
@@ -54,7 +54,7 @@ class Way(NamedTuple):
 
     @property
     def above(self) -> Way:
-        """The way to the folder in which that folder is."""
+        """The way to its parent folder."""
         return Way(self.names[:-1], self.encoded.rpartition(b"/")[0])
 
 
@@ -65,7 +65,7 @@ def _path(way: Way, name: str) -> bytes:
 class Folder:
     """An open folder: hand ``prefix + name`` and ``dir_fd=descriptor`` to a function of :mod:`os`.
 
-    As a context manager it lets go of the descriptor at its end: an exception that is kept refers to the frames that it
+    As a context manager it closes the descriptor at its end: an exception that is kept refers to the frames that it
     left, and to what they hold.
     """
 
@@ -81,7 +81,7 @@ class Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the descriptor."""
+        """Close the descriptor."""
         self.descriptor = None
 
     @property
@@ -95,7 +95,7 @@ class Folder:
         return None if self.descriptor is None else int(self.descriptor)
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Close the descriptor."""
         self.descriptor = None
 
     def child(self, name: str, flags: int = _ENTER) -> Folder:
@@ -111,7 +111,7 @@ class Folder:
         return map(opening, (self.prefix + name,), (_CREATE,), (_PRIVATE_FILE,))
 
     def remove_empty(self, name: str) -> None:
-        """Remove it, by its *name* in the folder above, if there is nothing in it."""
+        """Remove it, by its *name* in the parent folder, if it is empty."""
         try:
             if self.descriptor is None:
                 os.rmdir(self.prefix)
@@ -152,7 +152,7 @@ class Root:
         """Return the root.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: it does not exist.
             OSError: it is not the folder any more that it was at the first use, or it is none.
 
         """
@@ -170,7 +170,7 @@ class Root:
         return self.below(self.itself(), way, _LIST if listed else _ENTER)
 
     def below(self, folder: Folder, way: Way, flags: int = _ENTER) -> Folder:
-        """Return the open folder to which *way* leads from *folder*."""
+        """Open and return the folder at *way* below *folder*."""
         kernel = _kernel()
         if kernel is not None and folder.descriptor is not None:
             return Folder(kernel(folder.descriptor, way.encoded or b".", _how(flags)))

@@ -1,4 +1,4 @@
-"""Storage on an fsspec filesystem, by little but fsspec's own verbs."""
+"""Storage on an fsspec filesystem, mostly by fsspec's own methods."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FileStorage:
             harmless at any time. Beside fsspec's methods it has ``unfinished(path)``: the infos of the temporary files
             and folders in a folder; ``rm_files(paths)``; ``probe(data)``: write a file, remove it, and return when that
             was. ``cp_file`` takes the *size* to expect.
-        provider: the name by which a user chose it.
+        provider: the name that selected it.
 
     """
 
@@ -82,7 +82,6 @@ class FileStorage:
     persistent = True
 
     def __init__(self, fs: Any, provider: str) -> None:
-        """See the class."""
         self.provider = provider
         self._fs = fs
         subject = f"storage {provider!r}"
@@ -146,7 +145,7 @@ class FileStorage:
         return buffered(_MappedReader(file, self._errors), start)
 
     def stat(self, key: str) -> StoredObject | None:
-        """Return what a listing would tell of one key, or None."""
+        """Return what a listing contains for one key, or None."""
         try:
             with self._reading:
                 info = self._fs.info(key)
@@ -213,7 +212,7 @@ class FileStorage:
         return entries
 
     def grantees(self, key: str) -> tuple[str, ...]:
-        """Return nobody: what is stored has no ACL of its own."""
+        """Return an empty tuple: files have no ACL of their own."""
         return ()
 
     def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
@@ -231,7 +230,7 @@ class FileStorage:
         return {}
 
     def create(self) -> None:
-        """Do nothing: the first write makes what it needs."""
+        """Accept the call: the first write creates what it needs."""
 
     def close(self) -> None:
         """Give back nothing: nothing is held."""

@@ -88,7 +88,6 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
     protocol = "local-folder"
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
-        """See the class."""
         super().__init__()
         self.root = Root(root)
         self.fsync = fsync
@@ -216,7 +215,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
                 above.sync()
 
     def close(self) -> None:
-        """Let go of the root."""
+        """Close the root."""
         self.root.close()
 
     def _open_to_read(self, path: str) -> tuple[Descriptor, os.stat_result]:
@@ -337,7 +336,6 @@ class LocalStorage(FileStorage):
     remote = False
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
-        """See the class."""
         super().__init__(LocalFolder(root, fsync=fsync), "filesystem")
 
     @property
@@ -346,5 +344,5 @@ class LocalStorage(FileStorage):
         return bool(self._fs.root.is_held)
 
     def close(self) -> None:
-        """Let go of the root."""
+        """Close the root."""
         self._fs.close()

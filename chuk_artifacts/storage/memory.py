@@ -37,7 +37,7 @@ class MemoryStorage:
     def put(
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
     ) -> tuple[int, str]:
-        """Write *data*, of which a stream is collected first, and return its length and SHA-256."""
+        """Store *data* and return its length and SHA-256; a stream is collected first."""
         if isinstance(data, Stream):
             self._write(key, b"".join(data), exclusive=exclusive)
             return data.size, data.sha256
@@ -67,7 +67,7 @@ class MemoryStorage:
         return reader
 
     def stat(self, key: str) -> StoredObject | None:
-        """Return what a listing would tell of one key, or None."""
+        """Return what a listing contains for one key, or None."""
         file = self._files.get(f"/{key}")
         return None if file is None else _stored(key, file)
 
@@ -87,15 +87,15 @@ class MemoryStorage:
             self._files.pop(f"/{key}", None)
 
     def grantees(self, key: str) -> tuple[str, ...]:
-        """Return nobody: what is stored has no ACL of its own."""
+        """Return an empty tuple: memory has no ACLs."""
         return ()
 
     def sign_get(self, key: str, *, expires: int, filename: str | None, mime: str) -> str | None:
-        """Return None: nobody else can read here."""
+        """Return None: no other process can read here."""
         return None
 
     def sign_put(self, key: str, *, expires: int, mime: str | None) -> str | None:
-        """Return None: nobody else can write here."""
+        """Return None: no other process can write here."""
         return None
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -118,7 +118,7 @@ class MemoryStorage:
         return {}
 
     def create(self) -> None:
-        """Do nothing: memory is there."""
+        """Accept the call: memory needs no setup."""
 
     def close(self) -> None:
         """Release all bytes."""

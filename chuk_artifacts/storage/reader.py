@@ -57,7 +57,7 @@ class RangeReader(io.RawIOBase):
     """A reader that fetches blocks: a small one after a jump, larger ones, several ahead, while it reads straight on.
 
     Args:
-        fetch: begins to fetch so many bytes from a place; the result may be waited for in any order.
+        fetch: starts fetching from a position a number of bytes; results may be awaited in any order.
         size: the length of the object.
         start: where the reader stands at first.
         first: the bytes from there that are fetched already.
@@ -67,7 +67,6 @@ class RangeReader(io.RawIOBase):
     _coming: deque[_Block] = deque()  # noqa: RUF012 - stays empty; what an interrupt left half made is closed too
 
     def __init__(self, fetch: Callable[[int, int], Future[bytes]], size: int, start: int, first: bytes) -> None:
-        """See the class."""
         super().__init__()
         self._fetch = fetch
         self._size = size

@@ -44,7 +44,7 @@ _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "modified", "m
 # What a URL or a glob gives a meaning to, and what some servers refuse as the name of a file.
 _FORBIDDEN = re.compile(r'[%<>:"|?*\[\]#]|[. ]$')
 
-_RFC_3659 = re.compile(r"\d{14}(\.\d+)?").fullmatch  # section 2.3: how FTP tells a time
+_RFC_3659 = re.compile(r"\d{14}(\.\d+)?").fullmatch  # section 2.3: the format of a time in FTP
 
 _inherited: list[object] = []
 """Filesystems of a parent process: closing their connections would close the parent's."""
@@ -58,7 +58,7 @@ class UrlStorage(FileStorage):
     move: on SFTP and on most servers of files it is; where a move is a copy and a deletion, a reader may meet a file
     that is still growing, whose length and SHA-256 do not fit its record, and gets ``ArtifactCorruptedError``.
 
-    Hardly any of them creates a file only if there is none, so that an exclusive put replaces. Whether a write survives
+    Few of them can create a file only if it does not exist, so an exclusive put replaces. Whether a write survives
     a power cut is the server's matter, and so are the modes of files. Folders stay when their last file is gone.
 
     A filesystem is made when it is first needed: one for all threads of a process if it is asynchronous within, else
@@ -88,7 +88,7 @@ class UrlStorage(FileStorage):
         return super().put(key, data)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove the bytes of *keys*; drivers have many ways to say that there is nothing to remove."""
+        """Remove the bytes of *keys*; drivers report a missing file in many ways."""
         for key in keys:
             try:
                 with self._reading, contextlib.suppress(FileNotFoundError):
@@ -98,7 +98,7 @@ class UrlStorage(FileStorage):
                     raise
 
     def close(self) -> None:
-        """Let go of the filesystems; their connections close with them."""
+        """Drop the filesystems; their connections close with them."""
         self._folder.close()
 
 
@@ -143,7 +143,7 @@ class _Folder:
         return _DriverErrors(self, self._settings, passing)
 
     def before_fork(self) -> None:
-        """Do nothing: nothing here is ever half-changed."""
+        """Accept the call: no lock is needed here."""
 
     def after_fork(self, *, child: bool) -> None:
         """Let a child make filesystems of its own."""
@@ -486,7 +486,7 @@ def _is_missing(fs: Any, full: str) -> bool:
 
 
 def _modified(info: dict[str, Any]) -> float:
-    """Return when a file was written, in seconds since the epoch; of one that does not tell, far in the future."""
+    """Return when a file was written, in seconds since the epoch; far in the future if the driver does not know."""
     value = next((info[name] for name in _MODIFIED if info.get(name) is not None), None)
     if isinstance(value, str):
         if _RFC_3659(value):

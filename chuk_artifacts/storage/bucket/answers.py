@@ -25,7 +25,7 @@ PASSING_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-"""By which a service says that it may succeed the next time."""
+"""The codes of a service for a request that may succeed when it is repeated."""
 
 _CONTENT_RANGE = re.compile(r"(?i)\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*").fullmatch  # RFC 9110 section 14.4
 _HTML = "text/html"

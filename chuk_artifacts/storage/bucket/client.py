@@ -147,7 +147,7 @@ class Client(Lockable):
         )
 
     def _listen(self, events: Any) -> None:
-        """Change what the SDK sends, where it does not do by itself what the service wants."""
+        """Change what the SDK sends where the service needs something else."""
         ask = self.sdk.core.handlers.add_expect_header
         events.unregister("before-call.s3", ask)
         events.register("before-call.s3", functools.partial(_ask_before_sending_much, ask))
@@ -161,7 +161,7 @@ class Client(Lockable):
     def call(self, operation: str, **order: Any) -> Any:
         """Make a request, again after a pause where that may help, and raise what its failure means.
 
-        The bytes of an object are read here too, so that an answer that breaks off is one that failed.
+        The bytes of an object are read here too, so that a truncated answer counts as a failure.
         """
         return self.repeated(functools.partial(self._ask, operation, order))
 

@@ -39,7 +39,7 @@ class PassingError(ProviderError):
 
 
 class BrokenAnswerError(PassingError):
-    """As above, in a way in which the SDK does not repeat it."""
+    """The same, for failures that the SDK does not retry itself."""
 
 
 # What an answer of the service means, by its code. One without XML has the status for a code: to a HEAD it is the
@@ -109,7 +109,7 @@ _FAILURES = {
     "FlexibleChecksumError": "the bytes that arrive do not match their checksum",
     "ResponseParserError": "the answer is not the service's own",
 }
-# What else comes out of the SDKs: what `requests` raises, by which IBM's fetches tokens, is an OSError; the others come
+# What else the SDKs raise: `requests`, with which IBM's SDK fetches tokens, raises OSError; the others come
 # from credentials and answers of the wrong form.
 _OTHER_ERRORS = (HTTPError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
 UPLOAD_IS_GONE = "the upload was removed while it was under way"
@@ -155,7 +155,7 @@ class Translation:
     Args:
         sdk: what makes the requests.
         subject: what a message begins with.
-        no_credentials: what to say when there are none.
+        no_credentials: the message when no credentials are found.
 
     """
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 from chuk_artifacts.storage import About, Description
 
 SIGNATURE = "write"
-"""The name of the user metadata by which a write recognizes its own object."""
+"""The user metadata that lets a write recognize its own object."""
 
 _METADATA_BYTES = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 _RESERVED_BYTES = 128  # of these, for the two names below and their values
@@ -27,7 +27,7 @@ def object_description(about: About | None, sha256: str) -> Description | None:
 
 
 def describe(description: Description | None, signature: str = "") -> dict[str, Any]:
-    """Return the arguments of a write by which the object describes itself."""
+    """Return the arguments of a write that make the object describe itself."""
     signed = {SIGNATURE: signature} if signature else {}
     if description is None:
         return {"Metadata": signed} if signed else {}
@@ -35,7 +35,7 @@ def describe(description: Description | None, signature: str = "") -> dict[str, 
 
 
 def _metadata(details: Mapping[str, str]) -> dict[str, str]:
-    """Return details as user metadata: percent-encoded UTF-8, which ends where there is no more room."""
+    """Return details as user metadata: percent-encoded UTF-8, cut at the limit of S3."""
     room = _METADATA_BYTES - _RESERVED_BYTES
     metadata, cut = {}, []
     for name, value in details.items():

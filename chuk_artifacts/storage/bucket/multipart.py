@@ -1,4 +1,4 @@
-"""Large objects go by parts: of which length these are, how data is cut, and how many bytes are under way at once."""
+"""Multipart uploads: the length of parts, how data is cut, and how many bytes are in flight at once."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LONGEST_PART = 5 * 1024 * _MIB
 _MOST_PARTS = 10_000
 PART = 8 * _MIB
 """The length of parts unless something longer is asked for, or needed."""
-_EQUAL_PARTS = 8_000  # the 2,000 after them grow, so that 10,000 hold 5 TiB of which nothing was known at first
+_EQUAL_PARTS = 8_000  # the 2,000 after them grow, so that 10,000 hold 5 TiB of a stream of unknown length
 _PARTS_UNTIL_DOUBLED = 125
 SIDE_BY_SIDE = 8
 """How many threads send parts."""
 IN_FLIGHT = SIDE_BY_SIDE * PART
-"""How many bytes of parts are under way at once in all uploads of a storage; a longer part goes alone."""
+"""How many bytes of parts are under way at once in all uploads of a storage; a longer part is sent when no other is."""
 
 
 def part_length(total: int | None, shortest: int = PART) -> int:
@@ -115,7 +115,7 @@ class _PartCall(Call[R]):
         self._flow = flow
 
     def ended(self) -> None:
-        """Make room for other parts."""
+        """Let waiting parts go."""
         self._flow.move_up()
 
 
@@ -172,7 +172,7 @@ class Flow:
         return not weights or sum(weights) + call.weight <= self.bound
 
     def move_up(self) -> None:
-        """Take what is done out of the line, and let the others look whether there is room now."""
+        """Remove finished parts from the queue, and let waiting uploads check again."""
         line = self._line.copy()
         for call in line:
             if call.done():
@@ -200,7 +200,7 @@ class _Upload(Generic[R]):
         self._news: SimpleQueue[None] = SimpleQueue()
 
     def send(self, send: Callable[[], R], weight: int) -> None:
-        """Begin to send a part when there is room for it; wait for the end of one that goes alone.
+        """Start sending a part when it fits; wait for the end of a part longer than the bound.
 
         Raises whatever a part before it has failed with.
         """
@@ -216,7 +216,7 @@ class _Upload(Generic[R]):
             self._wait()
 
     def wait_for_all(self) -> None:
-        """Wait for all parts, in the order in which they end, so that the first to fail is noticed at once."""
+        """Wait for all parts as they end, so that the first failure is noticed at once."""
         while self.running:
             self._wait()
 

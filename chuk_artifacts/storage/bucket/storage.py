@@ -212,7 +212,7 @@ class BucketStorage:
             if "ETag" in self._client.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}):
                 return  # though it is empty in the answer of Ceph 16
             problem = "the service does not say that the upload is complete"
-        except UploadOverError:  # perhaps by a first attempt, the answer to which was lost
+        except UploadOverError:  # perhaps by a first attempt whose answer was lost
             problem = UPLOAD_IS_GONE
         if not self._is_signed(key, signature):
             raise ProviderError(f"{self._client.subject}: {problem}")
@@ -231,7 +231,7 @@ class BucketStorage:
         hashed: bool = False,
         about: About | None = None,
     ) -> str | None:
-        """Copy inside the service; by parts when there are more than 256 MiB, the SHA-256 of which is not known.
+        """Copy inside the service; more than 256 MiB by parts, without a SHA-256.
 
         Only a copy by parts finds out that *size* is wrong: what CopyObject answers says nothing of it.
         """
@@ -257,7 +257,7 @@ class BucketStorage:
     def _call_without_tags(self, order: dict[str, Any]) -> Any:
         """Copy an object without its tags, or with ours in their place. Its ACL stays behind anyway.
 
-        Where a service has no tags (Cloudflare R2 answers 501 to the directive), there are none to copy.
+        A service without tags (Cloudflare R2 answers 501 to the directive) copies none.
         """
         if self._tags or "Tagging" in order:
             try:
@@ -297,7 +297,7 @@ class BucketStorage:
         return self._fetch(key)[0]
 
     def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
-        """Return a reader that has fetched a little from *start* already, unless *size* says that there is nothing."""
+        """Return a reader that has already fetched the first block at *start*, unless *start* is at the end."""
         first, true_size = b"", None
         if start < size:
             with contextlib.suppress(OutsideError):
@@ -319,14 +319,14 @@ class BucketStorage:
         return lambda begin, length: self._threads.submit(fetch, begin, length)
 
     def _fetch(self, key: str, begin: int | None = None, length: int = 0) -> tuple[bytes, int | None]:
-        """Return bytes, and the length of the object where the service tells it."""
+        """Return bytes, and the length of the object if the answer has it."""
         part = {} if begin is None else {"Range": _range(begin, length)}
         answer = self._client.call("get_object", Key=self._full(key), **part)
         data: bytes = answer["Body"]
         return data, len(data) if begin is None else content_range(answer)[2]
 
     def stat(self, key: str) -> StoredObject | None:
-        """Return what a listing would tell of one key, or None."""
+        """Return what a listing contains for one key, or None."""
         found = self._head(key)
         if found is None:
             return None
@@ -355,7 +355,7 @@ class BucketStorage:
         return ()
 
     def _head(self, key: str) -> Mapping[str, Any] | None:
-        """Return what the service says of an object, or None if there is none.
+        """Return the answer to HEAD for an object, or None if it does not exist.
 
         A 404 to HEAD has no body that says more: the bucket may be missing, or a proxy does not find the service.
         What is asked for a byte then says which.
@@ -509,7 +509,7 @@ class BucketStorage:
 
         return self._client.repeated(use)
 
-    # House
+    # Maintenance
 
     def now(self) -> float:
         """Return the present by the clock of the service: the ``Date`` of an answer, in whole seconds."""
@@ -624,6 +624,6 @@ def _checksum(answer: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _sha256_of(answer: Mapping[str, Any]) -> str | None:
-    """Return the SHA-256 that a copy tells; one over parts (``…-n``) is not that of the bytes."""
+    """Return the SHA-256 in the answer to a copy; a checksum of parts (``…-n``) is not that of the bytes."""
     told = answer.get("ChecksumSHA256")
     return None if told is None or "-" in told else base64.b64decode(told).hex()

@@ -1,6 +1,6 @@
 """What an upload under a presigned URL may bring along, and what an uploaded object carries.
 
-Signature version 4 covers every ``x-amz-*`` header: a service must refuse one that arrives unsigned. Where it does not,
+Signature version 4 covers every ``x-amz-*`` header: a service must refuse an unsigned one. Where it does not,
 the holder of an upload URL copies any object that the signer can read to the key of the upload (``x-amz-copy-source``),
 makes the upload public (``x-amz-acl``), or gives it metadata and tags.
 """
@@ -52,7 +52,7 @@ def unsigned_headers(source: str) -> Iterator[tuple[str, str]]:
 
 
 def code_of(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """Return the code by which a service refuses a request; empty: it does not; None: the answer is not its own."""
+    """Return the code of a refusal; empty: no refusal; None: the answer is not the service's own."""
     code = _CODE.search(body)
     if code is not None:
         return NOT_SIGNED if _ABOUT_SIGNING.search(body) else code[1].decode()
