@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import operator
 import os
 from codecs import lookup_error
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -15,7 +14,6 @@ from hashlib import sha256
 from itertools import chain, groupby, islice
 from typing import Any, BinaryIO
 
-import attrs
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.compression import compr
 from fsspec.core import get_compression
@@ -27,13 +25,13 @@ from chuk_artifacts.core import forget_shared_cores
 from chuk_artifacts.errors import (
     AccessDeniedError,
     ArtifactNotFoundError,
-    ArtifactStoreError,
     ConflictError,
     InvalidInputError,
     shown,
 )
 from chuk_artifacts.filesystem.files import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, inner_folder, parsed, session_segment, text_of
+from chuk_artifacts.filesystem.ranges import Range, bound, read_ranges
 from chuk_artifacts.filesystem.transfers import (
     LiteralPaths,
     LocalFiles,
@@ -62,7 +60,6 @@ _PIECE = 1024 * 1024
 _FIRST_PAGE = 256
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
-_FAILURES = (ArtifactStoreError, OSError)
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
 _NOT_SECRET = frozenset(
@@ -500,7 +497,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
-        start, end = _bound("start", start), _bound("end", end)
+        start, end = bound("start", start), bound("end", end)
         found = self._files(path)
         if start is None and end is None:
             return reading.content(self.store.scope, found[0])
@@ -541,48 +538,18 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             raise NotImplementedError("max_gap")
         if not isinstance(paths, list):
             raise InvalidInputError(f"paths must be a list, not {type(paths).__name__}")
-        starts, ends = (bound if isinstance(bound, list) else [bound] * len(paths) for bound in (starts, ends))
+        starts, ends = (given if isinstance(given, list) else [given] * len(paths) for given in (starts, ends))
         if not len(starts) == len(ends) == len(paths):
             raise InvalidInputError("paths, starts and ends must be of one length")
-        parts: dict[str, list[_Part]] = {}
+        wanted: dict[str, list[Range]] = {}
         for index, path in enumerate(paths):
-            part = _Part(index, _bound("start", starts[index]), _bound("end", ends[index]))
-            parts.setdefault(self._strip_protocol(path), []).append(part)
-        out = self._read_parts(parts)
-        if on_error != "return":
-            _raise_first(out)
-        return out
-
-    def _read_parts(self, parts: dict[str, list[_Part]]) -> list[bytes | Exception]:
-        """Return the bytes of parts of files, or the errors, in the order of their indices."""
-        core = self.store.scope.core
-        count = sum(map(len, parts.values()))
-        share = -(-count // core.at_once(0))  # ranges are short, mostly
-        told: dict[int, bytes | Exception] = {}
-        portions: list[_Portion] = []
-        for found, some in zip(core.each(self._file_or_error, list(parts), lambda _: 0), parts.values(), strict=True):
-            if isinstance(found, Exception):
-                told.update((part.index, found) for part in some)
-            else:
-                portions += _portions(found, some, share)
-        for portion in core.each(self._read_portion, portions, lambda _: 0):
-            told.update(portion)
-        return [told[index] for index in range(count)]
-
-    def _file_or_error(self, path: str) -> ArtifactMetadata | Exception:
-        try:
-            return self._file(path)
-        except _FAILURES as error:
-            return error
-
-    def _read_portion(self, portion: _Portion) -> dict[int, bytes | Exception]:
-        try:
-            start, _ = portion.parts[0].within(portion.found.bytes)
-            found, file = reading.open_record(self.store.scope, portion.found, start=start)
-        except _FAILURES as error:
-            return {part.index: error for part in portion.parts}
-        with file:
-            return {part.index: _part_of(file, *part.within(found.bytes)) for part in portion.parts}
+            one = Range(index, bound("start", starts[index]), bound("end", ends[index]))
+            wanted.setdefault(self._strip_protocol(path), []).append(one)
+        outcomes = read_ranges(self.store.scope, wanted, self._file)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        if errors and on_error != "return":
+            raise errors[0]
+        return outcomes
 
     def head(self, path: Any, size: int = 1024) -> bytes:
         """Return at most *size* bytes from the start of a file."""
@@ -1154,54 +1121,6 @@ def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
             callback.relative_update(len(piece))
 
 
-@attrs.frozen
-class _Part:
-    """A requested range of a file's bytes, as a slice, and its index among all requests."""
-
-    index: int
-    start: int | None
-    end: int | None
-
-    def within(self, size: int) -> tuple[int, int]:
-        """Return its start and length in a file of *size* bytes."""
-        begin, stop, _ = slice(self.start, self.end).indices(size)
-        return begin, max(stop - begin, 0)
-
-
-@attrs.frozen
-class _Portion:
-    """What is read of a file in one go: parts of it, in their order."""
-
-    found: ArtifactMetadata
-    parts: list[_Part]
-
-
-def _portions(found: ArtifactMetadata, parts: list[_Part], share: int) -> Iterator[_Portion]:
-    """Yield the parts of a file in portions of at most *share*."""
-    ordered = sorted(parts, key=lambda part: part.within(found.bytes))
-    for begin in range(0, len(ordered), share):
-        yield _Portion(found, ordered[begin : begin + share])
-
-
-def _part_of(file: BinaryIO, begin: int, length: int) -> bytes | Exception:
-    """Return a part of a file, or why it can't be read."""
-    try:
-        file.seek(begin)
-        return file.read(length)
-    except _FAILURES as error:
-        return error
-
-
-def _bound(name: str, value: Any) -> int | None:
-    """Return the beginning or end of a slice as a plain int, or None."""
-    if value is None or type(value) is int:
-        return value
-    try:
-        return int(operator.index(value))
-    except TypeError:
-        raise InvalidInputError(f"{name} must be an int, not {type(value).__name__}") from None
-
-
 def _local(path: Any) -> Any:
     """Return local paths, or one, as texts; open files stay as they are."""
     if is_list(path):
@@ -1226,12 +1145,6 @@ def _check_errors(value: Any) -> None:
         lookup_error(name)
     except (LookupError, ValueError):
         raise InvalidInputError(f"errors is not known: {shown(name)}") from None
-
-
-def _raise_first(outcomes: Iterable[object]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
 
 
 def _shown(artifact: ArtifactMetadata) -> str:
