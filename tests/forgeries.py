@@ -1,4 +1,4 @@
-"""Metadata forged by an attacker: of what they may read, with any field changed to reach what they may not."""
+"""Forged metadata: that of an artifact the attacker may read, with fields changed to reach another one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chuk_artifacts import ArtifactMetadata
 from chuk_artifacts.models import Pending, Superseded, timestamp
 
 LATER = timestamp(4_000_000_000)
-"""A moment that does not come while a test runs."""
+"""A moment after the end of every test."""
 
 
 class Equal(str):
@@ -22,11 +22,11 @@ class Equal(str):
         return True
 
     def __ne__(self, other: object) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
     def __hash__(self) -> int:
-        """Return the same as the text."""
+        """Return the hash of the text."""
         return str.__hash__(self)
 
 

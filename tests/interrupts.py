@@ -22,7 +22,7 @@ class Interrupt(KeyboardInterrupt):
     """An exception that arrives during a call."""
 
 
-class TimeLimit(Exception):  # noqa: N818 - it stands for such as celery's SoftTimeLimitExceeded
+class TimeLimit(Exception):  # noqa: N818 - it represents exceptions like celery's SoftTimeLimitExceeded
     """An ``Exception`` that arrives during a call: a signal handler may raise any."""
 
 
@@ -31,16 +31,16 @@ def interrupted(
     package: ModuleType = chuk_artifacts,
     kind: type[BaseException] = Interrupt,
 ) -> Iterator[str]:
-    """Call *function* again and again, each time interrupted at another line that it executes in *package*.
+    """Call *function* repeatedly, each time interrupted at another line that it executes in *package*.
 
-    Yield after each interrupted call, and end with the first call that completes. A line counts as another one when it
-    is reached by other calls, and when it is executed for the second time in a call, as the body of a loop is. From the
-    third time on it is not: that would try the same again.
+    Yield after each interrupted call, and end with the first call that completes. A line counts again when other calls
+    lead to it, and when a call executes it for the second time, as in a loop. Later executions do not count: they would
+    repeat the same case.
 
-    Two lines protect nothing in Python: the one at which a ``with`` block ends (``__exit__`` is skipped), and that of a
-    ``try:`` in another (all handlers of the function are). Only the calling thread is interrupted, and the collector is
-    off: Python hides what is raised in the functions that it calls. The exception is kept while the test goes on, and
-    with it what its traceback refers to, as a debugger or a log may do.
+    No code can protect two lines in Python: the end of a ``with`` block (``__exit__`` is skipped), and the line of a
+    nested ``try:`` (all handlers of the function are skipped). Only the calling thread is interrupted, and garbage
+    collection is off, because Python hides exceptions in finalizers. The exception, and so everything that its
+    traceback refers to, stays alive during the rest of the test, as with a debugger or a log.
 
     Args:
         function: what is called; each call stands for itself, so it makes what it needs.
@@ -63,7 +63,7 @@ def interrupted(
 def _interrupt(
     function: Callable[[], object], tried: set[Place], folder: str, kind: type[BaseException]
 ) -> BaseException | None:
-    """Call *function*, interrupt it at a place that was not tried, and add that; return None after the last place."""
+    """Call *function*, and interrupt it at a line that is not in *tried* yet; return None if it completes."""
     times: Counter[tuple[int, int]] = Counter()
     ways: dict[FrameType | None, int] = {}
     places: list[str] = []
@@ -94,14 +94,14 @@ def _interrupt(
 
     before = sys.gettrace()
     gc.disable()
-    sys.settrace(on_call)  # Python takes it away again when it raises
+    sys.settrace(on_call)  # Python removes it again when it raises
     try:
         function()
     except kind as error:
         assert places, "an interrupt of another call"
         return error
     else:
-        assert not places, f"interrupted at {places[0]}, and the caller never heard of it"
+        assert not places, f"interrupted at {places[0]}, but the caller got no exception"
     finally:
         sys.settrace(before)
         ways.clear()

@@ -11,13 +11,13 @@ class Impostor(str):
     __slots__ = ("other",)
 
     def __new__(cls, value, other):
-        """Make a text that passes for *other*."""
+        """Make a str that claims to be *other*."""
         self = super().__new__(cls, value)
         self.other = other
         return self
 
     def __eq__(self, other):
-        """Say yes."""
+        """Return True."""
         return True
 
     def __hash__(self):
@@ -37,7 +37,7 @@ class Impostor(str):
         return self.other.encode()
 
     def isascii(self):
-        """Say yes."""
+        """Return True."""
         return True
 
 
@@ -45,7 +45,7 @@ class Number(int):
     """A number that claims to equal any other."""
 
     def __eq__(self, other):
-        """Say yes."""
+        """Return True."""
         return True
 
     __hash__ = int.__hash__

@@ -1,4 +1,4 @@
-"""What this process has open."""
+"""The open files of this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_below(root: Path) -> list[str]:
     for number in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:  # it was that of the listing, or another thread has closed it
+        except FileNotFoundError:  # it belonged to the listing itself, or another thread closed it
             continue
         if target == str(root) or target.startswith(f"{root}/"):
             found.append(target)
@@ -29,7 +29,7 @@ def open_below(root: Path) -> list[str]:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    """Wait until something holds that another thread does, and say whether it came about."""
+    """Wait until a condition becomes true, and return whether it did."""
     end = time.monotonic() + _PATIENCE_SECONDS
     while not holds():
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""Closing waits for the calls that other threads have under way, refuses later ones, and gives everything back."""
+"""Closing waits for running calls of other threads, refuses later ones, and releases everything."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ CLOSED = "store is closed"
 
 
 class Source:
-    """A stream that stops in its middle until it may go on."""
+    """A stream that pauses in the middle until the test lets it continue."""
 
     def __init__(self):
         self.begun, self.may_go_on = threading.Event(), threading.Event()
 
     def __iter__(self):
-        """Yield two pieces."""
+        """Yield two chunks."""
         yield b"first, "
         self.begun.set()
         assert self.may_go_on.wait(30)
@@ -39,7 +39,7 @@ def options(tmp_path):
 
 
 def in_thread(function, *arguments):
-    """Call a function in a thread, and return the thread and a list of what comes of it."""
+    """Call a function in a thread; return the thread and a list that receives the result."""
     outcome = []
 
     def run():
@@ -55,7 +55,7 @@ def in_thread(function, *arguments):
 
 @pytest.mark.parametrize("change", ["store", "store_batch", "update_file"])
 def test_close_waits_for_a_running_call(options, change):
-    """What is under way when the store is closed is done, whole, and is there for the next store."""
+    """A call that runs while the store is closed completes, and the next store sees its result."""
     store, source = ArtifactStore(**options), Source()
     there = store.store(b"before", session_id="alice")
     calls = {
@@ -80,7 +80,7 @@ def test_close_waits_for_a_running_call(options, change):
 
 
 def test_close_within_a_time(options):
-    """A time limit ends the wait with an error; the call goes on, and a second close finishes."""
+    """A timeout ends the wait with an error; the call continues, and a second close succeeds."""
     store, source = ArtifactStore(**options), Source()
     calling, stored = in_thread(lambda: store.store(source, session_id="alice"))
     assert source.begun.wait(30)
@@ -96,7 +96,7 @@ def test_close_within_a_time(options):
 
 
 def test_async_close_within_a_time(options):
-    """The async store's close takes a time limit too."""
+    """The close of the async store takes a timeout too."""
 
     async def main():
         source, store = Source(), aio.ArtifactStore(**options)
@@ -114,8 +114,8 @@ def test_async_close_within_a_time(options):
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "1", float("nan"), True])
-def test_no_time_limit(timeout):
-    """A time limit is a finite number above 0; a store that is given another one stays open."""
+def test_invalid_timeout(timeout):
+    """A timeout is a finite number above 0; a store stays open when another value is passed."""
     with ArtifactStore() as store:
         with pytest.raises(InvalidInputError, match="timeout"):
             store.close(timeout=timeout)
@@ -123,7 +123,7 @@ def test_no_time_limit(timeout):
 
 
 def test_close_beside_many_calls(options, tmp_path):
-    """Of forty closes beside four busy threads, none leaves bytes without a record, nor raises anything else."""
+    """Forty closes beside four busy threads leave no bytes without a record, and raise only the documented error."""
     for number in range(40):
         store = ArtifactStore(**options)
         artifact_id = store.store(b"0", session_id="alice")
@@ -159,7 +159,7 @@ def test_close_beside_many_calls(options, tmp_path):
 
 
 def test_close_from_within_a_call(options):
-    """A source that closes the store it is stored to does not wait for itself; what it stores is done."""
+    """Data that closes its own store while it is read does not wait for itself, and is stored."""
     store = ArtifactStore(**options)
 
     def closing():
@@ -185,8 +185,8 @@ def test_two_closes_at_once(options):
         assert outcome == [None]
 
 
-def test_iterators_and_views_end_with_the_store(options):
-    """An iterator that goes on after the close says that the store is closed, and so does each view."""
+def test_iterators_and_bound_stores_end_with_the_store(options):
+    """After the close, iterators and bound stores raise that the store is closed."""
     store = ArtifactStore(**options)
     store.store_batch([{"data": b"x"}] * 4, "alice")
     view = store.session("alice")
@@ -201,8 +201,8 @@ def test_iterators_and_views_end_with_the_store(options):
             closed.session("alice")
 
 
-def test_closing_a_view_closes_only_it(options):
-    """A bound store that is closed refuses calls, and the store it is of does not."""
+def test_closing_a_bound_store_closes_only_it(options):
+    """A closed bound store refuses calls; the store it was bound from does not."""
     with ArtifactStore(**options) as store:
         view = store.session("alice")
         view.close()
@@ -211,8 +211,8 @@ def test_closing_a_view_closes_only_it(options):
         assert store.exists(store.session("alice").store(b"x"))
 
 
-def test_memory_is_given_back_at_once():
-    """A closed store in memory holds no bytes, without the help of the garbage collector."""
+def test_memory_is_released_at_once():
+    """A closed store in memory releases its bytes without the garbage collector."""
     gc.disable()
     tracemalloc.start()
     try:
@@ -241,7 +241,7 @@ def dropped(**options):
 
 
 def test_store_that_is_dropped(options):
-    """A store that held files and was never closed warns, and gives them back; one in memory has nothing to say."""
+    """A store with open files that is never closed warns and closes them; one in memory does not warn."""
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     assert dropped(**options) == ["a store on filesystem+sqlite was not closed"]
     if before:
@@ -250,7 +250,7 @@ def test_store_that_is_dropped(options):
 
 
 def test_pickle_of_a_used_store(options):
-    """A store that has calls behind it pickles, and opens in another place."""
+    """A store that was used can be pickled, and the copy opens its own backends."""
     with ArtifactStore(**options) as store:
         artifact_id = store.store(b"x", session_id="alice")
         with pickle.loads(pickle.dumps(store)) as other:
@@ -258,14 +258,14 @@ def test_pickle_of_a_used_store(options):
 
 
 def test_child_of_a_fork_closes(options):
-    """A child that was forked while a thread of its parent was in a call can close its store."""
+    """A child forked while another thread of its parent was in a call can close its store."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
     store, source = ArtifactStore(**options), Source()
     calling, _ = in_thread(lambda: store.store(source, session_id="alice"))
     assert source.begun.wait(30)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads, which this is about
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork with threads, the subject of this test
         child = os.fork()
     if child == 0:
         store.close()
@@ -303,5 +303,5 @@ AT_EXIT = """
 
 @pytest.mark.parametrize("when", ["atexit", "thread"])
 def test_store_at_the_end_of_the_interpreter(tmp_path, when):
-    """While the interpreter ends no thread can start, and a batch is stored and read all the same."""
+    """A batch is stored and read even while the interpreter shuts down, when no thread can start."""
     assert child.run(AT_EXIT, tmp_path, when) == "stored\n"

@@ -1,4 +1,4 @@
-"""An exception can come at any line: an interrupted call is lost or done, and the store is not damaged."""
+"""An exception may come at any line: the interrupted call is made or not, and the store is not damaged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def options(request, tmp_path):
 
 
 def uploaded(store):
-    """Return the id of an upload that is not registered yet."""
+    """Return the id of an upload before ``register_uploaded_artifact``."""
     _, artifact_id = store.presign_upload(SESSION, "uploaded")
     store.scope.core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", CONTENT)
     return artifact_id
@@ -90,7 +90,7 @@ CALLS = {
     "cleanup": (one, lambda store, _: store.cleanup(orphans=True, force=True)),
     "stats": (one, lambda store, _: store.get_stats()),
 }
-"""What is called, and what is made before each interrupted call."""
+"""The calls, and what to prepare for each."""
 
 
 def check(store):
@@ -101,7 +101,7 @@ def check(store):
     assert store.update_file(artifact_id, data=b"checked").revision == 2
     assert [found.filename for found in store.list_files(SESSION, "check")] == ["check"]
     assert store.delete(artifact_id)
-    store.delete_session(SESSION)  # and with it the uploads that wait
+    store.delete_session(SESSION)  # including its pending uploads
     store.store(CONTENT, session_id=SESSION)
 
 
@@ -136,7 +136,7 @@ def check_in_process(options):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=child.environment())
 
 
-# A file that an interrupted call had open is closed when its frames go.
+# A file that an interrupted call had open is closed when its frames are freed.
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", CALLS)
 def test_every_line(options, name):

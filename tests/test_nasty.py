@@ -55,7 +55,7 @@ OF_FILESYSTEM = {
     "starts": [0],
     "value": b"x",
 }
-TRUSTED = {"callback", "outfile"}  # what the application itself hands in, and is called
+TRUSTED = {"callback", "outfile"}  # objects of the application, which are called
 OURS = (ArtifactStoreError, OSError, NotImplementedError)
 METHODS = [
     name
@@ -85,13 +85,13 @@ def store(request, tmp_path):
 
 
 def parameters(method):
-    """Return the parameters of a method that can be named."""
+    """Return the parameters of a method that can be passed by name."""
     found = inspect.signature(method).parameters.values()
     return [one for one in found if one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}]
 
 
 def calls(method, given):
-    """Iterate over the arguments of calls: each value for each parameter, with what else is needed."""
+    """Iterate over arguments of calls: each value for each parameter, with the other required ones."""
     for one in parameters(method):
         if one.name in TRUSTED or one.name == "self":
             continue
@@ -105,7 +105,7 @@ def calls(method, given):
 
 
 def used(result):
-    """Use what a method returned."""
+    """Consume the result of a method."""
     if isinstance(result, Iterator):
         list(islice(result, 5))
     elif hasattr(result, "close"):
@@ -113,7 +113,7 @@ def used(result):
 
 
 def check_message(error):
-    """Check that a message of ours is one short line, and repeats no long argument."""
+    """Check that a message is one short line, without a long argument."""
     if not isinstance(error, ArtifactStoreError):
         return
     message = str(error)
@@ -125,7 +125,7 @@ def check_message(error):
 
 
 def plain(value):
-    """Say whether all texts in a value are of the type str itself."""
+    """Return whether all strings in a value are plain ones."""
     if isinstance(value, dict):
         return all(plain(key) and plain(item) for key, item in value.items())
     if isinstance(value, list):
@@ -135,13 +135,13 @@ def plain(value):
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
-    """Let a local path among the values lead into a folder of the test's own."""
+    """Move a local path among the values into the folder of the test."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_store(store, name, tmp_path):
-    """Each argument of each method is taken, or refused by one of our errors; what is stored is of plain types."""
+    """Each argument of each method is accepted or raises one of our errors; stored values have plain types."""
     method = getattr(store, name)
     one = store.store(b"xy", session_id="alice", filename="f")
     given = {**OF_STORE, "artifact_id": one, "artifact_ids": [one], "path": tmp_path / "download"}
@@ -161,7 +161,7 @@ def test_store(store, name, tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_async_store(name, tmp_path):
-    """The async store refuses the same values by the same errors."""
+    """The async store refuses the same values with the same errors."""
     (tmp_path / "folder").mkdir()
 
     async def use(store):
@@ -186,7 +186,7 @@ def test_async_store(name, tmp_path):
 
 @pytest.mark.parametrize("name", FILE_METHODS)
 def test_filesystem(name, tmp_path):
-    """The filesystem refuses the same values by errors of its own kind."""
+    """The filesystem refuses the same values, with errors that fsspec expects."""
     with ArtifactStore(gateway_url="http://x", signing_key="x" * 32) as store:
         fs = ArtifactFileSystem(store)
         given = {**OF_FILESYSTEM, "lpath": str(tmp_path / "local")}
@@ -196,7 +196,7 @@ def test_filesystem(name, tmp_path):
             fs.pipe_file("alice/f", b"xy")
             (tmp_path / "local").write_bytes(b"x")
             if name in {"get", "get_file", "download"} and "lpath" in arguments and arguments["lpath"] is value:
-                continue  # a local path is the operating system's matter
+                continue  # the operating system checks local paths
             try:
                 used(getattr(fs, name)(**arguments))
             except OURS as error:
@@ -212,7 +212,7 @@ def test_filesystem(name, tmp_path):
     ],
 )
 def test_construction(argument, number):
-    """A number beyond any use is refused when a store is built, before so many locks or seconds are asked for."""
+    """The constructor refuses an absurdly large number before it makes that many locks."""
     options = {argument: number}
     if argument in {"part_size", "connect_timeout", "read_timeout"}:
         options = {"storage_provider": "s3", "storage_options": options}
@@ -223,7 +223,7 @@ def test_construction(argument, number):
 
 @pytest.mark.parametrize("timeout", [1e300, HUGE, float("inf"), -1, True], ids=range(5))
 def test_close(timeout):
-    """A time-out that no lock can wait for is refused, in both stores."""
+    """A timeout longer than a lock can wait is refused, in both stores."""
     with ArtifactStore() as store, pytest.raises(InvalidInputError, match="timeout"):
         store.close(timeout)
 
@@ -252,8 +252,8 @@ def test_close(timeout):
     ],
     ids=range(11),
 )
-def test_numbers_beyond_any_use(store, method, arguments):
-    """A number beyond any use is a bad argument, named in the message."""
+def test_absurd_numbers(store, method, arguments):
+    """An absurdly large number is an invalid argument; the message names it."""
     one = store.store(b"x", session_id="alice")
     call = getattr(store, method)
     needed = {"artifact_id": one, "session_id": "alice"}
@@ -264,12 +264,12 @@ def test_numbers_beyond_any_use(store, method, arguments):
 
 @pytest.mark.parametrize("start", [3, 2**31, 2**62, 2**63 - 1])
 def test_start_behind_the_end(store, start):
-    """A stream from behind the end is empty, wherever that is."""
+    """A stream from any position after the end is empty."""
     assert list(store.stream(store.store(b"xy"), start=start)) == []
 
 
-def test_impostor_of_a_session(store):
-    """A text that says it equals the bound session is taken for what it is."""
+def test_str_that_claims_to_be_the_session(store):
+    """A str subclass that claims to equal the bound session is compared by its characters."""
     secret = store.store(b"secret", session_id="mallory", filename="f")
     bound = store.session("alice")
     for call in (bound.list_files, bound.get_session_info, bound.delete_session, bound.session):
@@ -280,8 +280,8 @@ def test_impostor_of_a_session(store):
     assert store.retrieve(secret) == b"secret"
 
 
-def test_impostor_of_an_artifact(store):
-    """A text that says it equals the id of an artifact is taken for what it is."""
+def test_str_that_claims_to_be_the_id(store):
+    """A str subclass that claims to equal the id of an artifact is compared by its characters."""
     one, other = store.store(b"one", session_id="alice"), store.store(b"other", session_id="alice")
     assert store.retrieve(Impostor(one, other)) == b"one"
     assert store.retrieve_batch([Impostor(one, other)]) == [b"one"]
@@ -292,7 +292,7 @@ def test_impostor_of_an_artifact(store):
 
 
 def test_limits_of_a_record(store):
-    """What a record holds has limits, in bytes; a merged meta has too, and what is refused changes nothing."""
+    """The fields of a record are limited in bytes, also after merging meta; a refused value changes nothing."""
     mib = 1024 * 1024
     one = store.store(b"x", session_id="alice", summary="ü" * 32_768, meta={"a": "x" * (mib - 8)}, user_id="x" * 255)
     before = store.metadata(one)
@@ -309,7 +309,7 @@ def test_limits_of_a_record(store):
 
 
 def test_limits_are_configured():
-    """The limits are arguments of a store, of the async one and of the filesystem too."""
+    """The limits are arguments of both stores and of the filesystem."""
     options = {"max_summary_bytes": 3, "max_meta_bytes": 9, "max_user_id_bytes": 0}
     with ArtifactStore(**options) as store:
         one = store.store(b"x", summary="abc", meta={"a": 123}, user_id="")
@@ -333,7 +333,7 @@ def test_limits_are_configured():
 
 
 def test_caches_keep_no_long_text(store):
-    """What was looked at once, and is long, is not kept: paths, keys, ids and encodings of a client's making."""
+    """Caches do not keep long strings of clients: paths, keys, ids and encodings."""
     fs = ArtifactFileSystem(store)
     record = store.metadata(store.store(b"x", session_id="alice"))
 
@@ -375,7 +375,7 @@ FORGED = "a\nchuk_artifacts: DEBUG forged\r\x1b[2J" + "x" * 5000
 )
 @pytest.mark.parametrize("value", [FORGED, [FORGED] * 50, HUGE, Mute(), Impostor(FORGED, "a")], ids=range(5))
 def test_log_lines(caplog, name, value):
-    """A log line shows what the caller handed in on one line, cut, without running code of it."""
+    """A log line shows an argument cut, on one line, without calling its methods."""
     caplog.set_level(logging.DEBUG, "chuk_artifacts")
     with ArtifactStore(gateway_url="http://x") as store:
         for argument in ("artifact_id", "artifact_ids", "session_id"):
@@ -396,7 +396,7 @@ def test_log_lines(caplog, name, value):
 
 
 def test_one_logger():
-    """Only one module knows the logger, so that no line is written past it; a line names where it was written."""
+    """Only one module uses logging directly."""
     package = Path(chuk_artifacts.__file__).parent
     importing = {
         path.relative_to(package).as_posix()
@@ -408,8 +408,8 @@ def test_one_logger():
     assert importing == {"log.py"}
 
 
-def test_line_names_its_place(caplog):
-    """A log record is that of the method which wrote it."""
+def test_line_names_its_function(caplog):
+    """A log record names the function that wrote it."""
     caplog.set_level(logging.DEBUG, "chuk_artifacts")
     with ArtifactStore() as store:
         store.exists("0" * 32)
@@ -419,20 +419,20 @@ def test_line_names_its_place(caplog):
 
 @pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
 def test_shown(value):
-    """Whatever it is, what is shown of a value is one line of at most 200 characters."""
+    """Any value is shown on one line of at most 200 characters."""
     text = shown(value)
     assert text.isprintable()
     assert len(text) <= 200
 
 
 def test_shown_of_an_error():
-    """What is shown of an error is one line, long enough to be of use."""
+    """An error is shown on one line, at useful length."""
     assert shown(ValueError("a\nb" * 100)) == repr("a\nb" * 100)
     assert len(shown(ValueError("a" * 5000))) == 1000
 
 
 def test_messages_use_the_helper():
-    """No message of the package repeats an argument by its own repr, which may be of any length."""
+    """No message of the package contains the raw repr of an argument, which may be of any length."""
     package = Path(chuk_artifacts.__file__).parent
     names = ("arguments", "grid", "store", "source")
     folders = ("operations", "filesystem")

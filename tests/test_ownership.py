@@ -1,4 +1,4 @@
-"""Signing keys and databases that another local user made, can change, or put something else in the place of."""
+"""Signing keys and databases that another local user made, can change, or can exchange."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BESIDE = ["-journal", "-wal", "-shm", "-reserve"]
 
 @pytest.fixture(autouse=True)
 def _never_blocks():
-    """Interrupt what waits for the other end of a FIFO."""
+    """Interrupt an open that waits for the other end of a FIFO."""
 
     def fail(*_):
         raise AssertionError("it blocks")
@@ -51,54 +51,54 @@ def _never_blocks():
 @pytest.fixture
 def root(tmp_path):
     """Return a folder of this user."""
-    place = tmp_path / "root"
-    place.mkdir(mode=0o700)
-    return place
+    path = tmp_path / "root"
+    path.mkdir(mode=0o700)
+    return path
 
 
 @pytest.fixture
 def outside(tmp_path):
-    """Return a file that nothing may touch, and that no longer is what it was if something did."""
-    place = tmp_path / "outside"
-    place.write_bytes(KEY)
-    yield place
-    assert place.read_bytes() == KEY
-    assert not place.with_name("nothing").exists()
+    """Return a file whose content and mode must not change during the test."""
+    path = tmp_path / "outside"
+    path.write_bytes(KEY)
+    yield path
+    assert path.read_bytes() == KEY
+    assert not path.with_name("nothing").exists()
 
 
 def as_root():
-    """Skip where this process may not give files away."""
+    """Skip the test unless this process may change owners."""
     if os.geteuid() != 0:
         pytest.skip("only root may give a file to another user")
 
 
-def foreign(place, outside):
-    """Put a file of another user there."""
+def foreign(path, outside):
+    """Make a file of another user."""
     as_root()
-    place.touch(0o600)
-    os.chown(place, STRANGER, STRANGER)
+    path.touch(0o600)
+    os.chown(path, STRANGER, STRANGER)
 
 
 def with_mode(mode):
-    """Return what puts a file with a mode there."""
+    """Return a function that makes a file with a mode."""
 
-    def put(place, outside):
-        place.write_bytes(KEY if place.name == "signing.key" else b"")
-        place.chmod(mode)
+    def put(path, outside):
+        path.write_bytes(KEY if path.name == "signing.key" else b"")
+        path.chmod(mode)
 
     return put
 
 
-def sock(place, outside):
-    """Put a socket there."""
-    with contextlib.chdir(place.parent), socket.socket(socket.AF_UNIX) as one:  # its path must be short
-        one.bind(place.name)
+def sock(path, outside):
+    """Make a socket."""
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as one:  # its path must be short
+        one.bind(path.name)
 
 
-def device(place, outside):
-    """Put a device there."""
+def device(path, outside):
+    """Make a device."""
     try:
-        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except OSError as error:
         pytest.skip(str(error))
 
@@ -107,12 +107,12 @@ PLANTED = {
     "foreign": (foreign, "belongs to user 4242, and this process runs as user 0"),
     "group": (with_mode(0o620), "can be written by its group: .*chmod go-w"),
     "others": (with_mode(0o602), "can be written by every user: .*chmod go-w"),
-    "FIFO": (lambda place, _: os.mkfifo(place, 0o600), "is a FIFO"),
-    "folder": (lambda place, _: place.mkdir(0o700), "is a folder"),
+    "FIFO": (lambda path, _: os.mkfifo(path, 0o600), "is a FIFO"),
+    "folder": (lambda path, _: path.mkdir(0o700), "is a folder"),
     "socket": (sock, "is a socket"),
     "device": (device, "is a device"),
-    "link": (lambda place, outside: place.symlink_to(outside), "is a symbolic link, which is not followed"),
-    "dangling": (lambda place, outside: place.symlink_to(outside.with_name("nothing")), "is a symbolic link"),
+    "link": (lambda path, outside: path.symlink_to(outside), "is a symbolic link, which is not followed"),
+    "dangling": (lambda path, outside: path.symlink_to(outside.with_name("nothing")), "is a symbolic link"),
 }
 READABLE = {
     "read by group": (with_mode(0o640), "can be read by its group: .*chmod 600"),
@@ -121,14 +121,14 @@ READABLE = {
 FOLDERS = {"foreign": (0o700, "belongs to user"), "others": (0o777, "by every user")}
 
 
-def there(place):
-    """Return what is in a place, links not followed."""
-    found = place.lstat()
+def there(path):
+    """Return the state of a path without following links."""
+    found = path.lstat()
     return found.st_ino, found.st_mode, found.st_uid, found.st_size
 
 
 def spoil(folder, kind):
-    """Make a folder one that can't be trusted, and return what the error says."""
+    """Make a folder untrusted, and return the expected part of the message."""
     mode, words = FOLDERS[kind]
     if kind == "foreign":
         as_root()
@@ -138,14 +138,14 @@ def spoil(folder, kind):
 
 
 def on_disk(root, **options):
-    """Return a store on the disk, which signs with a kept key."""
+    """Return a store on disk, which signs with the stored key."""
     return ArtifactStore(
         storage_provider="filesystem", fs_root=root, gateway_url="https://example.org", sandbox_id="box", **options
     )
 
 
-def on_each_face(root, **options):
-    """Yield a store on the disk, and an async one."""
+def in_each_store(root, **options):
+    """Yield a blocking and an async store on disk."""
     with on_disk(root, **options) as store:
         yield store
     with AsyncFace(
@@ -159,11 +159,11 @@ def on_each_face(root, **options):
 
 @pytest.mark.parametrize("kind", PLANTED | READABLE)
 def test_key_file_that_is_not_trusted(root, outside, kind):
-    """No URL is signed or checked with a key that another user could have made or can read; the doctor says why."""
+    """A key that another user could have made or can read signs and verifies no URL; the doctor says why."""
     plant, words = (PLANTED | READABLE)[kind]
     plant(root / "signing.key", outside)
     before = there(root / "signing.key")
-    for store in on_each_face(root, session_provider="memory"):
+    for store in in_each_store(root, session_provider="memory"):
         for sign in (lambda store=store: store.presign(store.store(b"x")), lambda store=store: store.presign_upload()):
             with pytest.raises(ProviderError, match=f"signing\\.key' {words}"):
                 sign()
@@ -175,13 +175,13 @@ def test_key_file_that_is_not_trusted(root, outside, kind):
 
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_folder_of_a_key_that_is_not_trusted(root, kind):
-    """No key is made where another user can exchange it, and none is taken from there."""
+    """In a folder where another user can exchange it, a key is neither made nor read."""
     words = spoil(root, kind)
     for key in (False, True):
         if key:
             (root / "signing.key").write_bytes(KEY)
             (root / "signing.key").chmod(0o600)
-        for store in on_each_face(root, session_provider="memory"):
+        for store in in_each_store(root, session_provider="memory"):
             with pytest.raises(ProviderError, match=f"the folder '.*root'.* {words}"):
                 store.presign_upload()
             assert "the folder" in store.validate_configuration()["storage"]["warning"]
@@ -189,7 +189,7 @@ def test_folder_of_a_key_that_is_not_trusted(root, kind):
 
 
 def test_key_in_a_sticky_folder(root, outside):
-    """A key is kept in a folder like /tmp, where others can't exchange it; one that they made first is refused."""
+    """A key is stored in a folder like /tmp, where others can't exchange it; a key that they made first is refused."""
     root.chmod(0o1777)
     with on_disk(root, session_provider="memory") as first, on_disk(root, session_provider="memory") as second:
         url = first.presign_upload("s")[0]
@@ -201,7 +201,7 @@ def test_key_in_a_sticky_folder(root, outside):
 
 
 def test_key_of_root(tmp_path):
-    """A key that root made for other users to read is used by them, and one of theirs is not used by root."""
+    """Users can use a key that root made readable for them; root does not use a key of theirs."""
     as_root()
     answer = child.run(
         """
@@ -230,7 +230,7 @@ def test_key_of_root(tmp_path):
 
 
 def test_key_on_a_read_only_mount(root, monkeypatch):
-    """A key on a mount that can't be written, such as a secret of Kubernetes, may have any mode, but any owner not."""
+    """A key on a read-only mount, for example a Kubernetes secret, may have any mode, but not any owner."""
     key = root / "signing.key"
     key.write_bytes(KEY)
     key.chmod(0o664)
@@ -244,7 +244,7 @@ def test_key_on_a_read_only_mount(root, monkeypatch):
 
 
 def test_read_only_mounts_are_known(tmp_path):
-    """A mount says whether it can be written."""
+    """Read-only mounts are recognised."""
     as_root()
     arguments = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(tmp_path)]
     assert not ownership._is_read_only(str(tmp_path))
@@ -258,7 +258,7 @@ def test_read_only_mounts_are_known(tmp_path):
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_key_file_that_is_exchanged_while_it_is_read(root, outside, monkeypatch, kind):
-    """What is exchanged for the key between the look at it and its opening is refused, without blocking."""
+    """A file exchanged for the key between its check and its opening is refused, without blocking."""
     key = root / "signing.key"
     key.write_bytes(KEY)
     key.chmod(0o600)
@@ -280,16 +280,16 @@ def test_key_file_that_is_exchanged_while_it_is_read(root, outside, monkeypatch,
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_configured_key_needs_no_file(root, outside, kind):
-    """What is in the place of the key file does not matter where a key is configured."""
+    """With a configured key, the key file is ignored."""
     PLANTED[kind][0](root / "signing.key", outside)
-    for store in on_each_face(root, signing_key="a secret of 16 bytes", session_provider="memory"):
+    for store in in_each_store(root, signing_key="a secret of 16 bytes", session_provider="memory"):
         assert store.presign_upload("s")
         assert "signing.key" not in str(store.validate_configuration()["storage"])
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 64, b"x" * 65, b"x" * 1_000_000])
-def test_key_file_with_anything_in_it(root, content):
-    """A key file that holds no key is an error that names it, whatever it holds."""
+def test_key_file_without_a_key(root, content):
+    """The error for a key file without a valid key names the file."""
     (root / "signing.key").write_bytes(content)
     (root / "signing.key").chmod(0o600)
     with on_disk(root) as store, pytest.raises(ProviderError, match=r"signing\.key .* is damaged"):
@@ -314,28 +314,28 @@ def made(path):
 @pytest.mark.parametrize("suffix", ["", *BESIDE])
 @pytest.mark.parametrize("kind", PLANTED)
 def test_database_file_that_is_not_trusted(root, outside, kind, suffix):
-    """A database is refused that another user could have made, or a file beside it; nothing there is changed."""
+    """A database, or a file next to it, that another user could have made is refused, and not changed."""
     plant, words = PLANTED[kind]
-    place = root / f"{DATABASE}{suffix}"
+    path = root / f"{DATABASE}{suffix}"
     if suffix:
         made(root / DATABASE)
-        place.unlink(missing_ok=True)
-    plant(place, outside)
-    before = there(place)
+        path.unlink(missing_ok=True)
+    plant(path, outside)
+    before = there(path)
     catalog = catalog_at(root / DATABASE)
     for use in (lambda: catalog.add([record(2)], now=NOW), lambda: catalog.get([record(1).artifact_id]), catalog.check):
         with pytest.raises(SessionError, match=f"{DATABASE}{suffix}' {words}"):
             use()
     catalog.close()
-    assert there(place) == before
+    assert there(path) == before
 
 
 @pytest.mark.parametrize("kind", ["foreign", "FIFO", "dangling"])
-def test_database_on_both_faces(root, outside, kind):
-    """What refuses a database reaches the caller of a store as a SessionError, and the doctor in words."""
+def test_database_in_both_stores(root, outside, kind):
+    """A refused database raises SessionError in both stores, and the doctor reports it."""
     plant, words = PLANTED[kind]
     plant(root / DATABASE, outside)
-    for store in on_each_face(root):
+    for store in in_each_store(root):
         with pytest.raises(SessionError, match=words):
             store.store(b"x")
         found = store.validate_configuration()["session"]
@@ -346,7 +346,7 @@ def test_database_on_both_faces(root, outside, kind):
 @pytest.mark.parametrize("kind", [*FOLDERS, "sticky"])
 @pytest.mark.parametrize("new", [True, False])
 def test_folder_of_a_database_that_is_not_trusted(root, kind, new):
-    """A database is not used, nor made, in a folder where another user can put something beside it, at any time."""
+    """A database is neither used nor made in a folder where another user can add files."""
     if not new:
         made(root / DATABASE)
     before = set(os.listdir(root))
@@ -362,14 +362,14 @@ def test_folder_of_a_database_that_is_not_trusted(root, kind, new):
 
 
 def test_folder_of_a_group(root):
-    """A folder that its group can write, as a umask of 002 makes it, serves: what others put there is refused."""
+    """A folder that its group can write, as with a umask of 002, is accepted; files of other members are refused."""
     root.chmod(0o775)
-    for store in on_each_face(root):
+    for store in in_each_store(root):
         assert store.presign(store.store(b"x", session_id="alice"))
 
 
 def test_new_folder_in_a_shared_one(root):
-    """In a folder that every user can write, a new folder is made for this user only, and serves."""
+    """A new folder in one that every user can write is made for this user only, and is accepted."""
     root.chmod(0o777)
     with on_disk(root / "own") as store:
         assert store.presign(store.store(b"x"))
@@ -377,8 +377,8 @@ def test_new_folder_in_a_shared_one(root):
 
 
 def modes(path):
-    """Return the modes of a database file and those beside it."""
-    return {place.name: stat.S_IMODE(place.stat().st_mode) for place in path.parent.iterdir()}
+    """Return the modes of a database and of the files next to it."""
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
 
 @pytest.fixture(params=[0, 0o022, 0o077], ids=oct)
@@ -392,14 +392,14 @@ def umask(request):
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("mode", [None, 0o600, 0o604, 0o640, 0o644, 0o755])
 def test_files_beside_a_database_are_private(root, mode):
-    """Database, log, shared memory and reserve have mode 0600, whatever the umask and the mode that the first had."""
+    """Database, log, shared memory and reserve have mode 0600, for any umask and any earlier mode of the database."""
     path = root / DATABASE
     if mode is not None:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("CREATE TABLE theirs (x)")
-            for place in root.iterdir():  # what a crash leaves too
-                place.chmod(mode)
+            for file in root.iterdir():  # also the files that a crash leaves
+                file.chmod(mode)
             seen = used(path)
     else:
         seen = used(path)
@@ -418,7 +418,7 @@ def used(path):
 
 
 def test_files_are_private_from_the_first_moment(root, monkeypatch):
-    """When SQLite opens a database that had a wider mode, it has mode 0600 already."""
+    """A database with a wider mode gets mode 0600 before SQLite opens it."""
     made(root / DATABASE)
     (root / DATABASE).chmod(0o644)
     connect, seen = sqlite3.connect, []
@@ -445,15 +445,15 @@ def test_mode_that_is_narrowed_is_logged(root, caplog):
 
 
 def test_files_that_a_reader_makes_are_private():
-    """Where another user may read a database of root in a folder of their own, what SQLite makes there is private."""
+    """If another user may read a database of root, the files that SQLite makes for that user are private."""
     as_root()
-    with tempfile.TemporaryDirectory() as folder:  # every user can enter the folder above it
+    with tempfile.TemporaryDirectory() as folder:  # every user can enter its parent folder
         made(Path(folder, DATABASE))
         Path(folder, DATABASE).chmod(0o644)
         os.chown(folder, STRANGER, STRANGER)
         answer = child.run(
             """
-            import os, urllib.parse  # which pathlib imports when this user may not read it
+            import os, urllib.parse  # pathlib imports it later, when this user can't read it
             from chuk_artifacts.catalog.sqlite import SqliteCatalog
 
             os.setgid(4242)
@@ -469,7 +469,7 @@ def test_files_that_a_reader_makes_are_private():
 
 
 def test_database_on_a_read_only_mount(root, monkeypatch):
-    """On a mount that can't be written a database may have any mode."""
+    """A database on a read-only mount may have any mode."""
     made(root / DATABASE)
     (root / DATABASE).chmod(0o664)
     root.chmod(0o775)
@@ -479,8 +479,8 @@ def test_database_on_a_read_only_mount(root, monkeypatch):
     catalog.close()
 
 
-def test_checks_are_made_when_a_file_is_opened_only(root, monkeypatch):
-    """A call on an open database looks at no more than its path, once, and an open key is not looked at again."""
+def test_files_are_checked_only_when_opened(root, monkeypatch):
+    """A call on an open database checks only its path, once; a key is not checked again after it was read."""
     with on_disk(root) as store:
         url = store.presign(store.store(b"x"))
         looked = []
@@ -492,27 +492,27 @@ def test_checks_are_made_when_a_file_is_opened_only(root, monkeypatch):
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_reserve_that_is_planted_later(root, outside, kind):
-    """What takes the place of the reserve while the database is open is neither written, nor cut, nor waited for."""
+    """A file exchanged for the reserve while the database is open is neither written nor cut, and does not block."""
     made(root / DATABASE)
     catalog = catalog_at(root / DATABASE)
     catalog.check()
     reserve = catalog._connections.reserve
-    place = root / f"{DATABASE}-reserve"
-    place.unlink()
-    PLANTED[kind][0](place, outside)
-    before = there(place)
+    path = root / f"{DATABASE}-reserve"
+    path.unlink()
+    PLANTED[kind][0](path, outside)
+    before = there(path)
     reserve.make()
     with pytest.raises(OSError):  # noqa: PT011 - the system's own, or ours
         reserve.release()
-    assert there(place) == before
+    assert there(path) == before
     catalog.close()
 
 
-# Links that the user configured
+# Configured links
 
 
 def test_own_link_is_resolved(root, tmp_path, monkeypatch):
-    """SESSION_SQLITE_PATH may be a link, or lead through links, that this user made to a file that is there."""
+    """SESSION_SQLITE_PATH may contain links that this user made and whose target exists."""
     made(root / "real.sqlite3")
     (tmp_path / "first").symlink_to("second")
     (tmp_path / "second").symlink_to(root / "real.sqlite3")
@@ -526,7 +526,7 @@ def test_own_link_is_resolved(root, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["foreign", "shared folder", "dangling", "loop", "last of two foreign"])
 def test_link_that_is_not_trusted(root, outside, monkeypatch, kind):
-    """A link that leads nowhere, or that another user could have made, is refused also where it is configured."""
+    """A dangling link, or one that another user could have made, is refused even if configured."""
     made(root / DATABASE)
     folder = root.with_name("links")
     folder.mkdir(0o700)
@@ -542,23 +542,23 @@ def test_link_that_is_not_trusted(root, outside, monkeypatch, kind):
         (folder / "first").symlink_to(link)
         link = folder / "first"
     monkeypatch.setenv("SESSION_SQLITE_PATH", str(link))
-    for store in on_each_face(root.with_name("bytes")):
+    for store in in_each_store(root.with_name("bytes")):
         with pytest.raises(SessionError, match=r"link' is a symbolic link|the folder '.*links' can be"):
             store.get_stats()
 
 
 @pytest.mark.parametrize("living", [True, False])
-def test_default_place_that_is_a_link(root, outside, living):
-    """A link in the place of the database of a root is followed neither when it leads to a file nor otherwise."""
+def test_default_path_that_is_a_link(root, outside, living):
+    """A link at the default path of the database is not followed, whether or not its target exists."""
     (root / DATABASE).symlink_to(outside if living else outside.with_name("nothing"))
-    for store in on_each_face(root):
+    for store in in_each_store(root):
         with pytest.raises(SessionError, match="symbolic link, which is not followed"):
             store.store(b"x")
 
 
 @pytest.mark.parametrize("path", ["/", "/.", "relative", "relative/", "a/../b", "..", ""])
 def test_paths_without_links_stay(tmp_path, monkeypatch, path):
-    """A path without links becomes an absolute one, whatever it ends with."""
+    """A path without links becomes absolute, with any ending."""
     monkeypatch.chdir(tmp_path)
     assert resolve_links(path) == os.path.realpath(path)
 
@@ -567,7 +567,7 @@ def test_paths_without_links_stay(tmp_path, monkeypatch, path):
 
 
 def test_doctor_says_what_to_do(root, outside, monkeypatch):
-    """The doctor fails, and says of key and database what is wrong with them and what to do."""
+    """The doctor fails, and reports what is wrong with key and database and what to do."""
     with_mode(0o644)(root / "signing.key", outside)
     with_mode(0o666)(root / DATABASE, outside)
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(root))
@@ -581,7 +581,7 @@ def test_doctor_says_what_to_do(root, outside, monkeypatch):
 
 
 def test_system_without_owners(root, outside, monkeypatch):
-    """Where files have neither owners nor modes of this kind, only the type of a file is checked."""
+    """On a system without such owners and modes, only the type of a file is checked."""
     for module in (ownership, guard):
         monkeypatch.setattr(module, "_HAS_OWNERS", False)
     monkeypatch.setattr(os, "supports_dir_fd", set())

@@ -1,4 +1,4 @@
-"""One store in several processes: at once, killed, forked, pickled."""
+"""One store in several processes: concurrent, killed, forked, pickled."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def store(root):
         yield store
 
 
-# At once
+# Concurrent
 
 
 def test_two_processes_see_each_other_at_once(store, root):
-    """What one process stores, changes or deletes, another that is open already sees with its next call."""
+    """A change by one process is visible to the next call of another process that has the store open."""
     other = child.start(
         """
         import sys
@@ -86,7 +86,7 @@ def test_two_processes_see_each_other_at_once(store, root):
 
 
 def test_many_processes_lose_nothing(store, root):
-    """Files stored by many processes at once are all there, each with its own content."""
+    """Files stored by many processes at once all exist, each with its own content."""
     writers = [
         child.start(
             """
@@ -118,7 +118,7 @@ def test_many_processes_lose_nothing(store, root):
 
 
 def test_many_processes_change_one_record(store, root):
-    """Changes by many processes at once are all made, one after the other."""
+    """Concurrent changes by many processes are all made, one after the other."""
     artifact_id = store.store(b"0", session_id="alice")
     writers = [
         child.start(
@@ -149,8 +149,8 @@ def test_many_processes_change_one_record(store, root):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_killed_process_loses_nothing_it_told_of(store, root, clock, seed):
-    """A process killed at any moment leaves a store that opens, with every artifact whose id it had printed."""
+def test_killed_process_loses_no_printed_artifact(store, root, clock, seed):
+    """A process killed at any moment leaves a store that opens and has every artifact whose id was printed."""
     moment = random.Random(seed)
     writer = child.start(
         """
@@ -170,7 +170,7 @@ def test_killed_process_loses_nothing_it_told_of(store, root, clock, seed):
     )
     with writer:
         told = [writer.stdout.readline() for _ in range(moment.randrange(1, 40))]
-        for _ in range(moment.randrange(20_000)):  # so that it dies at another place each time
+        for _ in range(moment.randrange(20_000)):  # so that it dies at another point each time
             pass
         writer.send_signal(signal.SIGKILL)
         told += writer.stdout.readlines()
@@ -219,7 +219,7 @@ STORES = {"memory": {}, "filesystem": {"storage_provider": "filesystem"}, "mixed
 
 
 def fork(code, options, root, *, alone=False):
-    """Run code that forks, beside other threads or *alone*, and return its JSON; a deadlock fails by its timeout."""
+    """Run code that forks, with other threads or *alone*, and return its JSON; a deadlock ends by timeout."""
     lines = [line.strip("\n") for line in (FORK + code).splitlines()]
     options = json.dumps({**STORES[options], "fs_root": str(root), "sandbox_id": "box"})
     environment = child.environment(PYTHONWARNINGS="ignore")
@@ -231,7 +231,7 @@ def fork(code, options, root, *, alone=False):
 @forks
 @pytest.mark.parametrize("options", STORES)
 def test_forked_child_goes_on(root, options):
-    """A child forked from a store in use reads what was there and stores its own, and so does the parent after it."""
+    """After a fork of a store in use, child and parent can read existing artifacts and store new ones."""
     told = fork(
         """
     store = ArtifactStore(**options)
@@ -243,7 +243,7 @@ def test_forked_child_goes_on(root, options):
         read = [store.retrieve(one).decode() for one in (before, mine)]
         return [*read, len(store.retrieve_batch(batch)), len(store.list_by_session("alice"))]
 
-    together = threading.Barrier(store.scope.core.storage.parallel)  # so that every thread of the pool is there
+    together = threading.Barrier(store.scope.core.storage.parallel)  # so that all threads of the pool have started
 
     def piece():
         together.wait()
@@ -266,7 +266,7 @@ def test_forked_child_goes_on(root, options):
 @forks
 @pytest.mark.parametrize("options", STORES)
 def test_fork_while_others_write(root, options):
-    """A child forked while other threads write, change, list and delete can use the store, and so can the parent."""
+    """After a fork while other threads write, change, list and delete, child and parent can use the store."""
     told = fork(
         """
     store = ArtifactStore(**options)
@@ -305,7 +305,7 @@ def test_fork_while_others_write(root, options):
 
 @forks
 def test_fork_while_others_open_stores(root):
-    """A fork at the moment when other threads open stores harms neither side."""
+    """A fork while other threads open stores harms neither process."""
     told = fork(
         """
     sys.setswitchinterval(1e-6)
@@ -325,7 +325,7 @@ def test_fork_while_others_open_stores(root):
         answers.append(report(lambda: store.retrieve(store.store(b"x")).decode()))
     stop.set()
     print(json.dumps([sorted(set(answers)), problems]), flush=True)
-    os._exit(0)  # a thread may hang, when this is broken
+    os._exit(0)  # a thread may hang if this test fails
         """,
         "memory",
         root,
@@ -335,7 +335,7 @@ def test_fork_while_others_open_stores(root):
 
 @forks
 def test_child_outlives_the_store_of_its_parent(root):
-    """What a child stores is not lost when its parent, or another process, closes the same files meanwhile."""
+    """Artifacts of a child are not lost when its parent, or another process, closes the same files meanwhile."""
     told = fork(
         """
     store = ArtifactStore(**options)
@@ -368,7 +368,7 @@ def test_child_outlives_the_store_of_its_parent(root):
 @forks
 @pytest.mark.parametrize("options", STORES)
 def test_closed_in_the_child(root, options):
-    """A child that closes its copy of the store does not close that of its parent."""
+    """A child that closes its copy of the store does not close its parent's."""
     told = fork(
         """
     store = ArtifactStore(**options)
@@ -394,7 +394,7 @@ def spawned(function, *arguments):
 
 
 def test_pickled_store_in_another_process(store):
-    """A method of a store can be sent to another process, which opens the same files."""
+    """A method of a store can be pickled to another process, which opens the same files."""
     mine = store.store(b"mine", session_id="alice")
     assert spawned(store.retrieve, mine) == b"mine"
     theirs = spawned(store.session("alice").store, b"theirs")
@@ -403,7 +403,7 @@ def test_pickled_store_in_another_process(store):
 
 
 def test_pickled_settings(store, monkeypatch, tmp_path):
-    """A pickled store keeps its settings whatever the environment of the other side says."""
+    """An unpickled store keeps its settings, with any environment."""
     artifact_id = store.store(b"x", session_id="alice")
     data = pickle.dumps(store)
     monkeypatch.setenv("ARTIFACT_PROVIDER", "memory")
@@ -416,7 +416,7 @@ def test_pickled_settings(store, monkeypatch, tmp_path):
 
 
 def test_pickled_memory_store_begins_empty():
-    """The copy of a memory store has its settings and nothing of its content."""
+    """The unpickled copy of a memory store has its settings, but no content."""
     with ArtifactStore(sandbox_id="box") as store:
         artifact_id = store.store(b"x", session_id="alice")
         data = pickle.dumps(store)
@@ -427,7 +427,7 @@ def test_pickled_memory_store_begins_empty():
 
 
 def test_no_secret_in_the_pickle(monkeypatch):
-    """A pickle holds no secret, from wherever it came."""
+    """A pickle contains no secret, from arguments or from the environment."""
     for name in ("AWS_SECRET_ACCESS_KEY", "ARTIFACT_SIGNING_KEY", "IBM_COS_APIKEY"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("SESSION_REDIS_URL", f"redis://:{SECRET}@host")

@@ -1,4 +1,4 @@
-"""What a storage says to those who expect it never leaves a method as something that no caller can expect."""
+"""Exceptions by which a backend signals a condition to this package never reach the caller."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PUBLIC = {value for name, value in vars(chuk_artifacts).items() if inspect.iscla
 
 
 def calls(store, artifact_id, upload_id):
-    """Yield a call of each method that reaches the storage or the catalog."""
+    """Yield a call of each method that uses the storage or the catalog."""
     yield lambda: store.store(b"x", session_id="alice")
     yield lambda: store.store(b"x", session_id="alice", filename="a", exclusive=True)
     yield lambda: store.store_batch([{"data": b"x"}] * 2, "alice")
@@ -56,13 +56,13 @@ def calls(store, artifact_id, upload_id):
 
 
 class Double:
-    """A backend with one method that raises."""
+    """A backend with one failing method."""
 
     def __init__(self, backend, name, error):
         self._backend, self._name, self._error = backend, name, error
 
     def __getattr__(self, name):
-        """Return a method of the backend; one of them raises."""
+        """Return a method of the backend, or a function that raises."""
         if name != self._name:
             return getattr(self._backend, name)
 
@@ -82,7 +82,7 @@ def opened():
 
 
 def check(call):
-    """Make a call; when it raises, it raises one of the public errors, and nothing that is a kind of one."""
+    """Make a call; if it raises, check that the error is exactly of a public class."""
     raised = None
     try:
         call()
@@ -95,7 +95,7 @@ def check(call):
 @pytest.mark.parametrize("error", SIGNALS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("name", STORAGE)
 def test_signal_of_the_storage(name, error):
-    """Whatever method of the storage raises a signal, each method of the store returns, or raises a public error."""
+    """If any method of the storage raises a signal, each method of the store returns or raises a public error."""
     store, *ids = opened()
     raised = []
     for number in range(len(list(calls(store, *ids)))):
@@ -111,7 +111,7 @@ def test_signal_of_the_storage(name, error):
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_signal_of_the_catalog(name):
-    """An unexpected "filename taken" from the catalog does not reach callers as it is."""
+    """An unexpected "filename taken" from the catalog is raised as a public error."""
     store, *ids = opened()
     for number in range(len(list(calls(store, *ids)))):
         with store:
@@ -125,8 +125,8 @@ def test_signal_of_the_catalog(name):
 
 @pytest.mark.parametrize("error", SIGNALS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("name", ["put", "get", "open", "copy", "delete"])
-def test_signal_through_the_other_faces(name, error):
-    """The async store and the filesystem let out no more than the blocking store."""
+def test_signal_in_the_other_interfaces(name, error):
+    """The async store and the filesystem raise only public errors too."""
     store, artifact_id, _ = opened()
     with store:
         core = store.scope.core
