@@ -18,9 +18,9 @@ def cli() -> None:
     """
 
 
-for command in (
+for _command in (
     *(artifacts.put, artifacts.get, artifacts.ls, artifacts.info, artifacts.rm),
     *(urls.url, urls.serve),
     *(upkeep.gc, upkeep.init, upkeep.doctor),
 ):
-    cli.add_command(command)
+    cli.add_command(_command)

@@ -150,7 +150,8 @@ class Writer(io.BufferedIOBase):
 
     above: weakref.ref[Any] | None = None
     _spool: Any = None
-    is_forgotten = False
+    is_forgotten: bool = False
+    opened_among: frozenset[int]
 
     def __init__(
         self, path: str, mode: str, commit: Callable[[BinaryIO, bool], object], *, autocommit: bool, offset: int = 0

@@ -12,7 +12,7 @@ from functools import partial
 from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.compression import compr
@@ -80,10 +80,31 @@ _NOT_SECRET = frozenset(
 )
 
 
-_Untyped: Any = AbstractFileSystem  # fsspec's own annotations are too few to be checked against
+if TYPE_CHECKING:
+
+    class _FileSystem:
+        """The methods of fsspec's base class that are called here; fsspec has no types."""
+
+        _intrans: bool
+
+        def find(self, *args: Any, **kwargs: Any) -> Any: ...
+        def get(self, *args: Any, **kwargs: Any) -> Any: ...
+        def glob(self, *args: Any, **kwargs: Any) -> Any: ...
+        def head(self, *args: Any, **kwargs: Any) -> Any: ...
+        def open(self, *args: Any, **kwargs: Any) -> Any: ...
+        def pipe(self, *args: Any, **kwargs: Any) -> Any: ...
+        def put(self, *args: Any, **kwargs: Any) -> Any: ...
+        def put_file(self, *args: Any, **kwargs: Any) -> Any: ...
+        def read_block(self, *args: Any, **kwargs: Any) -> Any: ...
+        def size(self, *args: Any, **kwargs: Any) -> Any: ...
+        def tail(self, *args: Any, **kwargs: Any) -> Any: ...
+        def walk(self, *args: Any, **kwargs: Any) -> Any: ...
+        def write_text(self, *args: Any, **kwargs: Any) -> Any: ...
+else:
+    _FileSystem = AbstractFileSystem
 
 
-class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
+class ArtifactFileSystem(LiteralPaths, _FileSystem):
     """The artifacts of a store as files: ``{session_id}/{filename}``.
 
     The session is the first segment of a path, percent-encoded where it holds what a URL gives a meaning to. Folders
@@ -137,7 +158,7 @@ class ArtifactFileSystem(LiteralPaths, _Untyped):  # type: ignore[misc]
             store = SharedStore(**arguments)
         elif arguments:
             raise InvalidInputError(f"a store has its settings already: {min(arguments)} can't be given with one")
-        self.store = store if session_id is None else store.session(session_id)
+        self.store: ArtifactStore = store if session_id is None else store.session(session_id)
         self._session_id = self.store.scope.session_id
 
     def __reduce__(self) -> tuple[Any, ...]:

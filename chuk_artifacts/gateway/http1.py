@@ -45,7 +45,7 @@ class RefusedError(Exception):
     def __init__(self, status: HTTPStatus) -> None:
         """Keep the status."""
         super().__init__(status)
-        self.status = status
+        self.status: HTTPStatus = status
 
 
 class Request(NamedTuple):
@@ -321,7 +321,7 @@ class Exchange:
 
     def __init__(self, wire: Wire) -> None:
         """Send nothing yet."""
-        self.status = 0
+        self.status: int = 0
         self._wire = wire
         self._given: tuple[str, list[tuple[str, str]]] | None = None
 

@@ -104,7 +104,7 @@ class Server:
         self._listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         self._listening.setblocking(False)
         self._address: tuple[str, int] = self._listening.getsockname()[:2]
-        self.url = f"http://[{host}]:{self._address[1]}" if ":" in host else f"http://{host}:{self._address[1]}"
+        self.url: str = f"http://[{host}]:{self._address[1]}" if ":" in host else f"http://{host}:{self._address[1]}"
         self._selector = _Selector()
         self._accepting = False
         self._pause_until = 0.0

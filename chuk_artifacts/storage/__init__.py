@@ -15,6 +15,8 @@ from chuk_artifacts.source import Stream
 class ObjectMissingError(ProviderError):
     """There are no bytes under the key. Internal: callers of the library get an error that says what that means."""
 
+    key: str | None
+
     def __init__(self, key: str) -> None:
         """Keep the key, and say what it lacks."""
         super().__init__(f"there are no bytes under the key {key!r}")
@@ -28,6 +30,8 @@ class ObjectMissingError(ProviderError):
 class ObjectExistsError(ProviderError):
     """There are bytes under the key already, and the put was exclusive. Internal, as above."""
 
+    key: str | None
+
     def __init__(self, key: str) -> None:
         """Keep the key, and say what is in the way."""
         super().__init__(f"there are bytes under the key {key!r} already")
@@ -40,6 +44,8 @@ class ObjectExistsError(ProviderError):
 
 class ObjectChangedError(ProviderError):
     """The bytes to copy are not as many as expected: they were cut, or replaced meanwhile. Internal, as above."""
+
+    key: str | None
 
     def __init__(self, key: str, size: int, expected: int) -> None:
         """Say what differs."""

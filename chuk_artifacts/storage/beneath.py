@@ -43,7 +43,7 @@ class Descriptor(int):
     """
 
     __slots__ = ()
-    __del__ = property(functools.partial(functools.partial, os.close))
+    __del__: Any = property(functools.partial(functools.partial, os.close))
 
 
 class Way(NamedTuple):
@@ -73,8 +73,8 @@ class Folder:
 
     def __init__(self, descriptor: Descriptor | None, prefix: str = "") -> None:
         """Keep what it is made of."""
-        self.descriptor = descriptor
-        self.prefix = prefix
+        self.descriptor: Descriptor | None = descriptor
+        self.prefix: str = prefix
 
     def __enter__(self) -> Folder:
         """Return itself."""

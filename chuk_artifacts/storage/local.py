@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from fsspec.spec import AbstractFileSystem
@@ -72,7 +72,17 @@ def _way_to_file(path: str) -> tuple[Way, str]:
     return _way(folder), _name(name)
 
 
-class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+if TYPE_CHECKING:
+
+    class _FileSystem:
+        """The method of fsspec's base class that is called here; fsspec has no types."""
+
+        def cat_file(self, *args: Any, **kwargs: Any) -> Any: ...
+else:
+    _FileSystem = AbstractFileSystem
+
+
+class LocalFolder(_FileSystem):
     """The files under one folder, named by their path relative to it.
 
     A file appears whole or not at all: it is written under a temporary name beside its place. Files have mode 0600,
@@ -89,7 +99,7 @@ class LocalFolder(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no ty
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
         super().__init__()
-        self.root = Root(root)
+        self.root: Root = Root(root)
         self.fsync = fsync
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:

@@ -35,6 +35,7 @@ from chuk_artifacts.storage.bucket.errors import (
     NO_KEYS,
     BrokenAnswerError,
     PassingError,
+    Sdk,
     Translation,
     load_sdk,
 )
@@ -68,11 +69,11 @@ class Client(Lockable):
     def __init__(self, settings: Settings, place: Bucket) -> None:
         """Connect to nothing yet."""
         super().__init__()
-        self.sdk = load_sdk(settings.storage_provider)
-        self.subject = f"storage {settings.storage_provider!r}, bucket {place.name!r}"
+        self.sdk: Sdk = load_sdk(settings.storage_provider)
+        self.subject: str = f"storage {settings.storage_provider!r}, bucket {place.name!r}"
         no_credentials = NO_API_KEY if settings.storage_provider == IBM_COS_IAM else NO_KEYS
-        self.translating = Translation(self.sdk, self.subject, no_credentials)
-        self.on_aws = place.endpoint_url is None or _is_aws(place.endpoint_url)
+        self.translating: Translation = Translation(self.sdk, self.subject, no_credentials)
+        self.on_aws: bool = place.endpoint_url is None or _is_aws(place.endpoint_url)
         self._provider = settings.storage_provider
         self._settings = settings
         self._place = place

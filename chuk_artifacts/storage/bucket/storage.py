@@ -110,8 +110,8 @@ class BucketStorage:
         """Connect to nothing yet."""
         if settings.bucket is None:
             raise TypeError("these settings are of no bucket")
-        self.provider = settings.storage_provider
-        self.parallel = settings.max_connections
+        self.provider: str = settings.storage_provider
+        self.parallel: int = settings.max_connections
         self._place = settings.bucket
         self._client = Client(settings, settings.bucket)
         self._extras = {name: value for name, value in settings.storage_options.items() if name in PUT_OPTIONS}
