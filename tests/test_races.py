@@ -152,6 +152,19 @@ def test_bytes_that_vanish_before_they_are_read(store, artifact_id, clock, monke
     assert read(store, artifact_id) == b"second"
 
 
+def test_longer_content_before_a_range_is_read(store, artifact_id, clock, monkeypatch):
+    """A range beyond the end of a content that vanishes is read from the longer content after it, at its own offset."""
+    longer = bytes(range(200))
+
+    def replace():
+        store.update_file(artifact_id, data=longer)
+        clock.advance(2 * HOUR)
+        store.cleanup()
+
+    before(monkeypatch, store.scope.core.storage, "open", replace)
+    assert b"".join(store.stream(artifact_id, start=150)) == longer[150:]
+
+
 def test_deleted_before_it_is_read(store, artifact_id, monkeypatch):
     """A reader whose artifact is deleted before it reads gets not-found."""
     before(monkeypatch, store.scope.core.storage, "get", lambda: store.delete(artifact_id))

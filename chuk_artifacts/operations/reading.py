@@ -181,15 +181,15 @@ def _content(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> 
 def _opened(
     scope: Scope, record: ArtifactMetadata, *, start: int = 0, exact: bool = False
 ) -> tuple[ArtifactMetadata, BinaryIO]:
-    start = min(start, record.bytes)  # some systems can't seek much further
+    begin = min(start, record.bytes)  # some systems can't seek much further
     try:
-        file = scope.core.storage.open(record.key, record.bytes, start=start)
-    except ObjectMissingError:
+        file = scope.core.storage.open(record.key, record.bytes, start=begin)
+    except ObjectMissingError:  # the next revision may be longer: it gets the caller's own *start*
         return _opened(scope, latest(scope, record, exact=exact), start=start)
     except SIGNALS as error:  # an iterator opens after its call has ended
         raise public_error(error) from error
     size = file.seek(0, os.SEEK_END)
-    file.seek(start)
+    file.seek(begin)
     if size != record.bytes:
         file.close()
         raise corrupted(record)
