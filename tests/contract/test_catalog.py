@@ -454,7 +454,7 @@ def test_nothing_is_due(catalog):
 
 
 def test_expired_record_can_still_be_got(catalog):
-    """Get returns an expired record until it is removed, to tell it from an unknown one."""
+    """Get returns an expired record until it is removed, so that it differs from an unknown one."""
     catalog.add([record(1, ttl=1.0)], now=NOW)
     assert ids(catalog.get([name(1)])) == [1]
 

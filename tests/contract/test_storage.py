@@ -25,7 +25,7 @@ def keys(storage, prefix="grid/box/"):
 
 @pytest.mark.parametrize("data", [b"", b"a", b"x" * 3_000_000], ids=len)
 def test_bytes_come_back(storage, data):
-    """What was put is what is got, and put tells its length and SHA-256."""
+    """Get returns what was put; put returns its length and SHA-256."""
     assert storage.put(KEY, data) == (len(data), hashlib.sha256(data).hexdigest())
     assert storage.get(KEY) == data
 
@@ -179,7 +179,7 @@ def test_open_of_nothing(storage):
 
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_bytes_alone(storage, exclusive):
-    """What is put without a description carries nothing else, and lets nobody in."""
+    """An object put without a description has no metadata and no readers but its owner."""
     storage.put(KEY, source(iter([b"x" * 5_000_000] * 2)), exclusive=exclusive)
     storage.put(OTHER, b"1", exclusive=exclusive)
     assert storage.stat(KEY).carries == storage.stat(OTHER).carries == ()
@@ -187,14 +187,14 @@ def test_bytes_alone(storage, exclusive):
 
 
 def test_stat(storage):
-    """A key tells what a listing tells of it, or that there is nothing."""
+    """Stat returns what a listing contains for a key, or None."""
     assert storage.stat(KEY) is None
     storage.put(OTHER, b"123")
     assert storage.stat(KEY) is None
     stored = storage.stat(OTHER)
     (listed,) = storage.list_objects("grid/box/")
     assert (stored.key, stored.bytes) == (listed.key, listed.bytes) == (OTHER, 3)
-    assert abs(stored.modified - listed.modified) < 1  # a header of HTTP tells no fraction of the second
+    assert abs(stored.modified - listed.modified) < 1  # an HTTP header has whole seconds
     assert storage.stat("grid/box/session") is None
 
 
@@ -235,7 +235,7 @@ def test_copy_of_another_length(storage, size):
 
 
 def test_copy_tells_no_wrong_hash(storage):
-    """The SHA-256 that a copy tells, if it tells one, is that of the bytes."""
+    """If a copy returns a SHA-256, it is that of the bytes."""
     storage.put(KEY, b"bytes")
     assert storage.copy(KEY, OTHER, 5, hashed=True) in {None, hashlib.sha256(b"bytes").hexdigest()}
 
@@ -273,7 +273,7 @@ def test_put_while_others_delete(storage):
                 storage.put(f"grid/box/session/{number}-{turn}", b"x")
                 storage.delete([f"grid/box/session/{number}-{turn}"])
             storage.put(f"grid/box/session/{number}", b"x")
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - checked below
             failures.append(error)
 
     threads = [threading.Thread(target=churn, args=(number,)) for number in range(4)]

@@ -1,4 +1,4 @@
-"""Stores whose bytes are at a URL: what they are given, what they tell, and what goes wrong below them."""
+"""Stores with bytes at a URL: their arguments, what they report, and failures below them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_missing_package_is_told_with_its_hint(monkeypatch):
 
 @pytest.mark.parametrize("url", ["nothing://x", "simplecache::nothing://x"])
 def test_unknown_protocol_is_told(url):
-    """A protocol that nobody knows is refused when the store is made."""
+    """An unknown protocol is refused when the store is made."""
     with pytest.raises(InvalidInputError, match="nothing"):
         ArtifactStore(storage_provider=url)
 
@@ -146,14 +146,14 @@ def test_secrets_are_not_told(caplog, clock):
 
 
 def test_options_in_a_pickle():
-    """A pickle keeps the options that tell a place, and none that is secret or may hold a secret."""
+    """A pickle keeps the options that name a location, and no option that may hold a secret."""
     settings = resolve(now=0.0, storage_provider="memory://x", storage_options=SECRET_OPTIONS)
     assert settings.without_secrets().storage_options == {"client_kwargs": {"region": "x"}, "timeout": 5}
     assert settings.secrets == (SECRET,)
 
 
 def test_driver_that_tells_a_secret(monkeypatch):
-    """A driver's error that repeats a secret is told without it, and not chained."""
+    """A driver's error that repeats a secret is raised without it, and not chained."""
 
     def fail(*_args, **_options):
         raise OSError(errno.EIO, f"can't log in with {SECRET}")
@@ -171,7 +171,7 @@ class DriverError(Exception):
 
 @pytest.mark.parametrize("verb", ["pipe_file", "cat_file", "open", "rm_file", "ls", "info", "cp_file"])
 def test_any_error_of_a_driver_is_a_provider_error(monkeypatch, clock, verb):
-    """Whatever a driver raises, an outage is told as one: never as a missing file, and never as an empty listing."""
+    """Whatever a driver raises, an outage is an error: never a missing file or an empty listing."""
     with ArtifactStore(storage_provider="memory://errors", clock=clock) as store:
         artifact_id = store.store(b"x", session_id="alice")
 

@@ -38,7 +38,7 @@ class Owner:
 
 
 class StackOwner:
-    """The same, through a stack of context managers that is told that all went well."""
+    """The same, through a stack of context managers that sees no error."""
 
     def __init__(self, file):
         self._stack = contextlib.ExitStack()
@@ -134,7 +134,7 @@ def test_half_a_file_is_discarded(fs, way, error):
 
 @pytest.mark.parametrize("way", HALVES)
 def test_whole_file_is_committed(fs, way):
-    """When the block ends, the file is there, also where the block stands in an exit that was told of an error."""
+    """When the block ends, the file is there, also where the block runs in an exit that got an error."""
     with HALVES[way](fs) as file:
         write(file, "whole")
     assert fs.info(PATH)["revision"] == 1
@@ -208,7 +208,7 @@ def test_closed_in_a_finally_clause(fs):
 
 
 class Reporter:
-    """Calls a function when it is told of an error, and takes the error."""
+    """Calls a function when it gets an error, and suppresses the error."""
 
     def __init__(self, report, file=None):
         self._report = report
@@ -271,7 +271,7 @@ REPORTS = {
 
 @pytest.mark.parametrize("way", REPORTS)
 def test_written_in_the_exit_of_a_context_manager(fs, way):
-    """A context manager that is told of an error, and writes a report of it, writes it."""
+    """A report that a context manager writes about an error it got is stored."""
     report, opened = REPORTS[way]
     with Reporter(lambda file: report(file, fs), opened(fs)):
         raise BodyError
@@ -320,7 +320,7 @@ def test_abandoned_generator_discards(fs):
 
 @pytest.mark.parametrize("way", ["own", "own text"])
 def test_closed_by_another_thread(fs, way):
-    """A thread that closes a file while another one is leaving a block commits it, unless it is told of an error."""
+    """A thread that closes a file while another leaves a block commits it, unless it gets an error."""
 
     def in_thread(call, *args):
         thread = threading.Thread(target=call, args=args)
@@ -420,7 +420,7 @@ class Spool(io.BytesIO):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_failed_write_discards(fs, layer, monkeypatch):
-    """A file of which a part could not be written is not committed without it, whoever wrote that part and when."""
+    """A file is not committed when a part of it could not be written, in any thread and at any time."""
     spool = Spool()
     monkeypatch.setattr("chuk_artifacts.filesystem.files.tempfile.SpooledTemporaryFile", lambda _: spool)
     file = LAYERS[layer](fs)

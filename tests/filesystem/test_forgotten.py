@@ -282,11 +282,11 @@ def test_failed_commit_is_loud(fs, layer, drop, monkeypatch, caplog):
 
 @NEVER_CLOSED
 @pytest.mark.filterwarnings("ignore:.*No space left:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python 3.13 tells of it too
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python 3.13 reports it too
 @pytest.mark.parametrize("drop", DROPS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_failed_write_is_never_committed(fs, layer, drop, monkeypatch):
-    """A dropped file of which a part could not be written, before or while it was dropped, is discarded."""
+    """A dropped file is discarded when a part of it could not be written, before or while it was dropped."""
     spool = Spool()
     monkeypatch.setattr("chuk_artifacts.filesystem.files.tempfile.SpooledTemporaryFile", lambda _: spool)
     held = [LAYERS[layer](fs)]
@@ -328,7 +328,7 @@ def test_never_closed_in_a_transaction(fs, mode, compression, kept):
 
 
 def test_failed_write_in_a_transaction(fs, monkeypatch):
-    """A file of which a part could not be written is not committed by its transaction either."""
+    """Its transaction does not commit a file either when a part of it could not be written."""
     spool = Spool()
     monkeypatch.setattr("chuk_artifacts.filesystem.files.tempfile.SpooledTemporaryFile", lambda _: spool)
     with fs.transaction:
@@ -512,7 +512,7 @@ def test_open_when_an_error_ends_the_program_is_discarded(tmp_path):
 
 
 def test_store_that_fails_at_the_exit(tmp_path):
-    """What can't be stored at the exit is told, each file by its name, and the exit goes on."""
+    """What can't be stored at exit is reported, each file by name, and the exit goes on."""
     script = (
         "from chuk_artifacts import ProviderError\nkept = make()\n"
         "def fail(*_args, **_options):\n    raise ProviderError('no storage today')\n"
@@ -525,7 +525,7 @@ def test_store_that_fails_at_the_exit(tmp_path):
 
 
 def test_opened_too_late(tmp_path):
-    """What is opened when it is too late to end it at the exit is told to be lost, and does no harm."""
+    """A file opened too late to be closed at exit is reported as lost, and does no harm."""
     script = (
         "import atexit\natexit.register(lambda: kept.append(write(fs.open('alice/late', 'wb'))))\n"
         "kept = [fs.open('alice/x', 'wb')]"

@@ -52,7 +52,7 @@ def test_ls(fs):
 @pytest.mark.parametrize("withdirs", [True, False])
 @pytest.mark.parametrize("folder", ["alice", "alice/docs", "alice/docs/b"])
 def test_find(fs, folder, withdirs, maxdepth):
-    """Find tells what a walk through the folders tells."""
+    """Find returns what a walk through the folders returns."""
     expected = {folder: fs.info(folder)} if withdirs else {}
     for _, dirs, files in fs.walk(folder, maxdepth=maxdepth, detail=True):
         expected.update({info["name"]: info for info in files.values()})
@@ -112,7 +112,7 @@ def test_empty_segments(fs):
 
 @pytest.fixture
 def told(store, monkeypatch):
-    """Count the records that the catalog tells, and how often it is asked."""
+    """Count the records that the catalog returns, and its calls."""
     count = {"records": 0, "questions": 0}
 
     def counted(ask):

@@ -52,7 +52,7 @@ def test_any_session_has_a_path(fs, store, session_id):
 
 
 def test_info_of_a_file(fs, store, clock):
-    """The info of a file tells length, times, and what the store knows of the artifact."""
+    """The info of a file has its length, its times, and what the store knows of the artifact."""
     fs.pipe_file("alice/docs/a.txt", b"one")
     begin = clock.now
     clock.advance(60)
@@ -142,7 +142,7 @@ def test_upload_that_registers_itself_appears(fs, store):
 
 
 def test_newest_of_several_is_the_path(fs, store, clock):
-    """Of several artifacts with one filename the newest is the path, listings tell it once, and rm takes all."""
+    """Of several artifacts with one filename the newest is the path; listings have it once, and rm removes all."""
     for content in (b"1", b"2", b"3"):
         clock.advance(1)
         newest = store.store(content, filename="a", session_id="alice")
@@ -163,7 +163,7 @@ def test_newest_of_several_is_the_path(fs, store, clock):
 
 @pytest.mark.parametrize("path", ["alice/x", "alice/../x", "../x", "alice/a\x00", "bob", "alice/\udcff", "%FF/x"])
 def test_what_is_missing(fs, path):
-    """What is not there, or can't be, is not found, whoever asks."""
+    """What does not exist, or can't, is not found by any method."""
     fs.touch("alice/a")
     assert not fs.exists(path)
     assert not fs.isfile(path)
@@ -276,7 +276,7 @@ def test_an_outage_is_no_missing_file(fs, store, monkeypatch):
 
 
 def test_arguments(options, store):
-    """The arguments are a store's; what fsspec adds of its own is no matter, and what nobody knows is told."""
+    """The arguments are a store's; those that fsspec adds are ignored, and unknown ones are refused."""
     fs, path = url_to_fs("artifact://alice/a", **options, use_listings_cache=False, asynchronous=False)
     assert isinstance(fs, ArtifactFileSystem)
     assert path == "alice/a"

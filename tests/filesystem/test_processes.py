@@ -66,7 +66,7 @@ def test_readers_and_open_files_pickle(fs):
 
 
 def test_storage_options_hold_no_secret():
-    """What a filesystem tells of its arguments holds nothing that may be a secret."""
+    """The storage options that a filesystem reports hold nothing that may be a secret."""
     fs = fsspec.filesystem(
         "artifact", sandbox_id="box", session_ttl_hours=1, signing_key="hunter2-hunter2-", redis_url="hunter2"
     )

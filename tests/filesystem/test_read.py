@@ -162,7 +162,7 @@ def test_get_file_into_a_folder(fs, tmp_path):
 
 
 def test_get_file(fs, tmp_path):
-    """A file comes to the local disk whole, with the folders above it, and a callback is told each byte."""
+    """A file is downloaded whole, with its parent folders, and a callback counts each byte."""
     callback = fsspec.callbacks.Callback()
     fs.get_file(PATH, tmp_path / "new" / "a.bin", callback=callback)
     assert (tmp_path / "new" / "a.bin").read_bytes() == DATA

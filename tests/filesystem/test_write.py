@@ -85,7 +85,7 @@ def opened_by_url(fs, mode, compression):
 
 @contextlib.contextmanager
 def opened_in_generator(fs, mode, compression):
-    """Open in somebody's own context manager, which closes and does not say why."""
+    """Open in another context manager, which closes without passing the error."""
     file = fs.open(PATH, mode, compression=compression)
     try:
         yield file
@@ -108,7 +108,7 @@ WAYS = [opened_by_filesystem, opened_by_url, opened_in_generator, opened_on_stac
 @pytest.mark.parametrize("mode", ["wb", "w", "xb", "a"])
 @pytest.mark.parametrize("way", WAYS)
 def test_discarded_when_the_body_raises(fs, store, way, mode, compression, before):
-    """When the with block raises, nothing is written, whoever opened the file, and the error is the block's own."""
+    """When the with block raises, nothing is written, however the file was opened, and the error is the block's own."""
     if before is not None and "x" not in mode:
         fs.pipe_file(PATH, before)
     objects = list(store.scope.core.storage.list_objects(store.get_session_prefix_pattern()))
@@ -126,7 +126,7 @@ def test_discarded_when_the_body_raises(fs, store, way, mode, compression, befor
 @pytest.mark.parametrize("mode", ["wb", "wt", "xb"])
 @pytest.mark.parametrize("way", WAYS)
 def test_written_when_the_body_ends(fs, way, mode, compression):
-    """When the with block ends, the file is there, whoever opened it, and reads as it was written."""
+    """When the with block ends, the file exists, however it was opened, and reads as it was written."""
     with way(fs, mode, compression) as file:
         file.write(b"whole\n" * 100 if "b" in mode else "whole\n" * 100)
     assert fs.info(PATH)["revision"] == 1
@@ -137,7 +137,7 @@ def test_written_when_the_body_ends(fs, way, mode, compression):
 
 
 def test_compression_is_inferred(fs):
-    """Compression can be told by the filename."""
+    """Compression can follow from the filename."""
     with fs.open("alice/a.gz", "wt", compression="infer") as file:
         file.write("x")
     assert gzip.decompress(fs.cat_file("alice/a.gz")) == b"x"
@@ -222,7 +222,7 @@ def test_append(fs):
 
 
 def test_appends_at_once_lose_nothing(fs):
-    """Whoever appends at the same time, no line is lost, and none is torn."""
+    """Concurrent appends lose no line and tear none."""
     barrier = threading.Barrier(8)
 
     def append(number):
@@ -312,7 +312,7 @@ def test_transaction_discards_together(fs):
 
 
 def test_put_tells_its_callback(fs, tmp_path):
-    """A callback is told the size, and then every byte."""
+    """A callback gets the size, and then every byte."""
     local = tmp_path / "local"
     local.write_bytes(b"x" * 2_500_000)
     callback = fsspec.callbacks.Callback()

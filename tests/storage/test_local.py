@@ -42,7 +42,7 @@ def store(root, clock):
 
 @pytest.fixture
 def place(store, root):
-    """Return a function that tells where the bytes of an artifact lie."""
+    """Return a function that returns the path of an artifact's bytes."""
     return lambda artifact_id: root / store.metadata(artifact_id).key
 
 
@@ -257,7 +257,7 @@ def synced(monkeypatch):
 KEY = "grid/box/alice/artifact"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the place of a descriptor is told by /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the paths of descriptors")
 def test_fsync(tmp_path, synced):
     """With fsync each write has file and folder on the disk, in this order, and first each new folder in its own."""
     root = tmp_path / "some" / "new" / "folders" / "root"
@@ -280,7 +280,7 @@ def test_fsync(tmp_path, synced):
     assert synced == ["file", root / "grid/box/alice"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the place of a descriptor is told by /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the paths of descriptors")
 def test_fsync_of_a_store_at_a_fresh_root(tmp_path, synced):
     """Whichever of storage and catalog makes the root, each folder above it that is new is on the disk."""
     root = tmp_path / "some" / "new" / "root"
@@ -329,7 +329,7 @@ def corrupted(request, store, place):
     ids=["retrieve", "read_file", "retrieve_batch", "stream", "small pieces", "full range"],
 )
 def test_corrupted_bytes(store, corrupted, read):
-    """Reading altered bytes raises an error that names the artifact and tells nothing of its content."""
+    """Reading altered bytes raises an error that names the artifact and shows none of its content."""
     with pytest.raises(ArtifactCorruptedError, match=corrupted) as caught:
         read(store, corrupted)
     assert "content" not in str(caught.value)
@@ -516,7 +516,7 @@ def test_root_may_lie_behind_a_link(tmp_path):
 
 
 def test_file_in_the_place_of_the_root(root, clock):
-    """A root that is a file is an error of the provider, and told by validate_configuration."""
+    """A root that is a file is an error of the provider, also in validate_configuration."""
     root.write_bytes(b"")
     with ArtifactStore(storage_provider="fs", fs_root=root, session_provider="memory", clock=clock) as store:
         for data in (b"x", iter([b"x"])):
@@ -537,7 +537,7 @@ def test_dangling_root(root, clock, data):
 
 
 def test_unwritable_root(tmp_path):
-    """Where a user may not write, store raises ProviderError, and validate_configuration tells it."""
+    """Where a user may not write, store raises ProviderError, and validate_configuration reports it."""
     root = tmp_path / "root"
     root.mkdir()
     told = child.run(
@@ -775,7 +775,7 @@ def test_windows_name(segment, expected):
 
 
 def test_names_on_windows(root, monkeypatch):
-    """Names that Windows refuses lie encoded on the disk, and are told as they were given."""
+    """Names that Windows refuses are encoded on the disk, and returned as they were given."""
     monkeypatch.setattr(local, "_ON_WINDOWS", True)
     monkeypatch.setattr(beneath, "_BY_DESCRIPTOR", False)
     storage = LocalStorage(str(root), fsync=True)

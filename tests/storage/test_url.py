@@ -189,7 +189,7 @@ def test_bucket_that_a_folder_names():
 
 @pytest.fixture
 def no_pause(monkeypatch):
-    """Return the list of pauses that are made, none of which takes any time."""
+    """Return the list of pauses; they take no time."""
     pauses = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     return pauses
@@ -257,7 +257,7 @@ def test_failed_copy_leaves_what_was_there(store):
 
 
 class _Broken:
-    """A file of a driver, one method of which fails."""
+    """A file of a driver, with one method that fails."""
 
     def __init__(self, file, method):
         self._file, self._method = file, method

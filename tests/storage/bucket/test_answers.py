@@ -394,7 +394,7 @@ def test_deletion_that_is_busy_for_some(bucket, proxy):
 
 
 def test_entries_that_lack_something(bucket, proxy):
-    """A page of a listing of which an entry lacks its key, length or date is no page."""
+    """A page of a listing is refused when an entry lacks its key, length or date."""
     for entry in ("<Key>a</Key>", "<Key>a</Key><Size>1</Size>", "<Size>1</Size>"):
         page = f"<ListBucketResult><IsTruncated>false</IsTruncated><Contents>{entry}</Contents></ListBucketResult>"
         always(proxy, (200, page.encode()))

@@ -52,7 +52,7 @@ def test_clock_of_the_service(storage, proxy):
 
 
 def test_clock_agrees_with_what_is_written(storage):
-    """What is written now was modified now, give or take the second in which a date is told."""
+    """What is written now was modified now, up to the resolution of a date, a second."""
     before = storage.now()
     storage.put(KEY, b"1")
     assert before - 1 <= storage.stat(KEY).modified <= storage.now() + 1
@@ -136,7 +136,7 @@ def test_check_that_fails_leaves_nothing(storage, proxy, options):
 
 
 def test_dry_sweep(storage):
-    """A dry sweep tells of unfinished uploads and leaves them, and another removes what it tells of."""
+    """A dry sweep returns unfinished uploads and leaves them; another sweep removes what it returns."""
     upload = storage._client.call("create_multipart_upload", Key=storage._full(KEY))["UploadId"]
     found = list(storage.sweep("grid/box/", float("inf"), dry_run=True))
     assert [item.key for item in found] == [KEY]
@@ -147,7 +147,7 @@ def test_dry_sweep(storage):
 
 
 def test_refused_sweep(storage, proxy):
-    """An upload that can't be removed is an error, and is not told to be gone."""
+    """An upload that can't be removed is an error, and not reported as removed."""
     storage._client.call("create_multipart_upload", Key=storage._full(KEY))
     proxy.failing, proxy.failure, proxy.only = 1, (403, b"<Error><Code>AccessDenied</Code></Error>"), "DELETE"
     with pytest.raises(ProviderError, match="access is denied"):

@@ -168,7 +168,7 @@ def test_wrong_secret(options, monkeypatch):
 
 
 def test_no_credentials(options, monkeypatch):
-    """Without credentials the error says what to set, and the validation tells the same."""
+    """Without credentials the error says what to set, and so does the validation."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with ArtifactStore(**options) as store:

@@ -213,7 +213,7 @@ def test_every_answer_is_cut(open_store, proxy, tmp_path):
 
 
 def test_bytes_go_while_they_are_read(store):
-    """Bytes that are deleted while somebody reads them are an error of the reader, and no short read."""
+    """Bytes deleted while they are read are an error of the reader, not a short read."""
     artifact_id = store.store(LARGE, session_id=SESSION)
     with store.open(artifact_id) as reader:
         assert reader.read(10) == LARGE[:10]
@@ -257,7 +257,7 @@ def test_silence(options):
 
 
 def test_nobody_there(options):
-    """A service that is gone is an error of the provider for whoever needs it, and not for whoever does not."""
+    """An unreachable service is an error for methods that need it, and for no others."""
     with Proxy(urlsplit(options["endpoint_url"]).port) as proxy:
         store = ArtifactStore(**{**options, "endpoint_url": f"http://127.0.0.1:{proxy.port}", "max_retries": 1})
         artifact_id = store.store(b"1", session_id=SESSION)
@@ -270,7 +270,7 @@ def test_nobody_there(options):
 
 
 def test_missing_bucket(open_store):
-    """A bucket that is not there is an error that names it, is told by the validation, and is not created."""
+    """A missing bucket is an error that names it, appears in the validation, and is not created."""
     store = open_store(bucket="no-such-bucket", storage_options={"presign_upload": "native"})
     _, artifact_id = store.presign_upload(SESSION)
     for verb in (

@@ -1,4 +1,4 @@
-"""Large objects: parts of which length, how many at once, and what happens when one of them fails."""
+"""Large objects: the length of parts, how many are sent at once, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Service:
         return {"ETag": f'"{order["PartNumber"]}"', "ResponseMetadata": {}}
 
     def complete_multipart_upload(self, order):
-        """Make an object of the parts, all but the last of which must have one length."""
+        """Make an object of the parts; all but the last must have one length."""
         parts = self.uploads.pop(order["UploadId"])
         told = order["MultipartUpload"]["Parts"]
         assert told == [{"PartNumber": number, "ETag": f'"{number}"'} for number in sorted(parts)]
@@ -120,13 +120,13 @@ class Service:
         return {"Metadata": self.written.get(order["Key"], {})}
 
     def get_object(self, order):
-        """Say that there is nothing, where a HEAD could not tell a missing object from a missing bucket."""
+        """Answer that nothing exists, where a HEAD could not distinguish a missing object from a missing bucket."""
         raise ObjectMissingError(order["Key"])
 
 
 @pytest.fixture
 def service():
-    """Return a service of which nothing is real."""
+    """Return a fake service."""
     return Service()
 
 
@@ -143,7 +143,7 @@ def stub(service, monkeypatch):
 
 
 def stream(data, piece=KIB, length=None):
-    """Return a stream of which *length* is expected."""
+    """Return a stream with an expected *length*."""
     pieces = (data[begin : begin + piece] for begin in range(0, len(data), piece))
     return Stream(lambda: pieces, rewindable=False, measure=lambda: length)
 

@@ -56,13 +56,13 @@ def test_object_tells_its_artifact(open_store, clock, as_stream):
 
 
 def test_object_of_little_tells_little(store):
-    """What there is not is not told."""
+    """Details that do not exist are left out."""
     _, told = head(store, store.store(b"1", session_id=SESSION))
     assert set(told) == {"sha256", "stored-at", "expires-at", "write"}
 
 
 def test_copy_tells_of_itself(store):
-    """The object of a copy tells of the copy, and that of an update of the update."""
+    """The object of a copy describes the copy, and that of an update the update."""
     artifact_id = store.store(b"1", filename="a.txt", summary="before", session_id=SESSION)
     copy_id = store.copy_file(artifact_id, new_filename="b.txt", new_meta={"n": 2}, summary="copied")
     _, told = head(store, copy_id)
@@ -75,7 +75,7 @@ def test_copy_tells_of_itself(store):
 
 
 def test_upload_tells_of_itself(store):
-    """The object of a registered upload tells what the registration said."""
+    """The object of a registered upload has the metadata of the registration."""
     _, artifact_id = store.presign_upload(SESSION, filename="a.txt", mime_type="text/html")
     store.scope.core.storage.put(f"{store.generate_artifact_key(SESSION, artifact_id)}~upload", b"1")
     store.register_uploaded_artifact(artifact_id, mime="image/png", summary="photo")
@@ -84,7 +84,7 @@ def test_upload_tells_of_itself(store):
 
 
 def test_large_object_tells_of_itself(store):
-    """Of bytes the hash is known before the first part is sent; of a stream it is not, and is not told."""
+    """The hash of bytes is known before the first part is sent; that of a stream is not, and is left out."""
     _, told = head(store, store.store(b"x" * 9 * MIB, filename="a", session_id=SESSION))
     assert told["sha256"] == hashlib.sha256(b"x" * 9 * MIB).hexdigest()
     _, told = head(store, store.store(iter([b"x" * MIB] * 9), filename="b", session_id=SESSION))
@@ -167,7 +167,7 @@ def test_sweep_leaves_what_goes_on(storage):
 
 
 def test_listing_goes_on(storage, monkeypatch):
-    """A listing has all objects, however few the service tells at a time."""
+    """A listing has all objects, however small the service's pages are."""
     pages = Client.pages
     monkeypatch.setattr(Client, "pages", lambda self, *which, **order: pages(self, *which, MaxKeys=2, **order))
     keys = [f"grid/box/session/{number}" for number in range(5)]
@@ -177,7 +177,7 @@ def test_listing_goes_on(storage, monkeypatch):
 
 
 def test_aws_tells_the_hash_of_a_copy(request):
-    """Where the service tells the SHA-256 of a copy, nothing is read for it."""
+    """Where the service returns the SHA-256 of a copy, nothing is read for it."""
     storage = open_bucket(s3_on_moto(request))
     storage.put(KEY, b"0123456789")
     assert storage.copy(KEY, f"{KEY}~2", 10, hashed=True) == hashlib.sha256(b"0123456789").hexdigest()

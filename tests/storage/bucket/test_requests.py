@@ -94,7 +94,7 @@ def test_deletes_one_by_one(storage, proxy):
 
 
 def test_small_body_is_sent_unasked(storage, proxy):
-    """Before a body of less than 1 MiB nobody waits for 100-continue; before a larger one the SDK asks."""
+    """A body of less than 1 MiB is sent without waiting for 100-continue; for a larger one the SDK waits."""
     storage.put(KEY, b"x" * (MIB - 1))
     storage.put(f"{KEY}~2", b"x" * MIB)
     assert ["expect" in request.headers for request in proxy.requests] == [False, True]

@@ -37,7 +37,7 @@ def config_of(options, **more):
 
 
 def test_each_call_has_its_own_retries(options, proxy):
-    """Of 200 puts by 32 threads, of which each request meets a 503 and a lost connection, none fails.
+    """Of 200 puts by 32 threads none fails, though each request meets a 503 and a lost connection.
 
     There are some more retries than faults, for what a busy machine does to a connection by itself. A quota that the
     calls share would be used up all the same.

@@ -52,7 +52,7 @@ def signed_earlier(monkeypatch):
 
 @pytest.fixture
 def aws_keys(monkeypatch):
-    """Set keys that look like those of AWS; nobody is asked about them."""
+    """Set keys that look like those of AWS; no service sees them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-key-of-aws")
 

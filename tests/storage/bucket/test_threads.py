@@ -67,7 +67,7 @@ def test_context_variables(threads):
 
 
 def test_cancelled_call_is_never_made():
-    """A call that is cancelled is not made later, and whoever waits for it goes on."""
+    """A cancelled call is not made later, and a thread that waits for it goes on."""
     made = []
     call = Call(made.append, 1)
     assert call.cancel()

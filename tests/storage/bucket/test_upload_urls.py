@@ -167,7 +167,7 @@ def test_threads_ask_once(careful, proxy):
     [(403, b"AccessDenied"), (400, b"AccessDenied"), (400, b"InvalidRequest"), (403, b"SignatureDoesNotMatch")],
 )
 def test_service_that_refuses(careful, proxy, options, caplog, status, code):
-    """Where the service refuses each unsigned header the URLs are its own, after seven requests, and nobody warns."""
+    """Where the service refuses each unsigned header the URLs are its own, after seven requests, without a warning."""
     before = all_keys(options)
     strict(proxy, status=status, body=SAYS_SO % code)
     proxy.told()
@@ -402,7 +402,7 @@ def test_upload_that_brings_more(store, options):
 )
 @pytest.mark.parametrize("kind", [s3_on_moto, s3_on_served_moto])
 def test_upload_that_brings_more_elsewhere(request, kind, brought):
-    """That holds whatever the service and whoever wrote the upload, and where it would register itself."""
+    """That holds for any service and any client, and for uploads that register themselves."""
     options = kind(request)
     more = {"ACL": brought.get("x_amz_acl"), "Tagging": brought.get("x_amz_tagging")}
     more = {name: value for name, value in more.items() if value} or {"Metadata": {"a": "b"}}
@@ -557,7 +557,7 @@ def test_service_without_tags(open_store, proxy):
 
 
 def test_acl_of_nothing(storage):
-    """An upload that is gone when its ACL is asked for lets nobody in."""
+    """An upload that is gone when its ACL is requested has no other readers."""
     assert storage.grantees("grid/box/session/0123~upload") == ()
 
 
