@@ -308,7 +308,7 @@ class BucketFloor(Workloads):
 def client_of(store: ArtifactStore) -> Any:
     """Return the boto3 client of *store*, which is on a bucket."""
     storage: Any = store.scope.core.storage
-    return storage._connected()  # noqa: SLF001
+    return storage._client.connected()  # noqa: SLF001
 
 
 def client_like(store: ArtifactStore) -> Any:
