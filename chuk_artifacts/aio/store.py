@@ -11,7 +11,7 @@ from asyncio import sleep
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial, wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from chuk_artifacts.aio.options import AsyncData, AsyncStoreItem, Options
 from chuk_artifacts.aio.streams import Reader, steps
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
 F = TypeVar("F", bound=Callable[..., Any])
-P = ParamSpec("P")
 R = TypeVar("R")
 Check = Callable[[Scope, Mapping[str, object]], None]
 
@@ -86,9 +85,10 @@ def _brief_read(declared: F) -> F:
 def _upload(check: Check) -> Callable[[F], F]:
     """Make a method like :func:`_brief`'s whose data may be something that only an event loop can read.
 
+    Such data is read to its end, or to its limit, before the blocking method is called.
+
     Args:
-        check: raises where the method would refuse its other arguments; it gets the scope, and
-            them by name.
+        check: raises where the method would refuse its other arguments. It gets the scope, and all arguments by name.
 
     """
     return partial(_at_once, check=check)
@@ -105,7 +105,10 @@ def _at_once(declared: F, *, reads: bool = False, check: Check | None = None) ->
             return await collected(self, check, call, bind(self, *args, **kwargs).arguments)
         values = (*args, *kwargs.values()) if kwargs else args
         if self._at_once and _is_brief(values, self._catalog if reads else None):
-            return await _now(call, *args, **kwargs)
+            running_loop()
+            if next(_calls_at_once) % _CALLS_A_TURN == 0:  # let the loop run other tasks
+                await sleep(0)
+            return call(*args, **kwargs)
         return await self._calls.run(call, *args, **kwargs)
 
     async def collected(self: ArtifactStore, check: Check, call: Callable[..., Any], given: dict[str, Any]) -> Any:
@@ -114,19 +117,9 @@ def _at_once(declared: F, *, reads: bool = False, check: Check | None = None) ->
         check(self._blocking.scope, given)
         async with Upload(self._calls) as upload:
             given["data"] = await upload.collect(given["data"], given.get("max_bytes"))
-            if self._at_once and _is_brief(tuple(given.values()), None):
-                return await _now(call, **given)
             return await upload.run(call, **given)
 
     return cast("F", method)
-
-
-async def _now(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a method of a store that can't block, and give the loop's other tasks a turn now and then."""
-    running_loop()
-    if next(_calls_at_once) % _CALLS_A_TURN == 0:
-        await sleep(0)
-    return call(*args, **kwargs)
 
 
 def _batch(declared: F) -> F:

@@ -26,13 +26,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PIECE_BYTES = 256 * 1024
-"""How much of an upload is in memory."""
+"""How many bytes of an upload are kept in memory."""
 _SMALL_BYTES = 4 * 1024 * 1024
-"""How much of all small items of a batch is in memory."""
+"""How many bytes of the small items of a batch are kept in memory."""
 
 
 def is_async(data: object) -> bool:
-    """Say whether only an event loop can read *data*: its ``read`` is a coroutine, or it is an async iterable."""
+    """Return whether only an event loop can read *data*: its ``read`` is a coroutine, or it is an async iterable."""
     kind = type(data)
     if inspect.iscoroutinefunction(getattr(kind, "read", None)):
         return True
@@ -40,9 +40,9 @@ def is_async(data: object) -> bool:
 
 
 def _reader_of(data: Any) -> Callable[[], Coroutine[Any, Any, bytes | None]]:
-    """Return what reads the next chunk of *data*, or None at the end.
+    """Return a function that reads the next chunk of *data*, and returns None at the end.
 
-    That is up to 256 KiB, or what an iteration yields where ``read`` takes no size.
+    A chunk has up to 256 KiB; where ``read`` takes no size, it is what the iteration yields.
     """
     check_readable(data)
     if inspect.iscoroutinefunction(getattr(data, "read", None)):
@@ -67,14 +67,14 @@ class Upload:
     """The data of one call, collected by its task, and the call. Closing the store waits for it.
 
     Args:
-        calls: on whose account it runs.
+        calls: those of the store or view that makes the upload.
 
     """
 
     def __init__(self, calls: Calls) -> None:
         """Collect nothing yet."""
         self._ticket = calls.workers.admit(calls)
-        self._calls = Calls(calls.workers, self._ticket)
+        self._calls = Calls(calls.workers, self._ticket, account=calls)
         self._small_bytes = 0
         self._spooled = False
         self._file: io.FileIO | None = None
@@ -98,7 +98,7 @@ class Upload:
         Data of more than *max_bytes* is read only until that is known; the call then refuses what was read.
 
         Raises:
-            InvalidInputError: *data* is closed, or gives something else than bytes.
+            InvalidInputError: *data* is closed, or yields anything but bytes.
             ProviderError: the temporary file can't be written.
 
         """

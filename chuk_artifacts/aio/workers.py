@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 
 _LOOK_SECONDS = 1.0
+"""How often ``close`` checks whether the event loops of uploads still run."""
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -38,7 +39,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 class Ticket(Future[None]):
-    """An upload that a task is collecting; done when it is over.
+    """An upload whose data a task is reading; done when the upload is over.
 
     Attributes:
         loop: the event loop of the task.
@@ -46,7 +47,7 @@ class Ticket(Future[None]):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin."""
+        """Begin the upload."""
         super().__init__()
         self.loop = loop
 
@@ -55,7 +56,7 @@ class Workers:
     """The threads of one store, which its views share. After a fork the child starts its own.
 
     Args:
-        count: how many there are at most.
+        count: the maximum number of threads.
 
     """
 
@@ -72,10 +73,10 @@ class Workers:
         self._executor = ThreadPoolExecutor(self.count, "chuk-artifacts-aio")
 
     def admit(self, calls: Calls) -> Ticket:
-        """Begin an upload on account of *calls*, whose task may submit work until its ticket is done.
+        """Begin an upload as one of *calls*; its task may submit work until its ticket is done.
 
         Raises:
-            ArtifactStoreError: they are closed, or no event loop is running.
+            ArtifactStoreError: the store or this view of it is closed, or no event loop is running.
 
         """
         ticket = Ticket(running_loop())
@@ -89,14 +90,14 @@ class Workers:
         """Start *work* as one of *calls*.
 
         Raises:
-            ArtifactStoreError: they are closed, and are not those of an upload that is under way.
+            ArtifactStoreError: the store or this view of it is closed, and no upload is under way that needs the work.
 
         """
         with self._lock:
             if calls.ticket not in self._running:
                 self._check_open(calls)
             future = self._executor.submit(work)
-            self._running[future] = calls
+            self._running[future] = calls.account
         future.add_done_callback(self._ended)
         return future
 
@@ -112,22 +113,27 @@ class Workers:
         """Refuse new work of *calls*, and wait for their running work; raise after *timeout* seconds."""
         with self._lock:
             calls.closed = True
-            running = {future for future, owner in self._running.items() if owner is calls}
-        self._wait(running, timeout)
+        self._wait(timeout, calls)
 
     def end_all(self, timeout: float | None) -> None:
         """Refuse new work, and wait for all running work; raise after *timeout* seconds."""
         with self._lock:
             self._open = False
-            running = set(self._running)
-        self._wait(running, timeout)
+        self._wait(timeout)
         self._executor.shutdown()
 
-    def _wait(self, running: set[Future[Any]], timeout: float | None) -> None:
-        """Wait, but give up uploads whose event loop is found at rest twice: it may have ended for good."""
+    def _under_way(self, calls: Calls | None) -> set[Future[Any]]:
+        with self._lock:
+            return {future for future, owner in self._running.items() if calls is None or owner is calls}
+
+    def _wait(self, timeout: float | None, calls: Calls | None = None) -> None:
+        """Wait for the work of *calls*, or for all work, also for what uploads submit meanwhile.
+
+        An upload is given up when its event loop is found at rest twice: the loop may have ended for good.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         resting: set[Future[Any]] = set()
-        while running:
+        while running := self._under_way(calls):
             left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, max(end - time.monotonic(), 0))
             running = wait(running, left).not_done
             if running and end is not None and time.monotonic() >= end:
@@ -139,14 +145,13 @@ class Workers:
             }
             for ticket in at_rest & resting:
                 self._ended(ticket)
-                running.discard(ticket)
             resting = at_rest
 
     def before_fork(self) -> None:
-        """Do nothing: the threads are the parent's."""
+        """Leave the threads running; only the parent keeps them."""
 
     def after_fork(self, *, child: bool) -> None:
-        """Start with new pools in a *child*, where the threads do not exist."""
+        """Start with a new pool in a *child*, where the threads do not exist."""
         if child:
             self._begin()
 
@@ -159,14 +164,16 @@ class Calls:
 
     Args:
         workers: the threads.
-        ticket: the upload that they are for; None: for no upload.
+        ticket: the upload that they belong to, if any.
+        account: the calls of the store or view that makes the upload; None: these.
 
     """
 
-    def __init__(self, workers: Workers, ticket: Ticket | None = None) -> None:
+    def __init__(self, workers: Workers, ticket: Ticket | None = None, account: Calls | None = None) -> None:
         """Begin with no calls."""
         self.workers = workers
         self.ticket = ticket
+        self.account: Calls = account or self
         self.closed = False
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
