@@ -527,3 +527,21 @@ def test_without_asyncio(tmp_path):
     for one in (store, memory):
         trio.run(use, one)
         asyncio.run(one.close())
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_close_waits_for_the_call_of_a_cancelled_upload(gated, gate, whole):
+    """When an upload is cancelled while its call runs, closing its store or view waits for the call."""
+    view = gated if whole else gated.session("alice")
+    upload = asyncio.create_task(view.store(chunks(b"abc"), **({"session_id": "alice"} if whole else {})))
+    assert await asyncio.to_thread(gate.entered.wait, SECONDS)
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    closing = asyncio.create_task(view.close())
+    _, waiting = await asyncio.wait([closing], timeout=0.1)
+    assert waiting
+    gate.opened.set()
+    await closing
+    assert gate.log[-1] != "put begins"
+    assert "put ends" in gate.log

@@ -7,7 +7,9 @@ import pickle
 
 import pytest
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStoreError, InvalidInputError, QuotaExceededError
+from chuk_artifacts import ArtifactNotFoundError, InvalidInputError, ProviderError, QuotaExceededError, SessionError
+from chuk_artifacts.operations.calls import public_error
+from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError
 
 SESSION = "user_alice"
 LONG = b"x" * 20_000_000
@@ -123,11 +125,30 @@ def test_errors_say_what_they_are_about(store):
 
 
 @pytest.mark.same_everywhere
-def test_errors_of_backends_name_their_provider(store):
+def test_errors_of_backends_name_their_provider(store, monkeypatch):
     """An error of the storage or the catalog names its provider, and the artifact that the call was about."""
     artifact_id = store.store(b"abc", session_id=SESSION)
-    core = store.scope.core if hasattr(store, "scope") else store._blocking.scope.core
-    core.storage.delete([store.metadata(artifact_id).key])
-    with pytest.raises(ArtifactStoreError) as caught:
-        store.retrieve(artifact_id)
-    assert caught.value.artifact_id == artifact_id
+    core = store.scope.core if hasattr(store, "scope") else store._store._blocking.scope.core
+
+    def failing(error):
+        def fail(*_, **__):
+            raise error
+
+        return fail
+
+    bound = store.session(SESSION)
+    for backend, error, provider in (
+        (core.storage, ProviderError("out of order"), store.storage_provider),
+        (core.catalog, SessionError("out of order"), store.session_provider),
+    ):
+        monkeypatch.setattr(backend, "get", failing(error))
+        with pytest.raises(type(error)) as caught:
+            bound.retrieve(artifact_id)
+        assert (caught.value.provider, caught.value.artifact_id) == (provider, artifact_id)
+        assert caught.value.session_id == SESSION
+
+
+def test_signals_keep_their_key():
+    """The public error for a signal of a storage has the key that the signal is about."""
+    for signal in (ObjectMissingError("a/b"), ObjectExistsError("a/b"), ObjectChangedError("a/b", 1, 2)):
+        assert public_error(signal).key == "a/b"
