@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import attrs
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
-    from pydantic_core import CoreSchema
+    from pydantic_core import CoreSchema, SchemaSerializer
 
 JsonObject = dict[str, Any]
 """A JSON object, decoded."""
+
+A = TypeVar("A", bound=attrs.AttrsInstance)
 
 encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -75,8 +77,32 @@ def decode(text: str, *, strict: bool = True) -> Any:
     return value
 
 
+def without_internal_hints(kind: type[A]) -> type[A]:
+    """Remove the internal fields of an attrs class from its type hints; their types stay in ``attrs.fields``.
+
+    The MCP SDK builds the schema of a tool's result from the type hints of its class.
+    """
+    attrs.resolve_types(kind)
+    for field in attrs.fields(kind):
+        if "internal" in field.metadata:
+            del kind.__annotations__[field.name]
+    return kind
+
+
+class _Serializer:
+    """A class attribute: pydantic's serializer, made when it is first read."""
+
+    def __get__(self, value: object, kind: type[Fields]) -> SchemaSerializer:
+        """Return the serializer of *kind*."""
+        from chuk_artifacts.schema import serializer_of  # noqa: PLC0415 - only pydantic comes here
+
+        return serializer_of(kind)
+
+
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
+
+    __pydantic_serializer__ = _Serializer()  # read by pydantic_core.to_json, for a value whose type nothing declares
 
     def __getitem__(self, name: str, /) -> Any:
         """Return the value of the field *name*."""

@@ -14,7 +14,7 @@ import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, check_filename, check_text
-from chuk_artifacts.fields import Fields, JsonObject, decode, encode
+from chuk_artifacts.fields import Fields, JsonObject, decode, encode, without_internal_hints
 from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_usual, quotes_in
 
 GRACE_SECONDS = 3600.0
@@ -90,6 +90,7 @@ _TextItem = Literal[
 ]
 
 
+@without_internal_hints
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class ArtifactMetadata(Fields):
     """The metadata of an artifact: frozen, and a JSON-serialisable mapping.
@@ -218,6 +219,7 @@ class ArtifactMetadata(Fields):
         return {earlier.key: earlier.bytes for earlier in self.superseded} | {self.key: self.bytes}
 
 
+@without_internal_hints
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class SessionInfo(Fields):
     """The metadata of a session: frozen, and a JSON-serialisable mapping.
@@ -254,6 +256,7 @@ class SessionInfo(Fields):
         return cls._of(known)
 
 
+@without_internal_hints
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class CleanupReport(Fields):
     """The result of a cleanup: what it deleted.
@@ -352,8 +355,9 @@ def _check_types(kind: type, fields: JsonObject) -> None:
 
 @functools.cache
 def _types_of(kind: type) -> dict[str, set[type]]:
-    """Return the allowed types of each field."""
-    return {name: set(_alternatives(hint)) for name, hint in typing.get_type_hints(kind).items()}
+    """Return the allowed types of each field of an attrs class or a named tuple."""
+    hints = {field.name: field.type for field in attrs.fields(kind)} if attrs.has(kind) else typing.get_type_hints(kind)
+    return {name: set(_alternatives(hint)) for name, hint in hints.items()}
 
 
 def _alternatives(hint: Any) -> Iterator[type]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, SchemaSerializer, core_schema
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -60,6 +61,14 @@ def schema_of(
         serialization=core_schema.plain_serializer_function_ser_schema(dict, return_schema=named),
     )
     return core_schema.definitions_schema(schema, [fields])
+
+
+@functools.cache
+def serializer_of(kind: type[object]) -> SchemaSerializer:
+    """Return what dumps the values of a class."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - which imports more than the core that asks
+
+    return TypeAdapter(kind).serializer
 
 
 def _described(kind: type[object]) -> tuple[str, dict[str, str]]:

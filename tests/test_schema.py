@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import typing
+from typing import Any
 
 import child
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic_core import to_json
 
 from chuk_artifacts import ArtifactMetadata, ArtifactStore, SessionInfo
 from chuk_artifacts.grid import GridKey
@@ -58,6 +61,24 @@ def test_dump_has_public_fields(values, kind):
     adapter, value = TypeAdapter(kind), values[kind]
     assert adapter.dump_python(value) == dict(value)
     assert json.loads(adapter.dump_json(value)) == dict(value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dump_without_a_declared_type(values, kind):
+    """A value is dumped as its mapping where no type is declared: in a model's Any, and by pydantic_core.to_json."""
+    value = values[kind]
+    assert json.loads(to_json(value)) == json.loads(to_json([{"found": value}]))[0]["found"] == dict(value)
+    model = create_model("Answer", found=Any)
+    assert json.loads(model(found=value).model_dump_json()) == {"found": dict(value)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_type_hints_are_the_public_fields(values, kind):
+    """Type hints name the public fields, in their order: a model built from them takes a value by its attributes."""
+    hints = typing.get_type_hints(kind)
+    assert list(hints) == list(values[kind])
+    model = create_model(kind.__name__, __config__=ConfigDict(from_attributes=True), **hints)
+    assert model.model_validate(values[kind]).model_dump() == dict(values[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)

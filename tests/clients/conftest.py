@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import queue
 import signal
@@ -27,18 +26,7 @@ from chuk_artifacts.filesystem import ArtifactFileSystem
 
 collect_ignore = ["adk_artifacts.py", "mcp_server.py"]  # or doctest would import them where their package is missing
 
-HERE = Path(__file__).parent
-
 SECONDS = 60  # after which waiting for another process or thread counts as hanging
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the clients to an environment that has their packages; the MCP SDK stands for all of them."""
-    if importlib.util.find_spec("mcp") is not None:
-        return
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.skip(reason="left to `tox -e clients`: packages are missing"))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -82,21 +81,17 @@ async def save_unannotated(text: str, context: Context):
     return await saved(text, context)
 
 
+@server.tool()
 async def save_annotated(text: str, context: Context) -> ArtifactMetadata:
     """Store a text, and return its metadata."""
     return await saved(text, context)
 
 
+@server.tool()
 async def list_annotated(context: Context) -> list[ArtifactMetadata]:
     """List the files of this session."""
     return await files_of(context).list_by_session()
 
-
-for tool in (save_annotated, list_annotated):
-    try:
-        server.tool()(tool)
-    except Exception as error:  # noqa: BLE001 - today the SDK refuses the annotation, each version by another error
-        print(f"{tool.__name__}: {error}", file=sys.stderr)  # noqa: T201 - standard output is the protocol's
 
 if __name__ == "__main__":
     server.run()

@@ -91,7 +91,6 @@ async def test_store_error_is_hidden_by_the_second_sdk(connect):
     assert ("no artifact" in texts(answer)[0]) is IS_FIRST
 
 
-@pytest.mark.xfail(strict=True, reason="values have no __pydantic_serializer__, which pydantic_core.to_json asks for")
 async def test_metadata_without_annotation(connect):
     """Metadata that a tool without an annotation returns reaches the model as a JSON object of the public fields."""
     async with connect() as session:
@@ -99,7 +98,6 @@ async def test_metadata_without_annotation(connect):
     assert json.loads(text).keys() == PUBLIC
 
 
-@pytest.mark.xfail(strict=True, reason="the SDK takes a class by its type hints, and those name internal fields")
 async def test_metadata_with_annotation(connect):
     """A tool annotated with ArtifactMetadata has a schema of the public fields, and its answer conforms to it."""
     async with connect() as session:
