@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -21,7 +20,7 @@ from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Superseded, s
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.cleanup import split_superseded
-from chuk_artifacts.operations.draft import description
+from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.finding import find, public
 from chuk_artifacts.operations.reading import corrupted, latest
 from chuk_artifacts.operations.scope import Scope
@@ -281,7 +280,7 @@ class _Copy:
 def _copied(scope: Scope, record: ArtifactMetadata, target: _Copy) -> ArtifactMetadata:
     made = target.of(record)
     try:
-        scope.core.storage.copy(record.key, target.key, record.bytes, about=lambda _: description(made))
+        scope.core.storage.copy(record.key, target.key, record.bytes, about=lambda _, size: description(made, size))
     except ObjectMissingError:
         return _copied(scope, latest(scope, record), target)
     except ObjectChangedError:
@@ -298,13 +297,14 @@ def _change_content(
     begun = core.clock()
     wanted.check(record)
     key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
-    planned = partial(wanted.apply, record, begun, core.settings.limits)
     try:
         size, sha256 = core.storage.put(
             key,
             data,
             exclusive=core.storage.conditional_put,
-            about=lambda sha256: description(planned().changed(sha256=sha256)),
+            about=lambda sha256, size: description(
+                wanted.apply(record, begun, core.settings.limits, Content(key, size or 0, sha256)), size
+            ),
         )
         check_bytes(core, [key], begun)
         before, after = _swap(scope, record.artifact_id, wanted, record, Content(key, size, sha256))

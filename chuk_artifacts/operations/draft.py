@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import attrs
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.models import ArtifactMetadata, timestamp
+from chuk_artifacts.operations.descriptions import describe
 from chuk_artifacts.source import Stream, source
 from chuk_artifacts.storage import Description
 
@@ -44,6 +44,25 @@ class Draft:
     filename: str | None
     user_id: str | None
     ttl: float | None
+
+    def description(self, sha256: str, size: int | None, *, now: float, session_ttl: float | None) -> Description:
+        """Return the description to store with the bytes; see :meth:`record`, and :func:`describe`."""
+        stored_at = timestamp(now)
+        ttl = session_ttl if self.ttl is None else self.ttl
+        return describe(
+            sha256=sha256,
+            size=size,
+            revision=1,
+            filename=self.filename,
+            stored_at=stored_at,
+            updated_at=stored_at,
+            expires_at=None if ttl is None else timestamp(now + ttl),
+            ttl=ttl,
+            user_id=self.user_id,
+            mime=self.mime,
+            summary=self.summary,
+            meta=self.meta,
+        )
 
     def record(
         self,
@@ -120,19 +139,3 @@ def draft(
         user_id=limits.check_user_id(user_id),
         ttl=arguments.check_ttl("ttl", ttl, now),
     )
-
-
-def description(record: ArtifactMetadata) -> Description:
-    """Return the description of *record* to store with its bytes.
-
-    Together with the key it is enough to rebuild the record if the catalog is lost.
-    """
-    details = {
-        "sha256": record.sha256,
-        "filename": record.filename,
-        "stored-at": record.stored_at,
-        "expires-at": record.expires_at,
-        "summary": record.summary,
-        "meta": json.dumps(record.meta, ensure_ascii=False, separators=(",", ":")) if record.meta else None,
-    }
-    return Description(mime=record.mime, details={name: value for name, value in details.items() if value})

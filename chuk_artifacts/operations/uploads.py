@@ -24,7 +24,7 @@ from chuk_artifacts.errors import (
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, seconds_of, timestamp
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.draft import description
+from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, discard_unrecorded
 from chuk_artifacts.source import CHUNK_SIZE, source
@@ -189,7 +189,9 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
     """Copy *length* bytes of an upload to a new key, and replace *pending* by *record*, pointed to them."""
     key = grid.later_key(pending.sandbox_id, pending.session_id, pending.artifact_id)
     try:
-        sha256 = core.storage.copy(pending.key, key, length, hashed=True, about=lambda _: description(record))
+        sha256 = core.storage.copy(
+            pending.key, key, length, hashed=True, about=lambda _, size: description(record, size)
+        )
         size, sha256 = _measured(core, key, length, sha256)
         _check_length(core, pending, size)  # the copy may be of a later upload
         check_bytes(core, [key], seconds_of(record.stored_at))

@@ -21,7 +21,7 @@ from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.draft import Draft, description, draft
+from chuk_artifacts.operations.draft import Draft, draft
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
@@ -154,7 +154,7 @@ def _put(core: Core, item: Draft) -> tuple[int, str]:
         item.key,
         item.data,
         exclusive=storage.conditional_put,
-        about=lambda sha256: description(record_of(core, item, 0, sha256, now)),
+        about=lambda sha256, size: item.description(sha256, size, now=now, session_ttl=core.settings.session_ttl),
     )
 
 

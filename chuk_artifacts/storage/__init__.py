@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Protocol
 
 import attrs
@@ -10,6 +10,8 @@ import attrs
 from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.source import Stream
+from chuk_artifacts.storage.description import About as About
+from chuk_artifacts.storage.description import Description as Description
 
 
 class ObjectMissingError(ProviderError):
@@ -76,24 +78,6 @@ class StoredObject:
     carries: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class Description:
-    """What an object says of itself, beside its bytes, where a backend can keep that.
-
-    Attributes:
-        mime: its media type.
-        details: more by name, in any characters, what matters most first: where there is too much, the end is cut.
-
-    """
-
-    mime: str
-    details: Mapping[str, str]
-
-
-About = Callable[[str], Description]
-"""Returns the description of an object, given the SHA-256 of its bytes, or an empty text where that is not known."""
-
-
 class Storage(Protocol):
     """What every backend does. Any method but ``close`` raises ``ProviderError`` when the backend fails.
 
@@ -142,6 +126,13 @@ class Storage(Protocol):
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing contains for one key, or None when it holds no bytes."""
+        ...
+
+    def description(self, key: str) -> Description | None:
+        """Return what the bytes under a key say of themselves; None if that is nothing, or if they are missing.
+
+        Raise ``ValueError`` if it can't be decoded.
+        """
         ...
 
     def grantees(self, key: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
 from chuk_artifacts.storage.reader import buffered
 
 _PARALLEL_FILES = 8
@@ -68,9 +68,10 @@ class FileStorage:
 
     Args:
         fs: the filesystem. Its ``open(path, "wb")`` shows no file before ``commit()``, and has ``discard()``, which is
-            harmless at any time. Beside fsspec's methods it has ``unfinished(path)``: the infos of the temporary files
+            harmless at any time. It, ``pipe_file`` and ``cp_file`` take a *description* to keep with the file, where
+            the filesystem can. Beside fsspec's methods it has ``unfinished(path)``: the infos of the temporary files
             and folders in a folder; ``rm_files(paths)``; ``probe(data)``: write a file, remove it, and return when that
-            was. ``cp_file`` takes the *size* to expect.
+            was; ``description(path)``: what is kept with a file, or None. ``cp_file`` takes the *size* to expect.
         provider: the name that selected it.
 
     """
@@ -99,21 +100,23 @@ class FileStorage:
     ) -> tuple[int, str]:
         """Write *data*, whole or not at all, and return its length and SHA-256."""
         if isinstance(data, Stream):
-            self._put_stream(key, data, exclusive=exclusive)
+            self._put_stream(key, data, about, exclusive=exclusive)
             return data.size, data.sha256
         digest = hashlib.sha256(data).hexdigest()
         mode = "create" if exclusive else "overwrite"
-        self._place(key, lambda: self._fs.pipe_file(key, data, mode), exclusive=exclusive)
+        description = about and about(digest, len(data))
+        self._place(key, lambda: self._fs.pipe_file(key, data, mode, description=description), exclusive=exclusive)
         return len(data), digest
 
-    def _put_stream(self, key: str, stream: Stream, *, exclusive: bool) -> None:
+    def _put_stream(self, key: str, stream: Stream, about: About | None, *, exclusive: bool) -> None:
         with self._errors:
             file = self._fs.open(key, "xb" if exclusive else "wb")
         try:
             for chunk in stream:
                 with self._errors:
                     file.write(chunk)
-            self._place(key, file.commit, exclusive=exclusive)
+            description = about and about(stream.sha256, stream.size)
+            self._place(key, lambda: file.commit(description=description), exclusive=exclusive)
         finally:
             file.discard()
 
@@ -153,13 +156,20 @@ class FileStorage:
             return None
         return _stored(info) if info["type"] == "file" else None
 
+    def description(self, key: str) -> Description | None:
+        """Return what a file says of itself, or None."""
+        found: Description | None = None
+        with self._reading, contextlib.suppress(FileNotFoundError):
+            found = self._fs.description(key)
+        return found
+
     def copy(
         self, source: str, target: str, size: int, *, hashed: bool = False, about: About | None = None
     ) -> str | None:
         """Copy bytes inside the filesystem; it returns no SHA-256."""
         try:
             with self._reading:
-                self._fs.cp_file(source, target, size=size)
+                self._fs.cp_file(source, target, size=size, description=about and about("", size))
         except FileNotFoundError:
             raise ObjectMissingError(source) from None
         return None

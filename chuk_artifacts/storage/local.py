@@ -16,8 +16,9 @@ from urllib.parse import unquote
 from fsspec.spec import AbstractFileSystem
 
 from chuk_artifacts.folders import claim, make_private_folders
-from chuk_artifacts.storage import ObjectChangedError
+from chuk_artifacts.storage import Description, ObjectChangedError
 from chuk_artifacts.storage.beneath import Descriptor, Folder, Root, Way
+from chuk_artifacts.storage.description import pack, unpack
 from chuk_artifacts.storage.files import FileStorage
 
 _TEMPORARY = ".tmp"
@@ -29,6 +30,9 @@ _WINDOWS_FORBIDDEN = re.compile(r'[%<>:"|?*]|[. ]$')
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _ATTEMPTS = 16
 _PIECE = 1024 * 1024
+_ATTRIBUTE = "user.chuk_artifacts"  # https://man7.org/linux/man-pages/man7/xattr.7.html
+_HAS_ATTRIBUTES = hasattr(os, "setxattr")  # of Linux only
+_NO_ATTRIBUTE = frozenset({getattr(errno, "ENODATA", None), errno.ENOTSUP, errno.EOPNOTSUPP})
 _LARGEST_COPY = 1024 * 1024 * 1024
 
 
@@ -102,12 +106,14 @@ class LocalFolder(_FileSystem):
         self.root: Root = Root(root)
         self.fsync = fsync
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+    def pipe_file(
+        self, path: str, value: bytes, mode: str = "overwrite", *, description: Description | None = None, **_: Any
+    ) -> None:
         """Write a whole file; mode ``create`` raises ``FileExistsError`` instead of replacing one."""
         writer = _Writer(self, path, exclusive=mode == "create")
         try:
             writer.write(value)
-            writer.commit()
+            writer.commit(description=description)
         finally:
             writer.discard()
 
@@ -125,7 +131,15 @@ class LocalFolder(_FileSystem):
             return bytes(part)
         return _content(*self._open_to_read(path))
 
-    def cp_file(self, path1: str, path2: str, *, size: int | None = None, **__: Any) -> None:
+    def cp_file(
+        self,
+        path1: str,
+        path2: str,
+        *,
+        size: int | None = None,
+        description: Description | None = None,
+        **__: Any,
+    ) -> None:
         """Copy a file within the kernel; raise ``ProviderError`` when *size* is not its length in bytes."""
         with self.open(path1) as source:
             writer = _Writer(self, path2, exclusive=False)
@@ -133,9 +147,14 @@ class LocalFolder(_FileSystem):
                 length = writer.copy(source)
                 if size not in {None, length}:
                     raise ObjectChangedError(path1, length, int(size or 0))
-                writer.commit()
+                writer.commit(description=description)
             finally:
                 writer.discard()
+
+    def description(self, path: str) -> Description | None:
+        """Return the description in the extended attribute of a file, or None."""
+        descriptor, _ = self._open_to_read(path)
+        return _described(descriptor)
 
     def rm_file(self, path: str) -> None:
         """Remove a file, and its folder with the last file in it."""
@@ -282,9 +301,11 @@ class _Writer:
             os.fsync(descriptor)
         return os.fstat(descriptor).st_mtime
 
-    def commit(self) -> None:
+    def commit(self, *, description: Description | None = None) -> None:
         """Put the file in its place; raise ``FileExistsError`` when that is taken and the write exclusive."""
         with self._opened() as file:
+            if description is not None:
+                _describe(file.fileno(), description)
             if self._folder.fsync:
                 os.fsync(file.fileno())
         at = self._at
@@ -320,6 +341,26 @@ class _Writer:
             else:
                 return self._file
         raise NotADirectoryError(errno.ENOTDIR, "the folder of the file vanishes all the time", self._path)
+
+
+def _describe(descriptor: int, description: Description) -> None:
+    """Keep a description in an extended attribute, where the file system has these and space for it."""
+    if _HAS_ATTRIBUTES:
+        text = "\n".join(f"{name}={value}" for name, value in pack(description).items())
+        with contextlib.suppress(OSError):  # the bytes matter more: what goes wrong with the disk, they find out
+            os.setxattr(descriptor, _ATTRIBUTE, text.encode())
+
+
+def _described(descriptor: Descriptor) -> Description | None:
+    if not _HAS_ATTRIBUTES:
+        return None
+    try:
+        text = os.getxattr(descriptor, _ATTRIBUTE).decode()
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTE:
+            return None
+        raise
+    return unpack(dict(line.split("=", 1) for line in text.splitlines()))
 
 
 def _content(descriptor: Descriptor, status: os.stat_result) -> bytes:

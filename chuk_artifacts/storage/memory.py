@@ -11,7 +11,14 @@ from typing import BinaryIO
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import About, ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
+from chuk_artifacts.storage import (
+    About,
+    Description,
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StoredObject,
+)
 
 
 class MemoryStorage:
@@ -85,6 +92,10 @@ class MemoryStorage:
         """Remove the bytes of *keys*."""
         for key in keys:
             self._files.pop(f"/{key}", None)
+
+    def description(self, key: str) -> Description | None:
+        """Return None: bytes in memory end with their catalog."""
+        return None
 
     def grantees(self, key: str) -> tuple[str, ...]:
         """Return an empty tuple: memory has no ACLs."""

@@ -24,7 +24,8 @@ from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, ProviderError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.settings import OBJECT_STORES, Settings, complete_url
 from chuk_artifacts.source import Stream
-from chuk_artifacts.storage import About, ObjectChangedError
+from chuk_artifacts.storage import About, Description, ObjectChangedError
+from chuk_artifacts.storage.drivers import Describer
 from chuk_artifacts.storage.files import FileStorage
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class UrlStorage(FileStorage):
         self, key: str, data: bytes | Stream, *, exclusive: bool = False, about: About | None = None
     ) -> tuple[int, str]:
         """Write *data*, whole or not at all, and return its length and SHA-256; *exclusive* is not kept."""
-        return super().put(key, data)
+        return super().put(key, data, about=about if self._folder.describer.works else None)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove the bytes of *keys*; drivers report a missing file in many ways."""
@@ -134,6 +135,7 @@ class _Folder:
         self._made: set[str] = set()
         *outer, protocol = [link.partition("://")[0] for link in (settings.url or "").split("::")]
         self._is_object_store = protocol in _OBJECT_STORES and _TRANSPARENT.issuperset(outer)
+        self.describer = Describer("" if outer else protocol)
         self._uploads_whole = protocol in _WHOLE_UPLOADS and {"dir"}.issuperset(outer)
         self.connected = False
         watch(self)
@@ -230,16 +232,28 @@ class _Folder:
 
     # Write
 
-    def pipe_file(self, path: str, value: bytes, *_: Any) -> None:
+    def pipe_file(self, path: str, value: bytes, *_: Any, description: Description | None = None) -> None:
+        full = self._full(path)
         if self._is_object_store:
-            self.fs.pipe_file(self._full(path), value)
+            self.describer.write(self.fs, full, value, description)
         else:
             self._move_in(path, len(value), lambda temporary: self.fs.pipe_file(temporary, value))
 
-    def cp_file(self, path1: str, path2: str, *, size: int) -> None:
+    def describe(self, path: str, description: Description | None) -> None:
+        """Add a description to a file."""
+        self.describer.add(self.fs, self._full(path), description)
+
+    def description(self, path: str) -> Description | None:
+        """Return the description of a file, or None."""
+        full = self._full(path)
+        self._forget_listings(full)
+        return self.describer.read(self.fs, full)
+
+    def cp_file(self, path1: str, path2: str, *, size: int, description: Description | None = None) -> None:
         source = self._full(path1)
         if self._is_object_store:
             self._copy(source, self._full(path2), size)
+            self.describe(path2, description)
         else:
             self._check_length(source, size)
             self._move_in(path2, size, lambda temporary: self._copy(source, temporary, size))
@@ -450,12 +464,13 @@ class _Writer:
             self._upload = self._folder.begin(self._path)
             self._upload.write(data)
 
-    def commit(self) -> None:
+    def commit(self, *, description: Description | None = None) -> None:
         """Put the file in its place."""
         if self._upload is not None:
             self._upload.finish()
+            self._folder.describe(self._path, description)
         else:
-            self._folder.pipe_file(self._path, self._buffer.getvalue())
+            self._folder.pipe_file(self._path, self._buffer.getvalue(), description=description)
         self._done = True
 
     def discard(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import threading
 import time
 
@@ -12,7 +13,7 @@ from servers.urls import URLS
 
 from chuk_artifacts.errors import ConflictError, ProviderError
 from chuk_artifacts.source import source
-from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
+from chuk_artifacts.storage import Description, ObjectExistsError, ObjectMissingError
 
 KEY = "grid/box/session/0123"
 OTHER = "grid/box/session/0123~2"
@@ -84,6 +85,77 @@ def test_one_of_many_exclusive_puts_wins(claiming_storage):
     for thread in threads:
         thread.join()
     assert [storage.get(KEY)] == [b"%d" % number for number in won]
+
+
+@pytest.fixture
+def describing_storage(request, storage):
+    """Return a storage that keeps what bytes say of themselves."""
+    name = request.node.callspec.params["storage"]
+    if name == "memory" or name in URLS:
+        pytest.skip("nothing is kept beside the bytes there")
+    if name == "filesystem" and not hasattr(os, "setxattr"):
+        pytest.skip("this system has no extended attributes")
+    return storage
+
+
+DETAILS = {
+    "format": "1",
+    "stored-at": "2026-11-27T12:00:00.000000+00:00",
+    "filename": "docs/Ü 50%.txt",
+    "meta": '{"a b":1}',
+}
+
+
+def about(sha256, size):
+    """Return a description."""
+    known = {"sha256": sha256, "bytes": "" if size is None else str(size)}
+    return Description("text/plain; charset=utf-8", {**DETAILS, **{name: text for name, text in known.items() if text}})
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_bytes_describe_themselves(describing_storage, as_stream):
+    """What was said of bytes when they were put comes back, with their SHA-256 and length."""
+    storage = describing_storage
+    size, sha256 = storage.put(KEY, source(iter([b"ab", b"c"])) if as_stream else b"abc", about=about)
+    assert storage.description(KEY) == about(sha256, size)
+
+
+def test_copy_has_its_own_description(describing_storage):
+    """A copy is described as the caller of the copy says, and not as its source."""
+    storage = describing_storage
+    storage.put(KEY, b"abc", about=about)
+    storage.copy(KEY, OTHER, 3, about=lambda *_: Description("image/png", {"format": "1"}))
+    assert storage.description(OTHER) == Description("image/png", {"format": "1"})
+
+
+def test_replaced_bytes_have_a_new_description(describing_storage):
+    """The description goes with the bytes that it was put with."""
+    storage = describing_storage
+    storage.put(KEY, b"abc", about=about)
+    storage.put(KEY, b"d", about=lambda *_: Description("image/png", {"format": "1"}))
+    assert storage.description(KEY) == Description("image/png", {"format": "1"})
+    storage.put(KEY, b"d")
+    assert storage.description(KEY) is None
+
+
+def test_long_description_is_cut(describing_storage):
+    """What is too long loses its end, and the description says so."""
+    storage = describing_storage
+    storage.put(KEY, b"abc", about=lambda *_: Description("a/b", {**DETAILS, "summary": "ü" * 5000}))
+    found = storage.description(KEY)
+    assert found.cut == {"summary"}
+    assert ("ü" * 5000).startswith(found.details["summary"])
+    assert {name: found.details[name] for name in ("filename", "format")} == {
+        "filename": DETAILS["filename"],
+        "format": "1",
+    }
+
+
+def test_no_description(storage):
+    """Bytes that were put without a description have none, and neither have missing bytes."""
+    storage.put(KEY, b"abc")
+    assert storage.description(KEY) is None
+    assert storage.description(OTHER) is None
 
 
 def test_broken_stream_leaves_nothing(storage):

@@ -49,7 +49,7 @@ from chuk_artifacts.storage.bucket.errors import (
     UnsupportedError,
     UploadOverError,
 )
-from chuk_artifacts.storage.bucket.metadata import SIGNATURE, describe, object_description
+from chuk_artifacts.storage.bucket.metadata import SIGNATURE, describe, described
 from chuk_artifacts.storage.bucket.multipart import (
     IN_FLIGHT,
     PART,
@@ -141,10 +141,10 @@ class BucketStorage:
         first = [next(parts)]
         if first[0].last:
             size, sha256 = _measured(data)
-            self._put_object(key, first[0].body, object_description(about, sha256), exclusive=exclusive)
+            self._put_object(key, first[0].body, about and about(sha256, size), exclusive=exclusive)
             return size, sha256
-        sha256 = _measured(data)[1] if isinstance(data, bytes) else ""  # of a stream it comes too late
-        self._put_parts(key, itertools.chain(_taken(first), parts), object_description(about, sha256))
+        known = (_measured(data)[1], total) if isinstance(data, bytes) else ("", None)  # of a stream it comes too late
+        self._put_parts(key, itertools.chain(_taken(first), parts), about and about(*known))
         return _measured(data)
 
     def _put_object(self, key: str, body: io.BytesIO, description: Description | None, *, exclusive: bool) -> None:
@@ -235,7 +235,7 @@ class BucketStorage:
 
         Only a copy by parts finds out that *size* is wrong: what CopyObject answers says nothing of it.
         """
-        order = _CopyOrder(source, target, size, object_description(about, ""), hashed=hashed)
+        order = _CopyOrder(source, target, size, about and about("", size), hashed=hashed)
         try:
             if size <= _COPIED_AT_ONCE:
                 return self._copy_object(order)
@@ -336,6 +336,11 @@ class BucketStorage:
             modified=found["LastModified"].timestamp(),
             carries=carried(found, self._extras, _OWN_METADATA),
         )
+
+    def description(self, key: str) -> Description | None:
+        """Return what an object says of itself, or None."""
+        found = self._head(key)
+        return None if found is None else described(found)
 
     def grantees(self, key: str) -> tuple[str, ...]:
         """Return whom the ACL of an object lets in beside its owner, by one request.

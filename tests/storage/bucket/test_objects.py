@@ -28,7 +28,7 @@ def head(store, artifact_id):
 
 def described(storage, **details):
     """Return the user metadata of an object that was put with *details*, without the signature of the write."""
-    storage.put(KEY, b"1", about=lambda _: Description(mime="text/plain", details=details))
+    storage.put(KEY, b"1", about=lambda *_: Description(mime="text/plain", details=details))
     return storage._client.call("head_object", Key=storage._full(KEY))["Metadata"]
 
 
@@ -58,7 +58,9 @@ def test_object_tells_its_artifact(open_store, clock, as_stream):
 def test_object_of_little_tells_little(store):
     """Details that do not exist are left out."""
     _, told = head(store, store.store(b"1", session_id=SESSION))
-    assert set(told) == {"sha256", "stored-at", "expires-at", "write"}
+    assert set(told) == {
+        *("format", "mime", "sha256", "bytes", "revision", "stored-at", "expires-at", "ttl", "write"),
+    }
 
 
 def test_copy_tells_of_itself(store):
@@ -108,7 +110,7 @@ def test_too_much_is_cut(storage, value):
 def test_just_enough_is_not_cut(storage):
     """What fits is whole."""
     told = described(storage, summary="x" * 1800)
-    assert told == {"summary": "x" * 1800}
+    assert told == {"mime": "text/plain", "summary": "x" * 1800}
 
 
 def test_one_of_twelve_wins(storage):
