@@ -7,6 +7,8 @@ import urllib.request
 import pytest
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
+from chuk_artifacts.source import source
+from chuk_artifacts.storage import Description, Storage
 
 DATA = bytes(range(256)) * 20_000  # 5 MB
 
@@ -41,3 +43,19 @@ def use(store: ArtifactStore) -> None:
         store.retrieve(file_id)
     assert store.validate_configuration()["storage"]["status"] == "ok"
     assert store.get_stats()["artifacts"] == 0
+
+
+def describe(storage: Storage) -> None:
+    """Put bytes that describe themselves: short and long ones, and a copy."""
+
+    def about(sha256: str, size: int | None) -> Description:
+        return Description("text/plain", {"format": "1", "stored-at": "now", "filename": "Ü.txt", "bytes": str(size)})
+
+    for key, data in (("grid/a/b/c", b"short"), ("grid/a/b/d", source(iter([b"x" * 1_000_000] * 7)))):
+        size, _ = storage.put(key, data, about=about)
+        assert storage.description(key) == about("", size)
+    storage.copy("grid/a/b/c", "grid/a/b/e", 5, about=lambda *_: Description("image/png", {"format": "1"}))
+    assert storage.description("grid/a/b/e") == Description("image/png", {"format": "1"})
+    storage.put("grid/a/b/c", b"without")
+    assert storage.description("grid/a/b/c") is None
+    assert storage.description("grid/a/b/f") is None

@@ -43,6 +43,12 @@ def test_methods(options):
         assert KEY not in f"{store!r} {store.get_sandbox_info()}"
 
 
+def test_bytes_describe_themselves(options):
+    """What is said of bytes is kept with them as metadata."""
+    with ArtifactStore(storage_provider="abfs://files/some/prefix", storage_options=options) as store:
+        methods.describe(store.scope.core.storage)
+
+
 def test_missing_container(options):
     """A container that does not exist is an error of the provider."""
     with ArtifactStore(storage_provider="abfs://none/prefix", storage_options=options) as store:

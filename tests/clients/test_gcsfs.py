@@ -41,6 +41,12 @@ def test_methods(options):
         methods.use(store)
 
 
+def test_bytes_describe_themselves(options):
+    """What is said of bytes is kept with them as metadata."""
+    with ArtifactStore(storage_provider="gs://files/some/prefix", storage_options=options) as store:
+        methods.describe(store.scope.core.storage)
+
+
 def test_missing_bucket(options):
     """A bucket that does not exist is an error of the provider."""
     with ArtifactStore(storage_provider="gs://none/prefix", storage_options=options) as store:
