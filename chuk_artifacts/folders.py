@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 _CLAIM = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-_THE_LINK_ITSELF: dict[str, Any] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
+_THE_LINK_ITSELF: dict[str, bool] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
 _ON_WINDOWS = os.name == "nt"
 
 

@@ -175,7 +175,7 @@ class ArtifactStore:
 
         await leave(self)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return the state to pickle; raise :class:`ArtifactStoreError` when the store is closed."""
         self.scope.check_open()
         return self.__dict__

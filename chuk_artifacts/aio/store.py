@@ -66,7 +66,7 @@ def _hop(declared: F) -> F:
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
-    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         return await self._calls.run(getattr(self._blocking, name), *args, **kwargs)
 
     return cast("F", method)
@@ -99,7 +99,7 @@ def _at_once(declared: F, *, reads: bool = False, check: Check | None = None) ->
     bind = signature(getattr(Blocking, name)).bind
 
     @wraps(getattr(Blocking, name))
-    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         call = getattr(self._blocking, name)
         if check is not None and is_async(kwargs["data"] if "data" in kwargs else args[0] if args else None):
             return await collected(self, check, call, bind(self, *args, **kwargs).arguments)
@@ -128,7 +128,7 @@ def _batch(declared: F) -> F:
     bind = signature(getattr(Blocking, name)).bind
 
     @wraps(getattr(Blocking, name))
-    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         call = getattr(self._blocking, name)
         given = bind(self, *args, **kwargs).arguments
         del given["self"]
@@ -174,7 +174,7 @@ def _steps(declared: F, *, page: str | None) -> F:
     default = 1 if page is None else signature(blocking).parameters[page].default
 
     @wraps(blocking)
-    def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         count: Any = default if page is None else kwargs.get(page, default)
         return steps(self._calls, partial(getattr(self._blocking, name), *args, **kwargs), count)
 
@@ -186,7 +186,7 @@ def _reader(declared: F) -> F:
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
-    def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         return Reader(self._calls, partial(getattr(self._blocking, name), *args, **kwargs))
 
     return cast("F", method)
@@ -197,7 +197,7 @@ def _plain(declared: F) -> F:
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
-    def function(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    def function(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         return getattr(self._blocking, name)(*args, **kwargs)
 
     return cast("F", function)

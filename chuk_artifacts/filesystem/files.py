@@ -10,11 +10,14 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any, BinaryIO, NoReturn, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 
 from chuk_artifacts.errors import shown
 from chuk_artifacts.filesystem import forgotten
 from chuk_artifacts.log import log as _log
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 _below: dict[int, Any] = {}  # what open files write to: the collector might end it before them if it were their own
 _SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
@@ -47,7 +50,7 @@ class Reader(io.BufferedIOBase):
         self.details = info
         self._file = file
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle as path and position; the other process opens the path again."""
         return _reopened, (self.fs, self.path, self.tell())
 
@@ -81,7 +84,7 @@ class Reader(io.BufferedIOBase):
         """Read as :meth:`read` does."""
         return self._file.read(self._within(size))
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read into a buffer, and return how many bytes."""
         file: Any = self._file  # BinaryIO does not promise it
         return int(file.readinto(buffer))
@@ -206,7 +209,7 @@ class Writer(io.BufferedIOBase):
         """Say whether the position can be set: yes unless the file is open to append."""
         return self.mode != "ab"
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         """Write bytes, and return how many."""
         self._check_open()
         try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from codecs import lookup_error
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from glob import has_magic
 from hashlib import sha256
 from itertools import chain, groupby, islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.compression import compr
@@ -31,7 +31,7 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.filesystem.files import CompressingWriter, Reader, TextWriter, Writer
 from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, inner_folder, parsed, session_segment, text_of
-from chuk_artifacts.filesystem.ranges import Range, bound, read_ranges
+from chuk_artifacts.filesystem.ranges import Bounds, Range, bound, read_ranges
 from chuk_artifacts.filesystem.transfers import (
     LiteralPaths,
     LocalFiles,
@@ -50,11 +50,13 @@ from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.operations import changing, listing, reading
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.redaction import public_url
-from chuk_artifacts.source import Stream
+from chuk_artifacts.source import Data, Stream
 from chuk_artifacts.source import source as content_of
 from chuk_artifacts.store import ArtifactStore, SharedStore
 
 Info = dict[str, Any]
+StoreFields = dict[str, Any]
+Untyped = Callable[..., Any]
 
 _PIECE = 1024 * 1024
 _FIRST_PAGE = 256
@@ -87,19 +89,19 @@ if TYPE_CHECKING:
 
         _intrans: bool
 
-        def find(self, *args: Any, **kwargs: Any) -> Any: ...
-        def get(self, *args: Any, **kwargs: Any) -> Any: ...
-        def glob(self, *args: Any, **kwargs: Any) -> Any: ...
-        def head(self, *args: Any, **kwargs: Any) -> Any: ...
-        def open(self, *args: Any, **kwargs: Any) -> Any: ...
-        def pipe(self, *args: Any, **kwargs: Any) -> Any: ...
-        def put(self, *args: Any, **kwargs: Any) -> Any: ...
-        def put_file(self, *args: Any, **kwargs: Any) -> Any: ...
-        def read_block(self, *args: Any, **kwargs: Any) -> Any: ...
-        def size(self, *args: Any, **kwargs: Any) -> Any: ...
-        def tail(self, *args: Any, **kwargs: Any) -> Any: ...
-        def walk(self, *args: Any, **kwargs: Any) -> Any: ...
-        def write_text(self, *args: Any, **kwargs: Any) -> Any: ...
+        find: ClassVar[Untyped]
+        get: ClassVar[Untyped]
+        glob: ClassVar[Untyped]
+        head: ClassVar[Untyped]
+        open: ClassVar[Untyped]
+        pipe: ClassVar[Untyped]
+        put: ClassVar[Untyped]
+        put_file: ClassVar[Untyped]
+        read_block: ClassVar[Untyped]
+        size: ClassVar[Untyped]
+        tail: ClassVar[Untyped]
+        walk: ClassVar[Untyped]
+        write_text: ClassVar[Untyped]
 else:
     _FileSystem = AbstractFileSystem
 
@@ -161,7 +163,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         self.store: ArtifactStore = store if session_id is None else store.session(session_id)
         self._session_id = self.store.scope.session_id
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle as the store, that is, as its settings without what is secret."""
         return type(self), (self.store,)
 
@@ -184,12 +186,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         return token
 
     @property
-    def storage_options(self) -> dict[str, Any]:
+    def storage_options(self) -> dict[str, object]:
         """The arguments it was made of, without any that may hold a secret."""
         return self._options
 
     @storage_options.setter
-    def storage_options(self, options: dict[str, Any]) -> None:
+    def storage_options(self, options: Mapping[str, object]) -> None:
         self._options = {name: value for name, value in options.items() if name in _NOT_SECRET}
         if isinstance(provider := options.get("storage_provider"), str):
             self._options["storage_provider"] = public_url(provider)
@@ -202,18 +204,18 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
     # Paths
 
     @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
+    def _strip_protocol(cls, path: object) -> Any:
         """Return the path of a URL, with the session's segment in its canonical form."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
         return parsed(path)[0]
 
     @staticmethod
-    def _split(path: Any) -> tuple[str, str]:
+    def _split(path: object) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
         return parsed(path)[1]
 
-    def _split_file(self, path: Any) -> tuple[str, str]:
+    def _split_file(self, path: object) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
         session, name = self._split(path)
         if not name:
@@ -228,7 +230,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     # Look
 
-    def _find(self, path: Any) -> list[ArtifactMetadata]:
+    def _find(self, path: object) -> list[ArtifactMetadata]:
         """Return the artifacts of a path, the newest first; none where there is no file."""
         session, name = self._split(path)
         return self._named(session, name) if name else []
@@ -251,23 +253,23 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             return []
         return [found] if found.filename is None and found.session_id == session else []
 
-    def _files(self, path: Any) -> list[ArtifactMetadata]:
+    def _files(self, path: object) -> list[ArtifactMetadata]:
         """Return the artifacts of a path, the newest first, or raise."""
         found = self._find(path)
         if not found:
             raise self._no_file(path)
         return found
 
-    def _file(self, path: Any) -> ArtifactMetadata:
+    def _file(self, path: object) -> ArtifactMetadata:
         """Return the newest artifact of a path, or raise."""
         return self._files(path)[0]
 
-    def _no_file(self, path: Any) -> OSError:
+    def _no_file(self, path: object) -> OSError:
         if self._is_folder(path):
             return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         return _missing(path)
 
-    def _is_folder(self, path: Any) -> bool:
+    def _is_folder(self, path: object) -> bool:
         session, name = self._split(path)
         if not session:
             return True
@@ -278,7 +280,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         except InvalidInputError:  # no session can be called that
             return False
 
-    def info(self, path: Any, **_: Any) -> Info:
+    def info(self, path: object, **_: object) -> Info:
         """Return what is known of a path.
 
         Args:
@@ -301,36 +303,36 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             return _folder_info(path)
         raise _missing(path)
 
-    def exists(self, path: Any, **_: Any) -> bool:
+    def exists(self, path: object, **_: object) -> bool:
         """Say whether there is a file or a folder; an outage raises."""
         return bool(self._find(path)) or self._is_folder(path)
 
-    def isfile(self, path: Any) -> bool:
+    def isfile(self, path: object) -> bool:
         """Say whether there is a file; an outage raises."""
         return bool(self._find(path))
 
-    def isdir(self, path: Any) -> bool:
+    def isdir(self, path: object) -> bool:
         """Say whether there is a folder and no file; an outage raises."""
         return not self._find(path) and self._is_folder(path)
 
-    def created(self, path: Any) -> datetime:
+    def created(self, path: object) -> datetime:
         """Return when the file was first stored, in UTC."""
         return datetime.fromisoformat(self._file(path).stored_at)
 
-    def modified(self, path: Any) -> datetime:
+    def modified(self, path: object) -> datetime:
         """Return when the file was last changed, in UTC."""
         return datetime.fromisoformat(self._file(path).updated_at)
 
-    def checksum(self, path: Any) -> int:
+    def checksum(self, path: object) -> int:
         """Return the SHA-256 of a file's bytes as a number."""
         return int(self._file(path).sha256, 16)
 
-    def ukey(self, path: Any) -> str:
+    def ukey(self, path: object) -> str:
         """Return a text that changes when the path is another artifact or its bytes change."""
         found = self._file(path)
         return sha256(f"{found.artifact_id} {found.sha256}".encode()).hexdigest()
 
-    def sign(self, path: Any, expiration: float = 100, **_: Any) -> str:
+    def sign(self, path: object, expiration: float = 100, **_: object) -> str:
         """Return a URL to download a file; see :meth:`ArtifactStore.presign`.
 
         Args:
@@ -345,7 +347,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     # List
 
-    def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+    def ls(self, path: object, detail: bool = True, **_: object) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return what is in a folder: the files and folders directly in it, not those below.
 
         The cost depends on the entries returned, not on the contents of the folders below.
@@ -415,11 +417,11 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def find(
         self,
-        path: Any,
+        path: object,
         maxdepth: int | None = None,
         withdirs: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         detail: bool = False,  # noqa: FBT001, FBT002
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Any:
         """Return the files below a folder, in any depth, by one pass over the session's listing.
 
@@ -439,7 +441,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         """
         path, maxdepth = parsed(path)[0], check_depth(maxdepth)
         if not path:
-            (path,) = (info["name"] for info in self._sessions())
+            path = next(str(info["name"]) for info in self._sessions())
         if maxdepth is not None:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         infos = {info["name"]: info for info in self._below(path)}
@@ -457,7 +459,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         for name, same in groupby(self._listed(*self._split(path)), _shown):
             yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
 
-    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+    def glob(self, path: object, maxdepth: int | None = None, **kwargs: object) -> Any:
         """Return the paths that match a pattern.
 
         Args:
@@ -477,7 +479,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {shown(session)}")
         return super().glob(path, maxdepth=check_depth(maxdepth), **kwargs)
 
-    def walk(self, path: Any, maxdepth: int | None = None, topdown: bool = True, **kwargs: Any) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+    def walk(self, path: object, maxdepth: int | None = None, topdown: bool = True, **kwargs: object) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Iterate over the folders below a path, each with its folders and files, as ``os.walk`` does."""
         path, maxdepth = parsed(path)[0], check_depth(maxdepth)
         folders: Iterator[Any] = super().walk(path, maxdepth=maxdepth, topdown=topdown, **kwargs)
@@ -485,23 +487,23 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def du(
         self,
-        path: Any,
+        path: object,
         total: bool = True,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
         withdirs: bool = False,  # noqa: FBT001, FBT002
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Any:
         """Return the length in bytes of the files below a folder, or a dict of the lengths by path."""
         infos = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
         sizes = {name: info["size"] for name, info in infos.items()}
         return sum(sizes.values()) if total else sizes
 
-    def invalidate_cache(self, path: Any = None) -> None:
+    def invalidate_cache(self, path: object = None) -> None:
         """Accept the call, which fsspec makes; listings are not cached."""
 
     # Read
 
-    def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    def cat_file(self, path: object, start: int | None = None, end: int | None = None, **_: object) -> bytes:
         """Return the bytes of a file, verified, or a range of them.
 
         Args:
@@ -529,12 +531,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def cat_ranges(
         self,
-        paths: Sequence[Any],
-        starts: Any,
-        ends: Any,
+        paths: Sequence[object],
+        starts: Bounds,
+        ends: Bounds,
         max_gap: int | None = None,
         on_error: str = "return",
-        **_: Any,
+        **_: object,
     ) -> list[Any]:
         """Return ranges of bytes of files, read side by side where the storage is far away.
 
@@ -572,15 +574,15 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             raise errors[0]
         return outcomes
 
-    def head(self, path: Any, size: int = 1024) -> bytes:
+    def head(self, path: object, size: int = 1024) -> bytes:
         """Return at most *size* bytes from the start of a file."""
         return bytes(super().head(path, check_count("size", size, -1)))
 
-    def tail(self, path: Any, size: int = 1024) -> bytes:
+    def tail(self, path: object, size: int = 1024) -> bytes:
         """Return at most *size* bytes from the end of a file."""
         return bytes(super().tail(path, check_count("size", size, 0)))
 
-    def read_block(self, fn: Any, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
+    def read_block(self, fn: object, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
         """Return a block of a file, from one delimiter to another if that is given; see fsspec."""
         if length is not None:
             length = check_count("length", length, 0)
@@ -588,17 +590,17 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             raise InvalidInputError(f"delimiter must be bytes, not {type(delimiter).__name__}")
         return bytes(super().read_block(fn, check_count("offset", offset, 0), length, delimiter))
 
-    def sizes(self, paths: Any) -> list[int]:
+    def sizes(self, paths: object) -> list[int]:
         """Return the length in bytes of each file."""
         return [self.size(path) for path in check_items("paths", paths)]
 
     def get_file(
         self,
-        rpath: Any,
-        lpath: Any = None,
+        rpath: object,
+        lpath: object = None,
         callback: Callback = DEFAULT_CALLBACK,
         outfile: Any = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Copy a file to the local disk, where it appears whole and verified, or not at all.
 
@@ -616,7 +618,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         if outfile is None and hasattr(lpath, "write"):
             outfile = lpath
         found = self._find(rpath)
-        lpath = check_path("lpath", lpath) if outfile is None else None
+        lpath = check_path("lpath", lpath) if outfile is None else ""
         if not found and outfile is None and self._is_folder(rpath):
             os.makedirs(lpath, exist_ok=True)
         elif not found:
@@ -632,12 +634,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def get(
         self,
-        rpath: Any,
-        lpath: Any,
+        rpath: object,
+        lpath: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Copy files to the local disk.
 
@@ -661,12 +663,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def open(
         self,
-        path: Any,
+        path: object,
         mode: str = "rb",
         block_size: int | None = None,
-        cache_options: dict[str, Any] | None = None,
+        cache_options: Mapping[str, object] | None = None,
         compression: str | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Any:
         """Open a file.
 
@@ -709,7 +711,9 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             return writer
         return _layered(writer, lambda: CompressingWriter(compr[codec](writer, mode=mode[0]), writer))
 
-    def _open(self, path: str, mode: str = "rb", *_: Any, autocommit: bool = True, **kwargs: Any) -> Reader | Writer:
+    def _open(
+        self, path: str, mode: str = "rb", *_: object, autocommit: bool = True, **kwargs: object
+    ) -> Reader | Writer:
         if mode == "rb":
             return self._open_to_read(path)
         fields = _fields(kwargs)
@@ -732,14 +736,14 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
         return Writer(path, mode, written, autocommit=autocommit, offset=offset)
 
-    def _open_to_read(self, path: Any) -> Reader:
-        path = self._strip_protocol(path)
+    def _open_to_read(self, path: object) -> Reader:
+        path = parsed(path)[0]
         found = self._files(path)
         return Reader(self, _file_info(path, found), reading.open_record(self.store.scope, found[0])[1])
 
     # Write
 
-    def _write(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+    def _write(self, path: object, data: Data, fields: StoreFields) -> None:
         """Make data the next revision of the path's artifact, or a new artifact."""
         session, name = self._split_file(path)
         content = content_of(data)
@@ -762,7 +766,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         """Change an artifact that was just found, without looking it up again."""
         changing.change(self.store.scope, found.artifact_id, change, content, record=found)
 
-    def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+    def _create(self, path: object, data: Data, fields: StoreFields) -> None:
         """Make data a new artifact, unless the path has one."""
         session, name = self._split_file(path)
         try:
@@ -770,7 +774,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         except ConflictError:
             raise _taken(path) from None
 
-    def _append(self, path: Any, data: BinaryIO, fields: dict[str, Any]) -> None:
+    def _append(self, path: object, data: BinaryIO, fields: StoreFields) -> None:
         """Make what is there with data behind it the next revision; who appends meanwhile loses nothing."""
         while True:
             found = self._find(path)
@@ -787,18 +791,18 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
     def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> Stream:
         return Stream(lambda: chain(reading.stream_record(self.store.scope, artifact), _pieces(data)), rewindable=True)
 
-    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
+    def pipe(self, path: object, value: object = None, **kwargs: object) -> None:
         """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`."""
         super().pipe(path if isinstance(path, dict) else parsed(path)[0], value, **kwargs)
 
     def write_text(
         self,
-        path: Any,
+        path: object,
         value: str,
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> int:
         """Write a text, and return how many characters it has; see :meth:`open`."""
         if not isinstance(value, str):
@@ -808,7 +812,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         except UnicodeError:
             raise InvalidInputError(f"value: {shown(encoding or 'utf-8')} can't hold it") from None
 
-    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+    def pipe_file(self, path: object, value: Data, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a whole file.
 
         Args:
@@ -828,7 +832,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             return
         self._writing(path, mode)(path, value, _fields(kwargs) if kwargs else kwargs)
 
-    def _writing(self, path: Any, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
+    def _writing(self, path: object, mode: str) -> Callable[[object, Data, StoreFields], None]:
         """Return what writes a whole file in a mode; raise at once when it must not be there, and is."""
         if mode != "create":
             return self._write
@@ -837,7 +841,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         return self._create
 
     def put_file(
-        self, lpath: Any, rpath: Any, callback: Callback = DEFAULT_CALLBACK, mode: str = "overwrite", **kwargs: Any
+        self,
+        lpath: object,
+        rpath: object,
+        callback: Callback = DEFAULT_CALLBACK,
+        mode: str = "overwrite",
+        **kwargs: object,
     ) -> None:
         """Copy a file from the local disk.
 
@@ -861,12 +870,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def put(
         self,
-        lpath: Any,
-        rpath: Any,
+        lpath: object,
+        rpath: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Copy files from the local disk.
 
@@ -886,7 +895,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         found = pairs(LocalFiles(), _local(lpath), self, rpath, recursive=recursive, maxdepth=maxdepth)
         super().put([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
 
-    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+    def touch(self, path: object, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Make a file empty, or with *truncate* False only set its time of modification; create a missing file."""
         found = [] if truncate else self._find(path)
         if found:
@@ -894,17 +903,17 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         else:
             self.pipe_file(path, b"", **kwargs)
 
-    def mkdir(self, path: Any, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+    def mkdir(self, path: object, create_parents: bool = True, **_: object) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Check that the session can be reached. Folders need not be created: they exist with their files."""
         session, _name = self._split(path)
         if session:
             self._check_session(session)
 
-    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's
+    def makedirs(self, path: object, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Do what :meth:`mkdir` does."""
         self.mkdir(path)
 
-    def rmdir(self, path: Any) -> None:
+    def rmdir(self, path: object) -> None:
         """Accept an empty folder; raise ``OSError`` for a folder with files."""
         if any(self._listed(*self._split(path), page_size=1)):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
@@ -927,7 +936,9 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
                 raise _missing(source)
         return transfers
 
-    def _transfer(self, source: str, found: Sequence[ArtifactMetadata], given: Any, target: Any) -> list[Transfer]:
+    def _transfer(
+        self, source: str, found: Sequence[ArtifactMetadata], given: object, target: object
+    ) -> list[Transfer]:
         """Look up where one file is copied or moved, by the rules of :func:`~transfers.pairs`.
 
         Args:
@@ -953,7 +964,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         if self._split(source)[0] != self._split(target)[0]:
             raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
 
-    def cp_file(self, path1: Any, path2: Any, **_: Any) -> None:
+    def cp_file(self, path1: object, path2: object, **_: object) -> None:
         """Copy a file within its session; bytes are copied inside the storage.
 
         Onto a file they pass through the process, to become that one's next revision.
@@ -971,12 +982,12 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def copy(
         self,
-        path1: Any,
-        path2: Any,
+        path1: object,
+        path2: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
         on_error: str | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Copy files within their session, as they are before the first copy: see :meth:`cp_file`.
 
@@ -1013,7 +1024,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         fields = {"mime": artifact.mime, "summary": artifact.summary, "meta": artifact.meta}
         self._update(replaced, content, Change(fields=fields))
 
-    def mv_file(self, path1: Any, path2: Any) -> None:
+    def mv_file(self, path1: object, path2: object) -> None:
         """Rename a file within its session; see :meth:`mv`."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         found = self._files(source)
@@ -1023,11 +1034,11 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def mv(
         self,
-        path1: Any,
-        path2: Any,
+        path1: object,
+        path2: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Rename files within their session: only their records change.
 
@@ -1082,13 +1093,13 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         replaced = [artifact.artifact_id for transfer in transfers for artifact in transfer.replaced]
         self._delete([artifact_id for artifact_id in replaced if artifact_id not in moved])
 
-    def rm_file(self, path: Any) -> None:
+    def rm_file(self, path: object) -> None:
         """Delete a file."""
         self._delete(self._ids(self._strip_protocol(path), below=False))
 
     def rm(
         self,
-        path: Any,
+        path: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
     ) -> None:
@@ -1135,21 +1146,21 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
+def _told_pieces(path: str, callback: Callback) -> Iterator[bytes]:
     with open(path, "rb") as file:
         for piece in _pieces(file):
             yield piece
             callback.relative_update(len(piece))
 
 
-def _local(path: Any) -> Any:
+def _local(path: object) -> Any:
     """Return local paths, or one, as texts; open files stay as they are."""
     if is_list(path):
         return list(map(_local, path))
     return path if hasattr(path, "write") else check_path("lpath", path)
 
 
-def _check_text_options(options: dict[str, Any]) -> None:
+def _check_text_options(options: Mapping[str, object]) -> None:
     """Refuse what no text file can be opened with."""
     if options.get("encoding") is not None:
         check_encoding(options["encoding"])
@@ -1160,7 +1171,7 @@ def _check_text_options(options: dict[str, Any]) -> None:
         raise InvalidInputError(f"newline can't be {shown(newline)}")
 
 
-def _check_errors(value: Any) -> None:
+def _check_errors(value: object) -> None:
     name = check_text("errors", value)
     try:
         lookup_error(name)
@@ -1195,7 +1206,7 @@ def _file_info(path: str, found: Sequence[ArtifactMetadata]) -> Info:
     }
 
 
-def _fields(arguments: dict[str, Any]) -> dict[str, Any]:
+def _fields(arguments: Mapping[str, object]) -> StoreFields:
     """Return what of a call's further arguments a store takes; fsspec's callers give many that concern other things."""
     return {name: arguments[name] for name in _STORE_FIELDS if arguments.get(name) is not None}
 
@@ -1210,9 +1221,9 @@ def _layered(writer: Any, layer: Callable[[], Any]) -> Any:
         raise
 
 
-def _missing(path: Any) -> ArtifactNotFoundError:
+def _missing(path: object) -> ArtifactNotFoundError:
     return ArtifactNotFoundError(f"no such file: {shown(path)}")
 
 
-def _taken(path: Any) -> FileExistsError:
+def _taken(path: object) -> FileExistsError:
     return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))

@@ -20,7 +20,7 @@ _PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
 _UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts of a URL or of a chain of URLs
 
 
-def parsed(path: Any) -> tuple[str, tuple[str, str]]:
+def parsed(path: object) -> tuple[str, tuple[str, str]]:
     """Return the path of a path or URL in its one form, and session and filename."""
     text = path if type(path) is str else text_of(path)
     return _parsed_again(text) if len(text) <= _KEPT else _parse(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO, SupportsIndex
 
 import attrs
 
@@ -15,11 +15,13 @@ from chuk_artifacts.operations import reading
 from chuk_artifacts.operations.scope import Scope
 
 Outcome = bytes | Exception
+Bounds = list[SupportsIndex | None] | SupportsIndex | None
+"""The start or end of each of several ranges, or one for all."""
 
 _FAILURES = (ArtifactStoreError, OSError)
 
 
-def bound(name: str, value: Any) -> int | None:
+def bound(name: str, value: SupportsIndex | None) -> int | None:
     """Return the start or end of a slice as a plain int, or None.
 
     Raises:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from glob import has_magic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import attrs
 from fsspec.implementations.local import trailing_sep
@@ -39,11 +39,11 @@ class LiteralPaths:
 
     def expand_path(
         self: Any,
-        path: Any,
+        path: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
         assume_literal: bool = False,  # noqa: FBT001, FBT002
-        **kwargs: Any,
+        **kwargs: object,
     ) -> list[str]:
         """Return the paths that a path, a pattern or a list of these matches, sorted.
 
@@ -102,18 +102,18 @@ def check_depth(maxdepth: object) -> int | None:
     return None if maxdepth is None else check_count("maxdepth", maxdepth, 1)
 
 
-def is_list(path: object) -> bool:
+def is_list(path: object) -> TypeGuard[Sequence[object]]:
     """Return whether *path* is a list of paths."""
     return isinstance(path, (list, tuple))
 
 
-def several(path: Any) -> Sequence[Any]:
+def several(path: object) -> Sequence[object]:
     """Return a list of paths unchanged, and one path as a list."""
     return path if is_list(path) else [path]
 
 
 def pairs(
-    here: Any, sources: Any, there: Any, targets: Any, *, recursive: bool = False, maxdepth: int | None = None
+    here: Any, sources: object, there: Any, targets: object, *, recursive: bool = False, maxdepth: int | None = None
 ) -> Pairs:
     """Return the source and the target of each path to copy or move, by fsspec's rules.
 
@@ -164,7 +164,9 @@ def pairs(
     return found
 
 
-def _one_by_one(here: Any, sources: Sequence[Any], targets: Sequence[str], how: dict[str, bool | int | None]) -> Pairs:
+def _one_by_one(
+    here: Any, sources: Sequence[object], targets: Sequence[str], how: dict[str, bool | int | None]
+) -> Pairs:
     if len(sources) != len(targets):
         raise InvalidInputError(f"{len(sources)} paths can't become {len(targets)}")
     both = zip([_stripped(here, one) for one in sources], targets, strict=True)
@@ -238,7 +240,7 @@ def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:
     return ordered
 
 
-def _stripped(fs: Any, path: Any) -> Any:
+def _stripped(fs: Any, path: object) -> Any:
     """Return a path in the canonical form of its filesystem; return an open file unchanged."""
     return path if hasattr(path, "write") else fs._strip_protocol(path)  # noqa: SLF001 - as fsspec's own helpers do
 

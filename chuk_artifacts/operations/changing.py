@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import attrs
 
@@ -17,6 +17,7 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import AccessDeniedError, ConflictError
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Superseded, seconds_of, timestamp
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
@@ -50,7 +51,7 @@ class Content(NamedTuple):
     bytes: int
     sha256: str
 
-    def fields(self, record: ArtifactMetadata, now: float) -> dict[str, Any]:
+    def fields(self, record: ArtifactMetadata, now: float) -> JsonObject:
         """Return the fields that the next revision of *record* changes; it keeps the present bytes as superseded."""
         before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
         kept, _ = split_superseded((*record.superseded, before), now)
@@ -111,7 +112,7 @@ class Change(NamedTuple):
 
         """
         limits = core.settings.limits
-        fields: dict[str, Any] = {}
+        fields: JsonObject = {}
         if summary is not None:
             fields["summary"] = limits.check_summary(summary)
         if filename is not None:
@@ -148,7 +149,7 @@ class Change(NamedTuple):
         if self.session_id is not None and self.session_id != record.session_id:
             raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
 
-    def new_fields(self, record: ArtifactMetadata, limits: arguments.Limits) -> dict[str, Any]:
+    def new_fields(self, record: ArtifactMetadata, limits: arguments.Limits) -> JsonObject:
         """Return the values of fields that differ from those of *record*, content and expiry aside."""
         if self.merged is None:
             return dict(self.fields)

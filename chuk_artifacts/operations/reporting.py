@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.scope import Scope
 
@@ -31,7 +31,7 @@ def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
 
 
 @operation
-def stats(scope: Scope) -> dict[str, Any]:
+def stats(scope: Scope) -> JsonObject:
     """Return the providers, the sandbox and the counts; see :meth:`ArtifactStore.get_stats`."""
     core = scope.whole("get_stats")
     return {
@@ -43,7 +43,7 @@ def stats(scope: Scope) -> dict[str, Any]:
 
 
 @operation
-def sandbox_info(scope: Scope) -> dict[str, Any]:
+def sandbox_info(scope: Scope) -> JsonObject:
     """Return the configuration; see :meth:`ArtifactStore.get_sandbox_info`."""
     core = scope.whole("get_sandbox_info")
     ttl = core.settings.session_ttl

@@ -253,7 +253,9 @@ def _kernel() -> Callable[[int, bytes, bytes], Descriptor] | None:
     return opened
 
 
-def _openat2(call: Any, get_errno: Callable[[], int], folder: int, path: bytes, how: bytes) -> Descriptor:
+def _openat2(
+    call: Callable[..., int], get_errno: Callable[[], int], folder: int, path: bytes, how: bytes
+) -> Descriptor:
     while True:
         numbers = itertools.starmap(call, ((_OPENAT2, folder, path, how, len(how)),))
         found = next(map(Descriptor, filter(_is_descriptor, numbers)), None)

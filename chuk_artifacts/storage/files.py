@@ -7,15 +7,27 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict
 
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, ObjectExistsError, ObjectMissingError, StoredObject
 from chuk_artifacts.storage.reader import buffered
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _PARALLEL_FILES = 8
 _PROBE_BYTES = 16 * 1024
+
+
+class FileInfo(TypedDict):
+    """The facts of a file or folder, by the names that fsspec gives them."""
+
+    name: str
+    type: str
+    size: int
+    mtime: float
 
 
 class _MappedReader(io.RawIOBase):
@@ -33,7 +45,7 @@ class _MappedReader(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         with self._errors:
             return int(self._file.readinto(buffer))
 
@@ -179,10 +191,10 @@ class FileStorage:
                 else:
                     yield _stored(info)
 
-    def _entries(self, folder: str) -> list[dict[str, Any]]:
+    def _entries(self, folder: str) -> list[FileInfo]:
         try:
             with self._reading:
-                entries: list[dict[str, Any]] = self._fs.ls(folder, detail=True)
+                entries: list[FileInfo] = self._fs.ls(folder, detail=True)
         except FileNotFoundError:  # removed since its parent was listed, or never there
             return []
         return entries
@@ -205,8 +217,8 @@ class FileStorage:
                         self.delete([info["name"]])
                     yield _stored(info)
 
-    def _unfinished(self, folder: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = []
+    def _unfinished(self, folder: str) -> list[FileInfo]:
+        entries: list[FileInfo] = []
         with self._reading, contextlib.suppress(FileNotFoundError):
             entries = self._fs.unfinished(folder)
         return entries
@@ -236,5 +248,5 @@ class FileStorage:
         """Give back nothing: nothing is held."""
 
 
-def _stored(info: dict[str, Any]) -> StoredObject:
+def _stored(info: FileInfo) -> StoredObject:
     return StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])

@@ -18,7 +18,7 @@ from fsspec.spec import AbstractFileSystem
 from chuk_artifacts.folders import claim, make_private_folders
 from chuk_artifacts.storage import ObjectChangedError
 from chuk_artifacts.storage.beneath import Descriptor, Folder, Root, Way
-from chuk_artifacts.storage.files import FileStorage
+from chuk_artifacts.storage.files import FileInfo, FileStorage
 
 _TEMPORARY = ".tmp"
 _PRIVATE_FOLDER = 0o700
@@ -102,7 +102,7 @@ class LocalFolder(_FileSystem):
         self.root: Root = Root(root)
         self.fsync = fsync
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: object) -> None:
         """Write a whole file; mode ``create`` raises ``FileExistsError`` instead of replacing one."""
         writer = _Writer(self, path, exclusive=mode == "create")
         try:
@@ -111,21 +111,21 @@ class LocalFolder(_FileSystem):
         finally:
             writer.discard()
 
-    def open(self, path: str, mode: str = "rb", *__: Any, **___: Any) -> Any:
+    def open(self, path: str, mode: str = "rb", *__: object, **___: object) -> Any:
         """Open a file: ``rb`` a seekable reader, ``wb`` and ``xb`` a writer to be committed or discarded."""
         if mode != "rb":
             return _Writer(self, path, exclusive=mode == "xb")
         descriptor, _ = self._open_to_read(path)
         return next(map(io.FileIO, map(os.dup, (descriptor,)), ("rb",)))
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
         """Return the bytes of a file, or a range of them."""
         if start is not None or end is not None:
             part: Any = super().cat_file(path, start, end)
             return bytes(part)
         return _content(*self._open_to_read(path))
 
-    def cp_file(self, path1: str, path2: str, *, size: int | None = None, **__: Any) -> None:
+    def cp_file(self, path1: str, path2: str, *, size: int | None = None, **__: object) -> None:
         """Copy a file within the kernel; raise ``ProviderError`` when *size* is not its length in bytes."""
         with self.open(path1) as source:
             writer = _Writer(self, path2, exclusive=False)
@@ -178,21 +178,21 @@ class LocalFolder(_FileSystem):
             raise
         return modified
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
+    def info(self, path: str, **_: object) -> FileInfo:
         """Return name, type, size in bytes and mtime in seconds of a file or folder."""
         name = path.rstrip("/")
         return _info(name, self.root.status(*_way_to_file(name)))
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+    def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return the infos (or names) of a folder's files and folders, without temporary files and links."""
         entries = [info for info, temporary in self._entries(path) if not temporary and info["type"] != "link"]
         return entries if detail else [info["name"] for info in entries]
 
-    def unfinished(self, path: str) -> list[dict[str, Any]]:
+    def unfinished(self, path: str) -> list[FileInfo]:
         """Return the infos of the temporary files and of the folders in a folder."""
         return [info for info, temporary in self._entries(path) if temporary or info["type"] == "directory"]
 
-    def _entries(self, path: str) -> Iterator[tuple[dict[str, Any], bool]]:
+    def _entries(self, path: str) -> Iterator[tuple[FileInfo, bool]]:
         prefix = path.rstrip("/")
         with self.root.folder(_way(prefix), listed=True) as folder:
             for entry in list(os.scandir(folder.place)):  # closes at its end, where ``with`` may be interrupted
@@ -329,7 +329,7 @@ def _content(descriptor: Descriptor, status: os.stat_result) -> bytes:
     return b"".join((data, *iter(lambda: os.read(descriptor, _PIECE), b"")))
 
 
-def _info(name: str, status: os.stat_result) -> dict[str, Any]:
+def _info(name: str, status: os.stat_result) -> FileInfo:
     kind = "directory" if stat.S_ISDIR(status.st_mode) else "file" if stat.S_ISREG(status.st_mode) else "link"
     return {"name": name, "type": kind, "size": status.st_size, "mtime": status.st_mtime}
 

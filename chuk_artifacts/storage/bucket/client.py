@@ -27,7 +27,7 @@ from chuk_artifacts.settings import (
     Settings,
     ibm_api_key,
 )
-from chuk_artifacts.storage.bucket.answers import ignores_range, lacking, length_of_range, next_page
+from chuk_artifacts.storage.bucket.answers import Answer, Parameters, ignores_range, lacking, length_of_range, next_page
 from chuk_artifacts.storage.bucket.connections import harden
 from chuk_artifacts.storage.bucket.errors import (
     NO_API_KEY,
@@ -49,6 +49,9 @@ _CONNECT_SECONDS, _READ_SECONDS = 6, 12  # with three retries a silent service, 
 _LONGEST_PAUSE = 20.0  # seconds between two attempts
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _CONDITION = "condition"
+
+Request = dict[str, Any]
+"""The parts of a request that the SDK is about to send, or its parameters: event handlers may change them."""
 
 
 class Client(Lockable):
@@ -159,7 +162,7 @@ class Client(Lockable):
             events.register("before-parameter-build.s3.PutObject", _take_condition)
             events.register("before-call.s3.PutObject", _send_condition)
 
-    def call(self, operation: str, **order: Any) -> Any:
+    def call(self, operation: str, **order: Any) -> Answer:
         """Make a request, again after a pause where that may help, and raise what its failure means.
 
         The bytes of an object are read here too, so that a truncated answer counts as a failure.
@@ -178,13 +181,13 @@ class Client(Lockable):
             time.sleep(random.uniform(0, min(2.0 ** (attempt - 1), _LONGEST_PAUSE)))  # noqa: S311 - no secret
         raise AssertionError("counting ends")
 
-    def _ask(self, operation: str, order: dict[str, Any]) -> Any:
+    def _ask(self, operation: str, order: Parameters) -> Answer:
         """Make a request once."""
         if "Body" in order:
             order["Body"].seek(0)
         self.translating.begin()
         try:
-            answer = getattr(self.connected(), operation)(Bucket=self._place.name, **order)
+            answer: dict[str, Any] = getattr(self.connected(), operation)(Bucket=self._place.name, **order)
         except self.sdk.errors as error:
             key = order.get("Key", "").removeprefix(self._place.prefix)
             raise self.translating.of(error, order, key) from self.translating.cause(error)
@@ -196,7 +199,7 @@ class Client(Lockable):
             raise BrokenAnswerError(f"{self.subject}: {lack}")
         return answer
 
-    def _read(self, body: Any, answer: Mapping[str, Any], order: Mapping[str, Any]) -> bytes:
+    def _read(self, body: Any, answer: Answer, order: Parameters) -> bytes:
         """Return the bytes of an answer; ask its headers first whether they are the right ones."""
         if ignores_range(answer, order):
             raise ProviderError(f"{self.subject}: the service ignored the Range header")
@@ -208,7 +211,7 @@ class Client(Lockable):
             raise BrokenAnswerError(f"{self.subject}: an answer of another length than it says")
         return data
 
-    def pages(self, operation: str, **order: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, operation: str, **order: Any) -> Iterator[Answer]:
         """Iterate over the pages of a listing."""
         following: dict[str, str] = {}
         while True:
@@ -225,26 +228,26 @@ def _is_aws(endpoint_url: str) -> bool:
     return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_HOSTS)
 
 
-def _ask_before_sending_much(ask: Callable[..., None], model: Any, params: dict[str, Any], **more: Any) -> None:
+def _ask_before_sending_much(ask: Callable[..., None], model: object, params: Request, **more: object) -> None:
     """Let the SDK ask with ``Expect: 100-continue`` only for a body that is worth one more turn on the wire."""
     body = params.get("body")
     if not isinstance(body, io.BytesIO) or body.getbuffer().nbytes >= _SMALL_BODY:
         ask(model=model, params=params, **more)
 
 
-def _use_md5(params: dict[str, Any], **_: Any) -> None:
+def _use_md5(params: Request, **_: object) -> None:
     """Send Content-MD5, which services other than AWS want with DeleteObjects, and not the checksum that AWS wants."""
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
     params["context"].get("checksum", {}).pop("request_algorithm", None)
 
 
-def _take_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _take_condition(params: Request, context: dict[str, object], **_: object) -> None:
     """Take a condition out of the arguments of a put: the IBM SDK does not know it, though the service does."""
     context[_CONDITION] = params.pop("IfNoneMatch", None)
 
 
-def _send_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _send_condition(params: Request, context: dict[str, object], **_: object) -> None:
     """Put the condition where the service looks for it."""
     if context.get(_CONDITION) is not None:
         params["headers"]["If-None-Match"] = context[_CONDITION]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote, unquote
 
 from chuk_artifacts.storage import About, Description
@@ -26,7 +25,7 @@ def object_description(about: About | None, sha256: str) -> Description | None:
     return None if about is None else about(sha256)
 
 
-def describe(description: Description | None, signature: str = "") -> dict[str, Any]:
+def describe(description: Description | None, signature: str = "") -> dict[str, object]:
     """Return the arguments of a write that make the object describe itself."""
     signed = {SIGNATURE: signature} if signature else {}
     if description is None:
