@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 import attrs
 
@@ -102,7 +102,10 @@ class _Serializer:
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
 
-    __pydantic_serializer__ = _Serializer()  # read by pydantic_core.to_json, for a value whose type nothing declares
+    if TYPE_CHECKING:
+        __pydantic_serializer__: ClassVar[_Serializer]
+    else:  # without a type hint, which the MCP SDK would take for a field
+        __pydantic_serializer__ = _Serializer()  # read by pydantic_core.to_json, where nothing declares the type
 
     def __getitem__(self, name: str, /) -> Any:
         """Return the value of the field *name*."""

@@ -32,7 +32,6 @@ from chuk_artifacts.settings import (
     SessionProvider,
     Settings,
     StorageProvider,
-    limits_of,
     resolve,
 )
 from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, source
@@ -132,24 +131,9 @@ class ArtifactStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
-        settings = resolve(
-            storage_provider=storage_provider,
-            session_provider=session_provider,
-            bucket=bucket,
-            sandbox_id=sandbox_id,
-            fs_root=fs_root,
-            session_ttl_hours=session_ttl_hours,
-            max_retries=max_retries,
-            max_connections=max_connections,
-            endpoint_url=endpoint_url,
-            region=region,
-            redis_url=redis_url,
-            gateway_url=gateway_url,
-            signing_key=signing_key,
-            storage_options=storage_options,
-            limits=limits_of(max_summary_bytes, max_meta_bytes, max_user_id_bytes),
-            now=clock(),
-        )
+        given = {**locals()}  # each keyword by its name; ``StoreArguments`` refuses a name that it lacks
+        del given["self"], given["clock"]
+        settings = resolve(now=clock(), **given)
         self.scope: Scope = Scope(self._open_core(settings, clock))
 
     def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
