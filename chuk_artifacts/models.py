@@ -69,8 +69,8 @@ class Pending(NamedTuple):
 
     until: str
     """When cleanup may delete it (ISO 8601, UTC)."""
-    registered: bool
-    """Whether the record holds all metadata already, so that the first read after the upload completes it."""
+    complete: bool
+    """Whether the record already holds all metadata: the first read after the upload then makes the artifact."""
     max_bytes: int | None
     """The longest upload that is accepted, in bytes, or None."""
 

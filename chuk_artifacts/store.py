@@ -171,9 +171,9 @@ class ArtifactStore:
             return "<ArtifactStore closed>"
         settings = scope.core.settings
         session = "" if scope.session_id is None else f" session={scope.session_id!r}"
-        place = "" if settings.location is None else f" at {settings.location!r}"
+        location = "" if settings.location is None else f" at {settings.location!r}"
         providers = f"{settings.storage_provider}+{settings.session_provider}"
-        return f"<ArtifactStore {providers}{place} sandbox={settings.sandbox_id!r}{session}>"
+        return f"<ArtifactStore {providers}{location} sandbox={settings.sandbox_id!r}{session}>"
 
     @property
     def sandbox_id(self) -> str:
@@ -611,8 +611,8 @@ class ArtifactStore:
         )
         if data is None and change.is_empty:
             raise InvalidInputError("nothing to change: give one of data, meta, filename, summary, mime, ttl")
-        content = None if data is None else source(data, max_bytes)
-        return changing.change(self.scope, artifact_id, change, content)
+        content = source(b"" if data is None else data, max_bytes)  # checks max_bytes without data too
+        return changing.change(self.scope, artifact_id, change, None if data is None else content)
 
     def move_file(
         self,
@@ -1182,7 +1182,7 @@ class ArtifactStore:
 
         """
         _log.debug("cleanup orphans=%s dry_run=%s", orphans, dry_run)
-        self.scope.whole("cleanup")
+        self.scope.unbound_core("cleanup")
         if arguments.check_positive("older_than", older_than) < ORPHAN_GRACE_SECONDS:
             raise InvalidInputError(f"older_than must be at least a day, {ORPHAN_GRACE_SECONDS:.0f} seconds")
         sweep = cleanup.Sweep(older_than=older_than, dry_run=dry_run, force=force) if orphans else None

@@ -30,9 +30,6 @@ from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discar
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
 
-Known = ArtifactMetadata | None
-"""A record that the caller has just read, or None to look it up."""
-
 _RENAMED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
 
@@ -175,7 +172,12 @@ class Change(NamedTuple):
 
 @operation
 def change(
-    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream | None = None, *, record: Known = None
+    scope: Scope,
+    artifact_id: str,
+    wanted: Change,
+    data: bytes | Stream | None = None,
+    *,
+    record: ArtifactMetadata | None = None,
 ) -> ArtifactMetadata:
     """Change an artifact, and return its new metadata.
 
@@ -222,7 +224,7 @@ def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> N
 
 
 @operation
-def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None) -> str:
+def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: ArtifactMetadata | None = None) -> str:
     """Copy an artifact within its session, apply *wanted* to the copy, and return its id.
 
     Args:
@@ -291,7 +293,7 @@ def _copied(scope: Scope, record: ArtifactMetadata, target: _Copy) -> ArtifactMe
 
 
 def _change_content(
-    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream, record: Known
+    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream, record: ArtifactMetadata | None
 ) -> ArtifactMetadata:
     """Write new bytes under a new key, then point the record to them."""
     core = scope.core
@@ -321,7 +323,11 @@ def _change_content(
 
 
 def _swap(
-    scope: Scope, artifact_id: str, wanted: Change, record: Known = None, content: Content | None = None
+    scope: Scope,
+    artifact_id: str,
+    wanted: Change,
+    record: ArtifactMetadata | None = None,
+    content: Content | None = None,
 ) -> tuple[ArtifactMetadata, ArtifactMetadata]:
     """Replace a record by its next revision, retrying after other writers, and return both."""
     core = scope.core
@@ -337,7 +343,7 @@ def _swap(
     )
 
 
-def _known(scope: Scope, artifact_id: str, record: Known) -> ArtifactMetadata:
+def _known(scope: Scope, artifact_id: str, record: ArtifactMetadata | None) -> ArtifactMetadata:
     if record is None:
         return find(scope, artifact_id)
     return scope.check(artifact_id, record, scope.core.clock())

@@ -15,7 +15,7 @@ from chuk_artifacts.operations.scope import Scope
 @operation
 def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
     """Check storage and catalog; see :meth:`ArtifactStore.validate_configuration`."""
-    core = scope.whole("validate_configuration")
+    core = scope.unbound_core("validate_configuration")
     found = {
         "storage": _tried(core.storage.provider, lambda: {**core.storage.check(thorough=thorough), **core.key_facts()}),
         "session": _tried(core.catalog.provider, lambda: _facts(core.catalog, thorough=thorough)),
@@ -33,7 +33,7 @@ def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
 @operation
 def stats(scope: Scope) -> JsonObject:
     """Return the providers, the sandbox and the counts; see :meth:`ArtifactStore.get_stats`."""
-    core = scope.whole("get_stats")
+    core = scope.unbound_core("get_stats")
     return {
         "storage_provider": core.storage.provider,
         "session_provider": core.catalog.provider,
@@ -45,7 +45,7 @@ def stats(scope: Scope) -> JsonObject:
 @operation
 def sandbox_info(scope: Scope) -> JsonObject:
     """Return the configuration; see :meth:`ArtifactStore.get_sandbox_info`."""
-    core = scope.whole("get_sandbox_info")
+    core = scope.unbound_core("get_sandbox_info")
     ttl = core.settings.session_ttl
     return {
         "sandbox_id": core.settings.sandbox_id,

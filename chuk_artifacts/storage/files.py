@@ -115,7 +115,7 @@ class FileStorage:
             return data.size, data.sha256
         digest = hashlib.sha256(data).hexdigest()
         mode = "create" if exclusive else "overwrite"
-        self._place(key, lambda: self._fs.pipe_file(key, data, mode), exclusive=exclusive)
+        self._commit(key, lambda: self._fs.pipe_file(key, data, mode), exclusive=exclusive)
         return len(data), digest
 
     def _put_stream(self, key: str, stream: Stream, *, exclusive: bool) -> None:
@@ -125,15 +125,15 @@ class FileStorage:
             for chunk in stream:
                 with self._errors:
                     file.write(chunk)
-            self._place(key, file.commit, exclusive=exclusive)
+            self._commit(key, file.commit, exclusive=exclusive)
         finally:
             file.discard()
 
-    def _place(self, key: str, place: Callable[[], None], *, exclusive: bool) -> None:
-        """Have a file put in its place; raise ``ObjectExistsError`` when that is taken and the put exclusive."""
+    def _commit(self, key: str, commit: Callable[[], None], *, exclusive: bool) -> None:
+        """Let a file appear under its key; raise ``ObjectExistsError`` if the put is exclusive and the key is taken."""
         try:
             with self._claiming if exclusive else self._errors:
-                place()
+                commit()
         except FileExistsError:
             raise ObjectExistsError(key) from None
 

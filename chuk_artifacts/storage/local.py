@@ -85,7 +85,7 @@ else:
 class LocalFolder(_FileSystem):
     """The files under one folder, named by their path relative to it.
 
-    A file appears whole or not at all: it is written under a temporary name beside its place. Files have mode 0600,
+    A file appears whole or not at all: it is written under a temporary name in the same folder. Files have mode 0600,
     folders 0700. A symbolic link inside the folder is never followed, and nothing but a regular file is ever read.
 
     Args:
@@ -195,7 +195,7 @@ class LocalFolder(_FileSystem):
     def _entries(self, path: str) -> Iterator[tuple[FileInfo, bool]]:
         prefix = path.rstrip("/")
         with self.root.folder(_way(prefix), listed=True) as folder:
-            for entry in list(os.scandir(folder.place)):  # closes at its end, where ``with`` may be interrupted
+            for entry in list(os.scandir(folder.listable)):  # closes at its end, where ``with`` may be interrupted
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -207,7 +207,7 @@ class LocalFolder(_FileSystem):
     def make_folders(self, path: str) -> None:
         """Make the folders above *path*, the root included."""
         if not self.root.is_held:
-            make_private_folders(self.root.place, sync=self.fsync)
+            make_private_folders(self.root.path, sync=self.fsync)
         self._make_folder(_way_to_file(path)[0])
 
     def _make_folder(self, way: Way) -> None:
@@ -233,7 +233,7 @@ class LocalFolder(_FileSystem):
 
 
 class _Writer:
-    """A file under a temporary name, which its first write makes, and that takes its place when it is committed.
+    """A file under a temporary name, which its first write makes, and that gets its own name when it is committed.
 
     Whatever an interrupt comes between, ``discard`` leaves neither the file nor a descriptor. As a context manager it
     commits, and after an exception discards.
@@ -283,7 +283,7 @@ class _Writer:
         return os.fstat(descriptor).st_mtime
 
     def commit(self) -> None:
-        """Put the file in its place; raise ``FileExistsError`` when that is taken and the write exclusive."""
+        """Give the file its name; raise ``FileExistsError`` if the write is exclusive and the name is taken."""
         with self._opened() as file:
             if self._folder.fsync:
                 os.fsync(file.fileno())

@@ -343,7 +343,7 @@ class _Folder:
         return f"{self._full(path)}.{os.urandom(4).hex()}{_TEMPORARY}"
 
     def _move_in(self, path: str, size: int, write: Callable[[str], None]) -> None:
-        """Have a file written under a temporary name, and put it in its place."""
+        """Have a file written under a temporary name, and give it its own."""
         temporary = self._temporary(path)
         try:
             self._with_parent(temporary, lambda: write(temporary))
@@ -451,7 +451,7 @@ class _Writer:
             self._upload.write(data)
 
     def commit(self) -> None:
-        """Put the file in its place."""
+        """Let the file appear under its name."""
         if self._upload is not None:
             self._upload.finish()
         else:

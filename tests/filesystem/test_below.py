@@ -169,8 +169,8 @@ class DriverError(Exception):
     """An error of a driver that is no OSError, as those of the clouds are."""
 
 
-@pytest.mark.parametrize("verb", ["pipe_file", "cat_file", "open", "rm_file", "ls", "info", "cp_file"])
-def test_any_error_of_a_driver_is_a_provider_error(monkeypatch, clock, verb):
+@pytest.mark.parametrize("method", ["pipe_file", "cat_file", "open", "rm_file", "ls", "info", "cp_file"])
+def test_any_error_of_a_driver_is_a_provider_error(monkeypatch, clock, method):
     """Whatever a driver raises, an outage is an error: never a missing file or an empty listing."""
     with ArtifactStore(storage_provider="memory://errors", clock=clock) as store:
         artifact_id = store.store(b"x", session_id="alice")
@@ -188,13 +188,13 @@ def test_any_error_of_a_driver_is_a_provider_error(monkeypatch, clock, verb):
             "cp_file": lambda: store.copy_file(artifact_id),
         }
         with monkeypatch.context() as patch, pytest.raises(ProviderError, match="down") as caught:
-            patch.setattr(MemoryFileSystem, verb, fail)
-            calls[verb]()
+            patch.setattr(MemoryFileSystem, method, fail)
+            calls[method]()
         assert isinstance(caught.value.__cause__, DriverError)
 
 
 def test_wrong_password_is_told(ftp_host):
-    """A refused login is an outage in what the configuration is found to be, and an error in each verb."""
+    """A refused login is an outage in what the configuration is found to be, and an error in each method."""
     with ArtifactStore(storage_provider=f"ftp://{USER}:wrong@{ftp_host}/p") as store:
         assert store.validate_configuration()["storage"]["status"] == "error"
         with pytest.raises(ProviderError, match="530"):

@@ -124,8 +124,8 @@ def told(store, monkeypatch):
 
         return answer
 
-    for verb in ("page", "named", "get"):
-        monkeypatch.setattr(store.scope.core.catalog, verb, counted(getattr(store.scope.core.catalog, verb)))
+    for method in ("page", "named", "get"):
+        monkeypatch.setattr(store.scope.core.catalog, method, counted(getattr(store.scope.core.catalog, method)))
     return count
 
 

@@ -364,18 +364,18 @@ def test_move_that_stops_halfway_loses_nothing(fs, store, monkeypatch, broken):
     """When the catalog fails in the middle of a move, every file is there under its old name or its new one."""
     calls = iter(range(broken, -9, -1))
 
-    def fail_at_last(verb):
-        real = getattr(store.scope.core.catalog, verb)
+    def fail_at_last(method):
+        real = getattr(store.scope.core.catalog, method)
 
         def fail(*args, **options):
             if next(calls) <= 0:
                 raise ProviderError("down")
             return real(*args, **options)
 
-        monkeypatch.setattr(store.scope.core.catalog, verb, fail)
+        monkeypatch.setattr(store.scope.core.catalog, method, fail)
 
-    for verb in ("replace", "replace_each", "remove"):
-        fail_at_last(verb)
+    for method in ("replace", "replace_each", "remove"):
+        fail_at_last(method)
     sources = ["alice/a", "alice/docs/1", "alice/docs/deep/2"]
     with pytest.raises(ProviderError):
         fs.mv(sources, ["alice/docs/1", "alice/a", "alice/other/3"])

@@ -58,8 +58,8 @@ class Client(Lockable):
     """The client of a bucket, which is made at the first request.
 
     Args:
-        settings: the place, the options, and how many retries and connections.
-        place: the bucket.
+        settings: the options, and how many retries and connections.
+        bucket: the bucket.
 
     Attributes:
         sdk: what makes the requests.
@@ -69,17 +69,17 @@ class Client(Lockable):
 
     """
 
-    def __init__(self, settings: Settings, place: Bucket) -> None:
+    def __init__(self, settings: Settings, bucket: Bucket) -> None:
         """Connect to nothing yet."""
         super().__init__()
         self.sdk: Sdk = load_sdk(settings.storage_provider)
-        self.subject: str = f"storage {settings.storage_provider!r}, bucket {place.name!r}"
+        self.subject: str = f"storage {settings.storage_provider!r}, bucket {bucket.name!r}"
         no_credentials = NO_API_KEY if settings.storage_provider == IBM_COS_IAM else NO_KEYS
         self.translating: Translation = Translation(self.sdk, self.subject, no_credentials)
-        self.on_aws: bool = place.endpoint_url is None or _is_aws(place.endpoint_url)
+        self.on_aws: bool = bucket.endpoint_url is None or _is_aws(bucket.endpoint_url)
         self._provider = settings.storage_provider
         self._settings = settings
-        self._place = place
+        self._bucket = bucket
         self._attempts = settings.max_retries + 1
         self._sdk_retries = getattr(settings.storage_options.get("config"), "retries", None) is not None
         self._client: Any = None
@@ -113,21 +113,21 @@ class Client(Lockable):
         not_its = PUT_OPTIONS | OWN_OPTIONS
         options = {name: value for name, value in self._settings.storage_options.items() if name not in not_its}
         own_config = options.pop("config", None)
-        if self._provider != S3 and self._place.endpoint_url is None:
+        if self._provider != S3 and self._bucket.endpoint_url is None:
             raise ProviderError(f"{self.subject}: {NO_ENDPOINT}")
         keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
         timeouts = {name: options.pop(name) for name in TIMEOUT_OPTIONS if name in options}
         if self._provider == IBM_COS_IAM:
             options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()
-            options["ibm_service_instance_id"] = self._place.instance_crn
+            options["ibm_service_instance_id"] = self._bucket.instance_crn
             if not options["ibm_api_key_id"]:
                 raise ProviderError(f"{self.subject}: {NO_API_KEY}")
-        session = self.sdk.boto.Session(region_name=self._place.region, **keys)
+        session = self.sdk.boto.Session(region_name=self._bucket.region, **keys)
         config = self._config(timeouts)
         client = session.client(
             "s3",
             region_name=session.region_name or DEFAULT_REGION,
-            endpoint_url=self._place.endpoint_url,
+            endpoint_url=self._bucket.endpoint_url,
             config=config if own_config is None else config.merge(own_config),
             **options,
         )
@@ -142,7 +142,7 @@ class Client(Lockable):
         }
         return self.sdk.core.config.Config(
             signature_version="oauth" if self._provider == IBM_COS_IAM else "s3v4",
-            s3={"addressing_style": "virtual" if self.on_aws and "." not in self._place.name else "path"},
+            s3={"addressing_style": "virtual" if self.on_aws and "." not in self._bucket.name else "path"},
             max_pool_connections=self._settings.max_connections,
             retries={"mode": "standard", "total_max_attempts": 1},  # what is repeated is repeated by ``_call``
             tcp_keepalive=True,
@@ -187,9 +187,9 @@ class Client(Lockable):
             order["Body"].seek(0)
         self.translating.begin()
         try:
-            answer: dict[str, Any] = getattr(self.connected(), operation)(Bucket=self._place.name, **order)
+            answer: dict[str, Any] = getattr(self.connected(), operation)(Bucket=self._bucket.name, **order)
         except self.sdk.errors as error:
-            key = order.get("Key", "").removeprefix(self._place.prefix)
+            key = order.get("Key", "").removeprefix(self._bucket.prefix)
             raise self.translating.of(error, order, key) from self.translating.cause(error)
         lack = lacking(operation, answer, order)
         if operation == "get_object":

@@ -99,7 +99,7 @@ class BucketStorage:
     """Bytes as objects of a bucket.
 
     Args:
-        settings: the place, the options, and how many retries and connections.
+        settings: the bucket, the options, and how many retries and connections.
 
     """
 
@@ -114,7 +114,7 @@ class BucketStorage:
             raise TypeError("these settings are of no bucket")
         self.provider: str = settings.storage_provider
         self.parallel: int = settings.max_connections
-        self._place = settings.bucket
+        self._bucket = settings.bucket
         self._client = Client(settings, settings.bucket)
         self._extras = {name: value for name, value in settings.storage_options.items() if name in PUT_OPTIONS}
         self._conditions = True  # until the service says that it has none
@@ -289,7 +289,7 @@ class BucketStorage:
         self._in_parts(copy.target, range(0, copy.size, length), send, lambda _: share, copy.description)
 
     def _source(self, copy: _CopyOrder) -> dict[str, str]:
-        return {"Bucket": self._place.name, "Key": self._full(copy.source)}
+        return {"Bucket": self._bucket.name, "Key": self._full(copy.source)}
 
     # Read
 
@@ -376,7 +376,7 @@ class BucketStorage:
         """Iterate over all objects under *prefix*, page by page."""
         for page in self._client.pages("list_objects_v2", Prefix=self._full(prefix)):
             for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._place.prefix)
+                key = item["Key"].removeprefix(self._bucket.prefix)
                 yield StoredObject(key=key, bytes=item["Size"], modified=item["LastModified"].timestamp())
 
     # Remove
@@ -415,7 +415,7 @@ class BucketStorage:
                 if not dry_run:
                     with contextlib.suppress(UploadOverError):  # in the meantime
                         self._client.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
-                yield StoredObject(key=item["Key"].removeprefix(self._place.prefix), bytes=0, modified=began)
+                yield StoredObject(key=item["Key"].removeprefix(self._bucket.prefix), bytes=0, modified=began)
 
     # Share
 
@@ -441,7 +441,7 @@ class BucketStorage:
         return self._upload_urls == GATEWAY or (self._upload_urls is None and bool(weakness))
 
     def _signed(self, operation: str, key: str, expires: int, how: Parameters) -> str:
-        order = {"Bucket": self._place.name, "Key": self._full(key), **how}
+        order = {"Bucket": self._bucket.name, "Key": self._full(key), **how}
         with self._client.translating:
             url: str = self._client.connected().generate_presigned_url(operation, Params=order, ExpiresIn=expires)
         return url
@@ -481,7 +481,7 @@ class BucketStorage:
                     return f"not known: access is denied to {self._full(_CHECKS)}/"
                 if code:
                     raise ProviderError(f"{self._client.subject}: {REASONS.get(code, code)}")
-            for name, value in unsigned_headers(f"/{self._place.name}/{quote(self._full(source))}"):
+            for name, value in unsigned_headers(f"/{self._bucket.name}/{quote(self._full(source))}"):
                 code = self._use_signed("put_object", target, {name: value})
                 if not refuses(code):
                     return f"{name}: {code}" if code else name
@@ -544,7 +544,7 @@ class BucketStorage:
 
     def _first_page(self) -> Answer:
         """Ask for a page of one object: unlike the answer to a HEAD, this one is the service's own for certain."""
-        return self._client.call("list_objects_v2", Prefix=self._place.prefix, MaxKeys=1)
+        return self._client.call("list_objects_v2", Prefix=self._bucket.prefix, MaxKeys=1)
 
     def _try_condition(self) -> str:
         """Put one key twice, on the condition that it is free; return what the service makes of that."""
@@ -596,7 +596,7 @@ class BucketStorage:
             self._flow = Flow(self._threads)
 
     def _full(self, key: str) -> str:
-        return self._place.prefix + key
+        return self._bucket.prefix + key
 
     @property
     def _checked(self) -> dict[str, str]:
