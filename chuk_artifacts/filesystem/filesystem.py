@@ -674,7 +674,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
         Args:
             path: the file.
-            mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append, all of which
+            mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append; new content
                 appears when the file is closed, and is discarded when the ``with`` block raises, see
                 :class:`~chuk_artifacts.filesystem.files.Writer`. Without the ``b`` it is a text file.
             block_size: ignored, as is *cache_options*: what is read is fetched.
