@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from chuk_artifacts.errors import SHOWN, InvalidInputError, shown
+from chuk_artifacts.fields import JsonObject
 
 OCTET_STREAM = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
@@ -75,16 +76,16 @@ class Limits:
         """Return *value*, a user id or None."""
         return None if value is None else _short_text("user_id", value, self.user_id)
 
-    def check_meta(self, name: str, value: object) -> dict[str, Any]:
+    def check_meta(self, name: str, value: object) -> JsonObject:
         """Return a copy of *value*, a JSON object; None becomes an empty one. An error names the invalid key."""
         if value is None:
             return {}
         if not isinstance(value, Mapping):
             raise InvalidInputError(f"{name} must be a mapping, not {type(value).__name__}")
-        copy: dict[str, Any] = _Copy(name, self.meta).of(value)
+        copy: JsonObject = _Copy(name, self.meta).of(value)
         return copy
 
-    def check_merged(self, name: str, present: Mapping[str, object], addition: Mapping[str, object]) -> dict[str, Any]:
+    def check_merged(self, name: str, present: Mapping[str, object], addition: Mapping[str, object]) -> JsonObject:
         """Return two JSON objects merged, key by key; raise if the result is too long."""
         merged = {**present, **addition}
         if addition:
@@ -248,7 +249,7 @@ class _Copy:
             return self._items(value, depth)
         raise _NotJsonError(f"is not JSON: {type(value).__name__}")
 
-    def _items(self, value: Mapping[object, object], depth: int) -> dict[str, Any]:
+    def _items(self, value: Mapping[object, object], depth: int) -> JsonObject:
         _check_depth(depth)
         copy = {}
         for key, item in value.items():
@@ -262,7 +263,7 @@ class _Copy:
                 raise
         return copy
 
-    def _values(self, value: Sequence[object], depth: int) -> list[object]:
+    def _values(self, value: Sequence[object], depth: int) -> list[Any]:
         _check_depth(depth)
         copy = []
         for index, item in enumerate(value):

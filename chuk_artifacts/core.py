@@ -151,12 +151,12 @@ class Core:
         """
         if (
             len(values) < 2  # noqa: PLR2004 - a single call needs no thread
-            or self.at_once(_WORTH_A_THREAD if size_of is None else max(map(size_of, values))) == 1
+            or self.side_by_side(_WORTH_A_THREAD if size_of is None else max(map(size_of, values))) == 1
         ):
             return [function(value) for value in values]
         return self._threads.each(function, values)
 
-    def at_once(self, size: int) -> int:
+    def side_by_side(self, size: int) -> int:
         """Return how many calls that transfer *size* bytes each to run side by side.
 
         The result is 1 for few bytes of a local storage: the transfer takes less time than handing it to a thread.

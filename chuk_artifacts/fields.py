@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 import attrs
 
@@ -22,17 +22,17 @@ encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separator
 
 
 @functools.cache
-def _public(kind: type[Any]) -> tuple[str, ...]:
+def _public(kind: type[attrs.AttrsInstance]) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(kind) if "internal" not in field.metadata)
 
 
 @functools.cache
-def _names(kind: type[Any]) -> frozenset[str]:
+def _names(kind: type[attrs.AttrsInstance]) -> frozenset[str]:
     return frozenset(field.name for field in attrs.fields(kind))
 
 
 @functools.cache
-def _defaults(kind: type[Any]) -> JsonObject:
+def _defaults(kind: type[attrs.AttrsInstance]) -> JsonObject:
     return {field.name: field.default for field in attrs.fields(kind) if field.default is not attrs.NOTHING}
 
 
@@ -47,7 +47,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+def _unique(pairs: list[tuple[str, object]]) -> JsonObject:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("an object has a name twice")
@@ -102,7 +102,10 @@ class _Serializer:
 class Fields(Mapping[str, Any]):
     """A mapping of the public fields of an attrs class, in their order."""
 
-    __pydantic_serializer__ = _Serializer()  # read by pydantic_core.to_json, for a value whose type nothing declares
+    if TYPE_CHECKING:
+        __pydantic_serializer__: ClassVar[_Serializer]
+    else:  # without a type hint, which the MCP SDK would take for a field
+        __pydantic_serializer__ = _Serializer()  # read by pydantic_core.to_json, where nothing declares the type
 
     def __getitem__(self, name: str, /) -> Any:
         """Return the value of the field *name*."""
@@ -134,12 +137,12 @@ class Fields(Mapping[str, Any]):
         return cls._of(cls._known(decode(text)))
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+    def from_fields(cls, fields: Mapping[str, object]) -> Self:
         """Return the value with these public fields, checked as :meth:`from_json` checks them."""
         return cls.from_json(encode({name: fields[name] for name in _public(cls)}))
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return how pydantic validates a value and dumps its public fields."""
         from chuk_artifacts.schema import schema_of  # noqa: PLC0415 - only pydantic comes here
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 _CLAIM = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-_THE_LINK_ITSELF: dict[str, Any] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
+_THE_LINK_ITSELF: dict[str, bool] = {"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}
 _ON_WINDOWS = os.name == "nt"
 
 
@@ -50,12 +49,12 @@ def sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-def claim(temporary: str, place: str, folder: int | None = None) -> None:
-    """Move a file to a place that must be free.
+def claim(temporary: str, target: str, folder: int | None = None) -> None:
+    """Move a file to a path where nothing is.
 
     Args:
         temporary: where the file is.
-        place: where it goes, on the same disk.
+        target: where it goes, on the same disk.
         folder: the descriptor of the folder that both are relative to.
 
     Raises:
@@ -63,15 +62,15 @@ def claim(temporary: str, place: str, folder: int | None = None) -> None:
 
     """
     try:
-        os.link(temporary, place, src_dir_fd=folder, dst_dir_fd=folder, **_THE_LINK_ITSELF)
+        os.link(temporary, target, src_dir_fd=folder, dst_dir_fd=folder, **_THE_LINK_ITSELF)
     except FileExistsError:
         raise
     except OSError:  # no hard links here (FAT, some network shares): claim the name first
-        os.close(os.open(place, _CLAIM, _PRIVATE_FILE, dir_fd=folder))
+        os.close(os.open(target, _CLAIM, _PRIVATE_FILE, dir_fd=folder))
         try:
-            os.replace(temporary, place, src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
-            os.unlink(place, dir_fd=folder)
+            os.unlink(target, dir_fd=folder)
             raise
     else:
         os.unlink(temporary, dir_fd=folder)

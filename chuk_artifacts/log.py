@@ -20,9 +20,14 @@ class Log:
         self._logger = logging.getLogger(name)
         self._logger.addHandler(logging.NullHandler())
 
+    @property
+    def debugs(self) -> bool:
+        """Whether :meth:`debug` logs anything, for messages that cost something to build."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, message: str, *values: object) -> None:
         """Log at level debug; *message* has a ``%s`` for each value."""
-        if self._logger.isEnabledFor(logging.DEBUG):
+        if self.debugs:
             self._log(logging.DEBUG, message, values)
 
     def warning(self, message: str, *values: object) -> None:

@@ -69,8 +69,8 @@ class Pending(NamedTuple):
 
     until: str
     """When cleanup may delete it (ISO 8601, UTC)."""
-    registered: bool
-    """Whether the record holds all metadata already, so that the first read after the upload completes it."""
+    complete: bool
+    """Whether the record already holds all metadata: the first read after the upload then makes the artifact."""
     max_bytes: int | None
     """The longest upload that is accepted, in bytes, or None."""
 
@@ -127,7 +127,7 @@ class ArtifactMetadata(Fields):
     key: str
     mime: str
     summary: str
-    meta: dict[str, Any]
+    meta: JsonObject
     filename: str | None
     bytes: int
     sha256: str
@@ -151,7 +151,7 @@ class ArtifactMetadata(Fields):
         @overload
         def __getitem__(self, name: Literal["ttl"], /) -> float | None: ...
         @overload
-        def __getitem__(self, name: Literal["meta"], /) -> dict[str, Any]: ...
+        def __getitem__(self, name: Literal["meta"], /) -> JsonObject: ...
         @overload
         def __getitem__(self, name: _TextItem, /) -> str: ...
         @overload
@@ -240,7 +240,7 @@ class SessionInfo(Fields):
     user_id: str | None
     created_at: str
     expires_at: str | None
-    custom_metadata: dict[str, Any]
+    custom_metadata: JsonObject
     ttl: float | None = attrs.field(default=None, repr=False, metadata={"internal": True})
 
     @classmethod

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def schema_of(
-    kind: type[Mapping[str, Any]],
+    kind: type[Mapping[str, object]],
     names: Iterable[str],
     restore: Callable[[dict[str, Any]], object],
     handler: GetCoreSchemaHandler,

@@ -335,50 +335,75 @@ class Settings:
         return chosen
 
 
-def resolve(
-    *,
-    now: float,
-    storage_provider: StorageProvider | None = None,
-    session_provider: SessionProvider | None = None,
-    bucket: str | None = None,
-    sandbox_id: str | None = None,
-    fs_root: str | os.PathLike[str] | None = None,
-    session_ttl_hours: float | None = DEFAULT_SESSION_TTL_HOURS,
-    max_retries: int = 3,
-    max_connections: int = 32,
-    endpoint_url: str | None = None,
-    region: str | None = None,
-    redis_url: str | None = None,
-    gateway_url: str | None = None,
-    signing_key: str | None = None,
-    storage_options: Mapping[str, object] | None = None,
-    limits: Limits = LIMITS,
-) -> Settings:
+@attrs.frozen(kw_only=True)
+class StoreArguments:
+    """The keyword arguments of ``ArtifactStore``, without the clock, as the caller gave them: not checked yet."""
+
+    storage_provider: object = None
+    session_provider: object = None
+    bucket: object = None
+    sandbox_id: object = None
+    fs_root: object = None
+    session_ttl_hours: object = DEFAULT_SESSION_TTL_HOURS
+    max_retries: object = 3
+    max_connections: object = 32
+    endpoint_url: object = None
+    region: object = None
+    redis_url: object = None
+    gateway_url: object = None
+    signing_key: object = attrs.field(default=None, repr=False)
+    storage_options: object = attrs.field(default=None, repr=False)
+    max_summary_bytes: object = LIMITS.summary
+    max_meta_bytes: object = LIMITS.meta
+    max_user_id_bytes: object = LIMITS.user_id
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of a record.
+
+        Raises:
+            InvalidInputError: a limit is not an int or is below 0, or *max_meta_bytes* is below 2, the length of
+                ``{}``.
+
+        """
+        return Limits(
+            summary=check_count("max_summary_bytes", self.max_summary_bytes, 0),
+            meta=check_count("max_meta_bytes", self.max_meta_bytes, 2),
+            user_id=check_count("max_user_id_bytes", self.max_user_id_bytes, 0),
+        )
+
+
+def resolve(*, now: float, **arguments: object) -> Settings:
     """Return complete settings from the arguments of ``ArtifactStore``, the environment and the defaults.
+
+    Args:
+        now: the current time in seconds since the epoch.
+        arguments: the fields of :class:`StoreArguments`.
 
     Raises:
         InvalidInputError: a provider is unknown, or a value is invalid.
 
     """
-    storage, url = _storage_provider(storage_provider)
-    sessions = _session_provider(session_provider, storage)
-    root = _folder(_root_of(storage, url, fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
-    where = _bucket(storage, url, bucket, endpoint_url, region) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
+    given = StoreArguments(**arguments)
+    storage, url = _storage_provider(given.storage_provider)
+    sessions = _session_provider(given.session_provider, storage)
+    root = _folder(_root_of(storage, url, given.fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
+    bucket = _bucket(storage, url, given) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_sandbox(sandbox_id) or _derived_sandbox(storage, root, where, url),
+        sandbox_id=_sandbox(given.sandbox_id) or _derived_sandbox(storage, root, bucket, url),
         fs_root=root if storage == FILESYSTEM else None,
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
-        bucket=where,
-        redis_url=_redis_url(redis_url) if sessions == REDIS else None,
-        session_ttl=_session_ttl(session_ttl_hours, now),
-        max_retries=check_count("max_retries", max_retries, 0, MAX_AT_ONCE),
-        max_connections=check_count("max_connections", max_connections, 1, MAX_AT_ONCE),
-        gateway_url=_gateway_url(gateway_url),
-        signing_keys=_signing_keys(signing_key),
-        storage_options=_options(storage, url, storage_options),
-        limits=limits,
+        bucket=bucket,
+        redis_url=_redis_url(given.redis_url) if sessions == REDIS else None,
+        session_ttl=_session_ttl(given.session_ttl_hours, now),
+        max_retries=check_count("max_retries", given.max_retries, 0, MAX_AT_ONCE),
+        max_connections=check_count("max_connections", given.max_connections, 1, MAX_AT_ONCE),
+        gateway_url=_gateway_url(given.gateway_url),
+        signing_keys=_signing_keys(given.signing_key),
+        storage_options=_options(storage, url, given.storage_options),
+        limits=given.limits,
         url=url if _is_url(storage) else None,
     )
 
@@ -386,20 +411,6 @@ def resolve(
 def _environment(name: str) -> str | None:
     """Return a variable of the environment; None if it is unset or empty."""
     return os.environ.get(name) or None
-
-
-def limits_of(max_summary_bytes: object, max_meta_bytes: object, max_user_id_bytes: object) -> Limits:
-    """Return the limits of a store.
-
-    Raises:
-        InvalidInputError: a limit is not an int or is below 0, or *max_meta_bytes* is below 2, the length of ``{}``.
-
-    """
-    return Limits(
-        summary=check_count("max_summary_bytes", max_summary_bytes, 0),
-        meta=check_count("max_meta_bytes", max_meta_bytes, 2),
-        user_id=check_count("max_user_id_bytes", max_user_id_bytes, 0),
-    )
 
 
 def _storage_provider(given: object) -> tuple[str, str | None]:
@@ -485,18 +496,18 @@ def _sqlite_path(root: str) -> str:
     return resolve_links(os.path.expanduser(configured)) if configured else os.path.join(root, _CATALOG_FILE)
 
 
-def _bucket(provider: str, url: str | None, bucket: object, endpoint_url: object, region: object) -> Bucket:
+def _bucket(provider: str, url: str | None, given: StoreArguments) -> Bucket:
     name, _, path = ("", "", "") if url is None else url.partition("/")
-    given = check_text_or_none("bucket", bucket)
+    bucket = check_text_or_none("bucket", given.bucket)
     if url is None:
-        name = given or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET
-    elif given not in {None, name}:
+        name = bucket or _environment("ARTIFACT_BUCKET") or _DEFAULT_BUCKET
+    elif bucket not in {None, name}:
         raise InvalidInputError("bucket and storage_provider name different buckets")
     return Bucket(
         name=_bucket_name(name),
         prefix=_prefix(path),
-        endpoint_url=_endpoint(provider, endpoint_url),
-        region=check_text_or_none("region", region) or _environment("AWS_REGION"),
+        endpoint_url=_endpoint(provider, given.endpoint_url),
+        region=check_text_or_none("region", given.region) or _environment("AWS_REGION"),
         instance_crn=_environment("IBM_COS_INSTANCE_CRN") if provider == IBM_COS_IAM else None,
     )
 

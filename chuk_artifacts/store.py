@@ -32,7 +32,6 @@ from chuk_artifacts.settings import (
     SessionProvider,
     Settings,
     StorageProvider,
-    limits_of,
     resolve,
 )
 from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, source
@@ -132,24 +131,9 @@ class ArtifactStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
-        settings = resolve(
-            storage_provider=storage_provider,
-            session_provider=session_provider,
-            bucket=bucket,
-            sandbox_id=sandbox_id,
-            fs_root=fs_root,
-            session_ttl_hours=session_ttl_hours,
-            max_retries=max_retries,
-            max_connections=max_connections,
-            endpoint_url=endpoint_url,
-            region=region,
-            redis_url=redis_url,
-            gateway_url=gateway_url,
-            signing_key=signing_key,
-            storage_options=storage_options,
-            limits=limits_of(max_summary_bytes, max_meta_bytes, max_user_id_bytes),
-            now=clock(),
-        )
+        given = {**locals()}  # each keyword by its name; ``StoreArguments`` refuses a name that it lacks
+        del given["self"], given["clock"]
+        settings = resolve(now=clock(), **given)
         self.scope: Scope = Scope(self._open_core(settings, clock))
 
     def _open_core(self, settings: Settings, clock: Callable[[], float]) -> Core:
@@ -175,7 +159,7 @@ class ArtifactStore:
 
         await leave(self)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return the state to pickle; raise :class:`ArtifactStoreError` when the store is closed."""
         self.scope.check_open()
         return self.__dict__
@@ -187,9 +171,9 @@ class ArtifactStore:
             return "<ArtifactStore closed>"
         settings = scope.core.settings
         session = "" if scope.session_id is None else f" session={scope.session_id!r}"
-        place = "" if settings.location is None else f" at {settings.location!r}"
+        location = "" if settings.location is None else f" at {settings.location!r}"
         providers = f"{settings.storage_provider}+{settings.session_provider}"
-        return f"<ArtifactStore {providers}{place} sandbox={settings.sandbox_id!r}{session}>"
+        return f"<ArtifactStore {providers}{location} sandbox={settings.sandbox_id!r}{session}>"
 
     @property
     def sandbox_id(self) -> str:
@@ -627,8 +611,8 @@ class ArtifactStore:
         )
         if data is None and change.is_empty:
             raise InvalidInputError("nothing to change: give one of data, meta, filename, summary, mime, ttl")
-        content = None if data is None else source(data, max_bytes)
-        return changing.change(self.scope, artifact_id, change, content)
+        content = source(b"" if data is None else data, max_bytes)  # checks max_bytes without data too
+        return changing.change(self.scope, artifact_id, change, None if data is None else content)
 
     def move_file(
         self,
@@ -1198,7 +1182,7 @@ class ArtifactStore:
 
         """
         _log.debug("cleanup orphans=%s dry_run=%s", orphans, dry_run)
-        self.scope.whole("cleanup")
+        self.scope.unbound_core("cleanup")
         if arguments.check_positive("older_than", older_than) < ORPHAN_GRACE_SECONDS:
             raise InvalidInputError(f"older_than must be at least a day, {ORPHAN_GRACE_SECONDS:.0f} seconds")
         sweep = cleanup.Sweep(older_than=older_than, dry_run=dry_run, force=force) if orphans else None

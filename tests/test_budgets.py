@@ -51,7 +51,17 @@ RECORD = 1.5 * KIB
 """How many bytes a store in memory keeps for an artifact, beside its content."""
 
 SYSTEM_CALLS = {
-    "store": {"random": 2, "stat": 3, "open": 2, "write": 1, "close": 2, "rename": 1, "fcntl": 4, "pwrite": 16},
+    "store": {
+        "random": 2,
+        "stat": 3,
+        "open": 2,
+        "write": 1,
+        "close": 2,
+        "fsetxattr": 1,
+        "rename": 1,
+        "fcntl": 4,
+        "pwrite": 16,
+    },
     "retrieve": {"fcntl": 2, "stat": 3, "open": 1, "read": 1, "close": 1},
     "metadata": {"fcntl": 2, "stat": 1},
     "exists": {"fcntl": 2, "stat": 1},

@@ -255,6 +255,15 @@ def test_errors_are_logged(store, caplog):
     assert re.fullmatch(rf"metadata failed after \d+\.\d ms: ArtifactNotFoundError: .*{missing}.*", line.getMessage())
 
 
+def test_errors_build_no_line_without_a_log(store, monkeypatch, caplog):
+    """Where level debug is off, no line is built for an error: a program may look up many ids that are not there."""
+    caplog.set_level(logging.INFO, logger="chuk_artifacts")
+    only_begin = iter([0.0]).__next__  # only the line needs the time at the end
+    monkeypatch.setattr("chuk_artifacts.operations.calls.perf_counter", only_begin)
+    with pytest.raises(chuk_artifacts.ArtifactNotFoundError):
+        store.metadata("0" * 32)
+
+
 def test_failed_cleaning_up_is_logged(store, caplog, monkeypatch):
     """Bytes that could not be removed after a failure are logged with the reason, and the first error is raised."""
     storage = store.scope.core.storage

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from pathlib import Path
 
+import attrs
 import child
 import pytest
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, InvalidInputError
+from chuk_artifacts.aio.options import Options
+from chuk_artifacts.settings import StoreArguments, resolve
 
 SECRET = "hunter2-hunter2-"
 
@@ -36,6 +40,16 @@ def providers(**options):
 def files(folder):
     """Return the names of all files under a folder."""
     return {path.name for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_keywords():
+    """Each keyword of the store but its clock is resolved, with one default, and typed for the async store."""
+    keywords = {name: one.default for name, one in inspect.signature(ArtifactStore).parameters.items()}
+    assert Options.__annotations__.keys() == keywords.keys()
+    del keywords["clock"]
+    assert attrs.asdict(StoreArguments(), recurse=False) == keywords
+    with pytest.raises(TypeError, match="no_such"):
+        resolve(now=0, no_such="setting")
 
 
 def test_defaults():

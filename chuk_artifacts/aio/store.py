@@ -38,7 +38,7 @@ Check = Callable[[Scope, Mapping[str, object]], None]
 _BRIEF_BYTES = 64 * 1024
 _HARMLESS = frozenset({bool, int, float, dict, type(None)})
 _CALLS_A_TURN = 64
-_calls_at_once = itertools.count(1)
+_inline_calls = itertools.count(1)
 
 
 def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
@@ -66,7 +66,7 @@ def _hop(declared: F) -> F:
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
-    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         return await self._calls.run(getattr(self._blocking, name), *args, **kwargs)
 
     return cast("F", method)
@@ -74,12 +74,12 @@ def _hop(declared: F) -> F:
 
 def _brief(declared: F) -> F:
     """Make a method like :func:`_hop`'s that runs on the event loop's thread where :func:`_is_brief` allows it."""
-    return _at_once(declared)
+    return _inline_or_hop(declared)
 
 
 def _brief_read(declared: F) -> F:
     """Make a method like :func:`_brief`'s that returns the content of an artifact, which counts as handled."""
-    return _at_once(declared, reads=True)
+    return _inline_or_hop(declared, reads=True)
 
 
 def _upload(check: Check) -> Callable[[F], F]:
@@ -91,33 +91,33 @@ def _upload(check: Check) -> Callable[[F], F]:
         check: raises where the method would refuse its other arguments. It gets the scope, and all arguments by name.
 
     """
-    return partial(_at_once, check=check)
+    return partial(_inline_or_hop, check=check)
 
 
-def _at_once(declared: F, *, reads: bool = False, check: Check | None = None) -> F:
+def _inline_or_hop(declared: F, *, reads: bool = False, check: Check | None = None) -> F:
     name = declared.__name__
     bind = signature(getattr(Blocking, name)).bind
 
     @wraps(getattr(Blocking, name))
-    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
-        call = getattr(self._blocking, name)
+    async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
+        blocking = getattr(self._blocking, name)
         if check is not None and is_async(kwargs["data"] if "data" in kwargs else args[0] if args else None):
-            return await collected(self, check, call, bind(self, *args, **kwargs).arguments)
+            return await collected(self, check, blocking, bind(self, *args, **kwargs).arguments)
         values = (*args, *kwargs.values()) if kwargs else args
-        if self._at_once and _is_brief(values, self._catalog if reads else None):
+        if self._runs_inline and _is_brief(values, self._catalog if reads else None):
             running_loop()
-            if next(_calls_at_once) % _CALLS_A_TURN == 0:  # let the loop run other tasks
+            if next(_inline_calls) % _CALLS_A_TURN == 0:  # let the loop run other tasks
                 await sleep(0)
-            return call(*args, **kwargs)
-        return await self._calls.run(call, *args, **kwargs)
+            return blocking(*args, **kwargs)
+        return await self._calls.run(blocking, *args, **kwargs)
 
-    async def collected(self: ArtifactStore, check: Check, call: Callable[..., Any], given: dict[str, Any]) -> Any:
+    async def collected(self: ArtifactStore, check: Check, blocking: Callable[..., Any], given: dict[str, Any]) -> Any:
         del given["self"]
         self._blocking.scope.check_open()
         check(self._blocking.scope, given)
         async with Upload(self._calls) as upload:
             given["data"] = await upload.collect(given["data"], given.get("max_bytes"))
-            return await upload.run(call, **given)
+            return await upload.run(blocking, **given)
 
     return cast("F", method)
 
@@ -128,22 +128,22 @@ def _batch(declared: F) -> F:
     bind = signature(getattr(Blocking, name)).bind
 
     @wraps(getattr(Blocking, name))
-    async def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
-        call = getattr(self._blocking, name)
+    async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
+        blocking = getattr(self._blocking, name)
         given = bind(self, *args, **kwargs).arguments
         del given["self"]
         items = given["items"]
         if not isinstance(items, (list, tuple)):  # to iterate over anything else may block
             items = given["items"] = await self._calls.run(check_items, "items", items)
         if not any(map(_has_async_data, items)):
-            return await self._calls.run(call, **given)
+            return await self._calls.run(blocking, **given)
         self._blocking.scope.check_open()
         writing.check_batch(self._blocking.scope, **given)
         async with Upload(self._calls) as upload:
             given["items"] = [
                 {**item, "data": await upload.collect(item["data"], item.get("max_bytes"))} for item in items
             ]
-            return await upload.run(call, **given)
+            return await upload.run(blocking, **given)
 
     return cast("F", method)
 
@@ -174,7 +174,7 @@ def _steps(declared: F, *, page: str | None) -> F:
     default = 1 if page is None else signature(blocking).parameters[page].default
 
     @wraps(blocking)
-    def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         count: Any = default if page is None else kwargs.get(page, default)
         return steps(self._calls, partial(getattr(self._blocking, name), *args, **kwargs), count)
 
@@ -186,7 +186,7 @@ def _reader(declared: F) -> F:
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
-    def method(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         return Reader(self._calls, partial(getattr(self._blocking, name), *args, **kwargs))
 
     return cast("F", method)
@@ -197,7 +197,7 @@ def _plain(declared: F) -> F:
     name = declared.__name__
 
     @wraps(getattr(Blocking, name))
-    def function(self: ArtifactStore, /, *args: Any, **kwargs: Any) -> Any:
+    def function(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
         return getattr(self._blocking, name)(*args, **kwargs)
 
     return cast("F", function)
@@ -238,16 +238,16 @@ class ArtifactStore:
 
     _blocking: Blocking
     _catalog: Catalog
-    _at_once: bool
+    _runs_inline: bool
     _calls: Calls
-    _whole: bool
+    _owns_store: bool
 
     def __init__(self, *, max_workers: int | None = None, **options: Unpack[Options]) -> None:
         """Build the blocking store, without starting threads."""
         if max_workers is not None:
             check_count("max_workers", max_workers, 1, MAX_AT_ONCE)
         store = Blocking(**options)
-        self.__dict__.update(_parts(store, _workers(store, max_workers), whole=True))
+        self.__dict__.update(_parts(store, _workers(store, max_workers), owns_store=True))
 
     @classmethod
     def wrap(cls, store: Blocking, *, max_workers: int | None = None) -> Self:
@@ -265,7 +265,7 @@ class ArtifactStore:
 
         """
         view = cls.__new__(cls)
-        view.__dict__.update(_parts(store, _workers(store, max_workers), whole=True))
+        view.__dict__.update(_parts(store, _workers(store, max_workers), owns_store=True))
         return view
 
     async def __aenter__(self) -> Self:
@@ -605,7 +605,7 @@ class ArtifactStore:
         Closing the view waits for its own calls, and leaves this store open.
         """
         view = type(self).__new__(type(self))
-        view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.workers, whole=False))
+        view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.workers, owns_store=False))
         return view
 
     @_brief
@@ -714,19 +714,19 @@ class ArtifactStore:
         """
         timeout = check_timeout(timeout)
         running_loop()
-        self._at_once = False
-        await self._calls.close(partial(self._blocking.close, timeout), all_views=self._whole, timeout=timeout)
+        self._runs_inline = False
+        await self._calls.close(partial(self._blocking.close, timeout), all_views=self._owns_store, timeout=timeout)
 
 
-def _parts(store: Blocking, workers: Workers, *, whole: bool) -> dict[str, Any]:
-    """Return the attributes of an async store; *whole* is False for a view made by ``session``."""
+def _parts(store: Blocking, workers: Workers, *, owns_store: bool) -> dict[str, Any]:
+    """Return the attributes of an async store; *owns_store*: closing it closes the blocking store and all views."""
     core = store.scope.core
     return {
         "_blocking": store,
         "_catalog": core.catalog,
-        "_at_once": not (core.storage.blocks or core.catalog.blocks),
+        "_runs_inline": not (core.storage.blocks or core.catalog.blocks),
         "_calls": Calls(workers),
-        "_whole": whole,
+        "_owns_store": owns_store,
     }
 
 

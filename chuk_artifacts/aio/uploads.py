@@ -162,13 +162,13 @@ class _Section(io.RawIOBase):
     def __init__(self, file: io.FileIO, lock: threading.Lock, start: int, end: int) -> None:
         self._file = file
         self._lock = lock
-        self._start = start
+        self.start = start
         self._end = end
         self._position = start
 
     def after(self, section: _Section | None) -> _Section:
         """Return this section and the one before it as one."""
-        return self if section is None else _Section(self._file, self._lock, section._start, self._end)  # noqa: SLF001
+        return self if section is None else _Section(self._file, self._lock, section.start, self._end)
 
     def readable(self) -> bool:
         return True
@@ -177,9 +177,9 @@ class _Section(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        origin = {io.SEEK_SET: self._start, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
-        self._position = max(origin + offset, self._start)
-        return self._position - self._start
+        origin = {io.SEEK_SET: self.start, io.SEEK_CUR: self._position, io.SEEK_END: self._end}[whence]
+        self._position = max(origin + offset, self.start)
+        return self._position - self.start
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer)[: max(self._end - self._position, 0)]

@@ -225,7 +225,7 @@ async def until(work: Future[R], loop: asyncio.AbstractEventLoop) -> R:
     ended: asyncio.Future[None] = loop.create_future()
 
     def report(_: Future[R]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits
             loop.call_soon_threadsafe(_end, ended)
 
     work.add_done_callback(report)

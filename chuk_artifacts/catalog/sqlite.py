@@ -38,6 +38,8 @@ from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
 
+Row = tuple[Any, ...]
+
 S = TypeVar("S")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -163,7 +165,7 @@ class SqliteCatalog:
         options = {"now": now, "inheriting": inheriting, "user_ids": user_ids}
         self._read(self._add_many, records, options, exclusive)
 
-    def _add_to_session(self, connection: Connection, values: tuple[Any, ...]) -> bool:
+    def _add_to_session(self, connection: Connection, values: Row) -> bool:
         """Add a record if its session exists and need not change: see :func:`join_sessions`; return whether it did."""
         try:
             added = self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
@@ -671,7 +673,7 @@ class SqliteCatalog:
             ),
         )
 
-    def _removed(self, rows: Sequence[tuple[Any, ...]]) -> list[ArtifactMetadata]:
+    def _removed(self, rows: Sequence[Row]) -> list[ArtifactMetadata]:
         """Return the records of removed rows; salvage damaged ones."""
         records, damaged = decode_sound(rows, self._decode, _id_of)
         for artifact_id, _, session_id, filename, size, revision, expires_at, *_ in damaged:
@@ -692,11 +694,11 @@ class SqliteCatalog:
                 _log.warning("removed the record of %s without its bytes: its session is damaged", artifact_id)
         return records
 
-    def _decode(self, rows: Sequence[tuple[Any, ...]], session_id: str | None = None) -> list[ArtifactMetadata]:
+    def _decode(self, rows: Sequence[Row], session_id: str | None = None) -> list[ArtifactMetadata]:
         """Decode rows that begin with the id and end with the record."""
         return decode_records([row[-1] for row in rows], [row[0] for row in rows], self._sandbox_id, session_id)
 
-    def _is_damaged(self, row: tuple[Any, ...]) -> bool:
+    def _is_damaged(self, row: Row) -> bool:
         """Return whether a row of the sandbox can't be decoded, or its columns differ from its record."""
         sandbox_id, session_id = row[1:3]
         try:
@@ -791,11 +793,11 @@ def _decode_one(stored: tuple[str, str, str]) -> ArtifactMetadata:
     return decode_record(*stored)
 
 
-def _id_of(row: tuple[Any, ...]) -> str:
+def _id_of(row: Row) -> str:
     return row[0] if isinstance(row[0], str) else repr(row[0])
 
 
-def _session_of(row: tuple[Any, ...]) -> SessionInfo:
+def _session_of(row: Row) -> SessionInfo:
     names = "session_id", "sandbox_id", "user_id", "created_at", "expires_at", "custom_metadata", "ttl"
     fields = dict(zip(names, row, strict=True))
     fields["custom_metadata"] = {} if fields["custom_metadata"] == _NOTHING else decode(fields["custom_metadata"])

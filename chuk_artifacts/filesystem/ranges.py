@@ -76,7 +76,7 @@ def read_ranges(
     """
     core = scope.core
     count = sum(map(len, wanted.values()))
-    share = -(-count // core.at_once(0))  # ranges are short, mostly
+    share = -(-count // core.side_by_side(0))  # ranges are short, mostly
     outcomes: dict[int, Outcome] = {}
     portions: list[_Portion] = []
     files = core.each(partial(_found, find), list(wanted), lambda _: 0)

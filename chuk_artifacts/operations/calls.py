@@ -72,11 +72,10 @@ def _report(error: ArtifactStoreError, name: str, begun: float, scope: Scope, ar
     subject = args[0] if args else None
     artifact_id = subject if isinstance(subject, str) and grid.is_artifact_id(subject) else None
     error.about(artifact_id=artifact_id, session_id=scope.session_id, provider=provider)
-    milliseconds, line = (
-        round((perf_counter() - begun) * 1000, 1),
-        f"{name} failed after %s ms: {type(error).__name__}: %s",
-    )
-    _log.debug(line, milliseconds, error)
+    if _log.debugs:
+        milliseconds = round((perf_counter() - begun) * 1000, 1)
+        line = f"{name} failed after %s ms: {type(error).__name__}: %s"
+        _log.debug(line, milliseconds, error)
 
 
 def public_error(signal: Exception) -> ArtifactStoreError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import attrs
 
@@ -16,6 +16,7 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import AccessDeniedError, ConflictError
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Superseded, seconds_of, timestamp
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
@@ -27,9 +28,6 @@ from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, discard_unrecorded
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
-
-Known = ArtifactMetadata | None
-"""A record that the caller has just read, or None to look it up."""
 
 _RENAMED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
@@ -49,7 +47,7 @@ class Content(NamedTuple):
     bytes: int
     sha256: str
 
-    def fields(self, record: ArtifactMetadata, now: float) -> dict[str, Any]:
+    def fields(self, record: ArtifactMetadata, now: float) -> JsonObject:
         """Return the fields that the next revision of *record* changes; it keeps the present bytes as superseded."""
         before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
         kept, _ = split_superseded((*record.superseded, before), now)
@@ -110,7 +108,7 @@ class Change(NamedTuple):
 
         """
         limits = core.settings.limits
-        fields: dict[str, Any] = {}
+        fields: JsonObject = {}
         if summary is not None:
             fields["summary"] = limits.check_summary(summary)
         if filename is not None:
@@ -147,7 +145,7 @@ class Change(NamedTuple):
         if self.session_id is not None and self.session_id != record.session_id:
             raise AccessDeniedError(f"artifact {record.artifact_id} can't leave its session")
 
-    def new_fields(self, record: ArtifactMetadata, limits: arguments.Limits) -> dict[str, Any]:
+    def new_fields(self, record: ArtifactMetadata, limits: arguments.Limits) -> JsonObject:
         """Return the values of fields that differ from those of *record*, content and expiry aside."""
         if self.merged is None:
             return dict(self.fields)
@@ -173,7 +171,12 @@ class Change(NamedTuple):
 
 @operation
 def change(
-    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream | None = None, *, record: Known = None
+    scope: Scope,
+    artifact_id: str,
+    wanted: Change,
+    data: bytes | Stream | None = None,
+    *,
+    record: ArtifactMetadata | None = None,
 ) -> ArtifactMetadata:
     """Change an artifact, and return its new metadata.
 
@@ -220,7 +223,7 @@ def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> N
 
 
 @operation
-def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: Known = None) -> str:
+def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: ArtifactMetadata | None = None) -> str:
     """Copy an artifact within its session, apply *wanted* to the copy, and return its id.
 
     Args:
@@ -289,7 +292,7 @@ def _copied(scope: Scope, record: ArtifactMetadata, target: _Copy) -> ArtifactMe
 
 
 def _change_content(
-    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream, record: Known
+    scope: Scope, artifact_id: str, wanted: Change, data: bytes | Stream, record: ArtifactMetadata | None
 ) -> ArtifactMetadata:
     """Write new bytes under a new key, then point the record to them."""
     core = scope.core
@@ -320,7 +323,11 @@ def _change_content(
 
 
 def _swap(
-    scope: Scope, artifact_id: str, wanted: Change, record: Known = None, content: Content | None = None
+    scope: Scope,
+    artifact_id: str,
+    wanted: Change,
+    record: ArtifactMetadata | None = None,
+    content: Content | None = None,
 ) -> tuple[ArtifactMetadata, ArtifactMetadata]:
     """Replace a record by its next revision, retrying after other writers, and return both."""
     core = scope.core
@@ -336,7 +343,7 @@ def _swap(
     )
 
 
-def _known(scope: Scope, artifact_id: str, record: Known) -> ArtifactMetadata:
+def _known(scope: Scope, artifact_id: str, record: ArtifactMetadata | None) -> ArtifactMetadata:
     if record is None:
         return find(scope, artifact_id)
     return scope.check(artifact_id, record, scope.core.clock())

@@ -83,7 +83,7 @@ def _was_artifact(core: Core, record: ArtifactMetadata, now: float) -> bool:
         return False
     if record.pending is None:
         return True
-    return record.pending.registered and core.storage.stat(record.key) is not None
+    return record.pending.complete and core.storage.stat(record.key) is not None
 
 
 @operation
@@ -191,7 +191,7 @@ def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
 
 
 def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:
-    return record.pending is not None and record.pending.registered and not record.released
+    return record.pending is not None and record.pending.complete and not record.released
 
 
 def _remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:

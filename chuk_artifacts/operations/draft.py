@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
 from chuk_artifacts import arguments, grid
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.models import ArtifactMetadata, timestamp
 from chuk_artifacts.operations.descriptions import describe
 from chuk_artifacts.source import Stream, source
@@ -40,7 +40,7 @@ class Draft:
     sandbox_id: str
     mime: str
     summary: str
-    meta: dict[str, Any]
+    meta: JsonObject
     filename: str | None
     user_id: str | None
     ttl: float | None

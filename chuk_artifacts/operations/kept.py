@@ -7,11 +7,12 @@ filename, expiry and superseded contents of the argument.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
 from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, shown
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.models import ArtifactMetadata
 
 _TYPES: dict[str, type] = {
@@ -51,7 +52,7 @@ class Kept:
             InvalidInputError: a field is missing or has the wrong type, or the metadata is that of a pending upload.
 
         """
-        fields: dict[str, Any] = vars(metadata)
+        fields: JsonObject = vars(metadata)
         for name, kind in _TYPES.items():
             if type(fields.get(name)) is not kind:
                 raise InvalidInputError(f"metadata: {name} must be of type {kind.__name__}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
@@ -51,7 +51,9 @@ def download_url(scope: Scope, artifact_id: str, expires: int) -> str:
 
 
 @operation
-def upload_url(scope: Scope, session_id: str | None, terms: UploadTerms, values: Mapping[str, Any]) -> tuple[str, str]:
+def upload_url(
+    scope: Scope, session_id: str | None, terms: UploadTerms, values: Mapping[str, object]
+) -> tuple[str, str]:
     """Sign an upload URL, and add a pending record with the metadata of the later artifact.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.scope import Scope
 
@@ -15,7 +15,7 @@ from chuk_artifacts.operations.scope import Scope
 @operation
 def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
     """Check storage and catalog; see :meth:`ArtifactStore.validate_configuration`."""
-    core = scope.whole("validate_configuration")
+    core = scope.unbound_core("validate_configuration")
     found = {
         "storage": _tried(core.storage.provider, lambda: {**core.storage.check(thorough=thorough), **core.key_facts()}),
         "session": _tried(core.catalog.provider, lambda: _facts(core.catalog, thorough=thorough)),
@@ -31,9 +31,9 @@ def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
 
 
 @operation
-def stats(scope: Scope) -> dict[str, Any]:
+def stats(scope: Scope) -> JsonObject:
     """Return the providers, the sandbox and the counts; see :meth:`ArtifactStore.get_stats`."""
-    core = scope.whole("get_stats")
+    core = scope.unbound_core("get_stats")
     return {
         "storage_provider": core.storage.provider,
         "session_provider": core.catalog.provider,
@@ -43,9 +43,9 @@ def stats(scope: Scope) -> dict[str, Any]:
 
 
 @operation
-def sandbox_info(scope: Scope) -> dict[str, Any]:
+def sandbox_info(scope: Scope) -> JsonObject:
     """Return the configuration; see :meth:`ArtifactStore.get_sandbox_info`."""
-    core = scope.whole("get_sandbox_info")
+    core = scope.unbound_core("get_sandbox_info")
     ttl = core.settings.session_ttl
     return {
         "sandbox_id": core.settings.sandbox_id,

@@ -66,7 +66,7 @@ class Scope:
         """
         if record is None or (self.session_id is not None and self.session_id != record.session_id):
             raise no_artifact(artifact_id)
-        if record.pending is not None and not (record.pending.registered or incomplete):
+        if record.pending is not None and not (record.pending.complete or incomplete):
             raise no_artifact(artifact_id)
         if is_over(record.expires_at, now):
             raise ArtifactExpiredError(f"artifact {artifact_id} has expired")
@@ -96,7 +96,7 @@ class Scope:
             return grid.new_session_id()
         return self.session(session_id)
 
-    def whole(self, method: str) -> Core:
+    def unbound_core(self, method: str) -> Core:
         """Return the core for *method*, which concerns the whole store.
 
         Raises:

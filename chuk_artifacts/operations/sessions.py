@@ -17,7 +17,7 @@ def create(
     scope: Scope, user_id: str | None, ttl_hours: float | None, custom_metadata: Mapping[str, object] | None
 ) -> str:
     """Create a session, and return its id; see :meth:`ArtifactStore.create_session`."""
-    core = scope.whole("create_session")
+    core = scope.unbound_core("create_session")
     limits, now = core.settings.limits, core.clock()
     ttl = arguments.check_hours("ttl_hours", ttl_hours, now)
     info = new_session(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from chuk_artifacts import grid
 from chuk_artifacts.core import Core
@@ -21,6 +20,7 @@ from chuk_artifacts.errors import (
     no_artifact,
     shown,
 )
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, seconds_of, timestamp
 from chuk_artifacts.operations.calls import operation
@@ -120,9 +120,7 @@ def _find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
 
 
 @operation
-def register(
-    scope: Scope, artifact_id: str, fields: Mapping[str, Any], *, session_id: str | None, ttl: float | None
-) -> None:
+def register(scope: Scope, artifact_id: str, fields: JsonObject, *, session_id: str | None, ttl: float | None) -> None:
     """Make an artifact from an upload; return without a change if it is one already.
 
     Args:
@@ -162,7 +160,7 @@ def complete(core: Core, record: ArtifactMetadata) -> ArtifactMetadata:
         raise no_artifact(record.artifact_id) from None
 
 
-def _adopt(core: Core, pending: ArtifactMetadata, fields: Mapping[str, Any]) -> ArtifactMetadata:
+def _adopt(core: Core, pending: ArtifactMetadata, fields: JsonObject) -> ArtifactMetadata:
     """Make an artifact from the upload of a pending record, under a key that no URL can write to."""
     now = core.clock()
     ttl = fields["ttl"]

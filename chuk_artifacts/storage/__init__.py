@@ -195,7 +195,7 @@ class Storage(Protocol):
         ...
 
     def create(self) -> None:
-        """Make the place where the bytes go, unless it is there; nothing else does, where it costs something."""
+        """Make the folder or bucket of the bytes if it is missing; where that costs something, nothing else does."""
         ...
 
     def close(self) -> None:

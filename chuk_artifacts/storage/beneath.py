@@ -85,7 +85,7 @@ class Folder:
         self.descriptor = None
 
     @property
-    def place(self) -> Descriptor | str:
+    def listable(self) -> Descriptor | str:
         """What :func:`os.scandir` takes."""
         return self.prefix if self.descriptor is None else self.descriptor
 
@@ -130,13 +130,13 @@ class Root:
     """The folder beneath which everything is. It stays open from its first use on, so that no other can replace it.
 
     Attributes:
-        place: its absolute path.
+        path: its absolute path.
 
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, path: str) -> None:
         """Open nothing yet."""
-        self.place = place
+        self.path = path
         self._held: dict[str, tuple[Folder, os.stat_result]] = {}
 
     @property
@@ -158,7 +158,7 @@ class Root:
         """
         held = self._held.get("root") or self._hold()
         try:
-            found = os.lstat(self.place)
+            found = os.lstat(self.path)
         except FileNotFoundError:
             raise self._replaced() from None
         if found.st_ino != held[1].st_ino or found.st_dev != held[1].st_dev:
@@ -218,15 +218,15 @@ class Root:
 
     def _hold(self) -> tuple[Folder, os.stat_result]:
         if _BY_DESCRIPTOR:
-            descriptor = _step(None, self.place, _ENTER)
+            descriptor = _step(None, self.path, _ENTER)
             held = Folder(descriptor), os.fstat(descriptor)
         else:
-            held = Folder(None, f"{self.place}{os.sep}"), os.lstat(self.place)
+            held = Folder(None, f"{self.path}{os.sep}"), os.lstat(self.path)
         return self._held.setdefault("root", held)  # another thread may have come first
 
     def _replaced(self) -> OSError:
         message = "the root folder was removed or replaced while the store was open; restore it, or open a new store"
-        return OSError(errno.ESTALE, message, self.place)
+        return OSError(errno.ESTALE, message, self.path)
 
 
 @functools.cache
@@ -253,7 +253,9 @@ def _kernel() -> Callable[[int, bytes, bytes], Descriptor] | None:
     return opened
 
 
-def _openat2(call: Any, get_errno: Callable[[], int], folder: int, path: bytes, how: bytes) -> Descriptor:
+def _openat2(
+    call: Callable[..., int], get_errno: Callable[[], int], folder: int, path: bytes, how: bytes
+) -> Descriptor:
     while True:
         numbers = itertools.starmap(call, ((_OPENAT2, folder, path, how, len(how)),))
         found = next(map(Descriptor, filter(_is_descriptor, numbers)), None)
@@ -284,13 +286,13 @@ def _step(folder: Descriptor | None, name: str, flags: int) -> Descriptor:
 
 
 def _refuse_link(folder: Folder, name: str, cause: OSError | None = None) -> None:
-    place = folder.prefix + name
-    if stat.S_ISLNK(os.stat(place, dir_fd=folder.descriptor, follow_symlinks=False).st_mode):
-        raise _link_error(place) from cause
+    path = folder.prefix + name
+    if stat.S_ISLNK(os.stat(path, dir_fd=folder.descriptor, follow_symlinks=False).st_mode):
+        raise _link_error(path) from cause
 
 
-def _link_error(place: str) -> OSError:
-    return OSError(errno.ELOOP, "a symbolic link is not followed", place)
+def _link_error(path: str) -> OSError:
+    return OSError(errno.ELOOP, "a symbolic link is not followed", path)
 
 
 def _not_regular(name: str) -> OSError:

@@ -7,15 +7,27 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict
 
 from chuk_artifacts.errors import ErrorMap, ProviderError
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, Description, ObjectExistsError, ObjectMissingError, StoredObject
 from chuk_artifacts.storage.reader import buffered
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _PARALLEL_FILES = 8
 _PROBE_BYTES = 16 * 1024
+
+
+class FileInfo(TypedDict):
+    """The facts of a file or folder, by the names that fsspec gives them."""
+
+    name: str
+    type: str
+    size: int
+    mtime: float
 
 
 class _MappedReader(io.RawIOBase):
@@ -33,7 +45,7 @@ class _MappedReader(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         with self._errors:
             return int(self._file.readinto(buffer))
 
@@ -105,7 +117,7 @@ class FileStorage:
         digest = hashlib.sha256(data).hexdigest()
         mode = "create" if exclusive else "overwrite"
         description = about and about(digest, len(data))
-        self._place(key, lambda: self._fs.pipe_file(key, data, mode, description=description), exclusive=exclusive)
+        self._commit(key, lambda: self._fs.pipe_file(key, data, mode, description=description), exclusive=exclusive)
         return len(data), digest
 
     def _put_stream(self, key: str, stream: Stream, about: About | None, *, exclusive: bool) -> None:
@@ -116,15 +128,15 @@ class FileStorage:
                 with self._errors:
                     file.write(chunk)
             description = about and about(stream.sha256, stream.size)
-            self._place(key, lambda: file.commit(description=description), exclusive=exclusive)
+            self._commit(key, lambda: file.commit(description=description), exclusive=exclusive)
         finally:
             file.discard()
 
-    def _place(self, key: str, place: Callable[[], None], *, exclusive: bool) -> None:
-        """Have a file put in its place; raise ``ObjectExistsError`` when that is taken and the put exclusive."""
+    def _commit(self, key: str, commit: Callable[[], None], *, exclusive: bool) -> None:
+        """Let a file appear under its key; raise ``ObjectExistsError`` if the put is exclusive and the key is taken."""
         try:
             with self._claiming if exclusive else self._errors:
-                place()
+                commit()
         except FileExistsError:
             raise ObjectExistsError(key) from None
 
@@ -189,10 +201,10 @@ class FileStorage:
                 else:
                     yield _stored(info)
 
-    def _entries(self, folder: str) -> list[dict[str, Any]]:
+    def _entries(self, folder: str) -> list[FileInfo]:
         try:
             with self._reading:
-                entries: list[dict[str, Any]] = self._fs.ls(folder, detail=True)
+                entries: list[FileInfo] = self._fs.ls(folder, detail=True)
         except FileNotFoundError:  # removed since its parent was listed, or never there
             return []
         return entries
@@ -215,8 +227,8 @@ class FileStorage:
                         self.delete([info["name"]])
                     yield _stored(info)
 
-    def _unfinished(self, folder: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = []
+    def _unfinished(self, folder: str) -> list[FileInfo]:
+        entries: list[FileInfo] = []
         with self._reading, contextlib.suppress(FileNotFoundError):
             entries = self._fs.unfinished(folder)
         return entries
@@ -246,5 +258,5 @@ class FileStorage:
         """Give back nothing: nothing is held."""
 
 
-def _stored(info: dict[str, Any]) -> StoredObject:
+def _stored(info: FileInfo) -> StoredObject:
     return StoredObject(key=info["name"], bytes=info["size"], modified=info["mtime"])

@@ -19,7 +19,7 @@ from chuk_artifacts.folders import claim, make_private_folders
 from chuk_artifacts.storage import Description, ObjectChangedError
 from chuk_artifacts.storage.beneath import Descriptor, Folder, Root, Way
 from chuk_artifacts.storage.description import pack, unpack
-from chuk_artifacts.storage.files import FileStorage
+from chuk_artifacts.storage.files import FileInfo, FileStorage
 
 _TEMPORARY = ".tmp"
 _PRIVATE_FOLDER = 0o700
@@ -89,7 +89,7 @@ else:
 class LocalFolder(_FileSystem):
     """The files under one folder, named by their path relative to it.
 
-    A file appears whole or not at all: it is written under a temporary name beside its place. Files have mode 0600,
+    A file appears whole or not at all: it is written under a temporary name in the same folder. Files have mode 0600,
     folders 0700. A symbolic link inside the folder is never followed, and nothing but a regular file is ever read.
 
     Args:
@@ -107,7 +107,7 @@ class LocalFolder(_FileSystem):
         self.fsync = fsync
 
     def pipe_file(
-        self, path: str, value: bytes, mode: str = "overwrite", *, description: Description | None = None, **_: Any
+        self, path: str, value: bytes, mode: str = "overwrite", *, description: Description | None = None, **_: object
     ) -> None:
         """Write a whole file; mode ``create`` raises ``FileExistsError`` instead of replacing one."""
         writer = _Writer(self, path, exclusive=mode == "create")
@@ -117,14 +117,14 @@ class LocalFolder(_FileSystem):
         finally:
             writer.discard()
 
-    def open(self, path: str, mode: str = "rb", *__: Any, **___: Any) -> Any:
+    def open(self, path: str, mode: str = "rb", *__: object, **___: object) -> Any:
         """Open a file: ``rb`` a seekable reader, ``wb`` and ``xb`` a writer to be committed or discarded."""
         if mode != "rb":
             return _Writer(self, path, exclusive=mode == "xb")
         descriptor, _ = self._open_to_read(path)
         return next(map(io.FileIO, map(os.dup, (descriptor,)), ("rb",)))
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: object) -> bytes:
         """Return the bytes of a file, or a range of them."""
         if start is not None or end is not None:
             part: Any = super().cat_file(path, start, end)
@@ -138,7 +138,7 @@ class LocalFolder(_FileSystem):
         *,
         size: int | None = None,
         description: Description | None = None,
-        **__: Any,
+        **__: object,
     ) -> None:
         """Copy a file within the kernel; raise ``ProviderError`` when *size* is not its length in bytes."""
         with self.open(path1) as source:
@@ -197,24 +197,24 @@ class LocalFolder(_FileSystem):
             raise
         return modified
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
+    def info(self, path: str, **_: object) -> FileInfo:
         """Return name, type, size in bytes and mtime in seconds of a file or folder."""
         name = path.rstrip("/")
         return _info(name, self.root.status(*_way_to_file(name)))
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+    def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return the infos (or names) of a folder's files and folders, without temporary files and links."""
         entries = [info for info, temporary in self._entries(path) if not temporary and info["type"] != "link"]
         return entries if detail else [info["name"] for info in entries]
 
-    def unfinished(self, path: str) -> list[dict[str, Any]]:
+    def unfinished(self, path: str) -> list[FileInfo]:
         """Return the infos of the temporary files and of the folders in a folder."""
         return [info for info, temporary in self._entries(path) if temporary or info["type"] == "directory"]
 
-    def _entries(self, path: str) -> Iterator[tuple[dict[str, Any], bool]]:
+    def _entries(self, path: str) -> Iterator[tuple[FileInfo, bool]]:
         prefix = path.rstrip("/")
         with self.root.folder(_way(prefix), listed=True) as folder:
-            for entry in list(os.scandir(folder.place)):  # closes at its end, where ``with`` may be interrupted
+            for entry in list(os.scandir(folder.listable)):  # closes at its end, where ``with`` may be interrupted
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -226,7 +226,7 @@ class LocalFolder(_FileSystem):
     def make_folders(self, path: str) -> None:
         """Make the folders above *path*, the root included."""
         if not self.root.is_held:
-            make_private_folders(self.root.place, sync=self.fsync)
+            make_private_folders(self.root.path, sync=self.fsync)
         self._make_folder(_way_to_file(path)[0])
 
     def _make_folder(self, way: Way) -> None:
@@ -252,7 +252,7 @@ class LocalFolder(_FileSystem):
 
 
 class _Writer:
-    """A file under a temporary name, which its first write makes, and that takes its place when it is committed.
+    """A file under a temporary name, which its first write makes, and that gets its own name when it is committed.
 
     Whatever an interrupt comes between, ``discard`` leaves neither the file nor a descriptor. As a context manager it
     commits, and after an exception discards.
@@ -302,7 +302,7 @@ class _Writer:
         return os.fstat(descriptor).st_mtime
 
     def commit(self, *, description: Description | None = None) -> None:
-        """Put the file in its place; raise ``FileExistsError`` when that is taken and the write exclusive."""
+        """Give the file its name; raise ``FileExistsError`` if the write is exclusive and the name is taken."""
         with self._opened() as file:
             if description is not None:
                 _describe(file.fileno(), description)
@@ -370,7 +370,7 @@ def _content(descriptor: Descriptor, status: os.stat_result) -> bytes:
     return b"".join((data, *iter(lambda: os.read(descriptor, _PIECE), b"")))
 
 
-def _info(name: str, status: os.stat_result) -> dict[str, Any]:
+def _info(name: str, status: os.stat_result) -> FileInfo:
     kind = "directory" if stat.S_ISDIR(status.st_mode) else "file" if stat.S_ISREG(status.st_mode) else "link"
     return {"name": name, "type": kind, "size": status.st_size, "mtime": status.st_mtime}
 

@@ -7,11 +7,14 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from chuk_artifacts.errors import ProviderError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _MIB = 1024 * 1024
 FIRST_BLOCK = _MIB
@@ -96,7 +99,7 @@ class RangeReader(io.RawIOBase):
         self._position = position
         return position
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill *buffer* from the present block, fetch that if need be, and return how many bytes that were."""
         view = memoryview(buffer).cast("B")
         data = self._next(len(view))

@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -26,7 +26,7 @@ from chuk_artifacts.settings import OBJECT_STORES, Settings, complete_url
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import About, Description, ObjectChangedError
 from chuk_artifacts.storage.drivers import Describer
-from chuk_artifacts.storage.files import FileStorage
+from chuk_artifacts.storage.files import FileInfo, FileStorage
 
 T = TypeVar("T")
 
@@ -197,24 +197,24 @@ class _Folder:
     def cat_file(self, path: str) -> bytes:
         return bytes(self.fs.cat_file(self._full(path)))
 
-    def open(self, path: str, mode: str, **_: Any) -> Any:
+    def open(self, path: str, mode: str, **_: object) -> Any:
         if mode == "rb":
             file = self.fs.open(self._full(path), "rb")
             return io.BytesIO(file.getvalue()) if isinstance(file, MemoryFile) else file  # that is one for everybody
         return _Writer(self, path)
 
-    def info(self, path: str) -> dict[str, Any]:
+    def info(self, path: str) -> FileInfo:
         full = self._full(path)
         self._forget_listings(full)
         return self._plain_info(self.fs.info(full), path)
 
-    def ls(self, path: str, **_: Any) -> list[dict[str, Any]]:
+    def ls(self, path: str, **_: object) -> list[FileInfo]:
         return [info for info in self._entries(path) if not info["name"].endswith(_TEMPORARY)]
 
-    def unfinished(self, path: str) -> list[dict[str, Any]]:
+    def unfinished(self, path: str) -> list[FileInfo]:
         return [info for info in self._entries(path) if info["name"].endswith(_TEMPORARY) or info["type"] != "file"]
 
-    def _entries(self, path: str) -> Iterator[dict[str, Any]]:
+    def _entries(self, path: str) -> Iterator[FileInfo]:
         full = self._full(path)
         self._forget_listings(full)
         for info in self.fs.ls(full, detail=True):
@@ -227,12 +227,12 @@ class _Folder:
         self.fs.invalidate_cache(posixpath.dirname(full))
 
     @staticmethod
-    def _plain_info(info: dict[str, Any], path: str) -> dict[str, Any]:
+    def _plain_info(info: Mapping[str, Any], path: str) -> FileInfo:
         return {"name": path, "type": info["type"], "size": info.get("size") or 0, "mtime": _modified(info)}
 
     # Write
 
-    def pipe_file(self, path: str, value: bytes, *_: Any, description: Description | None = None) -> None:
+    def pipe_file(self, path: str, value: bytes, *_: object, description: Description | None = None) -> None:
         full = self._full(path)
         if self._is_object_store:
             self.describer.write(self.fs, full, value, description)
@@ -325,7 +325,7 @@ class _Folder:
         """Return an open file with its folder."""
         return self._with_parent(full, lambda: self.fs.open(full, "wb"))
 
-    def can_give_up(self, file: Any) -> bool:
+    def can_give_up(self, file: object) -> bool:
         """Return whether an open file appears when it is closed, and not when :meth:`forget` is called."""
         return self._uploads_whole and isinstance(file, AbstractBufferedFile)
 
@@ -357,7 +357,7 @@ class _Folder:
         return f"{self._full(path)}.{os.urandom(4).hex()}{_TEMPORARY}"
 
     def _move_in(self, path: str, size: int, write: Callable[[str], None]) -> None:
-        """Have a file written under a temporary name, and put it in its place."""
+        """Have a file written under a temporary name, and give it its own."""
         temporary = self._temporary(path)
         try:
             self._with_parent(temporary, lambda: write(temporary))
@@ -465,7 +465,7 @@ class _Writer:
             self._upload.write(data)
 
     def commit(self, *, description: Description | None = None) -> None:
-        """Put the file in its place."""
+        """Let the file appear under its name."""
         if self._upload is not None:
             self._upload.finish()
             self._folder.describe(self._path, description)
@@ -500,7 +500,7 @@ def _is_missing(fs: Any, full: str) -> bool:
     return False
 
 
-def _modified(info: dict[str, Any]) -> float:
+def _modified(info: Mapping[str, object]) -> float:
     """Return when a file was written, in seconds since the epoch; far in the future if the driver does not know."""
     value = next((info[name] for name in _MODIFIED if info.get(name) is not None), None)
     if isinstance(value, str):

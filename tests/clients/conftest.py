@@ -15,32 +15,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import artifact_urls
 import child
-import fsspec
 import pytest
 import uvicorn
 
 from chuk_artifacts import ArtifactStore, aio
-from chuk_artifacts.core import forget_shared_cores
-from chuk_artifacts.filesystem import ArtifactFileSystem
 
 collect_ignore = ["adk_artifacts.py", "mcp_server.py"]  # or doctest would import them where their package is missing
 
+options, fs = artifact_urls.options, artifact_urls.fs
+
 SECONDS = 60  # after which waiting for another process or thread counts as hanging
-
-
-@pytest.fixture
-def options(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Return the storage options of an empty store on disk."""
-    fsspec.register_implementation("artifact", ArtifactFileSystem, clobber=True)
-    yield {"storage_provider": "filesystem", "fs_root": str(tmp_path / "store")}
-    forget_shared_cores()
-
-
-@pytest.fixture
-def fs(options: dict[str, Any]) -> ArtifactFileSystem:
-    """Return the filesystem of that store."""
-    return fsspec.filesystem("artifact", **options)
 
 
 @pytest.fixture

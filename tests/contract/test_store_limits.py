@@ -101,6 +101,7 @@ def test_bad_limit(store, limit):
         lambda: store.store(iter([b"abc"]), session_id=SESSION, max_bytes=limit),
         lambda: store.write_file("abc", filename="a", session_id=SESSION, max_bytes=limit),
         lambda: store.update_file("0" * 32, data=b"abc", max_bytes=limit),
+        lambda: store.update_file("0" * 32, summary="no data", max_bytes=limit),
     ):
         with pytest.raises(InvalidInputError, match="max_bytes"):
             call()

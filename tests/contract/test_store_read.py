@@ -180,7 +180,7 @@ def test_retrieve_batch_of_no_list(store):
 
 
 def test_open(store, artifact_id):
-    """A reader reads, tells, and seeks from start, position and end."""
+    """A reader reads, returns its position, and seeks from start, position and end."""
     with store.open(artifact_id) as file:
         assert (file.tell(), file.read(3), file.tell()) == (0, b"012", 3)
         assert file.read() == b"3456789"

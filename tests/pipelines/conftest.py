@@ -1,27 +1,5 @@
 """A store on disk, as the arguments by which pipelines name it."""
 
-from __future__ import annotations
+import artifact_urls
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import fsspec
-import pytest
-
-from chuk_artifacts.core import forget_shared_cores
-from chuk_artifacts.filesystem import ArtifactFileSystem
-
-
-@pytest.fixture
-def options(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Return the storage options of an empty store on disk."""
-    fsspec.register_implementation("artifact", ArtifactFileSystem, clobber=True)
-    yield {"storage_provider": "filesystem", "fs_root": str(tmp_path / "store")}
-    forget_shared_cores()
-
-
-@pytest.fixture
-def fs(options: dict[str, Any]) -> ArtifactFileSystem:
-    """Return the filesystem of that store."""
-    return fsspec.filesystem("artifact", **options)
+options, fs = artifact_urls.options, artifact_urls.fs

@@ -184,9 +184,10 @@ DISK_FULL = """
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     errors = {}
 
-    def attempt(name, verb, *arguments, **options):
+    def attempt(name, method, *arguments, **options):
         try:
-            verb(*arguments, session_id="alice", **options) if name.startswith("store") else verb(*arguments, **options)
+            session = {"session_id": "alice"} if name.startswith("store") else {}
+            method(*arguments, **session, **options)
         except (ProviderError, SessionError) as error:
             errors[name] = [type(error).__name__, str(error)]
 
@@ -202,7 +203,7 @@ DISK_FULL = """
 
 
 def test_disk_full(root):
-    """Where the bytes don't fit the verb raises ProviderError, and nothing of it remains."""
+    """Where the bytes don't fit the method raises ProviderError, and nothing of it remains."""
     big, small, errors, content = json.loads(child.run(DISK_FULL, root, 1_500_000))
     attempts = ["store bytes", "store stream", "store_batch", "copy_file", "update_file"]
     assert errors == {name: ["ProviderError", "storage 'filesystem': File too large"] for name in attempts}
@@ -215,7 +216,7 @@ def test_disk_full(root):
 
 
 def test_disk_full_for_the_record(root):
-    """Where the record does not fit the verb raises SessionError, and the bytes go again."""
+    """Where the record does not fit the method raises SessionError, and the bytes go again."""
     big, small, errors, content = json.loads(child.run(DISK_FULL, root, 1000))
     assert errors["store small"][0] == "SessionError"
     assert content == "small"
@@ -406,7 +407,7 @@ def link_to(target, link):
 
 
 def attempts(store, artifact_id, tmp_path):
-    """Return each verb that reads, or copies, the bytes of an artifact."""
+    """Return each method that reads, or copies, the bytes of an artifact."""
     return {
         "retrieve": lambda: store.retrieve(artifact_id),
         "open": lambda: store.open(artifact_id),
@@ -423,7 +424,7 @@ def unchanged(folder):
 
 
 def test_artifact_that_is_a_link_is_not_read(store, place, outside, tmp_path):
-    """No verb reads through a link in the place of an artifact, not even to the right bytes."""
+    """No method reads through a link in the place of an artifact, not even to the right bytes."""
     artifact_id = store.store(CONTENT, session_id="alice")
     link_to(outside / "secret", place(artifact_id))
     for name, attempt in attempts(store, artifact_id, tmp_path).items():
@@ -462,7 +463,7 @@ def test_link_in_the_place_of_a_new_file_is_not_followed(root, outside):
 
 @pytest.mark.parametrize("level", ["grid", "grid/box", "grid/box/alice"])
 def test_folder_that_is_a_link_is_not_entered(store, root, outside, tmp_path, level):
-    """No verb reads, writes, copies, deletes or cleans through a link in the place of a folder."""
+    """No method reads, writes, copies, deletes or cleans through a link in the place of a folder."""
     artifact_id = store.store(b"x", session_id="alice")
     inside = outside / os.path.relpath(root / "grid" / "box" / "alice", root / level)
     inside.mkdir(parents=True, exist_ok=True)
@@ -549,7 +550,7 @@ def test_unwritable_root(tmp_path):
         os.chdir(sys.argv[1])
         os.chmod(".", 0o555)
         if os.getuid() == 0:  # whom no mode stops
-            store.scope.core.storage._fs.root.place = "."  # the folders above may be closed to others
+            store.scope.core.storage._fs.root.path = "."  # the folders above may be closed to others
             os.setuid(65534)
         try:
             store.store(b"x")

@@ -123,9 +123,9 @@ def test_is_a_file():
             file.write(b"1")
     assert sum(1 for _ in io.TextIOWrapper(reader(Fetcher(lines)), encoding="ascii")) == 600_000
     file.close()
-    for verb in (file.read, lambda: file.seek(0), lambda: file.readinto(buffer)):
+    for method in (file.read, lambda: file.seek(0), lambda: file.readinto(buffer)):
         with pytest.raises(ValueError, match="closed"):
-            verb()
+            method()
 
 
 def test_close_forgets_what_is_coming():

@@ -73,7 +73,7 @@ _NULS = 6  # separators in the line of a record
 _UNKNOWN = "unknown"  # the session of a damaged record whose own is lost; the key built with it names no bytes
 
 
-class _Known(NamedTuple):
+class _Session(NamedTuple):
     """A session as the server last returned it, or as this process last wrote it."""
 
     info: SessionInfo
@@ -126,7 +126,7 @@ class RedisCatalog:
         self._link = link
         self._sandbox_id = sandbox_id
         self._session_ttl = session_ttl
-        self._sessions: dict[str, _Known] = {}
+        self._sessions: dict[str, _Session] = {}
         self._adds = 0
         self._roots = [self._root(f"{tag:0{_TAG_DIGITS}x}") for tag in range(16**_TAG_DIGITS)]
         self._removals: dict[str, _Removal] = {}  # by session
@@ -313,7 +313,7 @@ class RedisCatalog:
         """Return a session, or None."""
         key = f"{self._session_root(session_id)}session/{session_id}"
         text, expires_at = self._link.read("HMGET", key, "info", "expires_at")
-        known = None if text is None else _Known.stored(session_id, self._sandbox_id, text, expires_at)
+        known = None if text is None else _Session.stored(session_id, self._sandbox_id, text, expires_at)
         return None if known is None or is_over(known.info.expires_at, now) else known.info
 
     def update_session(
@@ -330,7 +330,7 @@ class RedisCatalog:
         mark = os.urandom(8).hex()
         known = self._remembered(session_id, now)
         while True:
-            new = None if known is None else _Known.of(updated(known.info, custom_metadata, extend, limits), known)
+            new = None if known is None else _Session.of(updated(known.info, custom_metadata, extend, limits), known)
             answer = self._link.run(
                 scripts.UPDATE_SESSION,
                 [f"{root}session/{session_id}", f"{root}sessions"],
@@ -346,7 +346,7 @@ class RedisCatalog:
             if answer.repeated and new is not None:
                 raise self._link.unknown()  # was it our first attempt that changed it, or another client?
             text, expires_at, _ = answer.value
-            known = _Known.stored(session_id, self._sandbox_id, text, expires_at)
+            known = _Session.stored(session_id, self._sandbox_id, text, expires_at)
             if known is None:
                 return False
         self._remember(session_id, new)
@@ -461,13 +461,13 @@ class RedisCatalog:
 
         while True:
             records, infos = joined(info_of)
-            new = {**known, **{name: _Known.of(info, known[name]) for name, info in infos.items()}}
+            new = {**known, **{name: _Session.of(info, known[name]) for name, info in infos.items()}}
             unlike = self._send(known, records, new, now, exclusive=exclusive)
             if not unlike:
                 break
             for name, text, expires_at, _ in unlike:
                 session_id = name.decode()
-                known[session_id] = _Known.stored(session_id, self._sandbox_id, text, expires_at)
+                known[session_id] = _Session.stored(session_id, self._sandbox_id, text, expires_at)
         for session_id, session in new.items():
             self._remember(session_id, session)
 
@@ -487,9 +487,9 @@ class RedisCatalog:
 
     def _send(
         self,
-        known: Mapping[str, _Known | None],
+        known: Mapping[str, _Session | None],
         records: Sequence[ArtifactMetadata],
-        new: Mapping[str, _Known | None],
+        new: Mapping[str, _Session | None],
         now: float,
         *,
         exclusive: bool,
@@ -609,11 +609,11 @@ class RedisCatalog:
 
         return decode_sound(values, decode, _name)
 
-    def _remembered(self, session_id: str, now: float) -> _Known | None:
+    def _remembered(self, session_id: str, now: float) -> _Session | None:
         known = self._sessions.get(session_id)
         return None if known is None or is_over(known.info.expires_at, now) else known
 
-    def _remember(self, session_id: str, session: _Known | None) -> None:
+    def _remember(self, session_id: str, session: _Session | None) -> None:
         if session is not None:
             if len(self._sessions) >= _REMEMBERED:
                 self._sessions.clear()
@@ -705,7 +705,7 @@ def _session_keys(root: str, session_id: str) -> list[str]:
     return [f"{root}session/{session_id}", f"{root}sessions", f"{root}index/{session_id}", f"{root}due"]
 
 
-def _session_arguments(session: _Known | None) -> tuple[str, ...]:
+def _session_arguments(session: _Session | None) -> tuple[str, ...]:
     """Return info, end, end as a number, and for how many milliseconds to keep it; empty texts without a session."""
     return ("", "", "", "") if session is None else (session.text, *_end_arguments(session.info.expires_at))
 

@@ -11,7 +11,12 @@ import redis
 from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ClusterError, RedisClusterException, RedisError
 
-TEMPORARY = (redis.ConnectionError, redis.TimeoutError, ClusterError, RedisClusterException)
+TEMPORARY: tuple[type[Exception], ...] = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    ClusterError,
+    RedisClusterException,
+)
 """The errors after which a server or a Cluster may answer again."""
 
 _NO_ANSWER = object()

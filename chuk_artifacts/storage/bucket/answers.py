@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+Answer = Mapping[str, Any]
+"""The answer to a request, as the SDK parses it, by the names of the S3 API reference."""
+Parameters = Mapping[str, Any]
+"""The parameters of a request, by the same names."""
+
 PASSING_CODES = frozenset(
     {
         "BadDigest",  # of a body that was damaged on its way
@@ -56,7 +61,7 @@ _MARKERS = {
 }
 
 
-def lacking(operation: str, answer: Mapping[str, Any], order: Mapping[str, Any]) -> str | None:
+def lacking(operation: str, answer: Answer, order: Parameters) -> str | None:
     """Return what is wrong with an answer that reports success, by its headers and what was parsed, or None."""
     facts = dict(answer)
     for result in _RESULTS:
@@ -71,7 +76,7 @@ def lacking(operation: str, answer: Mapping[str, Any], order: Mapping[str, Any])
     return _lacking_of_deletion(operation, answer) if operation.startswith("delete_") else None
 
 
-def _lacking_of_page(page: Mapping[str, Any]) -> str | None:
+def _lacking_of_page(page: Answer) -> str | None:
     if page.get("IsTruncated") and not next_page(page):
         return "a page that says that there are more, and not where"
     for name, belongs in _BELONGS_TO_EACH.items():
@@ -80,7 +85,7 @@ def _lacking_of_page(page: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _lacking_of_bytes(answer: Mapping[str, Any], order: Mapping[str, Any]) -> str | None:
+def _lacking_of_bytes(answer: Answer, order: Parameters) -> str | None:
     if "Range" not in order or ignores_range(answer, order):
         return None if "ContentLength" in answer or _is_chunked(answer) else "an answer without a length"
     begin, end, _ = content_range(answer)
@@ -88,7 +93,7 @@ def _lacking_of_bytes(answer: Mapping[str, Any], order: Mapping[str, Any]) -> st
     return None if begin == asked_begin and begin <= end <= asked_end else "an answer with another range"
 
 
-def _lacking_of_deletion(operation: str, answer: Mapping[str, Any]) -> str | None:
+def _lacking_of_deletion(operation: str, answer: Answer) -> str | None:
     """A deletion that succeeds says little: a page is no such answer, and nothing none to that of many objects."""
     headers = _headers(answer)
     codes = {error.get("Code") for error in answer.get("Errors", ())}
@@ -101,13 +106,13 @@ def _lacking_of_deletion(operation: str, answer: Mapping[str, Any]) -> str | Non
     return "an empty answer" if nothing and operation == "delete_objects" else None
 
 
-def ignores_range(answer: Mapping[str, Any], order: Mapping[str, Any]) -> bool:
+def ignores_range(answer: Answer, order: Parameters) -> bool:
     """Say whether a service answers the request for a range with the whole object, as it may."""
     status = answer["ResponseMetadata"]["HTTPStatusCode"]
     return "Range" in order and status != HTTPStatus.PARTIAL_CONTENT and "ContentRange" not in answer
 
 
-def content_range(answer: Mapping[str, Any]) -> tuple[int, int, int | None]:
+def content_range(answer: Answer) -> tuple[int, int, int | None]:
     """Return the first and last byte of an answer, and the length of the object if it is known; no range: -1, -1."""
     match = _CONTENT_RANGE(answer.get("ContentRange") or "")
     if match is None:
@@ -115,21 +120,21 @@ def content_range(answer: Mapping[str, Any]) -> tuple[int, int, int | None]:
     return int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
 
 
-def length_of_range(answer: Mapping[str, Any]) -> int:
+def length_of_range(answer: Answer) -> int:
     """Return how many bytes an answer says that it has."""
     begin, end, _ = content_range(answer)
     return end - begin + 1
 
 
-def next_page(page: Mapping[str, Any]) -> dict[str, str]:
+def next_page(page: Answer) -> dict[str, str]:
     """Return what asks for the page after this one; nothing if it does not say."""
     return {name: page[marker] for name, marker in _MARKERS.items() if page.get(marker)}
 
 
-def _is_chunked(answer: Mapping[str, Any]) -> bool:
+def _is_chunked(answer: Answer) -> bool:
     return _headers(answer).get("transfer-encoding", "").lower() == "chunked"
 
 
-def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
+def _headers(answer: Answer) -> Mapping[str, str]:
     headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
     return headers

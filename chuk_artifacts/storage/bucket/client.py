@@ -27,7 +27,7 @@ from chuk_artifacts.settings import (
     Settings,
     ibm_api_key,
 )
-from chuk_artifacts.storage.bucket.answers import ignores_range, lacking, length_of_range, next_page
+from chuk_artifacts.storage.bucket.answers import Answer, Parameters, ignores_range, lacking, length_of_range, next_page
 from chuk_artifacts.storage.bucket.connections import harden
 from chuk_artifacts.storage.bucket.errors import (
     NO_API_KEY,
@@ -50,13 +50,16 @@ _LONGEST_PAUSE = 20.0  # seconds between two attempts
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _CONDITION = "condition"
 
+Request = dict[str, Any]
+"""The parts of a request that the SDK is about to send, or its parameters: event handlers may change them."""
+
 
 class Client(Lockable):
     """The client of a bucket, which is made at the first request.
 
     Args:
-        settings: the place, the options, and how many retries and connections.
-        place: the bucket.
+        settings: the options, and how many retries and connections.
+        bucket: the bucket.
 
     Attributes:
         sdk: what makes the requests.
@@ -66,17 +69,17 @@ class Client(Lockable):
 
     """
 
-    def __init__(self, settings: Settings, place: Bucket) -> None:
+    def __init__(self, settings: Settings, bucket: Bucket) -> None:
         """Connect to nothing yet."""
         super().__init__()
         self.sdk: Sdk = load_sdk(settings.storage_provider)
-        self.subject: str = f"storage {settings.storage_provider!r}, bucket {place.name!r}"
+        self.subject: str = f"storage {settings.storage_provider!r}, bucket {bucket.name!r}"
         no_credentials = NO_API_KEY if settings.storage_provider == IBM_COS_IAM else NO_KEYS
         self.translating: Translation = Translation(self.sdk, self.subject, no_credentials)
-        self.on_aws: bool = place.endpoint_url is None or _is_aws(place.endpoint_url)
+        self.on_aws: bool = bucket.endpoint_url is None or _is_aws(bucket.endpoint_url)
         self._provider = settings.storage_provider
         self._settings = settings
-        self._place = place
+        self._bucket = bucket
         self._attempts = settings.max_retries + 1
         self._sdk_retries = getattr(settings.storage_options.get("config"), "retries", None) is not None
         self._client: Any = None
@@ -110,21 +113,21 @@ class Client(Lockable):
         not_its = PUT_OPTIONS | OWN_OPTIONS
         options = {name: value for name, value in self._settings.storage_options.items() if name not in not_its}
         own_config = options.pop("config", None)
-        if self._provider != S3 and self._place.endpoint_url is None:
+        if self._provider != S3 and self._bucket.endpoint_url is None:
             raise ProviderError(f"{self.subject}: {NO_ENDPOINT}")
         keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
         timeouts = {name: options.pop(name) for name in TIMEOUT_OPTIONS if name in options}
         if self._provider == IBM_COS_IAM:
             options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()
-            options["ibm_service_instance_id"] = self._place.instance_crn
+            options["ibm_service_instance_id"] = self._bucket.instance_crn
             if not options["ibm_api_key_id"]:
                 raise ProviderError(f"{self.subject}: {NO_API_KEY}")
-        session = self.sdk.boto.Session(region_name=self._place.region, **keys)
+        session = self.sdk.boto.Session(region_name=self._bucket.region, **keys)
         config = self._config(timeouts)
         client = session.client(
             "s3",
             region_name=session.region_name or DEFAULT_REGION,
-            endpoint_url=self._place.endpoint_url,
+            endpoint_url=self._bucket.endpoint_url,
             config=config if own_config is None else config.merge(own_config),
             **options,
         )
@@ -139,7 +142,7 @@ class Client(Lockable):
         }
         return self.sdk.core.config.Config(
             signature_version="oauth" if self._provider == IBM_COS_IAM else "s3v4",
-            s3={"addressing_style": "virtual" if self.on_aws and "." not in self._place.name else "path"},
+            s3={"addressing_style": "virtual" if self.on_aws and "." not in self._bucket.name else "path"},
             max_pool_connections=self._settings.max_connections,
             retries={"mode": "standard", "total_max_attempts": 1},  # what is repeated is repeated by ``_call``
             tcp_keepalive=True,
@@ -159,7 +162,7 @@ class Client(Lockable):
             events.register("before-parameter-build.s3.PutObject", _take_condition)
             events.register("before-call.s3.PutObject", _send_condition)
 
-    def call(self, operation: str, **order: Any) -> Any:
+    def call(self, operation: str, **order: Any) -> Answer:
         """Make a request, again after a pause where that may help, and raise what its failure means.
 
         The bytes of an object are read here too, so that a truncated answer counts as a failure.
@@ -178,15 +181,15 @@ class Client(Lockable):
             time.sleep(random.uniform(0, min(2.0 ** (attempt - 1), _LONGEST_PAUSE)))  # noqa: S311 - no secret
         raise AssertionError("counting ends")
 
-    def _ask(self, operation: str, order: dict[str, Any]) -> Any:
+    def _ask(self, operation: str, order: Parameters) -> Answer:
         """Make a request once."""
         if "Body" in order:
             order["Body"].seek(0)
         self.translating.begin()
         try:
-            answer = getattr(self.connected(), operation)(Bucket=self._place.name, **order)
+            answer: dict[str, Any] = getattr(self.connected(), operation)(Bucket=self._bucket.name, **order)
         except self.sdk.errors as error:
-            key = order.get("Key", "").removeprefix(self._place.prefix)
+            key = order.get("Key", "").removeprefix(self._bucket.prefix)
             raise self.translating.of(error, order, key) from self.translating.cause(error)
         lack = lacking(operation, answer, order)
         if operation == "get_object":
@@ -196,7 +199,7 @@ class Client(Lockable):
             raise BrokenAnswerError(f"{self.subject}: {lack}")
         return answer
 
-    def _read(self, body: Any, answer: Mapping[str, Any], order: Mapping[str, Any]) -> bytes:
+    def _read(self, body: Any, answer: Answer, order: Parameters) -> bytes:
         """Return the bytes of an answer; ask its headers first whether they are the right ones."""
         if ignores_range(answer, order):
             raise ProviderError(f"{self.subject}: the service ignored the Range header")
@@ -208,7 +211,7 @@ class Client(Lockable):
             raise BrokenAnswerError(f"{self.subject}: an answer of another length than it says")
         return data
 
-    def pages(self, operation: str, **order: Any) -> Iterator[dict[str, Any]]:
+    def pages(self, operation: str, **order: Any) -> Iterator[Answer]:
         """Iterate over the pages of a listing."""
         following: dict[str, str] = {}
         while True:
@@ -225,26 +228,26 @@ def _is_aws(endpoint_url: str) -> bool:
     return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_HOSTS)
 
 
-def _ask_before_sending_much(ask: Callable[..., None], model: Any, params: dict[str, Any], **more: Any) -> None:
+def _ask_before_sending_much(ask: Callable[..., None], model: object, params: Request, **more: object) -> None:
     """Let the SDK ask with ``Expect: 100-continue`` only for a body that is worth one more turn on the wire."""
     body = params.get("body")
     if not isinstance(body, io.BytesIO) or body.getbuffer().nbytes >= _SMALL_BODY:
         ask(model=model, params=params, **more)
 
 
-def _use_md5(params: dict[str, Any], **_: Any) -> None:
+def _use_md5(params: Request, **_: object) -> None:
     """Send Content-MD5, which services other than AWS want with DeleteObjects, and not the checksum that AWS wants."""
     digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
     params["context"].get("checksum", {}).pop("request_algorithm", None)
 
 
-def _take_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _take_condition(params: Request, context: dict[str, object], **_: object) -> None:
     """Take a condition out of the arguments of a put: the IBM SDK does not know it, though the service does."""
     context[_CONDITION] = params.pop("IfNoneMatch", None)
 
 
-def _send_condition(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _send_condition(params: Request, context: dict[str, object], **_: object) -> None:
     """Put the condition where the service looks for it."""
     if context.get(_CONDITION) is not None:
         params["headers"]["If-None-Match"] = context[_CONDITION]

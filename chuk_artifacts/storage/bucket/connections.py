@@ -6,8 +6,9 @@ They derive from the classes of botocore (or of its copy by IBM), so that nothin
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from http.client import HTTPResponse, RemoteDisconnected
-from typing import Any
+from typing import Any, BinaryIO
 
 from urllib3 import Timeout
 
@@ -27,7 +28,7 @@ def patience(read_seconds: float | None) -> float | None:
     return None if read_seconds is None else max(read_seconds, min(read_seconds * _TIMES_LONGER, _LONG_SECONDS))
 
 
-def takes_long(method: str, url: str, headers: Any) -> bool:
+def takes_long(method: str, url: str, headers: Mapping[str, str]) -> bool:
     """Say whether a service may work for long before it answers, or a network before all is sent.
 
     That is a copy, the end of an upload by parts, a deletion of many, and all that has a body of some size.
@@ -50,8 +51,14 @@ class _Pool:
     timeout: Timeout
 
     def urlopen(
-        self, method: str, url: str, body: Any = None, headers: Any = None, *arguments: Any, **more: Any
-    ) -> Any:
+        self,
+        method: str,
+        url: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        *arguments: object,
+        **more: object,
+    ) -> object:
         """Send a request; wait longer for the answer to a long one."""
         if "timeout" not in more and takes_long(method, url, headers or {}):
             more["timeout"] = Timeout(connect=self.timeout.connect_timeout, read=patience(self.timeout.read_timeout))
@@ -62,7 +69,7 @@ class _Pool:
 class _Lines:
     """Reads lines, and knows whether it met the end of the connection."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.close = file.close
         self.ended = False
@@ -94,7 +101,7 @@ class _Connection:
 
     response_class = _Response
 
-    def _consume_headers(self, file: Any) -> None:
+    def _consume_headers(self, file: BinaryIO) -> None:
         """Read the headers after ``100 Continue``; botocore reads for ever where the connection ends within them."""
         while line := file.readline():
             if line == b"\r\n":

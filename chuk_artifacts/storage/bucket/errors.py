@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from chuk_artifacts.errors import ArtifactStoreError, ProviderError
 from chuk_artifacts.settings import PUT_OPTIONS, S3
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
-from chuk_artifacts.storage.bucket.answers import PASSING_CODES
+from chuk_artifacts.storage.bucket.answers import PASSING_CODES, Answer, Parameters
 from chuk_artifacts.storage.bucket.uploads import code_of
 
 
@@ -173,7 +173,7 @@ class Translation:
         """Know that nothing was sent yet: what fails until then is about credentials and options."""
         self._thread.sent = False
 
-    def note_sending(self, **_: Any) -> None:
+    def note_sending(self, **_: object) -> None:
         """Know that a request is signed and goes out: what fails from now on is about the service and its answer."""
         self._thread.sent = True
 
@@ -182,7 +182,7 @@ class Translation:
         if isinstance(error, self._sdk.errors) and not isinstance(error, ArtifactStoreError):
             raise self.of(error) from self.cause(error)
 
-    def of(self, error: Exception, order: Mapping[str, Any] | None = None, key: str = "") -> ProviderError:
+    def of(self, error: Exception, order: Parameters | None = None, key: str = "") -> ProviderError:
         """Return what *error* means to a request with these arguments, which is about *key*.
 
         The message holds nothing of it that may be secret.
@@ -196,7 +196,7 @@ class Translation:
         way = (self._sdk.core.exceptions.ConnectionError, self._sdk.core.exceptions.HTTPClientError)
         return PassingError(told) if isinstance(error, way) else BrokenAnswerError(told)
 
-    def _of_answer(self, answer: dict[str, Any], operation: str, order: Mapping[str, Any], key: str) -> ProviderError:
+    def _of_answer(self, answer: Answer, operation: str, order: Parameters, key: str) -> ProviderError:
         code = str(answer.get("Error", {}).get("Code") or "")
         message = str(answer.get("Error", {}).get("Message") or "")
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")

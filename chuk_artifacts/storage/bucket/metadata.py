@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from chuk_artifacts.storage.bucket.answers import Answer
 from chuk_artifacts.storage.description import LIMIT, Description, pack, unpack
 
 SIGNATURE = "write"
@@ -13,7 +11,7 @@ SIGNATURE = "write"
 _RESERVED_BYTES = 128  # for the signature, and the names of what was cut
 
 
-def describe(description: Description | None, signature: str = "") -> dict[str, Any]:
+def describe(description: Description | None, signature: str = "") -> dict[str, object]:
     """Return the arguments of a write that make the object describe itself."""
     signed = {SIGNATURE: signature} if signature else {}
     if description is None:
@@ -24,7 +22,7 @@ def describe(description: Description | None, signature: str = "") -> dict[str, 
     }
 
 
-def described(stored: Mapping[str, Any]) -> Description | None:
+def described(stored: Answer) -> Description | None:
     """Return the description in the answer to a HEAD request; None if it has no metadata of ours."""
     metadata = {name: value for name, value in stored.get("Metadata", {}).items() if name.lower() != SIGNATURE}
     return unpack(metadata, stored.get("ContentType", "")) if metadata else None

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -38,6 +38,8 @@ from chuk_artifacts.storage import (
     StoredObject,
 )
 from chuk_artifacts.storage.bucket.answers import (
+    Answer,
+    Parameters,
     content_range,
 )
 from chuk_artifacts.storage.bucket.client import DEFAULT_REGION, Client
@@ -97,7 +99,7 @@ class BucketStorage:
     """Bytes as objects of a bucket.
 
     Args:
-        settings: the place, the options, and how many retries and connections.
+        settings: the bucket, the options, and how many retries and connections.
 
     """
 
@@ -112,7 +114,7 @@ class BucketStorage:
             raise TypeError("these settings are of no bucket")
         self.provider: str = settings.storage_provider
         self.parallel: int = settings.max_connections
-        self._place = settings.bucket
+        self._bucket = settings.bucket
         self._client = Client(settings, settings.bucket)
         self._extras = {name: value for name, value in settings.storage_options.items() if name in PUT_OPTIONS}
         self._conditions = True  # until the service says that it has none
@@ -172,9 +174,8 @@ class BucketStorage:
         return bool(metadata.get(SIGNATURE) == signature)
 
     def _put_parts(self, key: str, parts: Iterable[Part], description: Description | None) -> None:
-        def send(order: dict[str, Any], part: Part) -> Mapping[str, Any]:
-            answer: Mapping[str, Any] = self._client.call("upload_part", Body=part.body, **order, **self._checked)
-            return answer
+        def send(order: Parameters, part: Part) -> Answer:
+            return self._client.call("upload_part", Body=part.body, **order, **self._checked)
 
         self._in_parts(key, parts, send, lambda part: part.length, description)
 
@@ -182,7 +183,7 @@ class BucketStorage:
         self,
         key: str,
         parts: Iterable[T],
-        send: Callable[[dict[str, Any], T], Mapping[str, Any]],
+        send: Callable[[Parameters, T], Answer],
         weigh: Callable[[T], int],
         description: Description | None,
     ) -> None:
@@ -191,7 +192,7 @@ class BucketStorage:
         description_of_all = {**self._extras, **self._checked, **describe(description, signature)}
         upload = {"Key": self._full(key)}
 
-        def send_one(number: int, part: T) -> dict[str, Any]:
+        def send_one(number: int, part: T) -> Answer:
             answer = send({**upload, "PartNumber": number}, part)
             return {"PartNumber": number, "ETag": answer["ETag"], **_checksum(answer)}
 
@@ -206,7 +207,7 @@ class BucketStorage:
                 raise ProviderError(f"{self._client.subject}: {UPLOAD_IS_GONE}") from error
             raise
 
-    def _complete(self, key: str, upload: dict[str, str], parts: list[dict[str, Any]], signature: str) -> None:
+    def _complete(self, key: str, upload: dict[str, str], parts: Sequence[Answer], signature: str) -> None:
         """Make an object of the parts; where the answer is none, the object itself shows whether it is ours."""
         try:
             if "ETag" in self._client.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts}):
@@ -254,7 +255,7 @@ class BucketStorage:
         result = self._call_without_tags(order)["CopyObjectResult"]
         return _sha256_of(result) if copy.hashed else None
 
-    def _call_without_tags(self, order: dict[str, Any]) -> Any:
+    def _call_without_tags(self, order: Parameters) -> Answer:
         """Copy an object without its tags, or with ours in their place. Its ACL stays behind anyway.
 
         A service without tags (Cloudflare R2 answers 501 to the directive) copies none.
@@ -277,10 +278,10 @@ class BucketStorage:
             raise ObjectChangedError(copy.source, stored.bytes, copy.size)
         length = part_length(copy.size, _COPIED_PART)
 
-        def send(order: dict[str, Any], begin: int) -> Mapping[str, Any]:
+        def send(order: Parameters, begin: int) -> Answer:
             part = _range(begin, min(length, copy.size - begin))
             answer = self._client.call("upload_part_copy", CopySource=self._source(copy), CopySourceRange=part, **order)
-            result: Mapping[str, Any] = answer["CopyPartResult"]
+            result: Answer = answer["CopyPartResult"]
             return result
 
         # They hold no memory here; this many bytes let as many parts go at once as there are threads.
@@ -288,7 +289,7 @@ class BucketStorage:
         self._in_parts(copy.target, range(0, copy.size, length), send, lambda _: share, copy.description)
 
     def _source(self, copy: _CopyOrder) -> dict[str, str]:
-        return {"Bucket": self._place.name, "Key": self._full(copy.source)}
+        return {"Bucket": self._bucket.name, "Key": self._full(copy.source)}
 
     # Read
 
@@ -359,7 +360,7 @@ class BucketStorage:
             pass
         return ()
 
-    def _head(self, key: str) -> Mapping[str, Any] | None:
+    def _head(self, key: str) -> Answer | None:
         """Return the answer to HEAD for an object, or None if it does not exist.
 
         A 404 to HEAD has no body that says more: the bucket may be missing, or a proxy does not find the service.
@@ -367,8 +368,7 @@ class BucketStorage:
         """
         for _ in range(2):  # it may have come in between
             with contextlib.suppress(ObjectMissingError):
-                found: Mapping[str, Any] = self._client.call("head_object", Key=self._full(key))
-                return found
+                return self._client.call("head_object", Key=self._full(key))
             try:
                 self._fetch(key, 0, 1)
             except ObjectMissingError:
@@ -381,7 +381,7 @@ class BucketStorage:
         """Iterate over all objects under *prefix*, page by page."""
         for page in self._client.pages("list_objects_v2", Prefix=self._full(prefix)):
             for item in page.get("Contents", ()):
-                key = item["Key"].removeprefix(self._place.prefix)
+                key = item["Key"].removeprefix(self._bucket.prefix)
                 yield StoredObject(key=key, bytes=item["Size"], modified=item["LastModified"].timestamp())
 
     # Remove
@@ -420,7 +420,7 @@ class BucketStorage:
                 if not dry_run:
                     with contextlib.suppress(UploadOverError):  # in the meantime
                         self._client.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
-                yield StoredObject(key=item["Key"].removeprefix(self._place.prefix), bytes=0, modified=began)
+                yield StoredObject(key=item["Key"].removeprefix(self._bucket.prefix), bytes=0, modified=began)
 
     # Share
 
@@ -445,8 +445,8 @@ class BucketStorage:
     def _uses_gateway(self, weakness: str | None) -> bool:
         return self._upload_urls == GATEWAY or (self._upload_urls is None and bool(weakness))
 
-    def _signed(self, operation: str, key: str, expires: int, how: dict[str, Any]) -> str:
-        order = {"Bucket": self._place.name, "Key": self._full(key), **how}
+    def _signed(self, operation: str, key: str, expires: int, how: Parameters) -> str:
+        order = {"Bucket": self._bucket.name, "Key": self._full(key), **how}
         with self._client.translating:
             url: str = self._client.connected().generate_presigned_url(operation, Params=order, ExpiresIn=expires)
         return url
@@ -486,7 +486,7 @@ class BucketStorage:
                     return f"not known: access is denied to {self._full(_CHECKS)}/"
                 if code:
                     raise ProviderError(f"{self._client.subject}: {REASONS.get(code, code)}")
-            for name, value in unsigned_headers(f"/{self._place.name}/{quote(self._full(source))}"):
+            for name, value in unsigned_headers(f"/{self._bucket.name}/{quote(self._full(source))}"):
                 code = self._use_signed("put_object", target, {name: value})
                 if not refuses(code):
                     return f"{name}: {code}" if code else name
@@ -547,9 +547,9 @@ class BucketStorage:
             facts["warning"] = "an upload URL may read any object: leave out the storage option 'presign_upload'"
         return facts
 
-    def _first_page(self) -> Any:
+    def _first_page(self) -> Answer:
         """Ask for a page of one object: unlike the answer to a HEAD, this one is the service's own for certain."""
-        return self._client.call("list_objects_v2", Prefix=self._place.prefix, MaxKeys=1)
+        return self._client.call("list_objects_v2", Prefix=self._bucket.prefix, MaxKeys=1)
 
     def _try_condition(self) -> str:
         """Put one key twice, on the condition that it is free; return what the service makes of that."""
@@ -565,7 +565,7 @@ class BucketStorage:
         self.delete([key])
         return found
 
-    def _condition_of_second(self, order: Mapping[str, Any]) -> str:
+    def _condition_of_second(self, order: Parameters) -> str:
         try:
             self._client.call("put_object", **order, IfNoneMatch=_ONLY_IF_FREE)
         except ObjectExistsError:
@@ -601,7 +601,7 @@ class BucketStorage:
             self._flow = Flow(self._threads)
 
     def _full(self, key: str) -> str:
-        return self._place.prefix + key
+        return self._bucket.prefix + key
 
     @property
     def _checked(self) -> dict[str, str]:
@@ -624,11 +624,11 @@ def _range(begin: int, length: int) -> str:
     return f"bytes={begin}-{begin + length - 1}"
 
 
-def _checksum(answer: Mapping[str, Any]) -> dict[str, str]:
+def _checksum(answer: Answer) -> dict[str, str]:
     return {"ChecksumCRC32": answer["ChecksumCRC32"]} if "ChecksumCRC32" in answer else {}
 
 
-def _sha256_of(answer: Mapping[str, Any]) -> str | None:
+def _sha256_of(answer: Answer) -> str | None:
     """Return the SHA-256 in the answer to a copy; a checksum of parts (``…-n``) is not that of the bytes."""
     told = answer.get("ChecksumSHA256")
     return None if told is None or "-" in told else base64.b64decode(told).hex()

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from chuk_artifacts.storage.bucket.answers import Answer, Parameters
 
 # AWS answers AccessDenied, "There were headers present in the request which were not signed", for any x-amz-* header
 # that X-Amz-SignedHeaders does not name: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
@@ -65,7 +66,7 @@ def refuses(code: str) -> bool:
     return code in _REFUSALS
 
 
-def carried(answer: Mapping[str, Any], options: Mapping[str, Any], own: frozenset[str]) -> tuple[str, ...]:
+def carried(answer: Answer, options: Parameters, own: frozenset[str]) -> tuple[str, ...]:
     """Return the names of the headers of an object beside those that a put with *options* leaves.
 
     Args:
@@ -106,7 +107,7 @@ def _seconds(date: str) -> float:
     return parsedate_to_datetime(date).timestamp()
 
 
-def grantees(answer: Mapping[str, Any]) -> tuple[str, ...]:
+def grantees(answer: Answer) -> tuple[str, ...]:
     """Return whom an ACL lets in beside the owner; MinIO names neither."""
     owner = (answer.get("Owner") or {}).get("ID") or ""
     found = [grant.get("Grantee") or {} for grant in answer.get("Grants") or ()]

@@ -112,10 +112,10 @@ def test_refusal(store, proxy, failure, message):
     """A refusal is an error of the provider that says why, and is not asked for again."""
     artifact_id = store.store(b"1", session_id=SESSION)
     proxy.failing, proxy.failure = ALWAYS, failure
-    for verb in (lambda: store.store(b"2", session_id=SESSION), lambda: store.retrieve(artifact_id)):
+    for method in (lambda: store.store(b"2", session_id=SESSION), lambda: store.retrieve(artifact_id)):
         proxy.told()
         with pytest.raises(ProviderError, match=message):
-            verb()
+            method()
         assert len(proxy.told()) <= 2  # the second takes back what may have been written
     assert store.exists(artifact_id)
 
@@ -202,13 +202,13 @@ def test_every_answer_is_cut(open_store, proxy, tmp_path):
     store = open_store(max_retries=1)
     artifact_id = store.store(LARGE, session_id=SESSION)
     proxy.take_cut = lambda _: 1000
-    for verb in (
+    for method in (
         store.retrieve,
         lambda one: list(store.stream(one)),
         lambda one: store.download(one, tmp_path / "file"),
     ):
         with pytest.raises(ProviderError, match="breaks"):
-            verb(artifact_id)
+            method(artifact_id)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -262,9 +262,9 @@ def test_nobody_there(options):
         store = ArtifactStore(**{**options, "endpoint_url": f"http://127.0.0.1:{proxy.port}", "max_retries": 1})
         artifact_id = store.store(b"1", session_id=SESSION)
     with store:
-        for verb in (store.retrieve, store.open, store.copy_file, store.delete):
+        for method in (store.retrieve, store.open, store.copy_file, store.delete):
             with pytest.raises(ProviderError, match="can't be reached"):
-                verb(artifact_id)
+                method(artifact_id)
         assert store.validate_configuration()["storage"]["status"] == "error"
         assert "can't be reached" in store.validate_configuration()["storage"]["message"]
 
@@ -273,7 +273,7 @@ def test_missing_bucket(open_store):
     """A missing bucket is an error that names it, appears in the validation, and is not created."""
     store = open_store(bucket="no-such-bucket", storage_options={"presign_upload": "native"})
     _, artifact_id = store.presign_upload(SESSION)
-    for verb in (
+    for method in (
         lambda: open_store(bucket="no-such-bucket").presign_upload(SESSION),
         lambda: store.store(b"1", session_id=SESSION),
         lambda: store.store(LARGE, session_id=SESSION),
@@ -281,7 +281,7 @@ def test_missing_bucket(open_store):
         lambda: list(store.scope.core.storage.sweep("grid/", 0)),
     ):
         with pytest.raises(ProviderError, match=r"'no-such-bucket'.*does not exist.*init"):
-            verb()
+            method()
     told = store.validate_configuration()["storage"]
     assert told["status"] == "error"
     assert "no-such-bucket" in told["message"]

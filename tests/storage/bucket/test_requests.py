@@ -36,7 +36,7 @@ def test_store_is_one_request(store, proxy, size):
 
 
 @pytest.mark.parametrize(
-    ("verb", "sent"),
+    ("method", "sent"),
     [
         (lambda store, one: store.retrieve(one), ["GET"]),
         (lambda store, one: list(store.stream(one)), ["GET"]),
@@ -57,9 +57,9 @@ def test_store_is_one_request(store, proxy, size):
         (lambda store, one: store.delete_session(SESSION), ["DELETE"]),
     ],
 )
-def test_requests_of_a_verb(store, proxy, artifact_id, verb, sent):
-    """A verb sends one request where there is something to do with bytes, and none where there is not."""
-    verb(store, artifact_id)
+def test_requests_of_a_method(store, proxy, artifact_id, method, sent):
+    """A method sends one request where there is something to do with bytes, and none where there is not."""
+    method(store, artifact_id)
     assert proxy.told() == sent
 
 
