@@ -506,7 +506,7 @@ def _bucket(provider: str, url: str | None, given: StoreArguments) -> Bucket:
     return Bucket(
         name=_bucket_name(name),
         prefix=_prefix(path),
-        endpoint_url=_endpoint(provider, given.endpoint_url),
+        endpoint_url=_endpoint(provider, given.endpoint_url, given.storage_options),
         region=check_text_or_none("region", given.region) or _environment("AWS_REGION"),
         instance_crn=_environment("IBM_COS_INSTANCE_CRN") if provider == IBM_COS_IAM else None,
     )
@@ -527,9 +527,11 @@ def _prefix(path: str) -> str:
     return "/".join(parts) + "/"
 
 
-def _endpoint(provider: str, given: object) -> str | None:
-    names = ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if provider == S3 else ("IBM_COS_ENDPOINT",)
-    url = check_text_or_none("endpoint_url", given) or next(filter(None, map(_environment, names)), None)
+def _endpoint(provider: str, given: object, options: object) -> str | None:
+    name = "S3_ENDPOINT_URL" if provider == S3 else "IBM_COS_ENDPOINT"
+    url = check_text_or_none("endpoint_url", given) or _environment(name)
+    if url is None and provider == S3:
+        url = _endpoint_of_sdk(options if isinstance(options, Mapping) else {})
     if url is None:
         return None
     from urllib.parse import urlsplit  # noqa: PLC0415 - only endpoint_url needs it
@@ -541,6 +543,24 @@ def _endpoint(provider: str, given: object) -> str | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None or parts.query:
         raise InvalidInputError("endpoint_url must be of the form https://host[:port], without user and password")
     return url.rstrip("/")
+
+
+def _endpoint_of_sdk(options: Mapping[str, Any]) -> str | None:
+    """Return the endpoint that the AWS SDK is configured with, in the environment or in its files."""
+    ignored = _environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") or ""
+    if getattr(options.get("config"), "ignore_configured_endpoint_urls", None) or ignored.lower() == "true":
+        return None
+    url = _environment("AWS_ENDPOINT_URL_S3") or _environment("AWS_ENDPOINT_URL")
+    if url is not None:
+        return url
+    from chuk_artifacts.aws_files import endpoint_in_files  # noqa: PLC0415 - only this needs it
+
+    profile = options.get("profile_name")
+    files = [
+        _environment("AWS_CONFIG_FILE") or "~/.aws/config",
+        _environment("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials",
+    ]
+    return endpoint_in_files(files, profile if isinstance(profile, str) else None)
 
 
 def _redis_url(given: object) -> RedisUrl:
