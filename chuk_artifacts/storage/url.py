@@ -20,7 +20,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFile
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, ProviderError
+from chuk_artifacts.errors import ArtifactCorruptedError, ArtifactStoreError, ErrorMap, ProviderError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.settings import OBJECT_STORES, Settings, complete_url
 from chuk_artifacts.source import Stream
@@ -41,6 +41,8 @@ _OBJECT_STORES = OBJECT_STORES | {"memory"}
 # Of these, a long object appears when its upload is finished, and not when that is given up. (OSS shows it growing.)
 _WHOLE_UPLOADS = OBJECT_STORES - {"oss"}
 _TRANSPARENT = {"dir", "simplecache", "filecache", "blockcache"}
+# What names the content of an object, in the drivers of object stores and HTTP.
+_VERSIONS = ("ETag", "etag", "generation", "VersionId", "md5Hash", "content_md5")
 _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "timeCreated", "created")
 # What a URL or a glob gives a meaning to, and what some servers refuse as the name of a file.
 _FORBIDDEN = re.compile(r'[%<>:"|?*\[\]#]|[. ]$')
@@ -200,8 +202,15 @@ class _Folder:
     def open(self, path: str, mode: str, **_: object) -> Any:
         if mode == "rb":
             file = self.fs.open(self._full(path), "rb")
+            if isinstance(file, AbstractBufferedFile) and getattr(file, "cache", None) is not None:
+                file.cache.fetcher = _Blocks(self, self._full(path), file)
             return io.BytesIO(file.getvalue()) if isinstance(file, MemoryFile) else file  # that is one for everybody
         return _Writer(self, path)
+
+    def version(self, full: str) -> tuple[object, ...]:
+        """Return what tells the content of an object from another, as far as its driver knows."""
+        self._forget_listings(full)
+        return _version(self.fs.info(full))
 
     def info(self, path: str) -> FileInfo:
         full = self._full(path)
@@ -397,6 +406,34 @@ class _Folder:
         self._made.add(folder)
 
 
+class _Blocks:
+    """Fetches the blocks of an object that is open, and notices when it is replaced: a block is fetched by its path.
+
+    The first block needs no look: alone it can't be a mixture.
+
+    Args:
+        folder: where it is.
+        full: its path.
+        file: the open file.
+
+    """
+
+    def __init__(self, folder: _Folder, full: str, file: AbstractBufferedFile) -> None:
+        self._folder = folder
+        self._full = full
+        self._fetch = file.cache.fetcher
+        self._version = _version(file.details)
+        self._begun = False
+
+    def __call__(self, start: int, end: int) -> bytes:
+        """Return the bytes from *start* to *end*."""
+        data: bytes = self._fetch(start, end)
+        if self._begun and any(self._version[1:]) and self._folder.version(self._full) != self._version:
+            raise ArtifactCorruptedError("the bytes were replaced while they were being read")
+        self._begun = True
+        return data
+
+
 class _Upload:
     """A long file on its way: under its own name where a driver can give it up, else under a temporary one.
 
@@ -477,6 +514,10 @@ class _Writer:
         """Leave nothing behind; harmless after a commit."""
         if self._upload is not None and not self._done:
             self._upload.give_up()
+
+
+def _version(info: dict[str, Any]) -> tuple[object, ...]:
+    return (info.get("size"), *(info.get(name) for name in _VERSIONS))
 
 
 def _percent(match: re.Match[str]) -> str:

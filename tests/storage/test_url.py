@@ -17,7 +17,7 @@ from servers.buckets import open_bucket
 from servers.ftp import PASSWORD, USER
 from servers.urls import URLS
 
-from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
+from chuk_artifacts import ArtifactCorruptedError, ArtifactStore, InvalidInputError, ProviderError
 from chuk_artifacts.source import source
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 from chuk_artifacts.storage import url as url_storage
@@ -418,3 +418,36 @@ def test_closed_storage_is_not_connected():
     storage.close()
     assert not storage.connected
     assert fsspec.filesystem("memory") is not None
+
+
+@pytest.mark.parametrize("size", [12 * MIB, 13 * MIB])
+def test_object_that_is_replaced_while_it_is_read(monkeypatch, size):
+    """A reader of an object store whose driver names versions gives bytes of one object only."""
+    with objects.known_as("gs") as driver:
+        info = driver.info
+        versions = lambda self, path, **_: {**info(self, path), "etag": hash(self._found(path))}  # noqa: E731
+        monkeypatch.setattr(driver, "info", versions)
+        storage = at("gs://bucket/folder")
+        storage.put(KEY, b"a" * (12 * MIB))
+        (path,) = driver.store
+        with storage.open(KEY, 12 * MIB) as reader:
+            assert reader.read() == b"a" * (12 * MIB)
+        with storage.open(KEY, 12 * MIB) as reader:
+            reader.read(10)
+            driver.store[path] = b"b" * size
+            with pytest.raises(ArtifactCorruptedError, match="replaced"):
+                while reader.read(MIB):
+                    pass
+        storage.close()
+
+
+@pytest.mark.parametrize("name", ["memory", "filesystem"])
+def test_open_readers_keep_their_object(tmp_path, name):
+    """In memory and on disk an open reader stays with the bytes that it was opened on."""
+    storage = open_bucket({"storage_provider": name if name == "memory" else f"file://{tmp_path}"})
+    storage.put(KEY, b"a" * (3 * MIB))
+    with storage.open(KEY, 3 * MIB) as reader:
+        reader.read(10)
+        storage.put(KEY, b"b" * (3 * MIB))
+        assert reader.read() == b"a" * (3 * MIB - 10)
+    storage.close()
