@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts.errors import ProviderError
@@ -16,6 +17,46 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+
+class _Wait:
+    """Whether the result of a call is still waited for.
+
+    Attributes:
+        over: whether it is not.
+        outer: that of the call in which the call was made, or None.
+
+    """
+
+    __slots__ = ("outer", "over")
+
+    def __init__(self, outer: _Wait | None, *, over: bool = False) -> None:
+        self.outer = outer
+        self.over = over
+
+
+_wait: ContextVar[_Wait | None] = ContextVar("chuk_artifacts_wait", default=None)
+
+
+def is_given_up() -> bool:
+    """Return whether the result of the present call is no longer waited for, so that it need not be repeated."""
+    wait = _wait.get()
+    while wait is not None and not wait.over:
+        wait = wait.outer
+    return wait is not None
+
+
+@contextlib.contextmanager
+def hurried_by_interrupt() -> Iterator[None]:
+    """Let calls within clean up without repeating anything, while an interrupt such as Ctrl-C is being handled."""
+    if not _is_interrupted():
+        yield
+        return
+    token = _wait.set(_Wait(_wait.get(), over=True))
+    try:
+        yield
+    finally:
+        _wait.reset(token)
 
 
 class Call(Future[R]):
@@ -37,6 +78,8 @@ class Call(Future[R]):
         """Prepare the call; :meth:`run` makes it."""
         super().__init__()
         context = copy_context()
+        self._wait = _Wait(_wait.get())
+        context.run(_wait.set, self._wait)
         self._untaken: dict[str, Callable[[], R]] = {"call": lambda: context.run(function, *arguments)}
 
     def run(self) -> None:
@@ -58,7 +101,14 @@ class Call(Future[R]):
             del self  # or there is a cycle: the error, this frame, the call, the error
 
     def cancel(self) -> bool:
-        """Take the call, so that it is never made; return False if it was taken before."""
+        """Take the call, so that it is never made; return False if it was taken before, and need not be repeated."""
+        if self.withdraw():
+            return True
+        self._wait.over = True
+        return self.cancelled()
+
+    def withdraw(self) -> bool:
+        """Take the call, so that it is never made; return False if it was taken before, which changes nothing."""
         if self._untaken.pop("call", None) is None:
             return self.cancelled()
         super().cancel()
@@ -79,9 +129,16 @@ def _run(calls: list[Call[Any]]) -> None:
 
 
 def give_up(calls: Sequence[Call[R]]) -> None:
-    """Cancel the calls that have not begun, and wait for the others."""
-    for call in [call for call in calls if not call.cancel()]:
+    """Cancel the calls that have not begun, and wait for the others; after an interrupt these repeat nothing."""
+    take: Callable[[Call[R]], bool] = Call.cancel if _is_interrupted() else Call.withdraw
+    for call in [call for call in calls if not take(call)]:
         call.exception()
+
+
+def _is_interrupted() -> bool:
+    """Return whether an interrupt, such as Ctrl-C, is being handled."""
+    handled = sys.exc_info()[1]
+    return handled is not None and not isinstance(handled, Exception)
 
 
 class Threads:
@@ -121,7 +178,7 @@ class Threads:
                 return
         except RuntimeError as error:  # only some are a PythonFinalizationError, and only since 3.13
             if "shutdown" not in str(error):
-                if not call.cancel():  # a running thread has taken it
+                if not call.withdraw():  # a running thread has taken it
                     return
                 raise ProviderError(f"a thread can't start ({error}): raise the limit of processes") from error
         call.run()

@@ -25,6 +25,7 @@ from chuk_artifacts.operations.draft import Draft, draft
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
+from chuk_artifacts.threads import hurried_by_interrupt
 
 ATTEMPTS = 128
 """How often a method retries because another writer came first."""
@@ -257,7 +258,8 @@ def delete_keys(core: Core, keys: Sequence[str]) -> None:
 def discard(core: Core, keys: Sequence[str]) -> None:
     """Remove bytes that no record points to; leave them to an orphan sweep when the storage fails."""
     try:
-        delete_keys(core, keys)
+        with hurried_by_interrupt():
+            delete_keys(core, keys)
     except ProviderError as error:
         _log.debug("left for cleanup: %s: %s", keys, error)
 

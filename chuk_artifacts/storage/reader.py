@@ -144,7 +144,11 @@ class RangeReader(io.RawIOBase):
         block = self._coming.popleft()
         if self._length == _LARGEST_BLOCK:
             self._look_ahead(block.end)
-        data = block.data.result()
+        try:
+            data = block.data.result()
+        except BaseException:
+            block.data.cancel()  # after an interrupt it is still being fetched, and need not be repeated
+            raise
         if not data:  # which would pass for the end
             raise ProviderError(f"the bytes end at {block.begin}, and should at {self._size}")
         self._begin, self._block = block.begin, data
