@@ -71,7 +71,8 @@ class ArtifactStore:
         max_retries: how often a driver retries a failed request.
         max_connections: the size of a driver's connection pool.
         endpoint_url: the service of a bucket provider; default: ``S3_ENDPOINT_URL`` or, for IBM, ``IBM_COS_ENDPOINT``,
-            else AWS.
+            else that of the AWS SDK's configuration (``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, its files), else
+            AWS.
         region: the region of a bucket provider; default: ``AWS_REGION``, else the SDK's configuration, else
             ``us-east-1``.
         redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
@@ -904,6 +905,8 @@ class ArtifactStore:
         once per process. Where it accepts unsigned headers, an upload URL could read any object of the bucket, so the
         gateway receives the uploads. The storage option ``presign_upload`` skips the probe: ``"gateway"``, or
         ``"native"`` if holders of a URL may read the whole bucket.
+
+        An upload to the service itself must send the headers of the encryption and the tags in ``storage_options``.
 
         Args:
             session_id: the session of the later artifact; None: a new session.

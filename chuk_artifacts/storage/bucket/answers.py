@@ -31,6 +31,8 @@ PASSING_CODES = frozenset(
     }
 )
 """The codes of a service for a request that may succeed when it is repeated."""
+BUSY_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+"""The codes for one that meets another request for the same key or bucket; neither SDK repeats it."""
 
 _CONTENT_RANGE = re.compile(r"(?i)\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*").fullmatch  # RFC 9110 section 14.4
 _HTML = "text/html"
@@ -96,9 +98,6 @@ def _lacking_of_bytes(answer: Answer, order: Parameters) -> str | None:
 def _lacking_of_deletion(operation: str, answer: Answer) -> str | None:
     """A deletion that succeeds says little: a page is no such answer, and nothing none to that of many objects."""
     headers = _headers(answer)
-    codes = {error.get("Code") for error in answer.get("Errors", ())}
-    if codes and codes <= PASSING_CODES:
-        return f"an answer with {' and '.join(sorted(codes))} for some objects"
     empty = not _is_chunked(answer) and headers.get("content-length", "0").strip() == "0"
     if not empty and headers.get("content-type", "").lower().startswith(_HTML):
         return "a page for an answer"

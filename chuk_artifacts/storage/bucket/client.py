@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,12 +34,17 @@ from chuk_artifacts.storage.bucket.errors import (
     NO_API_KEY,
     NO_ENDPOINT,
     NO_KEYS,
+    UNSIGNED,
     BrokenAnswerError,
     PassingError,
     Sdk,
+    StaleKeysError,
     Translation,
     load_sdk,
 )
+from chuk_artifacts.storage.bucket.multipart import SIDE_BY_SIDE
+from chuk_artifacts.storage.bucket.region import Region
+from chuk_artifacts.threads import is_given_up
 
 T = TypeVar("T")
 
@@ -47,6 +53,8 @@ DEFAULT_REGION = "us-east-1"
 _SMALL_BODY = 1024 * 1024  # below that, asking before sending costs more than sending in vain
 _CONNECT_SECONDS, _READ_SECONDS = 6, 12  # with three retries a silent service, of two addresses, costs a minute at most
 _LONGEST_PAUSE = 20.0  # seconds between two attempts
+_LOOK_SECONDS = 0.1  # how often a pause looks whether it is still worth it
+_SDK_ATTEMPTS = {"legacy": 5, "standard": 3, "adaptive": 3}  # of a configuration that names none
 _AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 _CONDITION = "condition"
 
@@ -66,6 +74,7 @@ class Client(Lockable):
         translating: a context manager that raises what a failed request means.
         subject: what messages begin with.
         on_aws: whether the service is that of AWS.
+        region: where the bucket is, if that is for AWS to say; None: an endpoint is configured.
 
     """
 
@@ -77,12 +86,15 @@ class Client(Lockable):
         no_credentials = NO_API_KEY if settings.storage_provider == IBM_COS_IAM else NO_KEYS
         self.translating: Translation = Translation(self.sdk, self.subject, no_credentials)
         self.on_aws: bool = bucket.endpoint_url is None or _is_aws(bucket.endpoint_url)
+        is_found = bucket.endpoint_url is None and settings.storage_provider == S3
+        self.region: Region | None = Region(bucket.region) if is_found else None
         self._provider = settings.storage_provider
         self._settings = settings
         self._bucket = bucket
         self._attempts = settings.max_retries + 1
         self._sdk_retries = getattr(settings.storage_options.get("config"), "retries", None) is not None
         self._client: Any = None
+        self._keys: Any = None  # the credentials of the client, as the SDK found them
 
     @property
     def is_open(self) -> bool:
@@ -109,30 +121,86 @@ class Client(Lockable):
                 client = self._client = self._client or self._connect()
         return client
 
+    @property
+    def signs(self) -> bool:
+        """Whether requests are signed; a configuration may say that they are not."""
+        return self.connected().meta.config.signature_version is not self.sdk.core.UNSIGNED
+
+    def signing(self) -> Any:
+        """Return the client, with the bucket's own region, for requests that can't be redirected: presigned URLs.
+
+        Where no answer has shown the region yet, AWS is asked for it once. If there is no answer, the configured one
+        is taken, and the next call asks again.
+
+        Raises:
+            ProviderError: the configuration says that requests are not signed.
+
+        """
+        client = self.connected()
+        if not self.signs:
+            raise ProviderError(f"{self.subject}: {UNSIGNED}")
+        if self.region is None:
+            return client
+        if self.region.found is None:
+            with contextlib.suppress(ProviderError):  # a refusal shows the region too
+                self.ask("head_bucket")
+        if self.region.found not in {None, client.meta.region_name}:
+            with self._lock:
+                if self._client is client:  # and no other thread has made another; requests under way go on
+                    self._client = self._connect()
+        return self.connected()
+
+    def _renew(self, client: Any) -> bool:
+        """Make a client with the credentials that the SDK finds now, if they have changed; return whether they have."""
+        if self._provider == IBM_COS_IAM:
+            return False
+        with self._lock:
+            if self._client is client:
+                try:
+                    if _parts_of(self._session().get_credentials()) == _parts_of(self._keys):
+                        return False
+                    self._client = self._connect()
+                except self.sdk.errors:
+                    return False
+        return True
+
+    def _session(self) -> Any:
+        options = self._settings.storage_options
+        keys = {name: options[name] for name in SESSION_OPTIONS if name in options}
+        return self.sdk.boto.Session(region_name=self._bucket.region, **keys)
+
     def _connect(self) -> Any:
-        not_its = PUT_OPTIONS | OWN_OPTIONS
+        not_its = PUT_OPTIONS | OWN_OPTIONS | SESSION_OPTIONS
         options = {name: value for name, value in self._settings.storage_options.items() if name not in not_its}
         own_config = options.pop("config", None)
         if self._provider != S3 and self._bucket.endpoint_url is None:
             raise ProviderError(f"{self.subject}: {NO_ENDPOINT}")
-        keys = {name: options.pop(name) for name in SESSION_OPTIONS if name in options}
         timeouts = {name: options.pop(name) for name in TIMEOUT_OPTIONS if name in options}
         if self._provider == IBM_COS_IAM:
             options["ibm_api_key_id"] = options.get("ibm_api_key_id") or ibm_api_key()
             options["ibm_service_instance_id"] = self._bucket.instance_crn
             if not options["ibm_api_key_id"]:
                 raise ProviderError(f"{self.subject}: {NO_API_KEY}")
-        session = self.sdk.boto.Session(region_name=self._bucket.region, **keys)
+        session = self._session()
+        region = (self.region and self.region.found) or session.region_name or DEFAULT_REGION
         config = self._config(timeouts)
         client = session.client(
             "s3",
-            region_name=session.region_name or DEFAULT_REGION,
+            region_name=region,
             endpoint_url=self._bucket.endpoint_url,
             config=config if own_config is None else config.merge(own_config),
             **options,
         )
         harden(client._endpoint.http_session)  # noqa: SLF001 - botocore has no public way to it
         self._listen(client.meta.events)
+        if self._provider != IBM_COS_IAM:
+            self._keys = session.get_credentials()
+        if self._sdk_retries:  # so often is repeated, too, what the SDK itself does not repeat
+            retries = client.meta.config.retries
+            self._attempts = retries.get("total_max_attempts") or _SDK_ATTEMPTS[retries["mode"]]
+        if self.region is not None:
+            self.region.use(region)
+            client.meta.events.register("response-received.s3", self.region.note)
         return client
 
     def _config(self, timeouts: Mapping[str, float]) -> Any:
@@ -143,7 +211,7 @@ class Client(Lockable):
         return self.sdk.core.config.Config(
             signature_version="oauth" if self._provider == IBM_COS_IAM else "s3v4",
             s3={"addressing_style": "virtual" if self.on_aws and "." not in self._bucket.name else "path"},
-            max_pool_connections=self._settings.max_connections,
+            max_pool_connections=2 * self._settings.max_connections + SIDE_BY_SIDE,  # of callers, batches, parts
             retries={"mode": "standard", "total_max_attempts": 1},  # what is repeated is repeated by ``_call``
             tcp_keepalive=True,
             **{"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, **timeouts},
@@ -167,22 +235,35 @@ class Client(Lockable):
 
         The bytes of an object are read here too, so that a truncated answer counts as a failure.
         """
-        return self.repeated(functools.partial(self._ask, operation, order))
+        return self.repeated(functools.partial(self.ask, operation, **order))
 
     def repeated(self, ask: Callable[[], T]) -> T:
-        """Return ``ask()``, called again after a pause, up to ``max_retries`` times, where that may help."""
+        """Return ``ask()``, called again after a pause, up to ``max_retries`` times, where that may help.
+
+        After an answer that the keys are not known or have expired, it is called again once, at once, with the keys
+        that the SDK finds then, if these are others.
+        """
+        renewed = False
         for attempt in itertools.count(1):
+            client = self._client
             try:
                 return ask()
-            except PassingError as error:
-                settled = self._sdk_retries and not isinstance(error, BrokenAnswerError)
-                if settled or attempt >= self._attempts:
+            except StaleKeysError as error:
+                if renewed or not self._renew(client or self._client):
                     raise ProviderError(*error.args) from error.__cause__
-            time.sleep(random.uniform(0, min(2.0 ** (attempt - 1), _LONGEST_PAUSE)))  # noqa: S311 - no secret
+                renewed = True
+                continue
+            except PassingError as error:
+                if self._is_last(error, attempt) or not _pause(min(2.0 ** (attempt - 1), _LONGEST_PAUSE)):
+                    raise ProviderError(*error.args) from error.__cause__
         raise AssertionError("counting ends")
 
-    def _ask(self, operation: str, order: Parameters) -> Answer:
-        """Make a request once."""
+    def _is_last(self, error: PassingError, attempt: int) -> bool:
+        settled = self._sdk_retries and not isinstance(error, BrokenAnswerError)
+        return settled or attempt >= self._attempts
+
+    def ask(self, operation: str, **order: Any) -> Answer:
+        """Make a request once; see ``call``."""
         if "Body" in order:
             order["Body"].seek(0)
         self.translating.begin()
@@ -214,14 +295,32 @@ class Client(Lockable):
     def pages(self, operation: str, **order: Any) -> Iterator[Answer]:
         """Iterate over the pages of a listing."""
         following: dict[str, str] = {}
+        seen: set[tuple[tuple[str, str], ...]] = set()
         while True:
             page = self.call(operation, **order, **following)
             yield page
             if not page.get("IsTruncated"):
                 return
-            last, following = following, next_page(page)
-            if following == last:
+            following = next_page(page)
+            if tuple(following.items()) in seen:
                 raise ProviderError(f"{self.subject}: the service lists the same page again and again")
+            seen.add(tuple(following.items()))
+
+
+def _pause(longest: float) -> bool:
+    """Wait for a random time; return False as soon as the result of the call is no longer waited for."""
+    seconds = random.uniform(0, longest)  # noqa: S311 - no secret
+    looks = math.ceil(seconds / _LOOK_SECONDS)
+    for _ in range(looks):
+        if is_given_up():
+            return False
+        time.sleep(seconds / looks)
+    return not is_given_up()
+
+
+def _parts_of(keys: Any) -> tuple[Any, ...]:
+    """Return what tells credentials from others."""
+    return tuple(getattr(keys, name, None) for name in ("access_key", "secret_key", "token"))
 
 
 def _is_aws(endpoint_url: str) -> bool:

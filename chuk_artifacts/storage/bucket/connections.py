@@ -101,6 +101,12 @@ class _Connection:
 
     response_class = _Response
 
+    def request(self, *arguments: Any, **more: Any) -> None:
+        """Send a request; IBM's SDK would take what came in place of an earlier ``100 Continue`` for its answer."""
+        self.response_class = _Response
+        connection: Any = super()
+        connection.request(*arguments, **more)
+
     def _consume_headers(self, file: BinaryIO) -> None:
         """Read the headers after ``100 Continue``; botocore reads for ever where the connection ends within them."""
         while line := file.readline():

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from chuk_artifacts.errors import ArtifactStoreError, ProviderError
 from chuk_artifacts.settings import PUT_OPTIONS, S3
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
-from chuk_artifacts.storage.bucket.answers import PASSING_CODES, Answer, Parameters
+from chuk_artifacts.storage.bucket.answers import BUSY_CODES, PASSING_CODES, Answer, Parameters
 from chuk_artifacts.storage.bucket.uploads import code_of
 
 
@@ -28,6 +28,14 @@ class OutsideError(ProviderError):
 
 class NoAclError(ProviderError):
     """The service does not show the ACL of an object, or not to these keys."""
+
+
+class ReplacedError(ProviderError):
+    """The object is another one than that of the ETag in the request."""
+
+
+class StaleKeysError(ProviderError):
+    """The keys of the request are not known, or have expired; others may be configured in the meantime."""
 
 
 class UploadOverError(ProviderError):
@@ -55,6 +63,13 @@ _ANSWERS: dict[str, type[ProviderError]] = {
     "NotImplemented": UnsupportedError,
     "501": UnsupportedError,
 }
+_ANSWERS_TO: dict[tuple[str, str], type[ProviderError]] = {
+    ("DeleteObjects", "405"): UnsupportedError,
+    ("DeleteObjects", "MethodNotAllowed"): UnsupportedError,
+    ("GetObject", "PreconditionFailed"): ReplacedError,
+    ("ListMultipartUploads", "405"): UnsupportedError,
+    ("ListMultipartUploads", "MethodNotAllowed"): UnsupportedError,
+}
 _OTHERWISE: dict[str, type[ProviderError]] = {"GetObjectAcl": NoAclError}
 # The answers that are signals to this class, by what asks for them; everywhere else they are failures.
 _EXPECTED: dict[str, tuple[type[ProviderError], ...]] = {
@@ -66,23 +81,27 @@ _EXPECTED: dict[str, tuple[type[ProviderError], ...]] = {
     "CreateBucket": (ObjectExistsError,),
     "DeleteObject": (ObjectMissingError,),
     "DeleteObjects": (UnsupportedError,),
+    "ListMultipartUploads": (UnsupportedError,),
     "UploadPart": (UploadOverError,),
     "UploadPartCopy": (ObjectMissingError, UploadOverError),
     "CompleteMultipartUpload": (UploadOverError,),
     "AbortMultipartUpload": (UploadOverError,),
 }
 _EXPECTED_WITH: dict[str, tuple[type[ProviderError], ...]] = {
+    "IfMatch": (ReplacedError, UnsupportedError),
     "IfNoneMatch": (ObjectExistsError, UnsupportedError),
     "Range": (OutsideError,),
     "TaggingDirective": (UnsupportedError,),
 }
 _PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 509})
-_BUSY_KEY = "ConditionalRequestConflict"  # which neither SDK repeats
+_STALE_CODES = frozenset({"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"})
+_STALE_TO_HEAD = frozenset({"400", "403"})  # the answer to HEAD has no other code
 _AMBIGUOUS = frozenset({404, 412})  # a proxy that does not find the service sends them too
 REASONS = {
     "NoSuchBucket": "it does not exist; `chuk-artifacts init` creates it",
     "AccessDenied": "access is denied to these credentials",
-    _BUSY_KEY: "others write to the same key all the time",
+    "ConditionalRequestConflict": "others write to the same key all the time",
+    "OperationAborted": "others change the same key or bucket all the time",
     "InvalidAccessKeyId": "the access key is not known",
     "SignatureDoesNotMatch": "the secret key does not fit the access key",
     "ExpiredToken": "the temporary credentials have expired",
@@ -112,6 +131,7 @@ _FAILURES = {
 # What else the SDKs raise: `requests`, with which IBM's SDK fetches tokens, raises OSError; the others come
 # from credentials and answers of the wrong form.
 _OTHER_ERRORS = (HTTPError, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError)
+UNSIGNED = "presigned URLs need credentials, and the configuration says that requests are not signed"
 UPLOAD_IS_GONE = "the upload was removed while it was under way"
 NO_KEYS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile or role that the SDK finds"
 NO_ENDPOINT = "no service: give endpoint_url or set IBM_COS_ENDPOINT"
@@ -205,14 +225,14 @@ class Translation:
         told = f"{self.subject}: {reason or f'HTTP status {status}, {code} {message}'.rstrip()}"
         if not self._thread.sent:  # an answer of the service of the credentials
             return ProviderError(told)
-        if status in _PASSING_STATUSES or code in PASSING_CODES:
-            return PassingError(told)
-        if code == _BUSY_KEY:
-            return BrokenAnswerError(told)
+        repeated = _kind_of_repetition(status, code, head=head)
+        if repeated is not None:
+            return repeated(told)
         if status in _AMBIGUOUS and (code.isdigit() or not code) and not head:
             return BrokenAnswerError(f"{told}: the answer is not the service's own")
         otherwise = _OTHERWISE.get(operation, ProviderError)
         meaning = ObjectMissingError if head and code == "404" else _ANSWERS.get(code, otherwise)
+        meaning = _ANSWERS_TO.get((operation, code), meaning)
         if meaning not in itertools.chain(_EXPECTED.get(operation, ()), *map(_expected_with, order)):
             return ProviderError(told)
         return meaning(key if issubclass(meaning, (ObjectMissingError, ObjectExistsError)) else told)
@@ -222,6 +242,8 @@ class Translation:
         code = code_of(status, headers, body)
         if status in _PASSING_STATUSES or code in PASSING_CODES:
             raise PassingError(f"{self.subject}: HTTP status {status}, {code or ''}")
+        if code in BUSY_CODES:
+            raise BrokenAnswerError(f"{self.subject}: {REASONS[code]}")
         if code is None:
             raise BrokenAnswerError(f"{self.subject}: HTTP status {status}: the answer is not the service's own")
         return code
@@ -244,6 +266,15 @@ class Translation:
             return f"the storage option {refused[0]!r} is refused"
         unknown = "the request fails" if self._thread.sent else "the credentials or the storage options can't be used"
         return _known_failure(error) or f"{unknown} ({names[0]})"
+
+
+def _kind_of_repetition(status: int | None, code: str, *, head: bool) -> type[ProviderError] | None:
+    """Return how a refusal may be repeated, by the class that says so, or None."""
+    if status in _PASSING_STATUSES or code in PASSING_CODES:
+        return PassingError
+    if code in BUSY_CODES:
+        return BrokenAnswerError
+    return StaleKeysError if code in _STALE_CODES or (head and code in _STALE_TO_HEAD) else None
 
 
 def _expected_with(argument: str) -> tuple[type[ProviderError], ...]:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import attrs
 
 from chuk_artifacts.disposition import content_disposition
-from chuk_artifacts.errors import ProviderError
+from chuk_artifacts.errors import ArtifactCorruptedError, ProviderError
 from chuk_artifacts.fork import watch
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.settings import (
@@ -37,17 +37,15 @@ from chuk_artifacts.storage import (
     ObjectMissingError,
     StoredObject,
 )
-from chuk_artifacts.storage.bucket.answers import (
-    Answer,
-    Parameters,
-    content_range,
-)
+from chuk_artifacts.storage.bucket.answers import BUSY_CODES, PASSING_CODES, Answer, Parameters, content_range
 from chuk_artifacts.storage.bucket.client import DEFAULT_REGION, Client
 from chuk_artifacts.storage.bucket.errors import (
     REASONS,
     UPLOAD_IS_GONE,
+    BrokenAnswerError,
     NoAclError,
     OutsideError,
+    ReplacedError,
     UnsupportedError,
     UploadOverError,
 )
@@ -71,7 +69,7 @@ from chuk_artifacts.storage.bucket.uploads import (
     unsigned_headers,
 )
 from chuk_artifacts.storage.reader import FIRST_BLOCK, open_ranges
-from chuk_artifacts.threads import Threads
+from chuk_artifacts.threads import Threads, hurried_by_interrupt
 
 T = TypeVar("T")
 
@@ -82,6 +80,10 @@ _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _ONLY_IF_FREE = "*"  # of If-None-Match
 _NO_HEADERS: Mapping[str, str] = {}
 _OWN_METADATA = frozenset({SIGNATURE})
+# What goes with an upload under a presigned URL too: a policy of the bucket may refuse one without.
+_UPLOAD_OPTIONS = frozenset(
+    {"BucketKeyEnabled", "SSEKMSEncryptionContext", "SSEKMSKeyId", "ServerSideEncryption", "Tagging"}
+)
 _CHECKS, _CHECK_BYTES = "check", 4096
 _CHECK_SECONDS = 60  # how long an upload URL works that only this class uses
 
@@ -93,6 +95,15 @@ class _CopyOrder:
     size: int
     description: Description | None
     hashed: bool
+
+
+@attrs.frozen
+class _Fetched:
+    """The answer to a read: the bytes, the length of the object if it is known, and its ETag."""
+
+    data: bytes
+    size: int | None
+    etag: str
 
 
 class BucketStorage:
@@ -120,6 +131,7 @@ class BucketStorage:
         self._conditions = True  # until the service says that it has none
         self._many_deletes = True  # likewise
         self._tags = True  # likewise
+        self._matches = True  # likewise, of If-Match
         self._acls = True  # likewise
         self._upload_urls = GATEWAY if self.provider == IBM_COS_IAM else settings.presign_upload
         self._weakness: str | None = None  # see ``_accepted``
@@ -220,7 +232,7 @@ class BucketStorage:
 
     def _abort(self, upload: dict[str, str]) -> None:
         """Remove the parts of an upload; what fails here is left to ``sweep``."""
-        with contextlib.suppress(ProviderError):
+        with contextlib.suppress(ProviderError), hurried_by_interrupt():
             self._client.call("abort_multipart_upload", **upload)
 
     def copy(
@@ -295,36 +307,54 @@ class BucketStorage:
 
     def get(self, key: str) -> bytes:
         """Return all bytes, by one request."""
-        return self._fetch(key)[0]
+        return self._fetch(key).data
 
     def open(self, key: str, size: int, *, start: int = 0) -> BinaryIO:
-        """Return a reader that has already fetched the first block at *start*, unless *start* is at the end."""
-        first, true_size = b"", None
+        """Return a reader that has already fetched the first block at *start*, unless *start* is at the end.
+
+        All blocks are of one object: when it is replaced in between, a read raises ``ArtifactCorruptedError``.
+        """
+        first = _Fetched(b"", None, "")
         if start < size:
             with contextlib.suppress(OutsideError):
-                first, true_size = self._fetch(key, start, min(FIRST_BLOCK, size - start))
+                first = self._fetch(key, start, min(FIRST_BLOCK, size - start))
+        true_size, etag = first.size, first.etag
         if true_size is None:
-            stored = self.stat(key)
+            stored = self._head(key)
             if stored is None:
                 raise ObjectMissingError(key)
-            true_size = stored.bytes
-        return open_ranges(self._fetcher(key), true_size, start, first)
+            true_size, etag = stored["ContentLength"], etag or stored.get("ETag", "")
+        return open_ranges(self._fetcher(key, etag), true_size, start, first.data)
 
-    def _fetcher(self, key: str) -> Callable[[int, int], Future[bytes]]:
+    def _fetcher(self, key: str, etag: str) -> Callable[[int, int], Future[bytes]]:
         def fetch(begin: int, length: int) -> bytes:
             try:
-                return self._fetch(key, begin, length)[0]
-            except (ObjectMissingError, OutsideError) as error:
+                found = self._fetch(key, begin, length, etag)
+            except ObjectMissingError as error:
                 raise ProviderError(f"{self._client.subject}: the bytes are gone while they are being read") from error
+            except (OutsideError, ReplacedError) as error:
+                raise self._replaced(key) from error
+            if etag and found.etag != etag:  # the service ignores the condition
+                raise self._replaced(key)
+            return found.data
 
         return lambda begin, length: self._threads.submit(fetch, begin, length)
 
-    def _fetch(self, key: str, begin: int | None = None, length: int = 0) -> tuple[bytes, int | None]:
-        """Return bytes, and the length of the object if the answer has it."""
-        part = {} if begin is None else {"Range": _range(begin, length)}
-        answer = self._client.call("get_object", Key=self._full(key), **part)
+    def _replaced(self, key: str) -> ArtifactCorruptedError:
+        error = ArtifactCorruptedError(f"{self._client.subject}: the bytes were replaced while they were being read")
+        return error.about(key=key, provider=self.provider)
+
+    def _fetch(self, key: str, begin: int | None = None, length: int = 0, etag: str = "") -> _Fetched:
+        """Return bytes, of the object with this ETag if one is given; raise ``ReplacedError`` if it is another."""
+        order = {"Key": self._full(key)} | ({} if begin is None else {"Range": _range(begin, length)})
+        condition = {"IfMatch": etag} if etag and self._matches else {}
+        try:
+            answer = self._client.call("get_object", **order, **condition)
+        except UnsupportedError:
+            answer = self._client.call("get_object", **order)
+            self._matches = False
         data: bytes = answer["Body"]
-        return data, len(data) if begin is None else content_range(answer)[2]
+        return _Fetched(data, len(data) if begin is None else content_range(answer)[2], answer["ETag"])
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing contains for one key, or None."""
@@ -387,40 +417,73 @@ class BucketStorage:
     # Remove
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects: up to 1,000 by one request, where the service can."""
+        """Remove objects: up to 1,000 by one request, where the service can.
+
+        A failure for some keys does not keep the others; it is raised when all were tried.
+        """
         if len(keys) == 1:
             with contextlib.suppress(ObjectMissingError):  # that is the answer of some
                 self._client.call("delete_object", Key=self._full(keys[0]))
             return
+        failures = []
         for begin in range(0, len(keys), _DELETED_AT_ONCE):
-            some = keys[begin : begin + _DELETED_AT_ONCE]
             try:
-                if self._many_deletes:
-                    self._delete_many(some)
-                    continue
-            except UnsupportedError:
-                pass
-            self._threads.each(lambda key: self.delete([key]), some)
-            self._many_deletes = False
+                self._delete_some(keys[begin : begin + _DELETED_AT_ONCE])
+            except ProviderError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _delete_some(self, keys: Sequence[str]) -> None:
+        """Remove up to 1,000 objects, one by one where the service has no request for many."""
+        with contextlib.suppress(UnsupportedError):
+            if self._many_deletes:
+                self._delete_many(keys)
+                return
+        self._threads.each(lambda key: self.delete([key]), keys)
+        self._many_deletes = False
 
     def _delete_many(self, keys: Sequence[str]) -> None:
-        order = {"Objects": [{"Key": self._full(key)} for key in keys], "Quiet": True}
-        refused = self._client.call("delete_objects", Delete=order).get("Errors", ())
-        codes = {error.get("Code", "an error without a code") for error in refused} - {"NoSuchKey"}
-        if codes:
-            raise ProviderError(f"{self._client.subject}: {REASONS.get(min(codes), min(codes))}")
+        """Remove objects by one request, and again those only that the service is too busy for."""
+        left, refused = {self._full(key) for key in keys}, set()
+
+        def ask() -> None:
+            order = {"Objects": [{"Key": key} for key in sorted(left)], "Quiet": True}
+            errors = self._client.ask("delete_objects", Delete=order).get("Errors", ())
+            codes = {error.get("Code", "an error without a code") for error in errors}
+            busy = codes & (PASSING_CODES | BUSY_CODES)
+            refused.update(codes - busy - {"NoSuchKey"})
+            if busy:
+                again = {error.get("Key") for error in errors if error.get("Code") in busy}
+                left.intersection_update(again & left or left)  # all of them if the answer names none of ours
+                raise BrokenAnswerError(f"{self._client.subject}: {min(busy)} for some objects")
+
+        self._client.repeated(ask)
+        if refused:
+            raise ProviderError(f"{self._client.subject}: {REASONS.get(min(refused), min(refused))}")
 
     def sweep(self, prefix: str, before: float, *, dry_run: bool = False) -> Iterator[StoredObject]:
         """Remove the parts of uploads that began before a moment and were not completed, and yield each upload."""
-        for page in self._client.pages("list_multipart_uploads", Prefix=self._full(prefix)):
-            for item in page.get("Uploads", ()):
-                began = item["Initiated"].timestamp()
-                if began >= before:
-                    continue
-                if not dry_run:
-                    with contextlib.suppress(UploadOverError):  # in the meantime
-                        self._client.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
-                yield StoredObject(key=item["Key"].removeprefix(self._bucket.prefix), bytes=0, modified=began)
+        for item in self._unfinished(prefix):
+            began = item["Initiated"].timestamp()
+            if began >= before:
+                continue
+            if not dry_run:
+                with contextlib.suppress(UploadOverError):  # in the meantime
+                    self._client.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
+            yield StoredObject(key=item["Key"].removeprefix(self._bucket.prefix), bytes=0, modified=began)
+
+    def _unfinished(self, prefix: str) -> Iterator[Answer]:
+        """Iterate over the uploads by parts that are not complete; a service that can't list them gives none."""
+        try:
+            for page in self._client.pages("list_multipart_uploads", Prefix=self._full(prefix)):
+                yield from page.get("Uploads", ())
+        except UnsupportedError:
+            _log.warning(
+                "%s: a sweep skips unfinished uploads, because the service can't list them (ListMultipartUploads): set"
+                " a lifecycle rule that removes them",
+                self._client.subject,
+            )
 
     # Share
 
@@ -437,10 +500,13 @@ class BucketStorage:
         That is so under IBM IAM, whose SDK can't sign one; with the storage option ``presign_upload="gateway"``; and,
         unless that option is ``"native"``, where the service accepts headers that were not signed. The first call asks
         the service that, once. It raises :class:`ProviderError` where there is no answer, and the next call asks again.
+
+        Encryption and tags of the storage options are signed too: the upload must send their headers.
         """
         if self._uses_gateway(None if self._upload_urls else self._accepted()):
             return None
-        return self._signed("put_object", key, expires, {} if mime is None else {"ContentType": mime})
+        how = {name: value for name, value in self._extras.items() if name in _UPLOAD_OPTIONS}
+        return self._signed("put_object", key, expires, how if mime is None else {**how, "ContentType": mime})
 
     def _uses_gateway(self, weakness: str | None) -> bool:
         return self._upload_urls == GATEWAY or (self._upload_urls is None and bool(weakness))
@@ -448,7 +514,9 @@ class BucketStorage:
     def _signed(self, operation: str, key: str, expires: int, how: Parameters) -> str:
         order = {"Bucket": self._bucket.name, "Key": self._full(key), **how}
         with self._client.translating:
-            url: str = self._client.connected().generate_presigned_url(operation, Params=order, ExpiresIn=expires)
+            client = self._client.signing()
+        with self._client.translating:
+            url: str = client.generate_presigned_url(operation, Params=order, ExpiresIn=expires)
         return url
 
     def _accepted(self) -> str:
@@ -464,7 +532,7 @@ class BucketStorage:
 
     def _find_weakness(self) -> str:
         with self._client.translating:
-            endpoint = self._client.connected().meta.endpoint_url  # perhaps from the SDK's own configuration
+            endpoint = self._client.signing().meta.endpoint_url  # perhaps from the SDK's own configuration
         weakness = "" if is_strict(endpoint) else self._try_unsigned()
         if weakness and self._upload_urls is None:
             _log.warning(
@@ -492,7 +560,7 @@ class BucketStorage:
                     return f"{name}: {code}" if code else name
             return ""
         finally:
-            with contextlib.suppress(ProviderError):
+            with contextlib.suppress(ProviderError), hurried_by_interrupt():
                 self.delete([source, target])
 
     def _use_signed(self, operation: str, key: str, headers: Mapping[str, str] = _NO_HEADERS) -> str:
@@ -533,14 +601,18 @@ class BucketStorage:
         """Ask for the bucket; a thorough check writes to it too.
 
         It returns whether a conditional put is one, and what the service makes of headers that were not signed, unless
-        it signs no URLs or is known to refuse them.
+        it signs no URLs or is known to refuse them. A bucket at AWS that is in another region than configured is a fact
+        too.
         """
         self._first_page()
-        return {"conditional_put": self._try_condition(), **self._check_uploads()} if thorough else {}
+        facts = {} if self._client.region is None else self._client.region.facts()
+        return {**facts, "conditional_put": self._try_condition(), **self._check_uploads()} if thorough else facts
 
     def _check_uploads(self) -> dict[str, str]:
         if self.provider == IBM_COS_IAM or is_strict(self._client.connected().meta.endpoint_url):
             return {}
+        if not self._client.signs:
+            return {"presigned_urls": "none, because the configuration says that requests are not signed"}
         weakness = self._accepted()
         facts = {"unsigned_headers": f"not refused ({weakness})" if weakness else "refused"}
         if weakness and self._upload_urls == NATIVE:
@@ -559,7 +631,7 @@ class BucketStorage:
             self._client.call("put_object", **order)
             found = self._condition_of_second(order)
         except BaseException:
-            with contextlib.suppress(ProviderError):
+            with contextlib.suppress(ProviderError), hurried_by_interrupt():
                 self.delete([key])
             raise
         self.delete([key])

@@ -9,8 +9,11 @@ import urllib.request
 from urllib.parse import parse_qs, urlsplit
 
 import botocore.auth
+import botocore.config
 import ibm_botocore.auth
+import ibm_botocore.config
 import pytest
+from servers.buckets import open_bucket
 
 from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
 
@@ -169,3 +172,76 @@ def test_no_credentials():
     """Without credentials nothing is signed, and the error says what to set."""
     with ArtifactStore(storage_provider="s3") as store, pytest.raises(ProviderError, match="AWS_ACCESS_KEY_ID"):
         store.presign_upload(SESSION)
+
+
+@pytest.mark.parametrize("presign_upload", [None, "native"])
+def test_unsigned_configuration(options, proxy, presign_upload):
+    """A configuration that signs no requests signs no URLs, and the error says so; requests work as before."""
+    sdk = botocore if options["storage_provider"] == "s3" else ibm_botocore
+    unsigned = sdk.config.Config(signature_version=sdk.UNSIGNED)
+    more = {} if presign_upload is None else {"presign_upload": presign_upload}
+    with ArtifactStore(**{**options, "endpoint_url": proxy.url}, storage_options={"config": unsigned, **more}) as store:
+        storage = store.scope.core.storage
+        for sign in (
+            lambda: storage.sign_get("grid/a", expires=60, filename=None, mime="text/plain"),
+            lambda: storage.sign_put("grid/a", expires=60, mime=None),
+        ):
+            with pytest.raises(ProviderError, match="presigned URLs need credentials"):
+                sign()
+        assert proxy.told() == []
+        assert "not signed" in storage._check_uploads()["presigned_urls"]
+
+
+def test_unsigned_configuration_with_a_gateway(options):
+    """The gateway takes uploads of an unsigned configuration: it signs by itself."""
+    sdk = botocore if options["storage_provider"] == "s3" else ibm_botocore
+    unsigned = {"config": sdk.config.Config(signature_version=sdk.UNSIGNED), "presign_upload": "gateway"}
+    storage = open_bucket({**options, "storage_options": unsigned})
+    assert storage.sign_put("grid/a", expires=60, mime=None) is None
+    storage.close()
+
+
+def put_with(url, headers):
+    """Return the status of an upload with these headers."""
+    request = urllib.request.Request(url, data=b"1", headers=headers, method="PUT")
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_upload_carries_tags(open_store, proxy):
+    """Tags of the storage options are signed with an upload URL: the upload has them, and is refused without."""
+    store = open_store(storage_options={"presign_upload": "native", "Tagging": "team=a", "StorageClass": "STANDARD"})
+    url, artifact_id = store.presign_upload(SESSION)
+    assert put_with(url, {}) == 403
+    assert put_with(url, {"x-amz-tagging": "team=b"}) == 403
+    assert put_with(url, {"x-amz-tagging": "team=a"}) == 200
+    storage = store.scope.core.storage
+    key = store.generate_artifact_key(SESSION, artifact_id)
+    (pending,) = [item.key for item in storage.list_objects("grid/") if key in item.key]
+    tags = storage._client.call("get_object_tagging", Key=pending)["TagSet"]
+    assert tags == [{"Key": "team", "Value": "a"}]
+    assert store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
+    assert store.retrieve(artifact_id) == b"1"
+
+
+@pytest.mark.usefixtures("aws_keys")
+def test_upload_carries_encryption():
+    """So is the encryption, and the media type beside it; a download URL has none of it."""
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key", "BucketKeyEnabled": True}
+    place = {"bucket": "my-files", "endpoint_url": "https://s3.eu-west-1.amazonaws.com", "region": "eu-west-1"}
+    with ArtifactStore(storage_provider="s3", **place, storage_options={**encryption, "CacheControl": "no-store"}) as s:
+        storage = s.scope.core.storage
+        upload = storage.sign_put("grid/a", expires=60, mime="image/png")
+        download = storage.sign_get("grid/a", expires=60, filename=None, mime="image/png")
+    assert parse_qs(urlsplit(upload).query)["X-Amz-SignedHeaders"][0].split(";") == [
+        "content-type",
+        "host",
+        "x-amz-server-side-encryption",
+        "x-amz-server-side-encryption-aws-kms-key-id",
+        "x-amz-server-side-encryption-bucket-key-enabled",
+    ]
+    assert parse_qs(urlsplit(download).query)["X-Amz-SignedHeaders"] == ["host"]

@@ -1,0 +1,56 @@
+"""The pool of connections holds those of all threads that a store has: none is made anew for each request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import botocore.config
+import ibm_botocore.config
+import pytest
+from servers.buckets import open_bucket
+from servers.scripted import Scripted
+
+from chuk_artifacts import aio
+
+SESSION = "user_alice"
+AT_ONCE = 31 + 32
+
+
+@pytest.fixture(params=["s3", "ibm_cos"])
+def options(request, monkeypatch):
+    """Return the options of a store on a service that is added later."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    return {"storage_provider": request.param, "bucket": "bucket"}
+
+
+def test_async_store_with_the_defaults(options, caplog):
+    """An async store with default settings keeps its connections, though a batch goes beside as many calls as it has.
+
+    The service answers when all of them are there.
+    """
+    caplog.set_level(logging.WARNING)
+    at_once = threading.Barrier(AT_ONCE)
+
+    async def run(service):
+        async with aio.ArtifactStore(**options, endpoint_url=service.url) as store:
+            artifact_id = await store.store(b"1", session_id=SESSION)
+            service.script = lambda _: at_once.wait(timeout=60) and None
+            reads = [store.retrieve(artifact_id) for _ in range(31)]
+            await asyncio.gather(store.store_batch([{"data": b"2"}] * 32, session_id=SESSION), *reads)
+
+    with Scripted() as service:
+        asyncio.run(run(service))
+        assert len(service.requests) >= AT_ONCE
+    assert [record.getMessage() for record in caplog.records if "pool is full" in record.getMessage()] == []
+
+
+def test_own_size_wins(options):
+    """A pool of the user's own size stays as it is."""
+    sdk = botocore if options["storage_provider"] == "s3" else ibm_botocore
+    config = sdk.config.Config(max_pool_connections=5)
+    storage = open_bucket({**options, "endpoint_url": "http://127.0.0.1:1", "storage_options": {"config": config}})
+    assert storage._client.connected().meta.config.max_pool_connections == 5
+    storage.close()
