@@ -202,8 +202,9 @@ class _Folder:
     def open(self, path: str, mode: str, **_: object) -> Any:
         if mode == "rb":
             file = self.fs.open(self._full(path), "rb")
-            if isinstance(file, AbstractBufferedFile) and getattr(file, "cache", None) is not None:
-                file.cache.fetcher = _Blocks(self, self._full(path), file)
+            cache = getattr(file, "cache", None) if isinstance(file, AbstractBufferedFile) else None
+            if cache is not None:
+                cache.fetcher = _Blocks(self, self._full(path), cache.fetcher, _version(file.details))
             return io.BytesIO(file.getvalue()) if isinstance(file, MemoryFile) else file  # that is one for everybody
         return _Writer(self, path)
 
@@ -414,20 +415,23 @@ class _Blocks:
     Args:
         folder: where it is.
         full: its path.
-        file: the open file.
+        fetch: fetches the bytes from one position to another.
+        version: what tells its content, as it was opened, from another.
 
     """
 
-    def __init__(self, folder: _Folder, full: str, file: AbstractBufferedFile) -> None:
+    def __init__(
+        self, folder: _Folder, full: str, fetch: Callable[[int, int], bytes], version: tuple[object, ...]
+    ) -> None:
         self._folder = folder
         self._full = full
-        self._fetch = file.cache.fetcher
-        self._version = _version(file.details)
+        self._fetch = fetch
+        self._version = version
         self._begun = False
 
     def __call__(self, start: int, end: int) -> bytes:
         """Return the bytes from *start* to *end*."""
-        data: bytes = self._fetch(start, end)
+        data = self._fetch(start, end)
         if self._begun and any(self._version[1:]) and self._folder.version(self._full) != self._version:
             raise ArtifactCorruptedError("the bytes were replaced while they were being read")
         self._begun = True
