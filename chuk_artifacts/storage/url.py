@@ -41,7 +41,8 @@ _OBJECT_STORES = OBJECT_STORES | {"memory"}
 # Of these, a long object appears when its upload is finished, and not when that is given up. (OSS shows it growing.)
 _WHOLE_UPLOADS = OBJECT_STORES - {"oss"}
 _TRANSPARENT = {"dir", "simplecache", "filecache", "blockcache"}
-# What names the content of an object, in the drivers of object stores and HTTP.
+# What tells the content of an object from another, in the drivers of object stores and HTTP. FTP has such facts, but
+# there each look lists the whole folder.
 _VERSIONS = ("ETag", "etag", "generation", "VersionId", "md5Hash", "content_md5")
 _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "timeCreated", "created")
 # What a URL or a glob gives a meaning to, and what some servers refuse as the name of a file.
