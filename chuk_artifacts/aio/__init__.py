@@ -29,6 +29,7 @@ from chuk_artifacts import (
     SessionInfo,
     __version__,
 )
+from chuk_artifacts.aio.gateway import Gateway
 from chuk_artifacts.aio.store import ArtifactStore
 from chuk_artifacts.aio.streams import Reader
 
@@ -42,6 +43,7 @@ __all__ = [
     "ArtifactStoreError",
     "CleanupReport",
     "ConflictError",
+    "Gateway",
     "GridError",
     "GridKey",
     "InvalidInputError",

@@ -105,8 +105,8 @@ def test_same_options():
 
 
 def test_same_names():
-    """The async package exports the names of the package."""
-    assert set(aio.__all__) == {*chuk_artifacts.__all__, "Reader"}
+    """The async package exports the names of the package, its reader and its gateway."""
+    assert set(aio.__all__) == {*chuk_artifacts.__all__, "Gateway", "Reader"}
     for name in {*chuk_artifacts.__all__} - {"ArtifactStore"}:
         assert getattr(aio, name) is getattr(chuk_artifacts, name)
 

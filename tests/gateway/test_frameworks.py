@@ -19,6 +19,7 @@ import uvicorn
 from blocks import block
 
 import chuk_artifacts
+from chuk_artifacts import aio
 from chuk_artifacts.gateway.server import Server
 
 
@@ -37,7 +38,7 @@ def served(app):
 def served_by_uvicorn(app):
     """Serve an ASGI application, and yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -48,35 +49,36 @@ def served_by_uvicorn(app):
 
 
 def in_flask():
-    """Return the README's Flask application, and its server."""
+    """Return the store of the README's Flask application, and its server."""
     module = SimpleNamespace(**block("Flask"))
-    return module, served(module.app)
+    return module.store, served(module.app)
 
 
 def in_django():
-    """Return the README's Django application, and its server."""
+    """Return the store of the README's Django application, and its server."""
     if not django.conf.settings.configured:
         django.conf.settings.configure(ROOT_URLCONF="django_app", ALLOWED_HOSTS=["localhost"])
     django.urls.clear_url_caches()
     module = sys.modules["django_app"] = SimpleNamespace(**block("Django"))
-    return module, served(module.application)
+    return module.store, served(module.application)
 
 
 def in_fastapi():
-    """Return the README's FastAPI application, and its server."""
+    """Return the store of the README's FastAPI application, and its server."""
     module = SimpleNamespace(**block("FastAPI"))
-    return module, served_by_uvicorn(module.app)
+    return module.store._blocking, served_by_uvicorn(module.app)
 
 
 @pytest.fixture(params=[in_flask, in_django, in_fastapi])
 def application(request, monkeypatch, tmp_path, clock):
     """Return the store and the port of each application, which uses the clock of the test."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
-    monkeypatch.setattr(chuk_artifacts, "ArtifactStore", functools.partial(chuk_artifacts.ArtifactStore, clock=clock))
+    for package in (chuk_artifacts, aio):
+        monkeypatch.setattr(package, "ArtifactStore", functools.partial(package.ArtifactStore, clock=clock))
     monkeypatch.delitem(sys.modules, "django_app", raising=False)
-    module, serving = request.param()
-    with module.store, serving as port:
-        yield module.store, port
+    store, serving = request.param()
+    with store, serving as port:
+        yield store, port
 
 
 class Browser:
