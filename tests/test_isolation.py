@@ -20,7 +20,7 @@ from faces import FACES
 from forgeries import Equal, forgeries
 from werkzeug.test import Client
 
-from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactStoreError, SessionError, aio
+from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactStoreError, SessionError, aio, gateway
 from chuk_artifacts.cli import cli
 from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.gateway import Gateway
@@ -441,6 +441,21 @@ def test_gateway(world, method, face):
                 assert answer.status_code in {403, 404}, (name, asked)
                 assert all(secret not in answer.text and secret not in str(answer.headers) for secret in SECRETS)
     assert world.everything() == before
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("face", ["blocking", "aio"])
+def test_respond(world, method, face):
+    """The answer to a request for one artifact is for the session and the sandbox of the store only."""
+    for attacker in world.attackers.values():
+        for target in [*(victim.artifact_id for victim in world.victims), world.upload_id]:
+            for headers in ({}, {"If-None-Match": "*"}, {"Range": "bytes=0-"}):
+                with pytest.raises(ArtifactStoreError) as error:
+                    if face == "blocking":
+                        gateway.respond(attacker, target, method, headers)
+                    else:
+                        asyncio.run(aio.respond(aio.ArtifactStore.wrap(attacker), target, method, headers))
+                assert all(secret not in str(error.value) for secret in SECRETS)
 
 
 def test_every_method_of_the_gateway_has_a_row():

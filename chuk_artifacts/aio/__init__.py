@@ -30,6 +30,7 @@ from chuk_artifacts import (
     __version__,
 )
 from chuk_artifacts.aio.gateway import Gateway
+from chuk_artifacts.aio.respond import Response, respond
 from chuk_artifacts.aio.store import ArtifactStore
 from chuk_artifacts.aio.streams import Reader
 
@@ -51,7 +52,9 @@ __all__ = [
     "ProviderError",
     "QuotaExceededError",
     "Reader",
+    "Response",
     "SessionError",
     "SessionInfo",
     "__version__",
+    "respond",
 ]

@@ -7,14 +7,15 @@ loop awaits the content of uploads, and sends downloads.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any
 
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from chuk_artifacts.aio import uploads
+from chuk_artifacts.aio.content import Content
 from chuk_artifacts.aio.store import ArtifactStore, inside
 from chuk_artifacts.aio.workers import Calls, running_loop
 from chuk_artifacts.errors import ArtifactStoreError
@@ -95,104 +96,64 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 class _Exchange:
-    """One request and its answer. Steps that use the store run in threads, one at a time."""
+    """One request and its answer."""
 
     def __init__(self, service: Service, calls: Calls, scope: Connection) -> None:
         self._service = service
         self._calls = calls
         self._request = _request(scope)
-        self._chunks: Iterator[bytes] = iter(())
-        self._close: Callable[[], None] | None = None
-        self._over = False
-        self._lock = threading.Lock()  # a step whose wait was cancelled may still be under way
+        self._content = Content(calls)
 
     async def run(self, receive: Receive, send: Send) -> None:
         """Answer the request."""
         try:
-            answer, first, is_whole = await self._answered(receive)
+            answer = await self._answered(receive)
             await send(_start(answer))
             if answer.path is not None:
                 await send({"type": _SENDS_PATHS, "path": answer.path})
             elif answer.file is not None:
                 await send({"type": _SENDS_FILES, "file": answer.file, "more_body": False})
-            elif is_whole:
-                await send(_body(first, more=False))
+            elif self._content.is_whole:
+                await send(_body(self._content.first or b"".join(answer.content), more=False))
             else:
-                await self._stream(first, receive, send)
+                await self._stream(receive, send)
         except BaseException as error:
-            self._calls.release(self._end)
+            self._content.release()
             if isinstance(error, OSError) and not isinstance(error, ArtifactStoreError):
                 _log.debug("gateway: broken off: %s", error)  # as of ASGI 2.4 a server raises it when a client is gone
                 return
             raise
-        if self._close is not None:
-            self._calls.release(self._end)
+        if not self._content.is_whole:
+            self._content.release()
 
-    async def _answered(self, receive: Receive) -> tuple[Answer, bytes, bool]:
-        """Return the answer, the first chunk of its content, and whether that is all."""
+    async def _answered(self, receive: Receive) -> Answer:
         try:
-            begun = await self._calls.run(self._begin)
-            if not isinstance(begun, Upload):
-                return begun
-            answer = await self._received(begun, receive)
+            begun = await self._content.open(partial(self._service.begin, self._request, ahead=True))
+            return await self._received(begun, receive) if isinstance(begun, Upload) else begun
         except (HTTPException, ArtifactStoreError) as error:
-            answer = self._service.refuse(self._request, error)
-        return answer, b"".join(answer.content), True
+            return self._service.refuse(self._request, error)
 
     async def _received(self, upload: Upload, receive: Receive) -> Answer:
         async with uploads.Upload(self._calls) as collected:
-            data = await collected.collect(_content(receive, upload.measure))
+            data = await collected.collect(_arriving(receive, upload.measure))
             return await collected.run(self._service.receive, upload, data)
 
-    async def _stream(self, chunk: bytes | None, receive: Receive, send: Send) -> None:
+    async def _stream(self, receive: Receive, send: Send) -> None:
         """Send a content of several chunks, until the client goes away."""
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
+            chunk: bytes | None = self._content.first
             while chunk is not None:
                 await send(_body(chunk, more=True))
                 if gone.done() and gone.exception() is None and gone.result():
                     return
-                chunk = await self._calls.run(self._next)
+                chunk = await self._content.next()
             await send(_body(b"", more=False))
         finally:
             gone.cancel()
             await asyncio.wait({gone})
             if not gone.cancelled():
                 gone.exception()  # or asyncio would report it as never retrieved
-
-    # In threads
-
-    def _begin(self) -> Upload | tuple[Answer, bytes, bool]:
-        with self._lock:
-            answer = self._service.begin(self._request, ahead=True)
-            if isinstance(answer, Upload):
-                return answer
-            self._close, self._chunks = answer.close, iter(answer.content)
-            if self._over:  # the task was cancelled
-                self._finish()
-            first = next(self._chunks, b"")
-            is_whole = self._request.method == "HEAD" or len(first) >= int(answer.headers.get("Content-Length", 0))
-            if is_whole and answer.file is None:
-                self._finish()
-            return answer, first, is_whole
-
-    def _next(self) -> bytes | None:
-        with self._lock:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                self._finish()
-            return chunk
-
-    def _end(self) -> None:
-        with self._lock:
-            self._over = True
-            self._finish()
-
-    def _finish(self) -> None:
-        """Close what the content is read from; harmless the second time."""
-        close, self._close = self._close, None
-        if close is not None:
-            close()
 
 
 def _request(scope: Connection) -> Request:
@@ -230,7 +191,7 @@ def _body(chunk: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-async def _content(receive: Receive, measure: Measure) -> AsyncIterator[bytes]:
+async def _arriving(receive: Receive, measure: Measure) -> AsyncIterator[bytes]:
     """Yield the content of an upload, counted, in pieces that are not tiny: each has a cost of its own in memory."""
     piece, more = bytearray(), True
     while more:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import socket
 import sys
 import threading
@@ -119,3 +120,19 @@ def test_upload_and_download(application, clock):
     assert store.metadata(begun["id"]).session_id == "user_alice"
     clock.advance(900)
     assert ask("GET", url)[0] == 403
+
+
+def test_answer_in_flask(monkeypatch, tmp_path):
+    """The Flask application shows a photo, whole, in part and not again, and only that of its user."""
+    monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
+    module = SimpleNamespace(**block("Flask"))
+    with module.store as store, served(module.app) as port:
+        browser = Browser(store, port)
+        data = os.urandom(700_000)
+        path = f"/photos/{store.store(data, filename='a/sea.png', session_id='user_alice')}"
+        status, headers, content = browser.ask("GET", path)
+        assert (status, content, headers["Content-Type"]) == (200, data, "image/png")
+        assert headers["Content-Disposition"] == 'inline; filename="sea.png"'
+        assert browser.ask("GET", path, Range="bytes=-9")[::2] == (206, data[-9:])
+        assert browser.ask("GET", path, If_None_Match=headers["ETag"])[0] == 304
+        assert browser.ask("HEAD", path)[1]["Content-Length"] == "700000"
