@@ -406,8 +406,9 @@ class LocalStorage(FileStorage):
 
     def path(self, key: str) -> str | None:
         """Return the absolute path of a file, or None where another user could exchange it before it is opened."""
-        with self._errors:
-            path: str | None = self._fs.private_path(key)
+        path: str | None = None
+        with self._reading, contextlib.suppress(FileNotFoundError):
+            path = self._fs.private_path(key)
         return path
 
     @property
