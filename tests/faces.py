@@ -32,6 +32,7 @@ class AsgiGateway:
         if not sent:
             raise error
         headers = [(name.decode("latin-1").title(), value.decode("latin-1")) for name, value in sent[0]["headers"]]
+        headers = [field for field in headers if field[0] != "Connection"]  # which is between it and its server
         start_response(f"{sent[0]['status']} {HTTP_STATUS_CODES[sent[0]['status']].upper()}", headers)
         return content(sent[1:], error)
 

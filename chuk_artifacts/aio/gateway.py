@@ -108,7 +108,7 @@ class _Exchange:
         """Answer the request."""
         try:
             answer = await self._answered(receive)
-            await send(_start(answer))
+            await send(_start(self._request, answer))
             if answer.path is not None:
                 await send({"type": _SENDS_PATHS, "path": answer.path})
             elif answer.file is not None:
@@ -182,8 +182,11 @@ def _path_below(scope: Connection) -> str:
     return path.removeprefix(mounted) if path == mounted or path.startswith(f"{mounted}/") else path
 
 
-def _start(answer: Answer) -> Message:
+def _start(request: Request, answer: Answer) -> Message:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    if "Content-Length" in request.headers and "Transfer-Encoding" in request.headers:
+        # A proxy may see another end of the content, and another request after it (RFC 9112 section 6.3).
+        headers.append((b"connection", b"close"))
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 

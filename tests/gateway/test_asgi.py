@@ -171,6 +171,16 @@ async def test_header_fields_that_come_twice(store):
     assert (await ask(app, upload, "PUT", lengths, b"hello"))[0] == 400
 
 
+async def test_two_ends_of_a_content(store):
+    """After a request whose end is not clear the server closes the connection, on which another may be hidden."""
+    url, _ = await store.presign_upload("alice")
+    both = [("content-length", "5"), ("transfer-encoding", "chunked")]
+    for method in ("PUT", "GET"):
+        status, headers, _ = await ask(aio.Gateway(store), url, method, both, b"hello")
+        assert (status, headers["connection"]) == (400, "close")
+    assert "connection" not in (await ask(aio.Gateway(store), url, "PUT", both[:1], b"hello"))[1]
+
+
 @pytest.mark.parametrize("other", [None, "store", aio, gateway.Gateway])
 def test_anything_but_a_store(other):
     """Anything but a store is refused when the gateway is made, and one origin in place of a list."""
