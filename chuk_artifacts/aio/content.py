@@ -28,8 +28,8 @@ class Content:
 
     def __init__(self, calls: Calls) -> None:
         """Open nothing yet."""
-        self.first = b""
-        self.is_whole = True
+        self.first: bytes = b""
+        self.is_whole: bool = True
         self._calls = calls
         self._chunks: Iterator[bytes] = iter(())
         self._close: Callable[[], None] | None = None

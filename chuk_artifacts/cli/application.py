@@ -83,9 +83,9 @@ class PatientClient:
         self, receive: Receive, send: Send, patience: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Wait for nothing yet."""
-        self.status = 0
-        self.sent_bytes = 0
-        self.is_answered = False
+        self.status: int = 0
+        self.sent_bytes: int = 0
+        self.is_answered: bool = False
         self._receive = receive
         self._send = send
         self._patience = self._left = patience

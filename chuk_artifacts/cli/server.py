@@ -75,7 +75,7 @@ class Protocol(H11Protocol):
         """Begin idle."""
         super().__init__(**arguments)
         self._options = options
-        self.since = self.loop.time()
+        self.since: float = self.loop.time()
         self._seen: tuple[object, bool] = None, True
         self._look_later: asyncio.TimerHandle | None = None
 

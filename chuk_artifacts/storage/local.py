@@ -248,7 +248,7 @@ class LocalFolder(_FileSystem):
         """Return the absolute path of a file if no other user can exchange the file or a folder above it, else None."""
         way, name = _way_to_file(path)
         _, status = self.root.read(way, name)
-        place = os.path.join(self.root.place, *way.names, name)
+        place = os.path.join(self.root.path, *way.names, name)
         return place if is_private(place, status) else None
 
     def close(self) -> None:
