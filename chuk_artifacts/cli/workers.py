@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
@@ -71,5 +73,14 @@ class Workers:
 
 
 def _work(run: Callable[[ServeOptions, socket.socket], None], options: ServeOptions, listening: socket.socket) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with listening:
         run(options, listening)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the command's own process, which may be killed, and then end this one as it would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

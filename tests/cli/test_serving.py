@@ -322,6 +322,27 @@ def test_worker_that_dies(start):
     assert process.stderr.read() == ""
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="children are found in /proc")
+def test_command_that_is_killed(start):
+    """Workers end when the command's own process is killed, and leave the port."""
+    process, line = start("--workers", "2")
+    assert ask(int(line.rpartition(":")[2]), "GET", "/healthz")[0] == 200
+    running = workers_of(process)
+    process.kill()
+    process.wait()
+    assert len(running) == 2
+    assert eventually(lambda: not any(map(is_running, running)))
+
+
+def is_running(number):
+    """Return whether a process runs, and is no zombie that awaits its parent."""
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_worker_that_fails(monkeypatch, capsys):
     """A worker that fails ends the command, with status 1."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
