@@ -1,20 +1,14 @@
-"""Rows of the other interfaces: ``artifact://`` for fsspec, the gateway, and signed URLs."""
+"""Rows of the other interfaces: ``artifact://`` for fsspec, and signed URLs."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import itertools
-import os
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import fsspec
 
@@ -30,20 +24,6 @@ from chuk_artifacts.source import StoreItem
 _SIZES = (KIB, 64 * KIB, MIB)
 _FILES = 100
 _COLUMNS = 10
-_CLIENT = """
-import socket, sys
-from urllib.parse import urlsplit
-
-buffer = bytearray(256 * 1024)
-for line in sys.stdin:
-    url = urlsplit(line.strip())
-    with socket.create_connection((url.hostname, url.port)) as connection:
-        connection.sendall(f"GET {url.path}?{url.query} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n".encode())
-        received = 0
-        while count := connection.recv_into(buffer):
-            received += count
-    print(received, flush=True)
-"""
 
 
 def rows(effort: Effort) -> Rows:
@@ -56,12 +36,10 @@ def rows(effort: Effort) -> Rows:
     }
     listing = f"artifact-filesystem/ls100/among{effort.listed}"
     scan = f"artifact-filesystem/parquet/{size_name(effort.large_bytes)}"
-    gateway = f"gateway/download/{size_name(effort.large_bytes)}"
     return {
         **files,
         listing: partial(_ls, listing, effort),
         scan: partial(_scan, scan, effort),
-        gateway: partial(_gateway, gateway, effort),
         "signing/sign": partial(_signing, "sign", effort),
         "signing/check": partial(_signing, "check", effort),
     }
@@ -157,68 +135,6 @@ def _write_parquet(path: Path, size: int) -> Any:
     table = arrow.table({f"c{number}": random.random(size // 8 // _COLUMNS) for number in range(_COLUMNS)})
     parquet.write_table(table, path, compression="none", use_dictionary=False)
     return parquet
-
-
-# The gateway
-
-
-def _gateway(name: str, effort: Effort, folder: Path) -> Result:
-    """Download from the gateway, beside Python's own file server; the client is another process."""
-    size = effort.large_bytes
-    served = folder / "served"
-    served.mkdir()
-    (served / "file").write_bytes(os.urandom(size))
-    with (
-        ArtifactStore(storage_provider="filesystem", fs_root=folder / "store") as store,
-        _file_server(served) as bare,
-        _client(size) as download,
-    ):
-        url = store.presign(store.store(served / "file"))
-        return compare_calls(
-            name,
-            lambda: download(url),
-            lambda: download(bare),
-            seconds=effort.turn_seconds,
-            rounds=effort.long_rounds,
-            size=size,
-            parameters={"size_bytes": size},
-        )
-
-
-class _FileServer(SimpleHTTPRequestHandler):
-    """Python's own file server, without its log."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a line for each request would be measured too."""
-
-
-@contextlib.contextmanager
-def _file_server(folder: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_FileServer, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/file"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextlib.contextmanager
-def _client(size: int) -> Iterator[Callable[[str], None]]:
-    """Start a process that downloads; return a function that lets it download *size* bytes from a URL."""
-    command = [sys.executable, "-c", _CLIENT]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
-        urls, answers = cast("IO[str]", client.stdin), cast("IO[str]", client.stdout)
-
-        def download(url: str) -> None:
-            urls.write(url + "\n")
-            urls.flush()
-            received = int(answers.readline())
-            if received < size:
-                raise SystemExit(f"the client received {received} bytes instead of {size}")
-
-        yield download
-        urls.close()
 
 
 # Signed URLs

@@ -67,6 +67,38 @@ def check_folder(path: str, status: os.stat_result, *, sticky: bool) -> None:
         )
 
 
+def is_private(path: str, status: os.stat_result) -> bool:
+    """Return whether no other user but root can exchange a file before it is opened by its path.
+
+    The file and the folders above it belong to this user or root, none is a link, and no other user can write to any of
+    the folders, unless the sticky bit keeps them from exchanging what is not theirs. False where the system has no
+    owners of files.
+
+    Args:
+        path: its absolute path.
+        status: the status of the open file that the path should lead to.
+
+    """
+    if not _HAS_OWNERS or not os.path.isabs(path):
+        return False
+    try:
+        if not os.path.samestat(os.lstat(path), status) or not _is_trusted(status):
+            return False
+        folder = os.path.dirname(path)
+        while _is_private_folder(os.lstat(folder)):
+            if folder == os.path.dirname(folder):
+                return True
+            folder = os.path.dirname(folder)
+    except OSError:  # removed meanwhile
+        return False
+    return False
+
+
+def _is_private_folder(status: os.stat_result) -> bool:
+    shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+    return stat.S_ISDIR(status.st_mode) and _is_trusted(status) and not shared
+
+
 def read_secret(folder: str, name: str, limit: int) -> bytes:
     """Return the first bytes of a file that only this user can read, or that root made.
 
@@ -153,8 +185,12 @@ def is_own(status: os.stat_result) -> bool:
     return not _HAS_OWNERS or status.st_uid == os.geteuid()
 
 
+def _is_trusted(status: os.stat_result) -> bool:
+    return is_own(status) or status.st_uid == _ROOT
+
+
 def _check_owner(subject: str, status: os.stat_result) -> None:
-    if not is_own(status) and status.st_uid != _ROOT:
+    if not _is_trusted(status):
         raise _refused(
             f"{subject} belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}: run it as the"
             " owner, or, if you trust what is there, change the owner with chown"

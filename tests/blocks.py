@@ -9,10 +9,19 @@ from typing import Any
 README = Path(__file__).parents[1] / "README.md"
 
 
+def source(heading: str, number: int = 0) -> str:
+    """Return the source of an example under a heading, by default of the first."""
+    text = README.read_text(encoding="utf-8").split(f"# {heading}\n", 1)[1]
+    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[number]
+
+
 def block(heading: str) -> dict[str, Any]:
     """Return the names that the example under a heading defines."""
-    text = README.read_text(encoding="utf-8").split(f"# {heading}\n", 1)[1]
-    code = re.search(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1]
     namespace = {"__name__": "example"}
-    exec(compile(code, str(README), "exec"), namespace)
+    exec(compile(source(heading), str(README), "exec"), namespace)
     return namespace
+
+
+def sources() -> list[str]:
+    """Return the source of each example that is no doctest."""
+    return re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

@@ -16,10 +16,11 @@ import attrs
 import click
 import pytest
 from click.testing import CliRunner
+from faces import FACES
 from forgeries import Equal, forgeries
 from werkzeug.test import Client
 
-from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactStoreError, SessionError, aio
+from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactStoreError, SessionError, aio, gateway
 from chuk_artifacts.cli import cli
 from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.gateway import Gateway
@@ -420,8 +421,9 @@ def test_every_method_of_the_filesystem_has_a_row():
 REQUESTS = ("GET", "HEAD", "PUT")
 
 
+@pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("method", REQUESTS)
-def test_gateway(world, method):
+def test_gateway(world, method, face):
     """Only an artifact's own URL reaches it, and a bound store's gateway serves only its session."""
     before = world.everything()
     for name, attacker in world.attackers.items():
@@ -430,7 +432,7 @@ def test_gateway(world, method):
         urls = [(attacker.presign(own.artifact_id), own.artifact_id), (upload, upload_id)]
         urls += [(world.store.presign(victim.artifact_id), "") for victim in world.victims]
         urls += [(world.store.session("alice").presign(victim.artifact_id), "") for victim in world.victims]
-        client = Client(Gateway(attacker))
+        client = Client(FACES[face](attacker))
         for url, known in urls:
             parts = urlsplit(url)
             for target in [*(victim.artifact_id for victim in world.victims), world.upload_id] if known else [""]:
@@ -441,10 +443,25 @@ def test_gateway(world, method):
     assert world.everything() == before
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("face", ["blocking", "aio"])
+def test_respond(world, method, face):
+    """The answer to a request for one artifact is for the session and the sandbox of the store only."""
+    for attacker in world.attackers.values():
+        for target in [*(victim.artifact_id for victim in world.victims), world.upload_id]:
+            for headers in ({}, {"If-None-Match": "*"}, {"Range": "bytes=0-"}):
+                with pytest.raises(ArtifactStoreError) as error:
+                    if face == "blocking":
+                        gateway.respond(attacker, target, method, headers)
+                    else:
+                        asyncio.run(aio.respond(aio.ArtifactStore.wrap(attacker), target, method, headers))
+                assert all(secret not in str(error.value) for secret in SECRETS)
+
+
 def test_every_method_of_the_gateway_has_a_row():
     """Every HTTP method that the gateway answers has a row; its only Python method is the call."""
     assert set(REQUESTS) == set(METHODS)
-    assert public(Gateway) == set()
+    assert public(Gateway) == public(aio.Gateway) == set()
 
 
 # The command line

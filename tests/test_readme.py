@@ -6,10 +6,8 @@ import asyncio
 
 import httpx
 import pytest
-from blocks import block
+from blocks import block, sources
 from starlette.requests import ClientDisconnect
-
-from chuk_artifacts import InvalidInputError
 
 CONTENT = b"0123456789" * 300_000
 
@@ -87,17 +85,25 @@ def test_upload_that_breaks_off():
     in_app(use)
 
 
-def test_tools_of_a_server():
-    """The tools store files, and list those of their session."""
-    tools = block("As tools of an MCP server")
+def test_download_of_a_part():
+    """A download has its file's name and an ETag, can be resumed, and is not sent again to a client that has it."""
 
-    async def use():
-        saved = await tools["save_file"]("YWJj", "sub/a.txt", "chat-1")
-        assert saved["size"] == 3
-        assert await tools["list_files"]("chat-1") == [await tools["store"].metadata(saved["file_id"])]
-        assert await tools["list_files"]("chat-1", "other") == await tools["list_files"]("chat-2") == []
-        with pytest.raises(InvalidInputError):
-            await tools["save_file"]("YWJj", "../a", "chat-1")
-        await tools["store"].close()
+    async def use(app, client):
+        alice = {"user": "alice"}
+        answer = await client.put("/files/docs/a%20b.txt", content=CONTENT, headers=alice)
+        path = f"/files/{answer.json()['file_id']}"
+        whole = await client.get(path, headers=alice)
+        assert whole.headers["content-disposition"] == 'attachment; filename="a b.txt"'
+        etag = whole.headers["etag"]
+        part = await client.get(path, headers={**alice, "range": "bytes=10-19", "if-range": etag})
+        assert (part.status_code, part.content) == (206, CONTENT[10:20])
+        assert (await client.get(path, headers={**alice, "if-none-match": etag})).status_code == 304
+        assert (await client.get(path, headers={**alice, "range": "bytes=9000000-"})).status_code == 416
 
-    asyncio.run(use())
+    in_app(use)
+
+
+@pytest.mark.parametrize("number", range(len(sources())))
+def test_syntax(number):
+    """Each example is Python, also those whose packages are missing here."""
+    compile(sources()[number], "README.md", "exec")

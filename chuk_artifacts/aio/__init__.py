@@ -29,6 +29,8 @@ from chuk_artifacts import (
     SessionInfo,
     __version__,
 )
+from chuk_artifacts.aio.gateway import Gateway
+from chuk_artifacts.aio.respond import Response, respond
 from chuk_artifacts.aio.store import ArtifactStore
 from chuk_artifacts.aio.streams import Reader
 
@@ -42,6 +44,7 @@ __all__ = [
     "ArtifactStoreError",
     "CleanupReport",
     "ConflictError",
+    "Gateway",
     "GridError",
     "GridKey",
     "InvalidInputError",
@@ -49,7 +52,9 @@ __all__ = [
     "ProviderError",
     "QuotaExceededError",
     "Reader",
+    "Response",
     "SessionError",
     "SessionInfo",
     "__version__",
+    "respond",
 ]

@@ -19,6 +19,7 @@ from chuk_artifacts.aio.uploads import Upload, is_async
 from chuk_artifacts.aio.workers import Calls, Workers, running_loop
 from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, check_items, check_timeout
 from chuk_artifacts.catalog import Catalog
+from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
 from chuk_artifacts.operations import changing, writing
@@ -734,6 +735,20 @@ def _workers(store: Blocking, max_workers: int | None) -> Workers:
     if max_workers is None:
         return Workers(store.scope.core.settings.max_connections)
     return Workers(check_count("max_workers", max_workers, 1, MAX_AT_ONCE))
+
+
+def inside(store: object) -> tuple[Blocking, Calls]:
+    """Return the blocking store in an async one, and its calls, for the gateway. A blocking store is wrapped first.
+
+    Raises:
+        InvalidInputError: *store* is neither.
+
+    """
+    if isinstance(store, Blocking):
+        store = ArtifactStore.wrap(store)
+    if not isinstance(store, ArtifactStore):
+        raise InvalidInputError(f"store must be an ArtifactStore, not {type(store).__module__}.{type(store).__name__}")
+    return store._blocking, store._calls  # noqa: SLF001 - the class's own module
 
 
 _entered: dict[Blocking, ArtifactStore] = {}

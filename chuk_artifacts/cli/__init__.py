@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from chuk_artifacts import __version__
-from chuk_artifacts.cli import artifacts, upkeep, urls
+from chuk_artifacts.cli import artifacts, serving, upkeep, urls
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,7 @@ def cli() -> None:
 
 for _command in (
     *(artifacts.put, artifacts.get, artifacts.ls, artifacts.info, artifacts.rm),
-    *(urls.url, urls.serve),
+    *(urls.url, serving.serve),
     *(upkeep.gc, upkeep.init, upkeep.doctor),
 ):
     cli.add_command(_command)

@@ -17,6 +17,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from chuk_artifacts.gateway.fields import environment_of
+
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, ReadableBuffer, WriteableBuffer
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -94,13 +96,7 @@ class Request(NamedTuple):
         }
         if self.length is None:
             environ["wsgi.input_terminated"] = True
-        for name, value in self.fields:
-            if "_" in name:  # in the environment it would look like a name with a hyphen
-                continue
-            key = name.upper().replace("-", "_")
-            key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
-            environ[key] = f"{environ[key]}, {value}" if key in environ else value
-        return environ
+        return environ | environment_of(self.fields)
 
 
 class Head:

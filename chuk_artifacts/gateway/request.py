@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -31,6 +32,16 @@ _DIGITS = re.compile(r"0*([0-9]*)").fullmatch
 _MAX_DIGITS = 18
 
 
+class ServerSends(enum.Enum):
+    """What a server can send without reading it through the application."""
+
+    NOTHING = enum.auto()
+    FILES = enum.auto()
+    """an open file: ``wsgi.file_wrapper``, ``http.response.zerocopysend``"""
+    PATHS = enum.auto()
+    """a file, by its path: ``http.response.pathsend``"""
+
+
 @attrs.frozen
 class Request:
     """A request to the gateway, whatever protocol carried it.
@@ -40,9 +51,8 @@ class Request:
         segment: the decoded path below the gateway's own, without the slash at its start.
         query: the query as it was received.
         headers: the header; values of a field that was sent twice are joined with commas.
-        read: returns at most as many bytes of the content as asked, and none at its end. It may raise ``OSError`` or
-            ``ValueError`` where the client breaks off.
-        terminated: whether *read* finds the end of content whose length was not announced.
+        terminated: whether the server finds the end of content whose length was not announced.
+        server_sends: what the server can send without reading it through the application.
 
     """
 
@@ -50,8 +60,8 @@ class Request:
     segment: str
     query: str
     headers: Headers
-    read: Callable[[int], bytes]
-    terminated: bool
+    terminated: bool = False
+    server_sends: ServerSends = ServerSends.NOTHING
 
     @property
     def if_match(self) -> ETags:
@@ -155,29 +165,63 @@ def upload_condition(request: Request) -> Allows | None:
     return allows
 
 
-def received(request: Request, length: int | None, max_bytes: int | None) -> Iterator[bytes]:
-    """Yield the content of an upload.
+@attrs.define
+class Measure:
+    """Counts the content of an upload, and refuses it as soon as it is longer or shorter than it may be.
 
-    The bytes are counted: to some servers a client that broke off looks like a client that has finished.
+    To some servers a client that broke off looks like a client that has finished.
 
-    Raises:
-        RequestEntityTooLarge: the content is longer than *max_bytes*.
-        ClientDisconnected: the content ended before its announced *length*.
+    Attributes:
+        length: the announced length in bytes, or None.
+        max_bytes: the greatest length in bytes, or None.
+        size: how many bytes were counted.
 
     """
-    size = 0
-    while chunk := _read(request):
-        size += len(chunk)
-        if max_bytes is not None and size > max_bytes:
-            raise _too_large(max_bytes)
-        yield chunk
-    if length not in {None, size}:
-        raise ClientDisconnected
+
+    length: int | None
+    max_bytes: int | None
+    size: int = 0
+
+    def add(self, chunk: bytes) -> bytes:
+        """Count a chunk, and return it.
+
+        Raises:
+            RequestEntityTooLarge: the content is longer than *max_bytes*.
+            BadRequest: the content is longer than announced.
+
+        """
+        self.size += len(chunk)
+        if self.max_bytes is not None and self.size > self.max_bytes:
+            raise _too_large(self.max_bytes)
+        if self.length is not None and self.size > self.length:
+            raise BadRequest("The content is longer than announced.")
+        return chunk
+
+    def end(self) -> None:
+        """Raise ``ClientDisconnected`` if the content ended before its announced length."""
+        if self.length not in {None, self.size}:
+            raise ClientDisconnected
 
 
-def _read(request: Request) -> bytes:
+def received(read: Callable[[int], bytes], measure: Measure) -> Iterator[bytes]:
+    """Yield the content of an upload.
+
+    Args:
+        read: returns at most as many bytes as asked, and none at the end.
+        measure: counts them.
+
+    Raises:
+        HTTPException: the client broke off, or see :class:`Measure`.
+
+    """
+    while chunk := _read(read):
+        yield measure.add(chunk)
+    measure.end()
+
+
+def _read(read: Callable[[int], bytes]) -> bytes:
     try:
-        return request.read(CHUNK_SIZE)
+        return read(CHUNK_SIZE)
     except (OSError, ValueError) as error:  # ValueError: a server's word for malformed chunks
         raise ClientDisconnected from error
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import ClosingIterator, get_input_stream
 
-from chuk_artifacts.gateway.request import Request
-from chuk_artifacts.gateway.service import Service
+from chuk_artifacts.gateway.request import CHUNK_SIZE, Request, ServerSends, received
+from chuk_artifacts.gateway.service import Service, Upload
 from chuk_artifacts.operations.scope import Scoped
 
 if TYPE_CHECKING:
@@ -42,14 +42,18 @@ class Gateway:
     """
 
     def __init__(self, store: Scoped, *, origins: Iterable[str] = (), verify: bool = False) -> None:
-        """Check the origins; nothing is started."""
+        """Check the arguments; nothing is started."""
         self._service = Service(store, origins, verify=verify)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        answer = self._service.answer(_request(environ))
+        answer = self._service.begin(_request(environ))
+        if isinstance(answer, Upload):
+            answer = self._service.receive(answer, received(get_input_stream(environ).read, answer.measure))
         reason = HTTP_STATUS_CODES[answer.status].upper()
         start_response(f"{answer.status} {reason}", answer.headers.to_wsgi_list())
+        if answer.file is not None:  # the server looks for the very object that it made
+            return cast("Iterable[bytes]", environ["wsgi.file_wrapper"](answer.file, CHUNK_SIZE))
         return ClosingIterator(answer.content, answer.close)
 
 
@@ -59,6 +63,6 @@ def _request(environ: WSGIEnvironment) -> Request:
         segment=str(environ.get("PATH_INFO", "")).removeprefix("/"),
         query=str(environ.get("QUERY_STRING", "")),
         headers=EnvironHeaders(environ),
-        read=get_input_stream(environ).read,
         terminated="wsgi.input_terminated" in environ,
+        server_sends=ServerSends.FILES if "wsgi.file_wrapper" in environ else ServerSends.NOTHING,
     )

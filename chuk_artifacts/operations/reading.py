@@ -96,6 +96,12 @@ def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tu
 
 
 @operation
+def path_of(scope: Scope, record: ArtifactMetadata) -> str | None:
+    """Return the absolute path of the local file of a record's bytes, or None where another program can't trust it."""
+    return scope.core.storage.path(record.key)
+
+
+@operation
 def stream_record(
     scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
 ) -> Iterator[bytes]:

@@ -11,6 +11,8 @@ from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.scope import Scope
 
+_NO_ARTIFACT = "0" * 32
+
 
 @operation
 def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
@@ -28,6 +30,14 @@ def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
             " be found again",
         )
     return found
+
+
+@operation
+def answers(scope: Scope) -> None:
+    """Read from storage and catalog what neither holds; raise the error of the one that does not answer."""
+    core = scope.core
+    core.catalog.get((_NO_ARTIFACT,))
+    core.storage.stat(f"{grid.identity_prefix(core.settings.sandbox_id)}{_NO_ARTIFACT}")
 
 
 @operation

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from chuk_artifacts import grid
 from chuk_artifacts.core import Core
@@ -27,7 +27,7 @@ from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, discard_unrecorded
-from chuk_artifacts.source import CHUNK_SIZE, source
+from chuk_artifacts.source import CHUNK_SIZE, Readable, source
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
 
 Allows = Callable[[Callable[[], str] | None], bool]
@@ -48,8 +48,20 @@ class _Turn(Lockable):
 _conditional = _Turn()
 
 
+Content = bytes | Readable | Iterable[bytes]
+"""The content of an upload."""
+
+
 @operation
-def receive(scope: Scope, artifact_id: str, data: Iterator[bytes], allows: Allows | None = None) -> str:
+def check(scope: Scope, artifact_id: str, allows: Allows | None = None) -> None:
+    """Raise what :func:`receive` would raise before it reads the first byte."""
+    record = _awaited(scope, artifact_id)
+    if allows is not None:
+        _check_allowed(scope.core, record.key, allows)
+
+
+@operation
+def receive(scope: Scope, artifact_id: str, data: Content, allows: Allows | None = None) -> str:
     """Write the bytes of a pending upload, and return their SHA-256.
 
     Args:
@@ -76,31 +88,33 @@ def receive(scope: Scope, artifact_id: str, data: Iterator[bytes], allows: Allow
     return sha256
 
 
-def _put_if(core: Core, key: str, data: Iterator[bytes], allows: Allows) -> str:
+def _put_if(core: Core, key: str, data: Content, allows: Allows) -> str:
     """Write an upload if *allows* accepts the earlier one, and return the new SHA-256.
 
     *allows* is called before the first byte and after the last. From the second call on a lock excludes other
     conditional uploads of this process. Another process can interfere unless the storage supports conditional puts.
     """
-
-    def check() -> bool:
-        """Return whether this is the first upload; raise when *allows* refuses."""
-        before = core.storage.stat(key)
-        if not allows(None if before is None else lambda: _measured(core, key, before.bytes, None)[1]):
-            raise ConflictError("another upload came first, or the expected one is missing")
-        return before is None
+    content = source(data)
 
     def checked() -> Iterator[bytes]:
-        yield from data
+        yield from (content,) if isinstance(content, bytes) else content
         turn.enter_context(_conditional)
-        check()
+        _check_allowed(core, key, allows)
 
     with contextlib.ExitStack() as turn:
         try:
-            _, sha256 = core.storage.put(key, source(checked()), exclusive=check())
+            _, sha256 = core.storage.put(key, source(checked()), exclusive=_check_allowed(core, key, allows))
         except ObjectExistsError:
             raise ConflictError("another upload came first") from None
     return sha256
+
+
+def _check_allowed(core: Core, key: str, allows: Allows) -> bool:
+    """Return whether nothing was uploaded before; raise :class:`ConflictError` when *allows* refuses another upload."""
+    before = core.storage.stat(key)
+    if not allows(None if before is None else lambda: _measured(core, key, before.bytes, None)[1]):
+        raise ConflictError("another upload came first, or the expected one is missing")
+    return before is None
 
 
 def _awaited(scope: Scope, artifact_id: str) -> ArtifactMetadata:

@@ -124,6 +124,13 @@ class Storage(Protocol):
         """
         ...
 
+    def path(self, key: str) -> str | None:
+        """Return the absolute path of a local file with the bytes, for a program that opens it by that.
+
+        None: there is no such file, or another user could exchange it, or a folder above it, before it is opened.
+        """
+        ...
+
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing contains for one key, or None when it holds no bytes."""
         ...

@@ -30,7 +30,7 @@ class FileInfo(TypedDict):
     mtime: float
 
 
-class _MappedReader(io.RawIOBase):
+class MappedReader(io.RawIOBase):
     """A file open for reading whose errors are those of the storage."""
 
     _file: Any = None  # an interrupt may come before it is set, and collecting closes what was half made
@@ -40,16 +40,20 @@ class _MappedReader(io.RawIOBase):
         self._file = file
 
     def readable(self) -> bool:
+        """Say that it can be read."""
         return True
 
     def seekable(self) -> bool:
+        """Say that it can be moved."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill *buffer*, and return how many bytes that were."""
         with self._errors:
             return int(self._file.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move, and return where it stands."""
         with self._errors:
             if whence == io.SEEK_END:
                 self._file.seek(0, io.SEEK_END)
@@ -61,10 +65,12 @@ class _MappedReader(io.RawIOBase):
         return int(position)
 
     def tell(self) -> int:
+        """Return where it stands."""
         with self._errors:
             return int(self._file.tell())
 
     def close(self) -> None:
+        """Close the file."""
         if self.closed:
             return
         try:
@@ -85,6 +91,7 @@ class FileStorage:
             and folders in a folder; ``rm_files(paths)``; ``probe(data)``: write a file, remove it, and return when that
             was; ``description(path)``: what is kept with a file, or None. ``cp_file`` takes the *size* to expect.
         provider: the name that selected it.
+        reader: what its files are read through.
 
     """
 
@@ -94,9 +101,10 @@ class FileStorage:
     conditional_put = False
     persistent = True
 
-    def __init__(self, fs: Any, provider: str) -> None:
+    def __init__(self, fs: Any, provider: str, reader: type[MappedReader] = MappedReader) -> None:
         self.provider = provider
         self._fs = fs
+        self._reader = reader
         subject = f"storage {provider!r}"
         self._errors = ErrorMap((OSError,), ProviderError, subject)
         self._reading = ErrorMap((OSError,), ProviderError, subject, passing=(FileNotFoundError,))
@@ -157,7 +165,11 @@ class FileStorage:
                 file.seek(start)
         except FileNotFoundError:
             raise ObjectMissingError(key) from None
-        return buffered(_MappedReader(file, self._errors), start)
+        return buffered(self._reader(file, self._errors), start)
+
+    def path(self, key: str) -> str | None:
+        """Return None: these files are not known to be local."""
+        return None
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing contains for one key, or None."""

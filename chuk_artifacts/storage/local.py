@@ -16,10 +16,11 @@ from urllib.parse import unquote
 from fsspec.spec import AbstractFileSystem
 
 from chuk_artifacts.folders import claim, make_private_folders
+from chuk_artifacts.ownership import is_private
 from chuk_artifacts.storage import Description, ObjectChangedError
 from chuk_artifacts.storage.beneath import Descriptor, Folder, Root, Way
 from chuk_artifacts.storage.description import pack, unpack
-from chuk_artifacts.storage.files import FileInfo, FileStorage
+from chuk_artifacts.storage.files import FileInfo, FileStorage, MappedReader
 
 _TEMPORARY = ".tmp"
 _PRIVATE_FOLDER = 0o700
@@ -243,6 +244,13 @@ class LocalFolder(_FileSystem):
             if self.fsync:
                 above.sync()
 
+    def private_path(self, path: str) -> str | None:
+        """Return the absolute path of a file if no other user can exchange the file or a folder above it, else None."""
+        way, name = _way_to_file(path)
+        _, status = self.root.read(way, name)
+        place = os.path.join(self.root.path, *way.names, name)
+        return place if is_private(place, status) else None
+
     def close(self) -> None:
         """Close the root."""
         self.root.close()
@@ -375,6 +383,13 @@ def _info(name: str, status: os.stat_result) -> FileInfo:
     return {"name": name, "type": kind, "size": status.st_size, "mtime": status.st_mtime}
 
 
+class _LocalReader(MappedReader):
+    """A reader with a descriptor, from which a server can send the file."""
+
+    def fileno(self) -> int:
+        return int(self._file.fileno())
+
+
 class LocalStorage(FileStorage):
     """Bytes as files of one folder of the local disk.
 
@@ -387,7 +402,14 @@ class LocalStorage(FileStorage):
     remote = False
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
-        super().__init__(LocalFolder(root, fsync=fsync), "filesystem")
+        super().__init__(LocalFolder(root, fsync=fsync), "filesystem", _LocalReader)
+
+    def path(self, key: str) -> str | None:
+        """Return the absolute path of a file, or None where another user could exchange it before it is opened."""
+        path: str | None = None
+        with self._reading, contextlib.suppress(FileNotFoundError):
+            path = self._fs.private_path(key)
+        return path
 
     @property
     def connected(self) -> bool:

@@ -73,6 +73,10 @@ class MemoryStorage:
         reader.seek(start)
         return reader
 
+    def path(self, key: str) -> str | None:
+        """Return None: these bytes are in no file."""
+        return None
+
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing contains for one key, or None."""
         file = self._files.get(f"/{key}")

@@ -9,7 +9,7 @@ from typing import get_type_hints
 import pytest
 
 import chuk_artifacts
-from chuk_artifacts import ArtifactStore, aio
+from chuk_artifacts import ArtifactStore, aio, gateway
 from chuk_artifacts import store as blocking_store
 from chuk_artifacts.aio import store as aio_store
 from chuk_artifacts.aio.options import Options
@@ -105,8 +105,8 @@ def test_same_options():
 
 
 def test_same_names():
-    """The async package exports the names of the package."""
-    assert set(aio.__all__) == {*chuk_artifacts.__all__, "Reader"}
+    """The async package exports the names of the package and of the gateway, and its reader."""
+    assert set(aio.__all__) == {*chuk_artifacts.__all__, *gateway.__all__, "Reader"}
     for name in {*chuk_artifacts.__all__} - {"ArtifactStore"}:
         assert getattr(aio, name) is getattr(chuk_artifacts, name)
 

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from chuk_artifacts import aio
+
 aiohttp = pytest.importorskip("aiohttp")
 web = pytest.importorskip("aiohttp.web")
 
@@ -34,10 +36,10 @@ def application(files):
         return web.Response(text=await files.store(field.file, filename=field.filename, mime=field.content_type))
 
     async def download(request):
-        file = await files.metadata(request.match_info["id"])
-        response = web.StreamResponse(headers={"Content-Type": file.mime, "Content-Length": str(file.bytes)})
+        answer = await aio.respond(files, request.match_info["id"], request.method, request.headers)
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
         await response.prepare(request)
-        async for chunk in files.stream(file.artifact_id):
+        async for chunk in answer:
             await response.write(chunk)
         return response
 
@@ -118,8 +120,15 @@ async def test_broken_upload_leaves_nothing(application, files):
 
 
 async def test_download(application, files):
-    """A file is downloaded by a handler that streams it."""
-    file_id = await files.store(LONG, mime="image/png")
-    async with application() as client, client.get(f"/files/{file_id}") as answer:
-        assert (answer.content_type, answer.content_length) == ("image/png", len(LONG))
-        assert await answer.read() == LONG
+    """A file is downloaded by a handler that answers with ``respond``: whole, in part, and not again."""
+    file_id = await files.store(LONG, mime="image/png", filename="a/photo.png")
+    path = f"/files/{file_id}"
+    async with application() as client:
+        async with client.get(path) as answer:
+            assert (answer.content_type, answer.content_length) == ("image/png", len(LONG))
+            assert answer.content_disposition.filename == "photo.png"
+            assert await answer.read() == LONG
+        async with client.get(path, headers={"If-None-Match": answer.headers["ETag"]}) as again:
+            assert (again.status, await again.read()) == (304, b"")
+        async with client.get(path, headers={"Range": "bytes=-5"}) as part:
+            assert (part.status, await part.read()) == (206, LONG[-5:])

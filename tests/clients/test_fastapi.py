@@ -20,8 +20,6 @@ pytest.importorskip("python_multipart")
 LIMIT = 10  # seconds that a client waits for what must not wait
 STALLED = 300
 
-needs_gateway = pytest.mark.xfail(strict=True, reason="chuk_artifacts.aio has no Gateway")
-
 
 class Client:
     """Sends requests to a port, one connection for each."""
@@ -191,7 +189,6 @@ def gateway(serve, options):
 
 
 @pytest.mark.anyio
-@needs_gateway
 async def test_gateway(gateway, to_thread):
     """Signed URLs of the ASGI gateway take an upload, and serve it with ranges, ETag and name."""
     files, client = gateway
@@ -213,7 +210,6 @@ async def test_gateway(gateway, to_thread):
 
 
 @pytest.mark.anyio
-@needs_gateway
 async def test_stalled_uploads_do_not_delay_a_download(gateway, to_thread):
     """While three hundred clients stall in the middle of an upload to the gateway, another downloads."""
     files, client = gateway

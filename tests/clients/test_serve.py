@@ -36,7 +36,6 @@ def test_serves_signed_urls(started):
         assert answer.read() == b"hello"
 
 
-@pytest.mark.xfail(strict=True, reason="serve is cut by SIGTERM")
 def test_drains_on_sigterm(started):
     """A download that is under way when the server is ended comes to its end, and the status is 0."""
     process, _, store = started()
@@ -53,7 +52,6 @@ def test_drains_on_sigterm(started):
     assert process.end() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="serve has no /healthz")
 def test_healthz(started, options, tmp_path):
     """``/healthz`` answers 200 while storage and catalog answer, and 503 when the folder is gone."""
     _, here, store = started()
@@ -68,7 +66,6 @@ def test_healthz(started, options, tmp_path):
     (tmp_path / "elsewhere").rename(tmp_path / "store")
 
 
-@pytest.mark.xfail(strict=True, reason="serve has no --workers and no access log")
 def test_workers_and_access_log(started):
     """Worker processes serve the URLs, and with ``-v`` each request is a line without the signature."""
     process, _, store = started("--workers", "2", "-v")

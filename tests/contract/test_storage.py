@@ -258,6 +258,18 @@ def test_bytes_alone(storage, exclusive):
     assert storage.grantees(OTHER) == ()
 
 
+def test_path(storage):
+    """Only a local storage has a path for other programs, which leads to the bytes; a missing key has none."""
+    storage.put(KEY, b"hello")
+    path = storage.path(KEY)
+    if path is not None:
+        assert storage.provider == "filesystem"
+        assert os.path.isabs(path)
+        with open(path, "rb") as file:
+            assert file.read() == b"hello"
+    assert storage.path(OTHER) is None
+
+
 def test_stat(storage):
     """Stat returns what a listing contains for a key, or None."""
     assert storage.stat(KEY) is None

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import queue
 import shutil
+import socket
 import subprocess
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 
 import pytest
+import uvicorn
+from a2wsgi import WSGIMiddleware
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Request, Response
 
-from chuk_artifacts import ArtifactStore
+from chuk_artifacts import ArtifactStore, aio
 from chuk_artifacts.gateway import Gateway
 from chuk_artifacts.gateway.server import Server
 
@@ -61,25 +67,30 @@ main();
 
 
 class Site:
-    """A web page and a gateway on one server, under two host names, which are two origins to a browser."""
+    """A web page and a gateway on one server, under two host names, which are two origins to a browser.
 
-    def __init__(self, folder):
+    Args:
+        folder: where the store is.
+        face: of the gateway.
+
+    """
+
+    def __init__(self, folder, face):
         self.results = queue.Queue()
         self.asked = []
         self.work = {}
-        self.server = Server(self.serve)
-        port = self.server.url.rpartition(":")[2]
+        self._stack = ExitStack()
+        port = self._stack.enter_context((by_wsgi if face == "wsgi" else by_asgi)(self))
         self.pages = f"http://localhost:{port}"
-        self.store = ArtifactStore(
-            storage_provider="filesystem", fs_root=folder, gateway_url=f"http://127.0.0.1:{port}/files"
+        self.store = self._stack.enter_context(
+            ArtifactStore(storage_provider="filesystem", fs_root=folder, gateway_url=f"http://127.0.0.1:{port}/files")
         )
-        gateway = Gateway(self.store, origins=[self.pages])
-        self.app = DispatcherMiddleware(Request.application(self.page), {"/files": gateway})
-        self.server.start()
+        self._face = Gateway if face == "wsgi" else aio.Gateway
+        self.open_to(self.pages)
 
-    def serve(self, environ, start_response):
-        """Call the present application."""
-        return self.app(environ, start_response)
+    def open_to(self, origin):
+        """Serve the URLs of the store for pages of an origin."""
+        self.gateway = self._face(self.store, origins=[origin])
 
     def page(self, request):
         """Answer with the page, and keep what the page reports."""
@@ -91,15 +102,48 @@ class Site:
         return Response()
 
     def close(self):
-        """Close the server and the store."""
-        self.server.close()
-        self.store.close()
+        """Close the store and the server."""
+        self._stack.close()
 
 
-@pytest.fixture
-def site(tmp_path):
-    """Return a site."""
-    site = Site(tmp_path / "store")
+@contextmanager
+def by_wsgi(site):
+    """Serve a site by the server of the package, and yield its port."""
+    pages = Request.application(site.page)
+
+    def app(environ, start_response):
+        return DispatcherMiddleware(pages, {"/files": site.gateway})(environ, start_response)
+
+    server = Server(app)
+    server.start()
+    yield server.url.rpartition(":")[2]
+    server.close()
+
+
+@contextmanager
+def by_asgi(site):
+    """Serve a site by uvicorn, and yield its port."""
+    pages = WSGIMiddleware(Request.application(site.page))
+
+    async def gateway(scope, receive, send):
+        await site.gateway(scope, receive, send)
+
+    app = Starlette(routes=[Mount("/files", app=gateway), Mount("/", app=pages)])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(SECONDS)
+
+
+@pytest.fixture(params=["wsgi", "asgi"])
+def site(request, tmp_path):
+    """Return a site, with each face of the gateway."""
+    site = Site(tmp_path / "store", request.param)
     yield site
     site.close()
 
@@ -167,8 +211,7 @@ def test_other_origin(site, browse):
     store = site.store
     artifact_id = store.store(b"x", session_id="s")
     upload_url, upload_id = store.presign_upload("s")
-    gateway = Gateway(store, origins=["https://app.example.org"])
-    site.app = DispatcherMiddleware(Request.application(site.page), {"/files": gateway})
+    site.open_to("https://app.example.org")
     site.work = {"upload": upload_url, "download": store.presign(artifact_id), "save": []}
     browse(site.pages)
     result = site.results.get(timeout=SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import socket
 import sys
 import threading
@@ -19,6 +20,7 @@ import uvicorn
 from blocks import block
 
 import chuk_artifacts
+from chuk_artifacts import aio
 from chuk_artifacts.gateway.server import Server
 
 
@@ -37,7 +39,7 @@ def served(app):
 def served_by_uvicorn(app):
     """Serve an ASGI application, and yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -48,35 +50,36 @@ def served_by_uvicorn(app):
 
 
 def in_flask():
-    """Return the README's Flask application, and its server."""
+    """Return the store of the README's Flask application, and its server."""
     module = SimpleNamespace(**block("Flask"))
-    return module, served(module.app)
+    return module.store, served(module.app)
 
 
 def in_django():
-    """Return the README's Django application, and its server."""
+    """Return the store of the README's Django application, and its server."""
     if not django.conf.settings.configured:
         django.conf.settings.configure(ROOT_URLCONF="django_app", ALLOWED_HOSTS=["localhost"])
     django.urls.clear_url_caches()
     module = sys.modules["django_app"] = SimpleNamespace(**block("Django"))
-    return module, served(module.application)
+    return module.store, served(module.application)
 
 
 def in_fastapi():
-    """Return the README's FastAPI application, and its server."""
+    """Return the store of the README's FastAPI application, and its server."""
     module = SimpleNamespace(**block("FastAPI"))
-    return module, served_by_uvicorn(module.app)
+    return module.store._blocking, served_by_uvicorn(module.app)
 
 
 @pytest.fixture(params=[in_flask, in_django, in_fastapi])
 def application(request, monkeypatch, tmp_path, clock):
     """Return the store and the port of each application, which uses the clock of the test."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
-    monkeypatch.setattr(chuk_artifacts, "ArtifactStore", functools.partial(chuk_artifacts.ArtifactStore, clock=clock))
+    for package in (chuk_artifacts, aio):
+        monkeypatch.setattr(package, "ArtifactStore", functools.partial(package.ArtifactStore, clock=clock))
     monkeypatch.delitem(sys.modules, "django_app", raising=False)
-    module, serving = request.param()
-    with module.store, serving as port:
-        yield module.store, port
+    store, serving = request.param()
+    with store, serving as port:
+        yield store, port
 
 
 class Browser:
@@ -117,3 +120,19 @@ def test_upload_and_download(application, clock):
     assert store.metadata(begun["id"]).session_id == "user_alice"
     clock.advance(900)
     assert ask("GET", url)[0] == 403
+
+
+def test_answer_in_flask(monkeypatch, tmp_path):
+    """The Flask application shows a photo, whole, in part and not again, and only that of its user."""
+    monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
+    module = SimpleNamespace(**block("Flask"))
+    with module.store as store, served(module.app) as port:
+        browser = Browser(store, port)
+        data = os.urandom(700_000)
+        path = f"/photos/{store.store(data, filename='a/sea.png', session_id='user_alice')}"
+        status, headers, content = browser.ask("GET", path)
+        assert (status, content, headers["Content-Type"]) == (200, data, "image/png")
+        assert headers["Content-Disposition"] == 'inline; filename="sea.png"'
+        assert browser.ask("GET", path, Range="bytes=-9")[::2] == (206, data[-9:])
+        assert browser.ask("GET", path, If_None_Match=headers["ETag"])[0] == 304
+        assert browser.ask("HEAD", path)[1]["Content-Length"] == "700000"

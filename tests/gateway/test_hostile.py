@@ -1,4 +1,4 @@
-"""Hostile requests to the gateway, and damaged records."""
+"""Hostile requests to the gateway, on each of its faces, and damaged records."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import threading
 
 import pytest
+from faces import FACES
 from werkzeug.test import create_environ, run_wsgi_app
 from werkzeug.wrappers import Response
 
@@ -17,6 +18,13 @@ from chuk_artifacts.gateway import Gateway
 
 BASE = "https://example.org/files"
 ALICE = "user_alice"
+
+
+@pytest.fixture(autouse=True, params=FACES)
+def face(request, monkeypatch):
+    """Run each test on each face of the gateway, and return its name."""
+    monkeypatch.setitem(globals(), "Gateway", FACES[request.param])
+    return request.param
 
 
 @pytest.fixture(params=["memory", "disk", "url"])

@@ -9,7 +9,7 @@ import pytest
 
 from chuk_artifacts import ProviderError
 from chuk_artifacts.filesystem.files import Reader
-from chuk_artifacts.storage.files import _MappedReader
+from chuk_artifacts.storage.files import MappedReader
 from chuk_artifacts.storage.reader import FIRST_BLOCK, RangeReader, open_ranges
 
 MIB = 1024 * 1024
@@ -175,7 +175,7 @@ def test_object_that_ends_early():
         file.read()
 
 
-@pytest.mark.parametrize("kind", [RangeReader, _MappedReader, Reader])
+@pytest.mark.parametrize("kind", [RangeReader, MappedReader, Reader])
 def test_half_made_reader(kind):
     """A reader whose making was interrupted before it held anything is closed, and collected, without an error."""
     file = kind.__new__(kind)

@@ -356,6 +356,10 @@ class BucketStorage:
         data: bytes = answer["Body"]
         return _Fetched(data, len(data) if begin is None else content_range(answer)[2], answer["ETag"])
 
+    def path(self, key: str) -> str | None:
+        """Return None: these bytes are in no local file."""
+        return None
+
     def stat(self, key: str) -> StoredObject | None:
         """Return what a listing contains for one key, or None."""
         found = self._head(key)
