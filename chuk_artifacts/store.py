@@ -820,6 +820,36 @@ class ArtifactStore:
         folder = arguments.check_text("directory_prefix", directory_prefix).rstrip("/")
         return self.list_files(session_id, f"{folder}/" if folder else "", limit)
 
+    def list_directory(
+        self, session_id: str | None = None, directory: str = ""
+    ) -> tuple[list[str], list[ArtifactMetadata]]:
+        """Return the folders and the artifacts directly in a folder of a session, not those deeper below.
+
+        The cost depends on the number of results, not on the contents of the inner folders.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            directory: the folder, with or without its last slash; empty: the top of the session.
+
+        Returns:
+            the names of the folders, without the path that leads to them, and the metadata of the artifacts, both
+            ordered; two empty lists for an unknown folder.
+
+        Raises:
+            InvalidInputError: an argument is invalid.
+
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> for name in ("notes.txt", "reports/2025/q4.md", "reports/q1.md"):
+            ...     _ = store.store(b"...", filename=name)
+            >>> folders, files = store.list_directory(directory="reports")
+            >>> folders, [file.filename for file in files]
+            (['2025'], ['reports/q1.md'])
+
+        """
+        _log.debug("list_directory %s", session_id)
+        return listing.directory(self.scope, session_id, directory)
+
     def iter_session(
         self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = listing.PAGE_SIZE
     ) -> Iterator[ArtifactMetadata]:

@@ -243,6 +243,7 @@ SESSIONS = Rule(
             "list_by_session",
             "list_files",
             "get_directory_contents",
+            "list_directory",
             "iter_session",
             "session",
             "validate_session",

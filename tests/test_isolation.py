@@ -220,6 +220,7 @@ BY_SESSION = {
     "list_files": lambda store, session, _: store.list_files(session),
     "lookup": lambda store, session, _: store.lookup(NAME, session),
     "get_directory_contents": lambda store, session, _: store.get_directory_contents(session, "docs"),
+    "list_directory": lambda store, session, _: store.list_directory(session),
     "iter_session": lambda store, session, _: store.iter_session(session),
     "presign_upload": lambda store, session, _: store.presign_upload(session),
     "presign_upload_and_register": lambda store, session, _: store.presign_upload_and_register(

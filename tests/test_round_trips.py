@@ -314,13 +314,24 @@ def test_cleanup(tmp_path, clock):
         lambda store: store.list_by_session("alice", limit=5),
         lambda store: list(store.iter_session("alice")),
         lambda store: store.list_by_session("nobody"),
+        lambda store: store.list_directory("alice", "docs"),
     ],
-    ids=["session", "prefix", "directory", "limit 1", "limit 5", "iterator", "empty"],
+    ids=["session", "prefix", "directory", "limit 1", "limit 5", "iterator", "empty", "level"],
 )
 def test_list(costs, artifact_id, method):
     """A listing is one page of the catalog, without a call per artifact or of the storage."""
     costs.store.store_batch([{"data": b"x", "filename": f"docs/{number}"} for number in range(50)], session_id="alice")
     assert costs.of(lambda: method(costs.store)) == ({}, {"page": 1})
+
+
+def test_level_skips_what_is_in_folders(costs):
+    """A level costs a page of the catalog for each long folder in it, however many files that holds."""
+    for folder in ("a", "b", "c"):
+        costs.store.store_batch(
+            [{"data": b"x", "filename": f"{folder}/{number:03}"} for number in range(600)], session_id="alice"
+        )
+    assert costs.store.list_directory("alice") == (["a", "b", "c"], [])
+    assert costs.of(lambda: costs.store.list_directory("alice")) == ({}, {"page": 4})
 
 
 def test_lookup(costs, artifact_id):

@@ -525,6 +525,13 @@ class ArtifactStore:
         """Return the artifacts of a session below a folder, at any depth, ordered by filename and id."""
         ...
 
+    @_hop
+    async def list_directory(
+        self, session_id: str | None = None, directory: str = ""
+    ) -> tuple[list[str], list[ArtifactMetadata]]:
+        """Return the folders and the artifacts directly in a folder of a session, not those deeper below."""
+        ...
+
     @_pages
     def iter_session(
         self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = 1000

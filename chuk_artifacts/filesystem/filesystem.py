@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from glob import has_magic
 from hashlib import sha256
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -30,7 +30,7 @@ from chuk_artifacts.errors import (
     shown,
 )
 from chuk_artifacts.filesystem.files import CompressingWriter, Reader, TextWriter, Writer
-from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, inner_folder, parsed, session_segment, text_of
+from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, parsed, session_segment, text_of
 from chuk_artifacts.filesystem.ranges import Range, bound, read_ranges
 from chuk_artifacts.filesystem.transfers import (
     LiteralPaths,
@@ -57,8 +57,6 @@ from chuk_artifacts.store import ArtifactStore, SharedStore
 Info = dict[str, Any]
 
 _PIECE = 1024 * 1024
-_FIRST_PAGE = 256
-_PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
@@ -377,34 +375,16 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
     def _children(self, path: str) -> Iterator[Info]:
         root, _, folder = path.partition("/")
         prefix = f"{folder}/" if folder else ""
-        for name, same in groupby(self._first_of_each(self._split(path)[0], prefix), _shown):
-            inner = inner_folder(name, prefix)
+        try:
+            found = listing.level(self.store.scope, self._split(path)[0], prefix)
+        except InvalidInputError:  # no folder can be called that
+            return
+        for name, same in groupby(found, listing.shown_name):
+            inner = listing.inner_folder(name, prefix)
             if inner:
                 yield _folder_info(f"{root}/{inner[:-1]}")
             else:
                 yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
-
-    def _first_of_each(self, session: str, prefix: str) -> Iterator[ArtifactMetadata]:
-        """Iterate over the artifacts directly in a folder, and over the first in each folder in it."""
-        start, size = "", _FIRST_PAGE
-        while True:
-            listing = self._listed(session, prefix[:-1], start=start, page_size=size)
-            start = ""
-            while page := list(islice(listing, size)):
-                for found in page:
-                    name = _shown(found)
-                    if name < start:  # still in the folder returned last
-                        continue
-                    yield found
-                    inner = inner_folder(name, prefix)
-                    start = f"{inner[:-1]}0" if inner else ""  # "0" is what follows the slash
-                if len(page) < size:
-                    return
-                if start:
-                    break
-            else:
-                return
-            size = _PAGE_BEHIND_A_FOLDER
 
     def _listed(self, session: str, folder: str, **options: Any) -> Iterator[ArtifactMetadata]:
         """Iterate over the artifacts below a folder; yield none for a path that no folder can have."""
@@ -454,7 +434,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def _below(self, path: str) -> Iterator[Info]:
         root = path.partition("/")[0]
-        for name, same in groupby(self._listed(*self._split(path)), _shown):
+        for name, same in groupby(self._listed(*self._split(path)), listing.shown_name):
             yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
 
     def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
@@ -1166,11 +1146,6 @@ def _check_errors(value: Any) -> None:
         lookup_error(name)
     except (LookupError, ValueError):
         raise InvalidInputError(f"errors is not known: {shown(name)}") from None
-
-
-def _shown(artifact: ArtifactMetadata) -> str:
-    """Return the name of an artifact in the listing of its session."""
-    return artifact.filename or artifact.artifact_id
 
 
 def _folder_info(path: str) -> Info:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 from orphans import orphans
@@ -46,6 +47,7 @@ SESSION_METHODS = {
     "list_files": lambda store, session_id, one: store.list_files(session_id),
     "lookup": lambda store, session_id, one: [store.lookup("a", session_id)],
     "get_directory_contents": lambda store, session_id, one: store.get_directory_contents(session_id),
+    "list_directory": lambda store, session_id, one: list(chain(*store.list_directory(session_id))),
     "iter_session": lambda store, session_id, one: list(store.iter_session(session_id)),
     "session": lambda store, session_id, one: store.session(session_id),
     "validate_session": lambda store, session_id, one: store.validate_session(session_id),
