@@ -22,7 +22,8 @@ DOWNLOAD, UPLOAD = "GET", "PUT"
 _SCHEME = "chuk-artifacts-1"
 _ARTIFACT = r"[0-9a-f]{32}"
 _QUERY = (
-    r"(?P<signed>expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})(&type=(?P<type>[A-Za-z0-9_-]+))?(&max=(?P<max>[0-9]+))?)"
+    r"(?P<signed>expires=(?P<expires>[0-9]{1,12}\.[0-9]{3})(&type=(?P<type>[A-Za-z0-9_-]+))?(&max=(?P<max>[0-9]+))?"
+    r"(&revision=(?P<revision>[0-9]{1,19}))?)"
     r"&signature=(?P<signature>[A-Za-z0-9_-]{43})"
 )
 
@@ -34,12 +35,14 @@ class Grant(NamedTuple):
         artifact_id: the artifact to download, or to make of an upload.
         mime: the content type that an upload must have; None: any, and for downloads.
         max_bytes: the greatest length of an upload in bytes; None: any.
+        revision: the revision to download; None: the latest, and for uploads.
 
     """
 
     artifact_id: str
     mime: str | None = None
     max_bytes: int | None = None
+    revision: int | None = None
 
 
 class Signer:
@@ -75,6 +78,8 @@ class Signer:
             query += f"&type={_encoded(grant.mime.encode())}"
         if grant.max_bytes is not None:
             query += f"&max={grant.max_bytes}"
+        if grant.revision is not None:
+            query += f"&revision={grant.revision}"
         signature = self._signature(self._keys[0], method, grant.artifact_id, query)
         return f"{grant.artifact_id}?{query}&signature={signature}"
 
@@ -103,6 +108,7 @@ class Signer:
             path,
             mime=None if parts["type"] is None else _decoded(parts["type"]).decode(),
             max_bytes=None if parts["max"] is None else int(parts["max"]),
+            revision=None if parts["revision"] is None else int(parts["revision"]),
         )
 
     def _is_signed(self, method: str, path: str, parts: re.Match[str]) -> bool:

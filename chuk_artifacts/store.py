@@ -12,7 +12,7 @@ from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.log import log as _log
-from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
 from chuk_artifacts.operations import (
     changing,
     cleanup,
@@ -28,6 +28,7 @@ from chuk_artifacts.operations import (
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.settings import (
+    DEFAULT_KEEP_VERSIONS,
     DEFAULT_SESSION_TTL_HOURS,
     SessionProvider,
     Settings,
@@ -91,6 +92,9 @@ class ArtifactStore:
         max_meta_bytes: the longest *meta* of an artifact or metadata of a session, in bytes of JSON. It may nest 64
             levels deep.
         max_user_id_bytes: the longest user id, in bytes of UTF-8.
+        keep_versions: how many earlier contents of an artifact are kept for good, at most 100, unless the artifact has
+            a number of its own (see :meth:`store`); default: ``ARTIFACT_KEEP_VERSIONS``, else 0. In any case the last
+            16 are kept for an hour.
         clock: returns the current time in seconds since the epoch.
 
     Attributes:
@@ -128,6 +132,7 @@ class ArtifactStore:
         max_summary_bytes: int = arguments.LIMITS.summary,
         max_meta_bytes: int = arguments.LIMITS.meta,
         max_user_id_bytes: int = arguments.LIMITS.user_id,
+        keep_versions: int = DEFAULT_KEEP_VERSIONS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
@@ -211,6 +216,7 @@ class ArtifactStore:
         ttl: float | None = None,
         exclusive: bool = False,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store data as a new artifact.
 
@@ -227,6 +233,8 @@ class ArtifactStore:
             exclusive: raise when the session already has an artifact with this filename. Of several concurrent calls,
                 one succeeds.
             max_bytes: the maximum length of the data in bytes; None: no limit.
+            keep_versions: how many earlier contents of this artifact are kept for good, at most 100, when
+                :meth:`update_file` replaces them; None: the default of the store that does.
 
         Returns:
             the artifact id.
@@ -247,6 +255,7 @@ class ArtifactStore:
             "user_id": user_id,
             "ttl": ttl,
             "max_bytes": max_bytes,
+            "keep_versions": keep_versions,
         }
         return writing.store(self.scope, session_id, values, exclusive=exclusive)
 
@@ -263,6 +272,7 @@ class ArtifactStore:
         encoding: str = "utf-8",
         ttl: float | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store text, or bytes, under a filename.
 
@@ -277,6 +287,7 @@ class ArtifactStore:
             encoding: the encoding of a str.
             ttl: see :meth:`store`.
             max_bytes: see :meth:`store`; it counts encoded bytes.
+            keep_versions: see :meth:`store`.
 
         Returns:
             the artifact id.
@@ -297,6 +308,7 @@ class ArtifactStore:
             "user_id": user_id,
             "ttl": ttl,
             "max_bytes": max_bytes,
+            "keep_versions": keep_versions,
             "default_mime": arguments.PLAIN_TEXT,
         }
         return writing.store(self.scope, session_id, values)
@@ -322,14 +334,16 @@ class ArtifactStore:
 
     # Read
 
-    def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
+    def retrieve(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> bytes:
         """Return the bytes of an artifact, verified against its record.
 
         Args:
             artifact_id: the artifact's id, or metadata that a store returned earlier. Metadata selects the bytes of its
-                own revision: the latest, or one that an update replaced up to an hour ago. The store looks the artifact
-                up in the catalog either way, compares id, session, key, length, SHA-256 and revision with the catalog's
-                record, and applies the catalog's expiry.
+                own revision, while they are kept. The store looks the artifact up in the catalog either way, compares
+                id, session, key, length, SHA-256 and revision with the catalog's record, and applies the catalog's
+                expiry.
+            revision: the revision to read, while its content is kept: see :meth:`versions`; None: the latest, or the
+                metadata's own.
 
         Returns:
             the content.
@@ -338,28 +352,49 @@ class ArtifactStore:
             ArtifactNotFoundError: the artifact does not exist, or the bytes of that revision are gone.
             ArtifactExpiredError: the artifact has expired.
             ArtifactCorruptedError: the stored bytes differ in length or SHA-256 from the record.
-            InvalidInputError: the metadata has a field that no store could have returned.
+            InvalidInputError: the metadata has a field that no store could have returned, or *revision* is not an int
+                above 0 or was passed with metadata.
 
         """
-        return reading.retrieve(self.scope, artifact_id)
+        return reading.retrieve(self.scope, artifact_id, revision)
 
     @overload
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[True] = True,
+        revision: int | None = None,
     ) -> str: ...
 
     @overload
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[False],
+        revision: int | None = None,
     ) -> bytes: ...
 
     @overload
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes: ...
 
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes:
         """Return an artifact as text, or as bytes.
 
@@ -367,6 +402,7 @@ class ArtifactStore:
             artifact_id: see :meth:`retrieve`.
             encoding: the encoding of the text.
             as_text: whether to decode the bytes.
+            revision: see :meth:`retrieve`.
 
         Returns:
             a str, or bytes when *as_text* is False.
@@ -380,7 +416,7 @@ class ArtifactStore:
         """
         if as_text:
             encoding = arguments.check_encoding(encoding)
-        data = self.retrieve(artifact_id)
+        data = self.retrieve(artifact_id, revision=revision)
         if not as_text:
             return data
         try:
@@ -392,11 +428,12 @@ class ArtifactStore:
                 f"artifact {named} is not text in {encoding}: {where} is wrong; pass as_text=False"
             ) from None
 
-    def open(self, artifact_id: str | ArtifactMetadata) -> BinaryIO:
+    def open(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> BinaryIO:
         """Return a seekable binary reader that fetches only what is read.
 
         Args:
             artifact_id: see :meth:`retrieve`.
+            revision: see :meth:`retrieve`.
 
         Returns:
             a file object, which the caller closes. Its length is verified, its SHA-256 is not.
@@ -407,7 +444,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes differ in length from the record.
 
         """
-        return reading.open_reader(self.scope, artifact_id)
+        return reading.open_reader(self.scope, artifact_id, revision)
 
     def stream(
         self,
@@ -416,6 +453,7 @@ class ArtifactStore:
         start: int = 0,
         end: int | None = None,
         chunk_size: int = CHUNK_SIZE,
+        revision: int | None = None,
     ) -> Iterator[bytes]:
         """Iterate over the bytes of an artifact, or of a range of it, in chunks.
 
@@ -424,6 +462,7 @@ class ArtifactStore:
             start: the offset of the first byte.
             end: the offset after the last byte; None: the end of the artifact.
             chunk_size: the length of a chunk in bytes.
+            revision: see :meth:`retrieve`.
 
         Returns:
             an iterator of bytes. It verifies length and SHA-256 of a whole artifact, and raises
@@ -439,7 +478,7 @@ class ArtifactStore:
         chunk_size = arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
             end = arguments.check_count("end", end, start)
-        return reading.stream(self.scope, artifact_id, start, end, chunk_size)
+        return reading.stream(self.scope, artifact_id, start, end, chunk_size, revision=revision)
 
     def download(
         self,
@@ -448,6 +487,7 @@ class ArtifactStore:
         *,
         callback: Callback | None = None,
         overwrite: bool = False,
+        revision: int | None = None,
     ) -> Path:
         """Write an artifact to a local file, verified and atomically.
 
@@ -457,6 +497,7 @@ class ArtifactStore:
                 filename, cut to 255 bytes, or else its id.
             callback: an fsspec ``Callback``, which receives the total size, then the length of each chunk, in bytes.
             overwrite: whether to replace an existing file in a folder.
+            revision: see :meth:`retrieve`.
 
         Returns:
             the path of the file.
@@ -470,7 +511,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite)
+        return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite, revision=revision)
 
     def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
         """Return the bytes of several artifacts, verified.
@@ -516,6 +557,34 @@ class ArtifactStore:
 
         """
         return finding.metadata(self.scope, artifact_id)
+
+    def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+        """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept.
+
+        Every change makes a new revision of an artifact, but only :meth:`update_file` with *data*, and :meth:`restore`,
+        give it another content. A revision without a content of its own reads the one before it.
+
+        Args:
+            artifact_id: the id.
+
+        Returns:
+            a description of each content, the newest first.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+
+        Example:
+            >>> store = ArtifactStore(keep_versions=10)
+            >>> artifact_id = store.write_file("draft", filename="report.txt")
+            >>> _ = store.update_file(artifact_id, data=b"final")
+            >>> [(version.revision, version.bytes, version.current) for version in store.versions(artifact_id)]
+            [(2, 5, True), (1, 5, False)]
+            >>> store.retrieve(artifact_id, revision=1)
+            b'draft'
+
+        """
+        return reading.versions(self.scope, artifact_id)
 
     # Change
 
@@ -577,11 +646,12 @@ class ArtifactStore:
         ttl: float | None = None,
         if_revision: int | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> ArtifactMetadata:
         """Change content or metadata of an artifact. An argument that is None changes nothing.
 
-        The change is atomic: a reader gets the old content or the new one. The bytes of up to 16 earlier revisions are
-        kept for an hour, for readers that have begun.
+        The change is atomic: a reader gets the old content or the new one. Up to 16 earlier contents are kept for an
+        hour, for readers that have begun, and as many for good as *keep_versions* says: see :meth:`versions`.
 
         Args:
             artifact_id: the id.
@@ -593,6 +663,9 @@ class ArtifactStore:
             ttl: the new time to live, in seconds from now.
             if_revision: the revision that the artifact must have; None: any.
             max_bytes: the maximum length of *data* in bytes; None: no limit.
+            keep_versions: how many earlier contents of this artifact are kept for good from now on, at most 100. None
+                leaves the artifact's own number as it is; without one, the store's default applies. The oldest beyond
+                the number go with this change, or when their hour is over.
 
         Returns:
             the new metadata.
@@ -607,12 +680,47 @@ class ArtifactStore:
         """
         _log.debug("update_file %s", artifact_id)
         change = Change.of(
-            self.scope.core, summary=summary, meta=meta, filename=filename, mime=mime, ttl=ttl, if_revision=if_revision
+            self.scope.core,
+            summary=summary,
+            meta=meta,
+            filename=filename,
+            mime=mime,
+            ttl=ttl,
+            if_revision=if_revision,
+            keep_versions=keep_versions,
         )
         if data is None and change.is_empty:
-            raise InvalidInputError("nothing to change: give one of data, meta, filename, summary, mime, ttl")
+            raise InvalidInputError(
+                "nothing to change: give one of data, meta, filename, summary, mime, ttl, keep_versions"
+            )
         content = source(b"" if data is None else data, max_bytes)  # checks max_bytes without data too
         return changing.change(self.scope, artifact_id, change, None if data is None else content)
+
+    def restore(self, artifact_id: str, revision: int, *, if_revision: int | None = None) -> ArtifactMetadata:
+        """Make an earlier content of an artifact the current one, as a new revision.
+
+        The media type comes back with the content; other metadata stays as it is. No bytes are copied, except those
+        that would be removed within five minutes. The content that was current becomes an earlier one.
+
+        Args:
+            artifact_id: the id.
+            revision: a revision whose content is kept: see :meth:`versions`. Restoring the current content changes
+                nothing.
+            if_revision: the revision that the artifact must have; None: any.
+
+        Returns:
+            the new metadata.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`; or the content of *revision* is gone.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ConflictError: the artifact has another revision, or other writers changed it at every attempt.
+            InvalidInputError: *revision* or *if_revision* is not an int above 0.
+
+        """
+        _log.debug("restore %s", artifact_id)
+        revision = arguments.check_count("revision", revision, 1)
+        return changing.restore(self.scope, artifact_id, revision, Change.of(self.scope.core, if_revision=if_revision))
 
     def move_file(
         self,
@@ -673,7 +781,8 @@ class ArtifactStore:
             summary: the summary of the copy; None: the same.
 
         Returns:
-            the id of the copy, which starts with the full time to live of the artifact.
+            the id of the copy, which starts with the full time to live of the artifact, and without its earlier
+            contents.
 
         Raises:
             AccessDeniedError: *target_session_id* is another session.
@@ -880,16 +989,17 @@ class ArtifactStore:
 
     # Share
 
-    def presign(self, artifact_id: str, expires: float = 3600) -> str:
+    def presign(self, artifact_id: str, expires: float = 3600, *, revision: int | None = None) -> str:
         """Return a URL that downloads an artifact, without other credentials, until it expires.
 
         The response has the artifact's filename and media type. S3, and IBM COS with HMAC keys, sign the URL
-        themselves; elsewhere it is a URL of the gateway, which serves the latest revision.
+        themselves; elsewhere it is a URL of the gateway, which serves the latest revision, or the one asked for.
 
         Args:
             artifact_id: the id.
             expires: how long the URL works, in seconds, at most 7 days. A URL made with temporary credentials expires
                 with them at the latest.
+            revision: the revision to download, while its content is kept: see :meth:`versions`; None: the latest.
 
         Returns:
             the URL, for HTTP GET.
@@ -897,25 +1007,28 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            InvalidInputError: *expires* is not a finite number above 0 and up to 7 days, or a signing key must be
-                configured, because other processes share the bytes.
+            InvalidInputError: *expires* is not a finite number above 0 and up to 7 days, *revision* is not an int above
+                0, or a signing key must be configured, because other processes share the bytes.
             ProviderError: the signing key in the root folder can't be read, or another user could have written it.
 
         """
         _log.debug("presign %s", artifact_id)
-        return presigning.download_url(self.scope, artifact_id, arguments.check_expires(expires))
+        expires = arguments.check_expires(expires)
+        if revision is not None:
+            revision = arguments.check_count("revision", revision, 1)
+        return presigning.download_url(self.scope, artifact_id, expires, revision)
 
-    def presign_short(self, artifact_id: str) -> str:
+    def presign_short(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for 15 minutes; see :meth:`presign`."""
-        return self.presign(artifact_id, 900)
+        return self.presign(artifact_id, 900, revision=revision)
 
-    def presign_medium(self, artifact_id: str) -> str:
+    def presign_medium(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for an hour; see :meth:`presign`."""
-        return self.presign(artifact_id, 3600)
+        return self.presign(artifact_id, 3600, revision=revision)
 
-    def presign_long(self, artifact_id: str) -> str:
+    def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for a day; see :meth:`presign`."""
-        return self.presign(artifact_id, 86400)
+        return self.presign(artifact_id, 86400, revision=revision)
 
     def presign_upload(
         self,

@@ -229,6 +229,11 @@ REVISIONS = Rule(
     good=[None, 1],
     bad=[0, -1, 1.0, "1", True],
 )
+NUMBERS = Rule(
+    methods=dict.fromkeys(("store", "write_file", "store_batch", "update_file"), "keep_versions"),
+    good=[None, 0, 1, 100],
+    bad=[-1, 101, 10**400, 1.0, "1", True],
+)
 ENCODINGS = Rule(
     methods={"write_file": "encoding", "read_file": "encoding"},
     good=["utf-8", "UTF8", "latin-1", "utf-16"],
@@ -268,6 +273,7 @@ RULES = {
     "hours": HOURS,
     "user": USERS,
     "revision": REVISIONS,
+    "versions": NUMBERS,
     "encoding": ENCODINGS,
     "session": SESSIONS,
 }

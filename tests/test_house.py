@@ -168,6 +168,8 @@ def use(store, folder):
         "retrieve_batch": lambda: store.retrieve_batch([one, two]),
         "exists": lambda: store.exists(one),
         "metadata": lambda: store.metadata(one),
+        "versions": lambda: store.versions(one),
+        "restore": lambda: store.restore(one, 1),
         "update_metadata": lambda: store.update_metadata(one, meta={"key": SECRET.decode()}),
         "update_file": lambda: store.update_file(one, data=SECRET),
         "move_file": lambda: store.move_file(one, new_filename="h"),

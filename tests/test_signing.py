@@ -37,6 +37,7 @@ def accepts(signer, method, url):
 
 GRANTS = [
     (DOWNLOAD, Grant(ARTIFACT)),
+    (DOWNLOAD, Grant(ARTIFACT, revision=2**63 - 1)),
     (UPLOAD, Grant(ARTIFACT)),
     (UPLOAD, Grant(ARTIFACT, mime="image/svg+xml; charset=utf-8")),
     (UPLOAD, Grant(ARTIFACT, max_bytes=0)),
@@ -60,7 +61,9 @@ def test_every_changed_byte_is_refused(signer, method, grant):
             assert not accepts(signer, method, url[:index] + other + url[index + 1 :])
 
 
-@pytest.mark.parametrize("addition", ["&", "=", "&max=9", "&expires=9999999999.000", "\n", " ", "#", "A"])
+@pytest.mark.parametrize(
+    "addition", ["&", "=", "&max=9", "&revision=1", "&expires=9999999999.000", "\n", " ", "#", "A"]
+)
 def test_additions_are_refused(signer, addition):
     """Text added before or after a signed query makes the check fail."""
     path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60))

@@ -20,7 +20,7 @@ from chuk_artifacts.aio.workers import Calls, Workers, running_loop
 from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, check_items, check_timeout
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
 from chuk_artifacts.operations import changing, writing
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE, source
@@ -53,7 +53,7 @@ def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
         if type(value) is str:
             payload += len(value) if value.isascii() else 4 * len(value)
             if contents is not None and (record := contents.get((value,))[0]) is not None:
-                payload += record.bytes
+                payload += max(record.all_bytes.values()) if record.superseded else record.bytes
         elif isinstance(value, (bytes, bytearray)):
             payload += len(value)
         elif type(value) not in _HARMLESS:
@@ -321,6 +321,7 @@ class ArtifactStore:
         ttl: float | None = None,
         exclusive: bool = False,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store data as a new artifact."""
         ...
@@ -339,6 +340,7 @@ class ArtifactStore:
         encoding: str = "utf-8",
         ttl: float | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store text, or bytes, under a filename."""
         ...
@@ -353,34 +355,54 @@ class ArtifactStore:
     # Read
 
     @_brief_read
-    async def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
+    async def retrieve(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> bytes:
         """Return the bytes of an artifact, verified against its record."""
         ...
 
     @overload
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[True] = True,
+        revision: int | None = None,
     ) -> str: ...
 
     @overload
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[False],
+        revision: int | None = None,
     ) -> bytes: ...
 
     @overload
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes: ...
 
     @_brief_read
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes:
         """Return an artifact as text, or as bytes."""
         ...
 
     @_reader
-    def open(self, artifact_id: str | ArtifactMetadata) -> Reader:
+    def open(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> Reader:
         """Return a seekable binary reader that fetches only what is read."""
         ...
 
@@ -392,6 +414,7 @@ class ArtifactStore:
         start: int = 0,
         end: int | None = None,
         chunk_size: int = CHUNK_SIZE,
+        revision: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Iterate over the bytes of an artifact, or of a range of it, in chunks."""
         ...
@@ -404,6 +427,7 @@ class ArtifactStore:
         *,
         callback: Callback | None = None,
         overwrite: bool = False,
+        revision: int | None = None,
     ) -> Path:
         """Write an artifact to a local file, verified and atomically."""
         ...
@@ -421,6 +445,11 @@ class ArtifactStore:
     @_brief
     async def metadata(self, artifact_id: str) -> ArtifactMetadata:
         """Return the metadata of an artifact."""
+        ...
+
+    @_brief
+    async def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+        """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept."""
         ...
 
     # Change
@@ -453,8 +482,14 @@ class ArtifactStore:
         ttl: float | None = None,
         if_revision: int | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> ArtifactMetadata:
         """Change content or metadata of an artifact. An argument that is None changes nothing."""
+        ...
+
+    @_hop
+    async def restore(self, artifact_id: str, revision: int, *, if_revision: int | None = None) -> ArtifactMetadata:
+        """Make an earlier content of an artifact the current one, as a new revision."""
         ...
 
     @_brief
@@ -542,22 +577,22 @@ class ArtifactStore:
     # Share
 
     @_hop
-    async def presign(self, artifact_id: str, expires: float = 3600) -> str:
+    async def presign(self, artifact_id: str, expires: float = 3600, *, revision: int | None = None) -> str:
         """Return a URL that downloads an artifact, without other credentials, until it expires."""
         ...
 
     @_hop
-    async def presign_short(self, artifact_id: str) -> str:
+    async def presign_short(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for 15 minutes; see :meth:`presign`."""
         ...
 
     @_hop
-    async def presign_medium(self, artifact_id: str) -> str:
+    async def presign_medium(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for an hour; see :meth:`presign`."""
         ...
 
     @_hop
-    async def presign_long(self, artifact_id: str) -> str:
+    async def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for a day; see :meth:`presign`."""
         ...
 

@@ -128,7 +128,11 @@ class Service:
             return self._download(scope, request, grant)
 
     def _download(self, scope: Scope, request: Request, grant: Grant) -> Answer:
-        record = finding.metadata(scope, grant.artifact_id)
+        revision = grant.revision
+        if revision is None:
+            record = finding.metadata(scope, grant.artifact_id)
+        else:
+            record = reading.record_at(scope, grant.artifact_id, revision)
         headers = _described(record)
         check_if_match(request, record)
         if request.if_none_match.contains_weak(record.sha256):
@@ -142,7 +146,7 @@ class Service:
         status = 200 if part is None else 206
         if request.method == "HEAD":
             return Answer(status, headers)
-        latest, file = reading.open_record(scope, record, start=start)
+        latest, file = reading.open_record(scope, record, start=start, exact=revision is not None)
         if latest is not record:  # the bytes were replaced, and deleted, since the record was read: begin again
             file.close()
             return self._download(scope, request, grant)

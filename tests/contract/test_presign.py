@@ -69,6 +69,28 @@ def get(url):
             return error.code, error.headers, b""
 
 
+def test_url_of_a_revision(store, clock):
+    """A URL of a revision downloads its content, with the name and the type of that time, while it is kept."""
+    one = store.store(b"first", filename="old.txt", mime="text/x-first", keep_versions=1)
+    store.update_file(one, data=b"second", filename="new.txt", mime="text/x-second")
+    for presign in (store.presign, store.presign_short, store.presign_medium, store.presign_long):
+        status, headers, body = get(presign(one, revision=1))
+        assert (status, body, headers["Content-Type"]) == (200, b"first", "text/x-first")
+        assert "old.txt" in headers["Content-Disposition"]
+        assert get(presign(one, revision=2))[2] == get(presign(one))[2] == b"second"
+    url, current = store.presign(one, revision=1), store.presign(one, revision=2)
+    store.update_file(one, data=b"third")
+    assert get(current)[2] == b"second"
+    with pytest.raises(ArtifactNotFoundError):
+        store.presign(one, revision=4)
+    store.update_file(one, data=b"fourth", keep_versions=0)
+    clock.advance(HOUR - 1)
+    store.update_file(one, data=b"fifth")
+    clock.advance(2)
+    store.cleanup()
+    assert get(url)[0] in {403, 404}
+
+
 def put(url, data, mime="application/octet-stream"):
     """Return the status of an upload."""
     request = urllib.request.Request(url, data=data, method="PUT", headers={"Content-Type": mime})

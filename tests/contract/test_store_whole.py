@@ -30,6 +30,8 @@ ARTIFACT_METHODS = {
     "stream": lambda store, one, path: list(store.stream(one)),
     "download": lambda store, one, path: store.download(one, path / "file"),
     "metadata": lambda store, one, path: store.metadata(one),
+    "versions": lambda store, one, path: store.versions(one),
+    "restore": lambda store, one, path: store.restore(one, 1),
     "update_metadata": lambda store, one, path: store.update_metadata(one, summary="changed"),
     "update_file": lambda store, one, path: store.update_file(one, data=b"changed"),
     "extend_ttl": lambda store, one, path: store.extend_ttl(one, 60),
