@@ -58,7 +58,7 @@ class Content(NamedTuple):
 
     def fields(self, record: ArtifactMetadata, now: float) -> JsonObject:
         """Return the fields of the next revision of *record* that describe its bytes."""
-        return self._asdict()
+        return {"key": self.key, "bytes": self.bytes, "sha256": self.sha256}
 
 
 class Earlier(NamedTuple):
@@ -198,26 +198,29 @@ class Change(NamedTuple):
         if self.more_seconds is not None and record.expires_at is not None and record.ttl is not None:
             end = arguments.check_moment("additional_seconds", seconds_of(record.expires_at) + self.more_seconds)
             fields |= {"ttl": record.ttl + self.more_seconds, "expires_at": timestamp(end)}
-        bytes_fields = {} if content is None else content.fields(record, now)
-        if bytes_fields or self.keep_versions is not None:
-            fields |= bytes_fields | self._history(record, now, settings, replaced=bool(bytes_fields))
+        moment = timestamp(now)
+        replaced = {} if content is None else content.fields(record, now)
+        if replaced or self.keep_versions is not None:
+            fields |= replaced
+            self._add_history(fields, record, now, moment, settings)
         elif fields and is_lost(record):
             fields["origin"] = origin_of(record)
         if not fields:
             return record
-        return record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
+        return record.changed(revision=record.revision + 1, updated_at=moment, **fields)
 
-    def _history(self, record: ArtifactMetadata, now: float, settings: Settings, *, replaced: bool) -> JsonObject:
-        """Return the fields of the next revision that describe its content's origin and its earlier contents."""
-        origin = origin_of(record)
+    def _add_history(
+        self, fields: JsonObject, record: ArtifactMetadata, now: float, moment: str, settings: Settings
+    ) -> None:
+        """Add the origin of the content and the earlier contents to the *fields* of the next revision of *record*."""
+        origin, superseded = origin_of(record), record.superseded
         chosen = origin.keep_versions if self.keep_versions is None else self.keep_versions
-        superseded = (*record.superseded, superseded_by_next(record, now)) if replaced else record.superseded
-        return {
-            "origin": Origin(record.revision + 1, timestamp(now), chosen)
-            if replaced
-            else origin._replace(keep_versions=chosen),
-            "superseded": retained(superseded, settings.keep_versions if chosen is None else chosen, now),
-        }
+        if "key" in fields:
+            superseded = (*superseded, superseded_by_next(record, origin, now))
+            fields["origin"] = Origin(record.revision + 1, moment, chosen)
+        else:
+            fields["origin"] = Origin(origin.revision, origin.stored_at, chosen)
+        fields["superseded"] = retained(superseded, settings.keep_versions if chosen is None else chosen, moment)
 
 
 @operation
@@ -274,11 +277,11 @@ def restore(scope: Scope, artifact_id: str, revision: int, wanted: Change) -> Ar
 
 def _discard_dropped(core: Core, before: ArtifactMetadata, after: ArtifactMetadata) -> None:
     """Remove the bytes of earlier contents that the next revision of a record does not keep."""
-    if before.superseded is not after.superseded:
-        kept = after.all_bytes
-        dropped = [key for key in before.all_bytes if key not in kept]
+    if before.superseded and before.superseded is not after.superseded:
+        dropped = {earlier.key for earlier in before.superseded}
+        dropped -= {after.key, *(earlier.key for earlier in after.superseded)}
         if dropped:
-            discard(core, dropped)
+            discard(core, sorted(dropped))
 
 
 @operation

@@ -18,6 +18,7 @@ from chuk_artifacts.models import (
     ArtifactMetadata,
     CleanupReport,
     is_over,
+    timestamp,
 )
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
@@ -173,7 +174,7 @@ def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
         return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
     if is_over(record.expires_at, now):
         return record.changed(released=True, superseded=(), revision=record.revision + 1)
-    kept, over = split_superseded(record.superseded, now)
+    kept, over = split_superseded(record.superseded, timestamp(now))
     return record.changed(superseded=kept) if over else None  # invisible to users, so the revision stays
 
 

@@ -14,6 +14,7 @@ from chuk_artifacts.models import (
     is_over,
     timestamp,
 )
+from chuk_artifacts.usual import LARGEST
 
 MAX_SUPERSEDED = 16
 """The maximum number of earlier contents that one artifact keeps for an hour."""
@@ -42,48 +43,52 @@ def _is_first(record: ArtifactMetadata) -> bool:
     return record.key.endswith(record.artifact_id)
 
 
-def superseded_by_next(record: ArtifactMetadata, now: float) -> Superseded:
-    """Return the present content of an artifact as an earlier one, for its next revision to keep."""
-    origin = origin_of(record)
+def superseded_by_next(record: ArtifactMetadata, origin: Origin, now: float) -> Superseded:
+    """Return the present content of an artifact, with its *origin*, as an earlier one for its next revision to keep."""
+    # by position, which takes half as long as by name
     return Superseded(
-        key=record.key,
-        until=timestamp(now + GRACE_SECONDS),
-        bytes=record.bytes,
-        revision=origin.revision,
-        last=record.revision,
-        sha256=record.sha256,
-        mime=record.mime,
-        filename=record.filename,
-        stored_at=origin.stored_at,
+        record.key,
+        timestamp(now + GRACE_SECONDS),
+        record.bytes,
+        False,
+        origin.revision,
+        record.revision,
+        record.sha256,
+        record.mime,
+        record.filename,
+        origin.stored_at,
     )
 
 
-def retained(superseded: Sequence[Superseded], number: int, now: float) -> tuple[Superseded, ...]:
-    """Return the earlier contents to keep, oldest first: the last *number* for good, others for their hour."""
-    known = [earlier for earlier in superseded if earlier.revision]
-    first = known[-number].revision if 0 < number <= len(known) else 1 if number else None
-    marked = [_marked(earlier, kept=first is not None and earlier.revision >= first) for earlier in superseded]
-    return split_superseded(marked, now)[0]
+def retained(superseded: Sequence[Superseded], number: int, moment: str) -> tuple[Superseded, ...]:
+    """Return the earlier contents to keep at a moment, oldest first: the last *number* for good, others an hour."""
+    if number or any([earlier.kept for earlier in superseded]):  # noqa: C419 - twice as fast as a generator
+        superseded = _marked(superseded, number)
+    return split_superseded(superseded, moment)[0]
 
 
-def _marked(earlier: Superseded, *, kept: bool) -> Superseded:
-    return earlier if earlier.kept == kept else earlier._replace(kept=kept)
+def _marked(superseded: Sequence[Superseded], number: int) -> list[Superseded]:
+    """Mark the last *number* earlier contents as kept, and no others."""
+    known = [earlier.revision for earlier in superseded if earlier.revision]
+    first = known[-min(number, len(known))] if number and known else LARGEST
+    marked = []
+    for earlier in superseded:
+        kept = earlier.revision >= first
+        marked.append(earlier if earlier.kept == kept else earlier._replace(kept=kept))
+    return marked
 
 
 def split_superseded(
-    superseded: Sequence[Superseded], now: float
+    superseded: Sequence[Superseded], moment: str
 ) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
-    """Split earlier contents into those to keep, and those to drop: not kept for good, and over or too many."""
-    count = len(superseded)
-    over = {
-        index
-        for index, earlier in enumerate(superseded)
-        if not earlier.kept and (index < count - MAX_SUPERSEDED or is_over(earlier.until, now))
-    }
-    if not over:
-        return tuple(superseded), ()
-    kept = tuple(earlier for index, earlier in enumerate(superseded) if index not in over)
-    return kept, tuple(superseded[index] for index in sorted(over))
+    """Split earlier contents into those to keep at a moment, and those to drop: not kept, and over or too many."""
+    surplus = len(superseded) - MAX_SUPERSEDED
+    kept: list[Superseded] = []
+    dropped: list[Superseded] = []
+    for index, earlier in enumerate(superseded):
+        stays = earlier.kept or (index >= surplus and earlier.until > moment)
+        (kept if stays else dropped).append(earlier)
+    return tuple(kept), tuple(dropped)
 
 
 def versions_of(record: ArtifactMetadata, now: float) -> list[ArtifactVersion]:
