@@ -14,6 +14,7 @@ from chuk_artifacts.grid import GridKey
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
 from chuk_artifacts.operations import (
+    archiving,
     changing,
     cleanup,
     finding,
@@ -987,6 +988,36 @@ class ArtifactStore:
             page_size=arguments.check_count("page_size", page_size, 1, arguments.MAX_PAGE),
         )
 
+    def archive(
+        self, session_id: str | None = None, *, prefix: str = "", chunk_size: int = CHUNK_SIZE
+    ) -> Iterator[bytes]:
+        """Iterate over a ZIP archive of a session's artifacts, which is made while it is read.
+
+        Memory does not depend on the size of the artifacts; each one adds a few hundred bytes. Names are the filenames,
+        as relative paths: a backslash separates folders too, and the colon of a drive becomes ``_``. Of several files
+        with one name, the second is called `` (2)`` before its extension; an artifact without a filename has its id,
+        and the extension of its media type. Times are those of the last change, in UTC. Media types that are compressed
+        already (images, videos, ZIP, ...) are not compressed again, others are deflated. ZIP64 is used where it is
+        needed.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            prefix: see :meth:`list_files`; empty: the whole session.
+            chunk_size: the length of a chunk in bytes, at most.
+
+        Returns:
+            an iterator of bytes. It verifies each artifact, and raises :class:`ArtifactCorruptedError` where the bytes
+            differ from the record; the archive is incomplete then. Artifacts that are stored or deleted meanwhile may
+            be missing.
+
+        Raises:
+            InvalidInputError: an argument is invalid.
+
+        """
+        prefix = arguments.check_text("prefix", prefix)
+        chunk_size = arguments.check_count("chunk_size", chunk_size, 1)
+        return archiving.archive(self.scope, session_id, prefix, chunk_size)
+
     # Share
 
     def presign(self, artifact_id: str, expires: float = 3600, *, revision: int | None = None) -> str:
@@ -1029,6 +1060,29 @@ class ArtifactStore:
     def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for a day; see :meth:`presign`."""
         return self.presign(artifact_id, 86400, revision=revision)
+
+    def presign_archive(self, session_id: str | None = None, *, prefix: str = "", expires: float = 3600) -> str:
+        """Return a URL that downloads a session as a ZIP archive, without other credentials, until it expires.
+
+        It is a URL of the gateway on every storage. The archive contains what the session has when it is downloaded:
+        see :meth:`archive`.
+
+        Args:
+            session_id: see :meth:`list_by_session`; it need not exist yet.
+            prefix: see :meth:`list_files`; empty: the whole session.
+            expires: how long the URL works, in seconds, at most 7 days.
+
+        Returns:
+            the URL, for HTTP GET.
+
+        Raises:
+            InvalidInputError: an argument is invalid, or a signing key must be configured; see :meth:`presign`.
+            ProviderError: see :meth:`presign`.
+
+        """
+        _log.debug("presign_archive %s", session_id)
+        prefix, expires = arguments.check_text("prefix", prefix), arguments.check_expires(expires)
+        return presigning.archive_url(self.scope, session_id, prefix, expires)
 
     def presign_upload(
         self,

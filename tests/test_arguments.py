@@ -249,6 +249,8 @@ SESSIONS = Rule(
             "list_files",
             "get_directory_contents",
             "list_directory",
+            "archive",
+            "presign_archive",
             "iter_session",
             "session",
             "validate_session",

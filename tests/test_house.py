@@ -178,6 +178,7 @@ def use(store, folder):
         "list_by_session": lambda: store.list_by_session("alice"),
         "list_files": lambda: store.list_files("alice"),
         "get_directory_contents": lambda: store.get_directory_contents("alice", "docs"),
+        "archive": lambda: list(store.archive("alice")),
         "list_directory": lambda: store.list_directory("alice", "docs"),
         "iter_session": lambda: list(store.iter_session("alice")),
         "create_session": lambda: store.create_session(custom_metadata={"key": SECRET.decode()}),

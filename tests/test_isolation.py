@@ -224,6 +224,8 @@ BY_SESSION = {
     "get_directory_contents": lambda store, session, _: store.get_directory_contents(session, "docs"),
     "list_directory": lambda store, session, _: store.list_directory(session),
     "iter_session": lambda store, session, _: store.iter_session(session),
+    "archive": lambda store, session, _: store.archive(session, chunk_size=99),
+    "presign_archive": lambda store, session, _: store.presign_archive(session),
     "presign_upload": lambda store, session, _: store.presign_upload(session),
     "presign_upload_and_register": lambda store, session, _: store.presign_upload_and_register(
         session_id=session, **FIELDS

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from chuk_artifacts import ArtifactMetadata, CleanupReport, GridKey, SessionInfo
+from chuk_artifacts import ArtifactMetadata, ArtifactVersion, CleanupReport, GridKey, SessionInfo
 from chuk_artifacts.models import Origin, Pending, Superseded, is_over, seconds_of, timestamp
 
 NOW = 1_800_000_000.25
@@ -75,6 +75,9 @@ VALUES = {
     "metadata": metadata(),
     "session": session(),
     "key": GridKey(sandbox_id="box", session_id="alice", artifact_id="file"),
+    "version": ArtifactVersion(
+        revision=1, bytes=5, sha256="0" * 64, mime="a/b", filename=None, stored_at=timestamp(NOW), current=True
+    ),
     "report": CleanupReport(sessions=1, artifacts=2, orphans=3, bytes=4),
 }
 

@@ -209,7 +209,8 @@ class ArtifactStore:
     It contains a blocking store and calls its methods in threads of its own; methods, arguments and errors are the
     same. It works on any event loop, and on several loops in several threads at once.
 
-    - ``stream`` and ``iter_session`` are async iterators; ``open`` is for ``async with``, see :class:`Reader`.
+    - ``stream``, ``archive`` and ``iter_session`` are async iterators; ``open`` is for ``async with``, see
+      :class:`Reader`.
     - ``store``, ``update_file`` and the items of ``store_batch`` also take an async iterable of bytes, such as the
       body of a request. The calling task reads it.
     - ``session``, ``wrap`` and methods that only compute keys are plain calls: they do no I/O.
@@ -574,6 +575,13 @@ class ArtifactStore:
         """Iterate over the artifacts of a session, ordered by filename and id, page by page."""
         ...
 
+    @_walk
+    def archive(
+        self, session_id: str | None = None, *, prefix: str = "", chunk_size: int = CHUNK_SIZE
+    ) -> AsyncGenerator[bytes, None]:
+        """Iterate over a ZIP archive of a session's artifacts, which is made while it is read."""
+        ...
+
     # Share
 
     @_hop
@@ -594,6 +602,11 @@ class ArtifactStore:
     @_hop
     async def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for a day; see :meth:`presign`."""
+        ...
+
+    @_hop
+    async def presign_archive(self, session_id: str | None = None, *, prefix: str = "", expires: float = 3600) -> str:
+        """Return a URL that downloads a session as a ZIP archive, without other credentials, until it expires."""
         ...
 
     @_hop

@@ -37,9 +37,9 @@ from chuk_artifacts.gateway.request import (
 )
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
-from chuk_artifacts.operations import finding, reading, uploads
+from chuk_artifacts.operations import archiving, finding, reading, uploads
 from chuk_artifacts.operations.scope import Scope, Scoped
-from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
+from chuk_artifacts.signing import ARCHIVE, DOWNLOAD, UPLOAD, Grant
 
 METHODS = {"GET": DOWNLOAD, "HEAD": DOWNLOAD, "PUT": UPLOAD}
 """What a URL must be signed for, by the method of HTTP."""
@@ -121,6 +121,8 @@ class Service:
         if method is None:
             raise MethodNotAllowed([*METHODS, "OPTIONS"] if self._origins else list(METHODS))
         scope = self._store.scope
+        if method == DOWNLOAD and request.segment == ARCHIVE:
+            return _archive(scope, request)
         grant = scope.core.signer.check(method, request.segment, request.query, scope.core.clock())
         with ErrorMap(_DAMAGE, ArtifactCorruptedError, f"artifact {grant.artifact_id}: its record is damaged"):
             if method == UPLOAD:
@@ -171,6 +173,25 @@ class Service:
             headers["Access-Control-Allow-Methods"] = "GET, HEAD, PUT"
             headers["Access-Control-Allow-Headers"] = "Content-Type, If-Match, If-None-Match, If-Range, Range"
             headers["Access-Control-Max-Age"] = "600"
+
+
+def _archive(scope: Scope, request: Request) -> Answer:
+    """Return the answer with the archive of a session, whose length is not known before its end."""
+    grant = scope.core.signer.check_archive(request.query, scope.core.clock())
+    chunks = archiving.archive(scope, grant.session_id, grant.prefix, CHUNK_SIZE)
+    headers = Headers(
+        {
+            "Cache-Control": "private, no-store",
+            "Content-Disposition": content_disposition(f"{grant.session_id}.zip"),
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Content-Type": "application/zip",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+    )
+    if request.method == "HEAD":
+        return Answer(200, headers)
+    return Answer(200, headers, _one_chunk_late(next(chunks, b""), chunks), chunks.close)
 
 
 def _upload(scope: Scope, request: Request, length: int | None, grant: Grant) -> Answer:

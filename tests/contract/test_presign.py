@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 
 import pytest
 from orphans import orphans
@@ -89,6 +91,29 @@ def test_url_of_a_revision(store, clock):
     clock.advance(2)
     store.cleanup()
     assert get(url)[0] in {403, 404}
+
+
+def test_url_of_an_archive(store, clock):
+    """A URL of an archive downloads what the session has then, with its name, until it expires."""
+    store.store(b"first", filename="docs/a.txt", session_id=SESSION)
+    store.store(b"other", filename="b.txt", session_id=SESSION)
+    url = store.presign_archive(SESSION, prefix="docs/", expires=60)
+    bound = store.session(SESSION).presign_archive()
+    store.store(b"second", filename="docs/c.txt", session_id=SESSION)
+    status, headers, body = get(url)
+    archive = zipfile.ZipFile(io.BytesIO(body))
+    assert (status, headers["Content-Type"]) == (200, "application/zip")
+    assert f"{SESSION}.zip" in headers["Content-Disposition"]
+    assert {name: archive.read(name) for name in archive.namelist()} == {
+        "docs/a.txt": b"first",
+        "docs/c.txt": b"second",
+    }
+    assert zipfile.ZipFile(io.BytesIO(get(bound)[2])).namelist() == ["b.txt", "docs/a.txt", "docs/c.txt"]
+    for altered in (url.replace("&prefix=", "&prefix=YQ"), url.replace("/archive?", "/archives?"), url[:-1]):
+        assert get(altered)[0] == 403
+    assert put(url, b"x") == 403
+    clock.advance(60)
+    assert get(url)[0] == 403
 
 
 def put(url, data, mime="application/octet-stream"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
@@ -22,6 +24,12 @@ SESSION = "user_alice"
 OTHER = "user_bob"
 UNKNOWN = "0" * 32
 HOUR = 3600
+
+
+def archive_names(store, session_id):
+    """Return the names in the archive of a session."""
+    return zipfile.ZipFile(io.BytesIO(b"".join(store.archive(session_id)))).namelist()
+
 
 ARTIFACT_METHODS = {
     "retrieve": lambda store, one, path: store.retrieve(one),
@@ -50,6 +58,8 @@ SESSION_METHODS = {
     "lookup": lambda store, session_id, one: [store.lookup("a", session_id)],
     "get_directory_contents": lambda store, session_id, one: store.get_directory_contents(session_id),
     "list_directory": lambda store, session_id, one: list(chain(*store.list_directory(session_id))),
+    "archive": lambda store, session_id, one: archive_names(store, session_id),
+    "presign_archive": lambda store, session_id, one: store.presign_archive(session_id),
     "iter_session": lambda store, session_id, one: list(store.iter_session(session_id)),
     "session": lambda store, session_id, one: store.session(session_id),
     "validate_session": lambda store, session_id, one: store.validate_session(session_id),
