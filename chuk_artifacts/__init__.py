@@ -22,7 +22,7 @@ from chuk_artifacts.errors import (
     SessionError,
 )
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
 from chuk_artifacts.store import ArtifactStore
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ArtifactNotFoundError",
     "ArtifactStore",
     "ArtifactStoreError",
+    "ArtifactVersion",
     "CleanupReport",
     "ConflictError",
     "GridError",

@@ -35,6 +35,8 @@ MAX_COUNT = 2**63 - 1
 """The largest count: SQLite, Redis and file systems store signed 64-bit integers."""
 MAX_PAGE = 1_000_000
 """The largest number of records that are read at once."""
+MAX_VERSIONS = 100
+"""The largest number of earlier contents that one artifact keeps for good: they are part of its record."""
 MAX_AT_ONCE = 65_536
 """The largest number of connections or threads."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -420,6 +422,11 @@ def check_count(name: str, value: object, least: int, most: int = MAX_COUNT) -> 
         bound = f"at least {least}" if number < least else f"at most {most}"
         raise InvalidInputError(f"{name} must be {bound}: {shown(number)}")
     return number
+
+
+def check_keep_versions(value: object) -> int | None:
+    """Return *value*, how many earlier contents an artifact keeps for good, or None."""
+    return None if value is None else check_count("keep_versions", value, 0, MAX_VERSIONS)
 
 
 def encoded(content: object, encoding: object) -> bytes | bytearray | memoryview:

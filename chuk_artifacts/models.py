@@ -15,7 +15,7 @@ import attrs
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, check_filename, check_text
 from chuk_artifacts.fields import Fields, JsonObject, decode, encode, without_internal_hints
-from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_usual, quotes_in
+from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_own, is_usual, quotes_in
 
 GRACE_SECONDS = 3600.0
 """How long superseded bytes and records of expired artifacts are kept: the default life of a presigned URL."""
@@ -57,11 +57,38 @@ def is_over(moment: str | None, now: float) -> bool:
 
 
 class Superseded(NamedTuple):
-    """Bytes that an update replaced, kept for readers that opened them before."""
+    """An earlier content of an artifact: kept for an hour, for readers that opened it before, or for good.
+
+    Contents of one artifact may share a key, after one was restored. An earlier version of this library wrote
+    only the first three fields.
+    """
 
     key: str
     until: str
+    """When cleanup may delete it (ISO 8601, UTC), unless it is kept."""
     bytes: int
+    kept: bool = False
+    """Whether it is kept for good: see ``keep_versions``."""
+    revision: int = 0
+    """The first revision of the artifact with this content; 0: not known."""
+    last: int = 0
+    """The last revision with this content."""
+    sha256: str = ""
+    mime: str = ""
+    filename: str | None = None
+    """The filename at the last of these revisions."""
+    stored_at: str = ""
+
+
+class Origin(NamedTuple):
+    """Where the current content of an artifact comes from, and how many earlier ones are kept."""
+
+    revision: int
+    """The first revision of the artifact with this content."""
+    stored_at: str
+    """When that revision was made (ISO 8601, UTC)."""
+    keep_versions: int | None
+    """How many earlier contents are kept for good; None: as many as the store that changes it says."""
 
 
 class Pending(NamedTuple):
@@ -118,6 +145,7 @@ class ArtifactMetadata(Fields):
             for a grace period, and methods raise ``ArtifactExpiredError``.
         pending: internal, not in the mapping: the upload that is expected at *key*, or None. Such a record is not an
             artifact yet; its revision is 0.
+        origin: internal, not in the mapping: when its content was stored, or None if that was at its first revision.
 
     """
 
@@ -141,6 +169,7 @@ class ArtifactMetadata(Fields):
     superseded: tuple[Superseded, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
     released: bool = attrs.field(default=False, repr=False, metadata={"internal": True})
     pending: Pending | None = attrs.field(default=None, repr=False, metadata={"internal": True})
+    origin: Origin | None = attrs.field(default=None, repr=False, metadata={"internal": True})
 
     if TYPE_CHECKING:  # the type of each item
 
@@ -157,6 +186,14 @@ class ArtifactMetadata(Fields):
         @overload
         def __getitem__(self, name: str, /) -> Any: ...
         def __getitem__(self, name: str, /) -> Any: ...
+
+    def to_json(self) -> str:
+        """Return all fields, including internal ones, as a JSON object, without an *origin* of None."""
+        if self.origin is not None:
+            return encode(self.__dict__)
+        fields = self.__dict__.copy()
+        fields.pop("origin", None)
+        return encode(fields)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -197,6 +234,9 @@ class ArtifactMetadata(Fields):
         """Return a record that keeps *fields* itself, not a copy."""
         if not fields["superseded"]:
             fields["superseded"] = ()  # not a list
+        origin = fields.setdefault("origin", None)
+        if type(origin) is list:
+            fields["origin"] = Origin(*origin)
         value = object.__new__(cls)
         object.__setattr__(value, "__dict__", fields)
         return value
@@ -208,8 +248,10 @@ class ArtifactMetadata(Fields):
             return timestamp(min(seconds_of(self.expires_at) + GRACE_SECONDS, LAST_MOMENT))
         if self.pending is None and not self.superseded:
             return self.expires_at
-        first = min(earlier.until for earlier in (self.pending, *self.superseded) if earlier is not None)
-        return first if self.expires_at is None else min(first, self.expires_at)
+        moments = [earlier.until for earlier in self.superseded if not earlier.kept]
+        moments += [] if self.pending is None else [self.pending.until]
+        moments += [] if self.expires_at is None else [self.expires_at]
+        return min(moments, default=None)
 
     @property
     def all_bytes(self) -> dict[str, int]:
@@ -217,6 +259,30 @@ class ArtifactMetadata(Fields):
         if self.released:
             return {}
         return {earlier.key: earlier.bytes for earlier in self.superseded} | {self.key: self.bytes}
+
+
+@attrs.frozen(eq=False, kw_only=True, slots=False)
+class ArtifactVersion(Fields):
+    """One content of an artifact: frozen, and a JSON-serialisable mapping.
+
+    Attributes:
+        revision: the first revision of the artifact with this content.
+        bytes: its length in bytes.
+        sha256: its SHA-256, 64 hexadecimal digits.
+        mime: its media type.
+        filename: the artifact's filename at the last revision with this content, or None.
+        stored_at: when that first revision was made (ISO 8601, UTC).
+        current: whether it is the current content.
+
+    """
+
+    revision: int
+    bytes: int
+    sha256: str
+    mime: str
+    filename: str | None
+    stored_at: str
+    current: bool
 
 
 @without_internal_hints
@@ -279,27 +345,26 @@ class CleanupReport(Fields):
     orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
 
 
+_FIRST_FIELDS = 3  # what an earlier version wrote of a superseded content
+_LATER_FIELDS = Superseded("", "", 0)[_FIRST_FIELDS:]
+_USUAL_TYPES = (str, str, int, bool, int, int, str, str, str, str)
 _PORTION = 50  # records that are checked together; if one is unusual, each is checked separately
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def _check_record(fields: JsonObject) -> None:
     """Raise ``ValueError`` or ``TypeError`` if *fields* are not those of a record; convert their lists to tuples."""
-    fields["superseded"] = tuple(_tuple_of(Superseded, item) for item in fields["superseded"] or ())
+    fields["superseded"] = tuple(map(_superseded_of, fields["superseded"] or ()))
     if fields["pending"] is not None:
         fields["pending"] = _tuple_of(Pending, fields["pending"])
+    if fields["origin"] is not None:
+        fields["origin"] = _tuple_of(Origin, fields["origin"])
     _check_types(ArtifactMetadata, fields)
     ids = fields["sandbox_id"], fields["session_id"], fields["artifact_id"]
     contents = (fields["key"], *(earlier.key for earlier in fields["superseded"]))
-    if not grid.is_artifact_id(ids[2]) or not all(grid.belongs(key, *ids) for key in contents):
+    if not grid.is_artifact_id(ids[2]) or not _are_own(contents, ids):
         raise ValueError(f"{contents!r:.200} are not all keys of the artifact {ids!r:.200}")
-    if fields["filename"] is not None:
-        check_filename(fields["filename"])
-    mime, sha256 = fields["mime"], fields["sha256"]
-    if "/" not in mime or not mime.isascii() or not mime.replace("\t", " ").isprintable():
-        raise ValueError(f"mime can't be {mime!r:.80}")
-    if not _SHA256(sha256) and (sha256 or fields["pending"] is None):
-        raise ValueError(f"sha256 can't be {sha256!r:.80}")
+    _check_contents(fields)
     if fields["released"] and fields["expires_at"] is None:
         raise ValueError("released, and does not expire")
     _check_moments_and_sizes(fields)
@@ -307,12 +372,48 @@ def _check_record(fields: JsonObject) -> None:
     quotes_in(fields["meta"])
 
 
+def _are_own(keys: Sequence[str], ids: tuple[str, str, str]) -> bool:
+    """Return whether all *keys* are of the artifact with these ids: sandbox, session, artifact."""
+    first = grid.beginnings(*ids[:2])[1] + ids[2]
+    return all(is_own(key, first) or grid.belongs(key, *ids) for key in keys)
+
+
+def _superseded_of(values: Any) -> Superseded:
+    """Return an item of the superseded contents as a named tuple; raise for one that no version could have written."""
+    if type(values) is list and len(values) == _FIRST_FIELDS:
+        values = [*values, *_LATER_FIELDS]
+    usual = type(values) is list and tuple(map(type, values)) == _USUAL_TYPES
+    found: Superseded = Superseded(*values) if usual else _tuple_of(Superseded, values)
+    if found.revision == 0 and found[_FIRST_FIELDS:] != _LATER_FIELDS:
+        raise ValueError("a superseded content without a revision has more than bytes")
+    if found.last < found.revision:
+        raise ValueError("the last revision of a superseded content precedes its first")
+    return found
+
+
+def _check_contents(fields: JsonObject) -> None:
+    """Check filename, media type and SHA-256 of the current content and of the earlier ones."""
+    known = [earlier for earlier in fields["superseded"] if earlier.revision]
+    for filename in {fields["filename"], *(earlier.filename for earlier in known)} - {None}:
+        check_filename(filename)
+    for mime in {fields["mime"], *(earlier.mime for earlier in known)}:
+        if "/" not in mime or not mime.isascii() or not mime.replace("\t", " ").isprintable():
+            raise ValueError(f"mime can't be {mime!r:.80}")
+    expected = [fields["sha256"]] if fields["sha256"] or fields["pending"] is None else []
+    for sha256 in (*expected, *(earlier.sha256 for earlier in known)):
+        if not _SHA256(sha256):
+            raise ValueError(f"sha256 can't be {sha256!r:.80}")
+
+
 def _check_moments_and_sizes(fields: JsonObject) -> None:
     moments = [fields["stored_at"], fields["updated_at"], fields["expires_at"]]
     sizes = [fields["bytes"], fields["revision"]]
     for earlier in fields["superseded"]:
-        moments.append(earlier.until)
-        sizes.append(earlier.bytes)
+        moments += (earlier.until, earlier.stored_at if earlier.revision else None)
+        sizes += (earlier.bytes, earlier.revision, earlier.last)
+    if fields["origin"] is not None:
+        moments.append(fields["origin"].stored_at)
+        sizes += (fields["origin"].revision, fields["origin"].keep_versions or 0)
     if fields["pending"] is not None:
         moments.append(fields["pending"].until)
         sizes.append(fields["pending"].max_bytes or 0)

@@ -16,6 +16,7 @@ import attrs
 from chuk_artifacts.arguments import (
     LIMITS,
     MAX_AT_ONCE,
+    MAX_VERSIONS,
     Limits,
     check_count,
     check_hours,
@@ -107,12 +108,14 @@ GATEWAY_PORT = 8765
 """The default port of ``chuk-artifacts serve``."""
 
 
-class _DefaultHours(int):
+class _Default(int):
     """An int that is distinguishable, by identity, from the same number passed by a caller."""
 
 
-DEFAULT_SESSION_TTL_HOURS = _DefaultHours(24)
+DEFAULT_SESSION_TTL_HOURS = _Default(24)
 """The default of ``session_ttl_hours``. The environment overrides it, but not a number that the caller passes."""
+DEFAULT_KEEP_VERSIONS = _Default(0)
+"""The default of ``keep_versions``, likewise."""
 
 
 class RedisUrl:
@@ -267,6 +270,7 @@ class Settings:
         signing_keys: the keys that sign the URLs of the gateway.
         storage_options: further options of the storage.
         limits: the longest summaries, metas and user ids.
+        keep_versions: how many earlier contents an artifact keeps for good, unless it has a number of its own.
         url: the fsspec URL of the storage; None for other providers.
 
     """
@@ -285,6 +289,7 @@ class Settings:
     signing_keys: SigningKeys
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
     limits: Limits = LIMITS
+    keep_versions: int = 0
     url: str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
@@ -356,6 +361,7 @@ class StoreArguments:
     max_summary_bytes: object = LIMITS.summary
     max_meta_bytes: object = LIMITS.meta
     max_user_id_bytes: object = LIMITS.user_id
+    keep_versions: object = DEFAULT_KEEP_VERSIONS
 
     @property
     def limits(self) -> Limits:
@@ -404,6 +410,7 @@ def resolve(*, now: float, **arguments: object) -> Settings:
         signing_keys=_signing_keys(given.signing_key),
         storage_options=_options(storage, url, given.storage_options),
         limits=given.limits,
+        keep_versions=_keep_versions(given.keep_versions),
         url=url if _is_url(storage) else None,
     )
 
@@ -593,6 +600,15 @@ def _session_ttl(hours: object, now: float) -> float | None:
         except ValueError:
             raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {shown(configured)}") from None
     return check_hours("session_ttl_hours", hours, now)
+
+
+def _keep_versions(given: object) -> int:
+    configured = _environment("ARTIFACT_KEEP_VERSIONS")
+    if given is DEFAULT_KEEP_VERSIONS and configured is not None:
+        if not re.fullmatch(r"[0-9]{1,9}", configured):
+            raise InvalidInputError(f"ARTIFACT_KEEP_VERSIONS must be a whole number: {shown(configured)}")
+        return check_count("ARTIFACT_KEEP_VERSIONS", int(configured), 0, MAX_VERSIONS)
+    return check_count("keep_versions", given, 0, MAX_VERSIONS)
 
 
 def _gateway_url(given: object) -> str | None:

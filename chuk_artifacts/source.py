@@ -52,6 +52,7 @@ class Described(TypedDict, total=False):
     user_id: str | None
     ttl: float | None
     max_bytes: int | None
+    keep_versions: int | None
 
 
 class StoreItem(Described):

@@ -12,8 +12,9 @@ from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.log import log as _log
-from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
 from chuk_artifacts.operations import (
+    archiving,
     changing,
     cleanup,
     finding,
@@ -28,6 +29,7 @@ from chuk_artifacts.operations import (
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.settings import (
+    DEFAULT_KEEP_VERSIONS,
     DEFAULT_SESSION_TTL_HOURS,
     SessionProvider,
     Settings,
@@ -92,6 +94,9 @@ class ArtifactStore:
         max_meta_bytes: the longest *meta* of an artifact or metadata of a session, in bytes of JSON. It may nest 64
             levels deep.
         max_user_id_bytes: the longest user id, in bytes of UTF-8.
+        keep_versions: how many earlier contents of an artifact are kept for good, at most 100, unless the artifact has
+            a number of its own (see :meth:`store`); default: ``ARTIFACT_KEEP_VERSIONS``, else 0. In any case the last
+            16 are kept for an hour.
         clock: returns the current time in seconds since the epoch.
 
     Attributes:
@@ -129,6 +134,7 @@ class ArtifactStore:
         max_summary_bytes: int = arguments.LIMITS.summary,
         max_meta_bytes: int = arguments.LIMITS.meta,
         max_user_id_bytes: int = arguments.LIMITS.user_id,
+        keep_versions: int = DEFAULT_KEEP_VERSIONS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
@@ -212,6 +218,7 @@ class ArtifactStore:
         ttl: float | None = None,
         exclusive: bool = False,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store data as a new artifact.
 
@@ -228,6 +235,8 @@ class ArtifactStore:
             exclusive: raise when the session already has an artifact with this filename. Of several concurrent calls,
                 one succeeds.
             max_bytes: the maximum length of the data in bytes; None: no limit.
+            keep_versions: how many earlier contents of this artifact are kept for good, at most 100, when
+                :meth:`update_file` replaces them; None: the default of the store that does.
 
         Returns:
             the artifact id.
@@ -248,6 +257,7 @@ class ArtifactStore:
             "user_id": user_id,
             "ttl": ttl,
             "max_bytes": max_bytes,
+            "keep_versions": keep_versions,
         }
         return writing.store(self.scope, session_id, values, exclusive=exclusive)
 
@@ -264,6 +274,7 @@ class ArtifactStore:
         encoding: str = "utf-8",
         ttl: float | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store text, or bytes, under a filename.
 
@@ -278,6 +289,7 @@ class ArtifactStore:
             encoding: the encoding of a str.
             ttl: see :meth:`store`.
             max_bytes: see :meth:`store`; it counts encoded bytes.
+            keep_versions: see :meth:`store`.
 
         Returns:
             the artifact id.
@@ -298,6 +310,7 @@ class ArtifactStore:
             "user_id": user_id,
             "ttl": ttl,
             "max_bytes": max_bytes,
+            "keep_versions": keep_versions,
             "default_mime": arguments.PLAIN_TEXT,
         }
         return writing.store(self.scope, session_id, values)
@@ -323,14 +336,16 @@ class ArtifactStore:
 
     # Read
 
-    def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
+    def retrieve(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> bytes:
         """Return the bytes of an artifact, verified against its record.
 
         Args:
             artifact_id: the artifact's id, or metadata that a store returned earlier. Metadata selects the bytes of its
-                own revision: the latest, or one that an update replaced up to an hour ago. The store looks the artifact
-                up in the catalog either way, compares id, session, key, length, SHA-256 and revision with the catalog's
-                record, and applies the catalog's expiry.
+                own revision, while they are kept. The store looks the artifact up in the catalog either way, compares
+                id, session, key, length, SHA-256 and revision with the catalog's record, and applies the catalog's
+                expiry.
+            revision: the revision to read, while its content is kept: see :meth:`versions`; None: the latest, or the
+                metadata's own.
 
         Returns:
             the content.
@@ -339,28 +354,49 @@ class ArtifactStore:
             ArtifactNotFoundError: the artifact does not exist, or the bytes of that revision are gone.
             ArtifactExpiredError: the artifact has expired.
             ArtifactCorruptedError: the stored bytes differ in length or SHA-256 from the record.
-            InvalidInputError: the metadata has a field that no store could have returned.
+            InvalidInputError: the metadata has a field that no store could have returned, or *revision* is not an int
+                above 0 or was passed with metadata.
 
         """
-        return reading.retrieve(self.scope, artifact_id)
+        return reading.retrieve(self.scope, artifact_id, revision)
 
     @overload
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[True] = True,
+        revision: int | None = None,
     ) -> str: ...
 
     @overload
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[False],
+        revision: int | None = None,
     ) -> bytes: ...
 
     @overload
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes: ...
 
     def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes:
         """Return an artifact as text, or as bytes.
 
@@ -368,6 +404,7 @@ class ArtifactStore:
             artifact_id: see :meth:`retrieve`.
             encoding: the encoding of the text.
             as_text: whether to decode the bytes.
+            revision: see :meth:`retrieve`.
 
         Returns:
             a str, or bytes when *as_text* is False.
@@ -381,7 +418,7 @@ class ArtifactStore:
         """
         if as_text:
             encoding = arguments.check_encoding(encoding)
-        data = self.retrieve(artifact_id)
+        data = self.retrieve(artifact_id, revision=revision)
         if not as_text:
             return data
         try:
@@ -393,11 +430,12 @@ class ArtifactStore:
                 f"artifact {named} is not text in {encoding}: {where} is wrong; pass as_text=False"
             ) from None
 
-    def open(self, artifact_id: str | ArtifactMetadata) -> BinaryIO:
+    def open(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> BinaryIO:
         """Return a seekable binary reader that fetches only what is read.
 
         Args:
             artifact_id: see :meth:`retrieve`.
+            revision: see :meth:`retrieve`.
 
         Returns:
             a file object, which the caller closes. Its length is verified, its SHA-256 is not.
@@ -408,7 +446,7 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes differ in length from the record.
 
         """
-        return reading.open_reader(self.scope, artifact_id)
+        return reading.open_reader(self.scope, artifact_id, revision)
 
     def stream(
         self,
@@ -417,6 +455,7 @@ class ArtifactStore:
         start: int = 0,
         end: int | None = None,
         chunk_size: int = CHUNK_SIZE,
+        revision: int | None = None,
     ) -> Iterator[bytes]:
         """Iterate over the bytes of an artifact, or of a range of it, in chunks.
 
@@ -425,6 +464,7 @@ class ArtifactStore:
             start: the offset of the first byte.
             end: the offset after the last byte; None: the end of the artifact.
             chunk_size: the length of a chunk in bytes.
+            revision: see :meth:`retrieve`.
 
         Returns:
             an iterator of bytes. It verifies length and SHA-256 of a whole artifact, and raises
@@ -440,7 +480,7 @@ class ArtifactStore:
         chunk_size = arguments.check_count("chunk_size", chunk_size, 1)
         if end is not None:
             end = arguments.check_count("end", end, start)
-        return reading.stream(self.scope, artifact_id, start, end, chunk_size)
+        return reading.stream(self.scope, artifact_id, start, end, chunk_size, revision=revision)
 
     def download(
         self,
@@ -449,6 +489,7 @@ class ArtifactStore:
         *,
         callback: Callback | None = None,
         overwrite: bool = False,
+        revision: int | None = None,
     ) -> Path:
         """Write an artifact to a local file, verified and atomically.
 
@@ -458,6 +499,7 @@ class ArtifactStore:
                 filename, cut to 255 bytes, or else its id.
             callback: an fsspec ``Callback``, which receives the total size, then the length of each chunk, in bytes.
             overwrite: whether to replace an existing file in a folder.
+            revision: see :meth:`retrieve`.
 
         Returns:
             the path of the file.
@@ -471,7 +513,7 @@ class ArtifactStore:
             OSError: the file can't be written.
 
         """
-        return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite)
+        return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite, revision=revision)
 
     def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
         """Return the bytes of several artifacts, verified.
@@ -517,6 +559,34 @@ class ArtifactStore:
 
         """
         return finding.metadata(self.scope, artifact_id)
+
+    def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+        """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept.
+
+        Every change makes a new revision of an artifact, but only :meth:`update_file` with *data*, and :meth:`restore`,
+        give it another content. A revision without a content of its own reads the one before it.
+
+        Args:
+            artifact_id: the id.
+
+        Returns:
+            a description of each content, the newest first.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactExpiredError: see :meth:`retrieve`.
+
+        Example:
+            >>> store = ArtifactStore(keep_versions=10)
+            >>> artifact_id = store.write_file("draft", filename="report.txt")
+            >>> _ = store.update_file(artifact_id, data=b"final")
+            >>> [(version.revision, version.bytes, version.current) for version in store.versions(artifact_id)]
+            [(2, 5, True), (1, 5, False)]
+            >>> store.retrieve(artifact_id, revision=1)
+            b'draft'
+
+        """
+        return reading.versions(self.scope, artifact_id)
 
     # Change
 
@@ -578,11 +648,12 @@ class ArtifactStore:
         ttl: float | None = None,
         if_revision: int | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> ArtifactMetadata:
         """Change content or metadata of an artifact. An argument that is None changes nothing.
 
-        The change is atomic: a reader gets the old content or the new one. The bytes of up to 16 earlier revisions are
-        kept for an hour, for readers that have begun.
+        The change is atomic: a reader gets the old content or the new one. Up to 16 earlier contents are kept for an
+        hour, for readers that have begun, and as many for good as *keep_versions* says: see :meth:`versions`.
 
         Args:
             artifact_id: the id.
@@ -594,6 +665,9 @@ class ArtifactStore:
             ttl: the new time to live, in seconds from now.
             if_revision: the revision that the artifact must have; None: any.
             max_bytes: the maximum length of *data* in bytes; None: no limit.
+            keep_versions: how many earlier contents of this artifact are kept for good from now on, at most 100. None
+                leaves the artifact's own number as it is; without one, the store's default applies. The oldest beyond
+                the number go with this change, or when their hour is over.
 
         Returns:
             the new metadata.
@@ -608,12 +682,47 @@ class ArtifactStore:
         """
         _log.debug("update_file %s", artifact_id)
         change = Change.of(
-            self.scope.core, summary=summary, meta=meta, filename=filename, mime=mime, ttl=ttl, if_revision=if_revision
+            self.scope.core,
+            summary=summary,
+            meta=meta,
+            filename=filename,
+            mime=mime,
+            ttl=ttl,
+            if_revision=if_revision,
+            keep_versions=keep_versions,
         )
         if data is None and change.is_empty:
-            raise InvalidInputError("nothing to change: give one of data, meta, filename, summary, mime, ttl")
+            raise InvalidInputError(
+                "nothing to change: give one of data, meta, filename, summary, mime, ttl, keep_versions"
+            )
         content = source(b"" if data is None else data, max_bytes)  # checks max_bytes without data too
         return changing.change(self.scope, artifact_id, change, None if data is None else content)
+
+    def restore(self, artifact_id: str, revision: int, *, if_revision: int | None = None) -> ArtifactMetadata:
+        """Make an earlier content of an artifact the current one, as a new revision.
+
+        The media type comes back with the content; other metadata stays as it is. No bytes are copied, except those
+        that would be removed within five minutes. The content that was current becomes an earlier one.
+
+        Args:
+            artifact_id: the id.
+            revision: a revision whose content is kept: see :meth:`versions`. Restoring the current content changes
+                nothing.
+            if_revision: the revision that the artifact must have; None: any.
+
+        Returns:
+            the new metadata.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`; or the content of *revision* is gone.
+            ArtifactExpiredError: see :meth:`retrieve`.
+            ConflictError: the artifact has another revision, or other writers changed it at every attempt.
+            InvalidInputError: *revision* or *if_revision* is not an int above 0.
+
+        """
+        _log.debug("restore %s", artifact_id)
+        revision = arguments.check_count("revision", revision, 1)
+        return changing.restore(self.scope, artifact_id, revision, Change.of(self.scope.core, if_revision=if_revision))
 
     def move_file(
         self,
@@ -674,7 +783,8 @@ class ArtifactStore:
             summary: the summary of the copy; None: the same.
 
         Returns:
-            the id of the copy, which starts with the full time to live of the artifact.
+            the id of the copy, which starts with the full time to live of the artifact, and without its earlier
+            contents.
 
         Raises:
             AccessDeniedError: *target_session_id* is another session.
@@ -821,6 +931,36 @@ class ArtifactStore:
         folder = arguments.check_text("directory_prefix", directory_prefix).rstrip("/")
         return self.list_files(session_id, f"{folder}/" if folder else "", limit)
 
+    def list_directory(
+        self, session_id: str | None = None, directory: str = ""
+    ) -> tuple[list[str], list[ArtifactMetadata]]:
+        """Return the folders and the artifacts directly in a folder of a session, not those deeper below.
+
+        The cost depends on the number of results, not on the contents of the inner folders.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            directory: the folder, with or without its last slash; empty: the top of the session.
+
+        Returns:
+            the names of the folders, without the path that leads to them, and the metadata of the artifacts, both
+            ordered; two empty lists for an unknown folder.
+
+        Raises:
+            InvalidInputError: an argument is invalid.
+
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> for name in ("notes.txt", "reports/2025/q4.md", "reports/q1.md"):
+            ...     _ = store.store(b"...", filename=name)
+            >>> folders, files = store.list_directory(directory="reports")
+            >>> folders, [file.filename for file in files]
+            (['2025'], ['reports/q1.md'])
+
+        """
+        _log.debug("list_directory %s", session_id)
+        return listing.directory(self.scope, session_id, directory)
+
     def iter_session(
         self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = listing.PAGE_SIZE
     ) -> Iterator[ArtifactMetadata]:
@@ -849,18 +989,49 @@ class ArtifactStore:
             page_size=arguments.check_count("page_size", page_size, 1, arguments.MAX_PAGE),
         )
 
+    def archive(
+        self, session_id: str | None = None, *, prefix: str = "", chunk_size: int = CHUNK_SIZE
+    ) -> Iterator[bytes]:
+        """Iterate over a ZIP archive of a session's artifacts, which is made while it is read.
+
+        Memory does not depend on the size of the artifacts; each one adds a few hundred bytes. Names are the filenames,
+        as relative paths: a backslash separates folders too, and the colon of a drive becomes ``_``. Of several files
+        with one name, the second is called `` (2)`` before its extension; an artifact without a filename has its id,
+        and the extension of its media type. Times are those of the last change, in UTC. Media types that are compressed
+        already (images, videos, ZIP, ...) are not compressed again, others are deflated. ZIP64 is used where it is
+        needed.
+
+        Args:
+            session_id: see :meth:`list_by_session`.
+            prefix: see :meth:`list_files`; empty: the whole session.
+            chunk_size: the length of a chunk in bytes, at most.
+
+        Returns:
+            an iterator of bytes. It verifies each artifact, and raises :class:`ArtifactCorruptedError` where the bytes
+            differ from the record; the archive is incomplete then. Artifacts that are stored or deleted meanwhile may
+            be missing.
+
+        Raises:
+            InvalidInputError: an argument is invalid.
+
+        """
+        prefix = arguments.check_text("prefix", prefix)
+        chunk_size = arguments.check_count("chunk_size", chunk_size, 1)
+        return archiving.archive(self.scope, session_id, prefix, chunk_size)
+
     # Share
 
-    def presign(self, artifact_id: str, expires: float = 3600) -> str:
+    def presign(self, artifact_id: str, expires: float = 3600, *, revision: int | None = None) -> str:
         """Return a URL that downloads an artifact, without other credentials, until it expires.
 
         The response has the artifact's filename and media type. S3, and IBM COS with HMAC keys, sign the URL
-        themselves; elsewhere it is a URL of the gateway, which serves the latest revision.
+        themselves; elsewhere it is a URL of the gateway, which serves the latest revision, or the one asked for.
 
         Args:
             artifact_id: the id.
             expires: how long the URL works, in seconds, at most 7 days. A URL made with temporary credentials expires
                 with them at the latest.
+            revision: the revision to download, while its content is kept: see :meth:`versions`; None: the latest.
 
         Returns:
             the URL, for HTTP GET.
@@ -868,25 +1039,51 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
-            InvalidInputError: *expires* is not a finite number above 0 and up to 7 days, or a signing key must be
-                configured, because other processes share the bytes.
+            InvalidInputError: *expires* is not a finite number above 0 and up to 7 days, *revision* is not an int above
+                0, or a signing key must be configured, because other processes share the bytes.
             ProviderError: the signing key in the root folder can't be read, or another user could have written it.
 
         """
         _log.debug("presign %s", artifact_id)
-        return presigning.download_url(self.scope, artifact_id, arguments.check_expires(expires))
+        expires = arguments.check_expires(expires)
+        if revision is not None:
+            revision = arguments.check_count("revision", revision, 1)
+        return presigning.download_url(self.scope, artifact_id, expires, revision)
 
-    def presign_short(self, artifact_id: str) -> str:
+    def presign_short(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for 15 minutes; see :meth:`presign`."""
-        return self.presign(artifact_id, 900)
+        return self.presign(artifact_id, 900, revision=revision)
 
-    def presign_medium(self, artifact_id: str) -> str:
+    def presign_medium(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for an hour; see :meth:`presign`."""
-        return self.presign(artifact_id, 3600)
+        return self.presign(artifact_id, 3600, revision=revision)
 
-    def presign_long(self, artifact_id: str) -> str:
+    def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for a day; see :meth:`presign`."""
-        return self.presign(artifact_id, 86400)
+        return self.presign(artifact_id, 86400, revision=revision)
+
+    def presign_archive(self, session_id: str | None = None, *, prefix: str = "", expires: float = 3600) -> str:
+        """Return a URL that downloads a session as a ZIP archive, without other credentials, until it expires.
+
+        It is a URL of the gateway on every storage. The archive contains what the session has when it is downloaded:
+        see :meth:`archive`.
+
+        Args:
+            session_id: see :meth:`list_by_session`; it need not exist yet.
+            prefix: see :meth:`list_files`; empty: the whole session.
+            expires: how long the URL works, in seconds, at most 7 days.
+
+        Returns:
+            the URL, for HTTP GET.
+
+        Raises:
+            InvalidInputError: an argument is invalid, or a signing key must be configured; see :meth:`presign`.
+            ProviderError: see :meth:`presign`.
+
+        """
+        _log.debug("presign_archive %s", session_id)
+        prefix, expires = arguments.check_text("prefix", prefix), arguments.check_expires(expires)
+        return presigning.archive_url(self.scope, session_id, prefix, expires)
 
     def presign_upload(
         self,

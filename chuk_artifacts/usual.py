@@ -27,7 +27,8 @@ _NAMES = (
     *("superseded", "released", "pending"),
 )
 _VALUES = itemgetter(*_NAMES)
-_COUNT = len(_NAMES)
+_COUNT = len(_NAMES)  # a record whose content was replaced has one more, "origin"
+_ORIGIN_TEXTS = 2  # the name, and a timestamp
 _ALWAYS_TEXTS = _COUNT + len(_TEXTS) + 2  # the names, and the values that are strings in each record
 _ID_DIGITS = 32
 _HASH_DIGITS = 64
@@ -69,11 +70,13 @@ def _has_usual_fields(text: str, fields: JsonObject) -> bool:
         check_moment(end)
     if filename is not None:
         texts += 1
+    if len(fields) != _COUNT:
+        _check_origin(fields)
+        texts += _ORIGIN_TEXTS
     digits = artifact_id + sha256
     shown = mime + storage + catalog
     return (
         text.count('"') == _quotes(text, texts, meta)
-        and len(fields) == _COUNT
         and type(meta) is dict
         and type(summary) is str
         and superseded == []
@@ -89,7 +92,7 @@ def _has_usual_fields(text: str, fields: JsonObject) -> bool:
         and shown.isascii()
         and shown.isprintable()
         and "/" in mime
-        and _is_own(key, grid.beginnings(sandbox_id, session_id)[1] + artifact_id)
+        and is_own(key, grid.beginnings(sandbox_id, session_id)[1] + artifact_id)
         and (filename is None or _is_plain(filename))
     )
 
@@ -106,12 +109,16 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
         datetime.fromisoformat(moment)
     names = [name for name in filenames if name is not None]
     texts = _ALWAYS_TEXTS * len(records) + len(names) + len(ends) - ends.count(None)
+    if {*map(len, records)} != {_COUNT}:
+        changed = [fields for fields in records if len(fields) != _COUNT]
+        texts += _ORIGIN_TEXTS * len(changed)
+        for fields in changed:
+            _check_origin(fields)
     digits = "".join(ids) + "".join(hashes)
     prefixes = {session: grid.beginnings(*session)[1] for session in {*zip(sandboxes, sessions, strict=True)}}
     owners = zip(keys, ids, zip(sandboxes, sessions, strict=True), strict=True)
     return (
         text.count('"') == _quotes(text, texts, *metas)
-        and {*map(len, records)} == {_COUNT}
         and {*map(type, metas)} == {dict}
         and {*map(type, summaries)} == {str}
         and {*map(type, superseded)} == {list}
@@ -131,9 +138,23 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
         and digits == digits.lower()
         and all(shown.isascii() and shown.isprintable() for shown in {*mimes, *storages, *catalogs})
         and all("/" in mime for mime in {*mimes})
-        and all(_is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in owners)
+        and all(is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in owners)
         and (not names or _are_plain(names))
     )
+
+
+def _check_origin(fields: JsonObject) -> None:
+    """Raise ``ValueError`` unless the one field beside :data:`_NAMES` is an origin in the usual form."""
+    revision, stored_at, keep_versions = fields["origin"]
+    check_moment(stored_at)
+    numbers = (revision,) if keep_versions is None else (revision, keep_versions)
+    if (
+        len(fields) != _COUNT + 1
+        or type(fields["origin"]) is not list
+        or {*map(type, numbers)} != {int}
+        or not 0 <= min(numbers) <= max(numbers) <= LARGEST
+    ):
+        raise ValueError("more fields than an origin, or one that needs a closer look")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -149,7 +170,7 @@ def _is_timestamp(moment: str) -> bool:
     return moment[4:11:3] + moment[13:20:3] + moment[26:] == "--T::.+00:00"
 
 
-def _is_own(key: str, first: str) -> bool:
+def is_own(key: str, first: str) -> bool:
     """Return whether *key* is *first*, the key of an artifact's first content, or the key of a later one."""
     return key == first or (key.startswith(first) and grid.is_later(key[len(first) :]))
 

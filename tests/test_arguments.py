@@ -229,6 +229,11 @@ REVISIONS = Rule(
     good=[None, 1],
     bad=[0, -1, 1.0, "1", True],
 )
+NUMBERS = Rule(
+    methods=dict.fromkeys(("store", "write_file", "store_batch", "update_file"), "keep_versions"),
+    good=[None, 0, 1, 100],
+    bad=[-1, 101, 10**400, 1.0, "1", True],
+)
 ENCODINGS = Rule(
     methods={"write_file": "encoding", "read_file": "encoding"},
     good=["utf-8", "UTF8", "latin-1", "utf-16"],
@@ -243,6 +248,9 @@ SESSIONS = Rule(
             "list_by_session",
             "list_files",
             "get_directory_contents",
+            "list_directory",
+            "archive",
+            "presign_archive",
             "iter_session",
             "session",
             "validate_session",
@@ -267,6 +275,7 @@ RULES = {
     "hours": HOURS,
     "user": USERS,
     "revision": REVISIONS,
+    "versions": NUMBERS,
     "encoding": ENCODINGS,
     "session": SESSIONS,
 }

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from chuk_artifacts import ArtifactMetadata, CleanupReport, GridKey, SessionInfo
-from chuk_artifacts.models import Pending, Superseded, is_over, seconds_of, timestamp
+from chuk_artifacts import ArtifactMetadata, ArtifactVersion, CleanupReport, GridKey, SessionInfo
+from chuk_artifacts.models import Origin, Pending, Superseded, is_over, seconds_of, timestamp
 
 NOW = 1_800_000_000.25
 FIELDS = [
@@ -75,6 +75,9 @@ VALUES = {
     "metadata": metadata(),
     "session": session(),
     "key": GridKey(sandbox_id="box", session_id="alice", artifact_id="file"),
+    "version": ArtifactVersion(
+        revision=1, bytes=5, sha256="0" * 64, mime="a/b", filename=None, stored_at=timestamp(NOW), current=True
+    ),
     "report": CleanupReport(sessions=1, artifacts=2, orphans=3, bytes=4),
 }
 
@@ -269,12 +272,18 @@ def test_record_of_an_earlier_version():
 
 
 KEY = metadata().key
+EARLIER = Superseded(KEY, timestamp(NOW), 5, True, 1, 1, "0" * 64, "text/plain", "a.txt", timestamp(NOW))
 SOUND = {
     "later": {"key": f"{KEY}~{10**17}", "revision": 2},
     "upload": {"key": f"{KEY}~upload", "revision": 0, "sha256": "", "pending": Pending(timestamp(NOW), True, None)},
     "limited": {"key": f"{KEY}~upload", "revision": 0, "sha256": "", "pending": Pending(timestamp(NOW), False, 5)},
     "superseded": {"key": f"{KEY}~2", "superseded": (Superseded(KEY, timestamp(NOW), 0),)},
     "released": {"released": True},
+    "origin": {"key": f"{KEY}~2", "revision": 3, "origin": Origin(2, timestamp(NOW), None)},
+    "number": {"origin": Origin(1, timestamp(NOW), 5)},
+    "kept": {"key": f"{KEY}~2", "revision": 3, "origin": Origin(2, timestamp(NOW), 5), "superseded": (EARLIER,)},
+    "kept without a name": {"key": f"{KEY}~2", "superseded": (EARLIER._replace(filename=None),)},
+    "shared key": {"superseded": (EARLIER, EARLIER._replace(key=f"{KEY}~2", revision=2, last=2))},
     "for ever": {"expires_at": None, "ttl": None},
     "whole seconds": {"ttl": 60},
     "no name": {"filename": None},
@@ -323,6 +332,18 @@ WRONG = {
     "expires_at": (1, True, [], {}),
     "released": (None, 0, 1, "", "false", [], {}),
 }
+WRONG_EARLIER = {
+    "key": OTHER_KEYS,
+    "until": ("", None, 1, "never"),
+    "bytes": (-1, True, 1.0, "1", None, 2**63),
+    "kept": (None, 0, 1, "", "true"),
+    "revision": (0, -1, True, 1.0, "1", None, 2, 2**63),
+    "last": (0, -1, True, 1.0, "1", None, 2**63),
+    "sha256": ("", None, 1, "0" * 63, "g" * 64),
+    "mime": ("", "text", None, 1, "text/html\r\nSet-Cookie: a=b"),
+    "filename": ("", "/a", "../x", "a\r\nb", 1, True, []),
+    "stored_at": ("", "never", None, 1),
+}
 FOREIGN = {
     "artifact_id": ("", "0" * 31, "f" * 32, f"{'0' * 31}g", f"{'0' * 31} ", "../x", "A" * 32),
     "session_id": ("", ".", "..", "bob", "a/b", "a\\b", "a\0", "\ud800", "a" * 256),
@@ -355,6 +376,14 @@ FOREIGN = {
         *([[KEY, UNTIL, size]] for size in (-1, True, 1.0, "1", None, 2**63)),
         *([[KEY, until, 1]] for until in ("", None, 1, "never")),
         *("abc", 1, {"a": 1}, ["abc"], [[]], [[KEY, UNTIL]], [[KEY, UNTIL, 1, 1]], [{"a": 1, "b": 2, "c": 3}], [None]),
+        *([[*EARLIER[:3], *values]] for values in (EARLIER[3:-1], [*EARLIER[3:], 1])),
+        *([list(EARLIER._replace(**{name: value}))] for name, values in WRONG_EARLIER.items() for value in values),
+    ),
+    "origin": (
+        *("abc", 0, False, {}, [], [1], [1, UNTIL], [1, UNTIL, None, 1], {"a": 1, "b": 2, "c": 3}),
+        *([number, UNTIL, None] for number in (-1, True, 1.0, "1", None, 2**63)),
+        *([1, moment, None] for moment in ("", "never", None, 5)),
+        *([1, UNTIL, number] for number in (-1, True, 1.0, "1", 2**63)),
     ),
     "pending": (
         *("abc", 0, False, {}, [], [UNTIL, True], [UNTIL, True, None, 1], {"a": 1, "b": 2, "c": 3}),
@@ -362,6 +391,30 @@ FOREIGN = {
     ),
     "meta": ({"a": "\ud800"}, {"\ud800": 1}),
 }
+
+
+def test_record_without_versions_is_as_short_as_before():
+    """A record that has no earlier content, and no number of its own, has nothing about versions in its JSON."""
+    assert "origin" not in json.loads(metadata().to_json())
+
+
+def test_earlier_contents_of_an_earlier_version():
+    """The superseded contents that an earlier version wrote, of three values, are read, and written with all."""
+    text = damaged(superseded=[[f"{KEY}~2", UNTIL, 7]], key=f"{KEY}~3")
+    record = ArtifactMetadata.from_json(text)
+    assert record.superseded == (Superseded(f"{KEY}~2", UNTIL, 7),)
+    assert record.all_bytes == {f"{KEY}~2": 7, f"{KEY}~3": 5}
+    assert ArtifactMetadata.from_json(record.to_json()) == record
+
+
+def test_due_of_kept_contents():
+    """Contents that are kept for good are never due; their bytes count once for each key."""
+    kept = EARLIER._replace(until=timestamp(NOW - 90))
+    record = metadata(key=f"{KEY}~2", superseded=(kept, kept._replace(revision=3, last=4)), expires_at=None)
+    assert record.due is None
+    assert record.all_bytes == {KEY: 5, f"{KEY}~2": 5}
+    hourly = kept._replace(kept=False, until=timestamp(NOW + 30))
+    assert record.changed(superseded=(kept, hourly)).due == timestamp(NOW + 30)
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,8 @@ def test_store_batch(costs, count):
         (lambda store, one: list(store.stream(one, start=1, end=3)), {"open": 1}),
         (lambda store, one: store.retrieve_batch([one] * 9), {"get": 9}),
         (lambda store, one: store.metadata(one), {}),
+        (lambda store, one: store.retrieve(one, revision=1), {"get": 1}),
+        (lambda store, one: store.versions(one), {}),
         (lambda store, one: store.exists(one), {}),
         (lambda store, _: store.exists("0" * 32), {}),
         (lambda store, one: store.session("alice").retrieve(one), {"get": 1}),
@@ -222,6 +224,8 @@ def test_store_batch(costs, count):
         "range",
         "retrieve_batch",
         "metadata",
+        "revision",
+        "versions",
         "exists",
         "exists not",
         "bound",
@@ -262,6 +266,12 @@ def test_change_of_the_content(costs, artifact_id):
     """Changing content costs one more put."""
     change = costs.of(lambda: costs.store.update_file(artifact_id, data=b"new", summary="new"))
     assert change == ({"put": 1}, {"get": 1, "replace": 1})
+
+
+def test_restore(costs, artifact_id):
+    """Restoring a content is one get and one compare-and-set, and nothing of the storage."""
+    costs.store.update_file(artifact_id, data=b"new")
+    assert costs.of(lambda: costs.store.restore(artifact_id, 1)) == ({}, {"get": 1, "replace": 1})
 
 
 def test_copy(costs, artifact_id):
@@ -314,13 +324,24 @@ def test_cleanup(tmp_path, clock):
         lambda store: store.list_by_session("alice", limit=5),
         lambda store: list(store.iter_session("alice")),
         lambda store: store.list_by_session("nobody"),
+        lambda store: store.list_directory("alice", "docs"),
     ],
-    ids=["session", "prefix", "directory", "limit 1", "limit 5", "iterator", "empty"],
+    ids=["session", "prefix", "directory", "limit 1", "limit 5", "iterator", "empty", "level"],
 )
 def test_list(costs, artifact_id, method):
     """A listing is one page of the catalog, without a call per artifact or of the storage."""
     costs.store.store_batch([{"data": b"x", "filename": f"docs/{number}"} for number in range(50)], session_id="alice")
     assert costs.of(lambda: method(costs.store)) == ({}, {"page": 1})
+
+
+def test_level_skips_what_is_in_folders(costs):
+    """A level costs a page of the catalog for each long folder in it, however many files that holds."""
+    for folder in ("a", "b", "c"):
+        costs.store.store_batch(
+            [{"data": b"x", "filename": f"{folder}/{number:03}"} for number in range(600)], session_id="alice"
+        )
+    assert costs.store.list_directory("alice") == (["a", "b", "c"], [])
+    assert costs.of(lambda: costs.store.list_directory("alice")) == ({}, {"page": 4})
 
 
 def test_lookup(costs, artifact_id):

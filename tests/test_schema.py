@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic_core import to_json
 
-from chuk_artifacts import ArtifactMetadata, ArtifactStore, SessionInfo
+from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactVersion, SessionInfo
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.models import CleanupReport
 
@@ -47,12 +47,13 @@ def values(store, metadata):
     return {
         ArtifactMetadata: metadata,
         SessionInfo: store.get_session_info("alice"),
+        ArtifactVersion: store.versions(metadata.artifact_id)[0],
         CleanupReport: store.cleanup(),
         GridKey: store.parse_grid_key(metadata.key),
     }
 
 
-KINDS = [ArtifactMetadata, SessionInfo, CleanupReport, GridKey]
+KINDS = [ArtifactMetadata, ArtifactVersion, SessionInfo, CleanupReport, GridKey]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,6 +18,29 @@ from chuk_artifacts.settings import StoreArguments, resolve
 SECRET = "hunter2-hunter2-"
 
 
+def kept(**options):
+    """Return how many versions a store keeps by default."""
+    with ArtifactStore(**options) as store:
+        artifact_id = store.store(b"0")
+        for number in range(20):
+            store.update_file(artifact_id, data=b"x" * number)
+        return sum(earlier.kept for earlier in store.scope.core.catalog.get((artifact_id,))[0].superseded)
+
+
+def test_keep_versions(monkeypatch):
+    """ARTIFACT_KEEP_VERSIONS is how many versions are kept; any argument overrides it, including 0."""
+    assert kept() == 0
+    monkeypatch.setenv("ARTIFACT_KEEP_VERSIONS", "3")
+    assert kept() == 3
+    assert kept(keep_versions=0) == 0
+    assert kept(keep_versions=5) == 5
+    for wrong in ("101", "-1", "many", "1.5", "9" * 30):
+        monkeypatch.setenv("ARTIFACT_KEEP_VERSIONS", wrong)
+        with pytest.raises(InvalidInputError, match="ARTIFACT_KEEP_VERSIONS"):
+            ArtifactStore()
+        assert kept(keep_versions=1) == 1
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in a temporary folder, where the default root is made."""

@@ -7,7 +7,7 @@ import string
 import pytest
 
 from chuk_artifacts.errors import AccessDeniedError
-from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant, Signer
+from chuk_artifacts.signing import ARCHIVE, DOWNLOAD, UPLOAD, ArchiveGrant, Grant, Signer
 
 ARTIFACT = "0123456789abcdef" * 2
 NOW = 1_700_000_000.0
@@ -37,6 +37,7 @@ def accepts(signer, method, url):
 
 GRANTS = [
     (DOWNLOAD, Grant(ARTIFACT)),
+    (DOWNLOAD, Grant(ARTIFACT, revision=2**63 - 1)),
     (UPLOAD, Grant(ARTIFACT)),
     (UPLOAD, Grant(ARTIFACT, mime="image/svg+xml; charset=utf-8")),
     (UPLOAD, Grant(ARTIFACT, max_bytes=0)),
@@ -60,7 +61,36 @@ def test_every_changed_byte_is_refused(signer, method, grant):
             assert not accepts(signer, method, url[:index] + other + url[index + 1 :])
 
 
-@pytest.mark.parametrize("addition", ["&", "=", "&max=9", "&expires=9999999999.000", "\n", " ", "#", "A"])
+@pytest.mark.parametrize("grant", [ArchiveGrant("user_alice"), ArchiveGrant("üser 1", "docs/&prefix=a")])
+def test_url_of_an_archive(signer, grant):
+    """The URL of an archive returns its grant until it expires; every changed byte of the query is refused."""
+    path, query = split(signer.sign_archive(grant, NOW + 60))
+    assert path == ARCHIVE
+    assert signer.check_archive(query, NOW + 59.999) == grant
+    with pytest.raises(AccessDeniedError):
+        signer.check_archive(query, NOW + 60)
+    for index in range(len(query)):
+        for other in ["", *(character for character in PRINTABLE if character != query[index]), "ü" + query[index]]:
+            with pytest.raises(AccessDeniedError):
+                signer.check_archive(query[:index] + other + query[index + 1 :], NOW)
+
+
+def test_url_of_an_archive_is_of_nothing_else(signer):
+    """The URL of an archive is none of an artifact, and the other way round, whatever it is asked for."""
+    path, query = split(signer.sign_archive(ArchiveGrant("user_alice"), NOW + 60))
+    for method in (DOWNLOAD, UPLOAD, ARCHIVE):
+        for segment in (path, ARTIFACT):
+            with pytest.raises(AccessDeniedError):
+                signer.check(method, segment, query, NOW)
+    with pytest.raises(AccessDeniedError):
+        signer.check_archive(split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60))[1], NOW)
+    with pytest.raises(AccessDeniedError):
+        Signer(["a secret"], "other").check_archive(query, NOW)
+
+
+@pytest.mark.parametrize(
+    "addition", ["&", "=", "&max=9", "&revision=1", "&expires=9999999999.000", "\n", " ", "#", "A"]
+)
 def test_additions_are_refused(signer, addition):
     """Text added before or after a signed query makes the check fail."""
     path, query = split(signer.sign(DOWNLOAD, Grant(ARTIFACT), NOW + 60))

@@ -60,7 +60,8 @@ class Content:
         if self._over:  # the wait was cancelled
             self._finish()
         self.first = next(self._chunks, b"")
-        has_more = bool(self.first) and len(self.first) < int(answer.headers.get("Content-Length", 0))
+        length = answer.headers.get("Content-Length")
+        has_more = bool(self.first) and (length is None or len(self.first) < int(length))
         self.is_whole = not has_more and answer.file is None
         if self.is_whole:
             self._finish()

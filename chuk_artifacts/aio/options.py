@@ -39,4 +39,5 @@ class Options(TypedDict, total=False):
     max_summary_bytes: int
     max_meta_bytes: int
     max_user_id_bytes: int
+    keep_versions: int
     clock: Callable[[], float]

@@ -21,7 +21,7 @@ from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, che
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, CleanupReport, SessionInfo
+from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
 from chuk_artifacts.operations import changing, writing
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE, source
@@ -54,7 +54,7 @@ def _is_brief(values: tuple[object, ...], contents: Catalog | None) -> bool:
         if type(value) is str:
             payload += len(value) if value.isascii() else 4 * len(value)
             if contents is not None and (record := contents.get((value,))[0]) is not None:
-                payload += record.bytes
+                payload += max(record.all_bytes.values()) if record.superseded else record.bytes
         elif isinstance(value, (bytes, bytearray)):
             payload += len(value)
         elif type(value) not in _HARMLESS:
@@ -210,7 +210,8 @@ class ArtifactStore:
     It contains a blocking store and calls its methods in threads of its own; methods, arguments and errors are the
     same. It works on any event loop, and on several loops in several threads at once.
 
-    - ``stream`` and ``iter_session`` are async iterators; ``open`` is for ``async with``, see :class:`Reader`.
+    - ``stream``, ``archive`` and ``iter_session`` are async iterators; ``open`` is for ``async with``, see
+      :class:`Reader`.
     - ``store``, ``update_file`` and the items of ``store_batch`` also take an async iterable of bytes, such as the
       body of a request. The calling task reads it.
     - ``session``, ``wrap`` and methods that only compute keys are plain calls: they do no I/O.
@@ -322,6 +323,7 @@ class ArtifactStore:
         ttl: float | None = None,
         exclusive: bool = False,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store data as a new artifact."""
         ...
@@ -340,6 +342,7 @@ class ArtifactStore:
         encoding: str = "utf-8",
         ttl: float | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> str:
         """Store text, or bytes, under a filename."""
         ...
@@ -354,34 +357,54 @@ class ArtifactStore:
     # Read
 
     @_brief_read
-    async def retrieve(self, artifact_id: str | ArtifactMetadata) -> bytes:
+    async def retrieve(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> bytes:
         """Return the bytes of an artifact, verified against its record."""
         ...
 
     @overload
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[True] = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[True] = True,
+        revision: int | None = None,
     ) -> str: ...
 
     @overload
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: Literal[False]
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: Literal[False],
+        revision: int | None = None,
     ) -> bytes: ...
 
     @overload
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes: ...
 
     @_brief_read
     async def read_file(
-        self, artifact_id: str | ArtifactMetadata, *, encoding: str = "utf-8", as_text: bool = True
+        self,
+        artifact_id: str | ArtifactMetadata,
+        *,
+        encoding: str = "utf-8",
+        as_text: bool = True,
+        revision: int | None = None,
     ) -> str | bytes:
         """Return an artifact as text, or as bytes."""
         ...
 
     @_reader
-    def open(self, artifact_id: str | ArtifactMetadata) -> Reader:
+    def open(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> Reader:
         """Return a seekable binary reader that fetches only what is read."""
         ...
 
@@ -393,6 +416,7 @@ class ArtifactStore:
         start: int = 0,
         end: int | None = None,
         chunk_size: int = CHUNK_SIZE,
+        revision: int | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Iterate over the bytes of an artifact, or of a range of it, in chunks."""
         ...
@@ -405,6 +429,7 @@ class ArtifactStore:
         *,
         callback: Callback | None = None,
         overwrite: bool = False,
+        revision: int | None = None,
     ) -> Path:
         """Write an artifact to a local file, verified and atomically."""
         ...
@@ -422,6 +447,11 @@ class ArtifactStore:
     @_brief
     async def metadata(self, artifact_id: str) -> ArtifactMetadata:
         """Return the metadata of an artifact."""
+        ...
+
+    @_brief
+    async def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+        """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept."""
         ...
 
     # Change
@@ -454,8 +484,14 @@ class ArtifactStore:
         ttl: float | None = None,
         if_revision: int | None = None,
         max_bytes: int | None = None,
+        keep_versions: int | None = None,
     ) -> ArtifactMetadata:
         """Change content or metadata of an artifact. An argument that is None changes nothing."""
+        ...
+
+    @_hop
+    async def restore(self, artifact_id: str, revision: int, *, if_revision: int | None = None) -> ArtifactMetadata:
+        """Make an earlier content of an artifact the current one, as a new revision."""
         ...
 
     @_brief
@@ -526,6 +562,13 @@ class ArtifactStore:
         """Return the artifacts of a session below a folder, at any depth, ordered by filename and id."""
         ...
 
+    @_hop
+    async def list_directory(
+        self, session_id: str | None = None, directory: str = ""
+    ) -> tuple[list[str], list[ArtifactMetadata]]:
+        """Return the folders and the artifacts directly in a folder of a session, not those deeper below."""
+        ...
+
     @_pages
     def iter_session(
         self, session_id: str | None = None, *, prefix: str = "", start: str = "", page_size: int = 1000
@@ -533,26 +576,38 @@ class ArtifactStore:
         """Iterate over the artifacts of a session, ordered by filename and id, page by page."""
         ...
 
+    @_walk
+    def archive(
+        self, session_id: str | None = None, *, prefix: str = "", chunk_size: int = CHUNK_SIZE
+    ) -> AsyncGenerator[bytes, None]:
+        """Iterate over a ZIP archive of a session's artifacts, which is made while it is read."""
+        ...
+
     # Share
 
     @_hop
-    async def presign(self, artifact_id: str, expires: float = 3600) -> str:
+    async def presign(self, artifact_id: str, expires: float = 3600, *, revision: int | None = None) -> str:
         """Return a URL that downloads an artifact, without other credentials, until it expires."""
         ...
 
     @_hop
-    async def presign_short(self, artifact_id: str) -> str:
+    async def presign_short(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for 15 minutes; see :meth:`presign`."""
         ...
 
     @_hop
-    async def presign_medium(self, artifact_id: str) -> str:
+    async def presign_medium(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for an hour; see :meth:`presign`."""
         ...
 
     @_hop
-    async def presign_long(self, artifact_id: str) -> str:
+    async def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
         """Return a URL that works for a day; see :meth:`presign`."""
+        ...
+
+    @_hop
+    async def presign_archive(self, session_id: str | None = None, *, prefix: str = "", expires: float = 3600) -> str:
+        """Return a URL that downloads a session as a ZIP archive, without other credentials, until it expires."""
         ...
 
     @_hop

@@ -27,6 +27,7 @@ class Reader(io.BufferedIOBase):
         fs: the filesystem it is of.
         info: the filesystem's info of it.
         file: what reads the bytes.
+        revision: the revision that is read, if it was chosen.
 
     Attributes:
         fs: the same.
@@ -39,17 +40,18 @@ class Reader(io.BufferedIOBase):
     mode = "rb"
     _file: BinaryIO = io.BytesIO()  # an interrupt may come before it is set, and collecting closes what was half made
 
-    def __init__(self, fs: Any, info: dict[str, Any], file: BinaryIO) -> None:
+    def __init__(self, fs: Any, info: dict[str, Any], file: BinaryIO, revision: int | None = None) -> None:
         super().__init__()
         self.fs = fs
         self.path: str = info["name"]
         self.size: int = info["size"]
         self.details = info
+        self._revision = revision
         self._file = file
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as path and position; the other process opens the path again."""
-        return _reopened, (self.fs, self.path, self.tell())
+        """Pickle as path, position and revision; the other process opens the path again."""
+        return _reopened, (self.fs, self.path, self.tell(), self._revision)
 
     def __repr__(self) -> str:
         """Name the path."""
@@ -113,8 +115,8 @@ class Reader(io.BufferedIOBase):
             super().close()
 
 
-def _reopened(fs: Any, path: str, position: int) -> Any:
-    file = fs.open(path, "rb")
+def _reopened(fs: Any, path: str, position: int, revision: int | None) -> Any:
+    file = fs.open(path, "rb", revision=revision)
     file.seek(position)
     return file
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from glob import has_magic
 from hashlib import sha256
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -30,7 +30,7 @@ from chuk_artifacts.errors import (
     shown,
 )
 from chuk_artifacts.filesystem.files import CompressingWriter, Reader, TextWriter, Writer
-from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, inner_folder, parsed, session_segment, text_of
+from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, parsed, session_segment, text_of
 from chuk_artifacts.filesystem.ranges import Range, bound, read_ranges
 from chuk_artifacts.filesystem.transfers import (
     LiteralPaths,
@@ -49,6 +49,7 @@ from chuk_artifacts.grid import is_artifact_id
 from chuk_artifacts.models import ArtifactMetadata, seconds_of
 from chuk_artifacts.operations import changing, listing, reading
 from chuk_artifacts.operations.changing import Change
+from chuk_artifacts.operations.history import content_at, versions_of
 from chuk_artifacts.redaction import public_url
 from chuk_artifacts.source import Stream
 from chuk_artifacts.source import source as content_of
@@ -57,8 +58,6 @@ from chuk_artifacts.store import ArtifactStore, SharedStore
 Info = dict[str, Any]
 
 _PIECE = 1024 * 1024
-_FIRST_PAGE = 256
-_PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 _MANY = 1000
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
@@ -75,6 +74,7 @@ _NOT_SECRET = frozenset(
         "max_summary_bytes",
         "max_meta_bytes",
         "max_user_id_bytes",
+        "keep_versions",
         "region",
     }
 )
@@ -287,7 +287,8 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         Returns:
             ``name``, ``type`` (``file`` or ``directory``) and ``size`` in bytes; of a file also ``created`` and
             ``modified`` (datetimes in UTC), ``mtime`` (seconds since the epoch), ``artifact_id``, ``mime``, ``sha256``,
-            ``revision``, and ``others``: how many older artifacts have the same filename.
+            ``revision``, ``versions`` (see :meth:`ArtifactStore.versions`; each a dict), and ``others``: how many older
+            artifacts have the same filename.
 
         Raises:
             ArtifactNotFoundError: there is neither a file nor a folder.
@@ -296,7 +297,7 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         path = parsed(path)[0]
         found = self._find(path)
         if found:
-            return _file_info(path, found)
+            return self._file_info(path, found)
         if self._is_folder(path):
             return _folder_info(path)
         raise _missing(path)
@@ -343,6 +344,24 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
         """
         return self.store.presign(self._file(path).artifact_id, expiration)
 
+    def _file_info(self, path: str, found: Sequence[ArtifactMetadata]) -> Info:
+        """Return the info of a path with these artifacts, the newest first."""
+        latest = found[0]
+        return {
+            "name": path,
+            "size": latest.bytes,
+            "type": "file",
+            "created": datetime.fromisoformat(latest.stored_at),
+            "modified": datetime.fromisoformat(latest.updated_at),
+            "mtime": seconds_of(latest.updated_at),
+            "artifact_id": latest.artifact_id,
+            "mime": latest.mime,
+            "sha256": latest.sha256,
+            "revision": latest.revision,
+            "versions": [dict(version) for version in versions_of(latest, self.store.scope.core.clock())],
+            "others": len(found) - 1,
+        }
+
     # List
 
     def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
@@ -377,34 +396,16 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
     def _children(self, path: str) -> Iterator[Info]:
         root, _, folder = path.partition("/")
         prefix = f"{folder}/" if folder else ""
-        for name, same in groupby(self._first_of_each(self._split(path)[0], prefix), _shown):
-            inner = inner_folder(name, prefix)
+        try:
+            found = listing.level(self.store.scope, self._split(path)[0], prefix)
+        except InvalidInputError:  # no folder can be called that
+            return
+        for name, same in groupby(found, listing.shown_name):
+            inner = listing.inner_folder(name, prefix)
             if inner:
                 yield _folder_info(f"{root}/{inner[:-1]}")
             else:
-                yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
-
-    def _first_of_each(self, session: str, prefix: str) -> Iterator[ArtifactMetadata]:
-        """Iterate over the artifacts directly in a folder, and over the first in each folder in it."""
-        start, size = "", _FIRST_PAGE
-        while True:
-            listing = self._listed(session, prefix[:-1], start=start, page_size=size)
-            start = ""
-            while page := list(islice(listing, size)):
-                for found in page:
-                    name = _shown(found)
-                    if name < start:  # still in the folder returned last
-                        continue
-                    yield found
-                    inner = inner_folder(name, prefix)
-                    start = f"{inner[:-1]}0" if inner else ""  # "0" is what follows the slash
-                if len(page) < size:
-                    return
-                if start:
-                    break
-            else:
-                return
-            size = _PAGE_BEHIND_A_FOLDER
+                yield self._file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
 
     def _listed(self, session: str, folder: str, **options: Any) -> Iterator[ArtifactMetadata]:
         """Iterate over the artifacts below a folder; yield none for a path that no folder can have."""
@@ -448,14 +449,14 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
                 infos.setdefault(folder, _folder_info(folder))
             infos.setdefault(path, _folder_info(path))
         if not infos and (found := self._find(path)):
-            infos[path] = _file_info(path, found)
+            infos[path] = self._file_info(path, found)
         names = sorted(infos)
         return {name: infos[name] for name in names} if detail else names
 
     def _below(self, path: str) -> Iterator[Info]:
         root = path.partition("/")[0]
-        for name, same in groupby(self._listed(*self._split(path)), _shown):
-            yield _file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
+        for name, same in groupby(self._listed(*self._split(path)), listing.shown_name):
+            yield self._file_info(f"{root}/{name}", sorted(same, key=listing.age, reverse=True))
 
     def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
         """Return the paths that match a pattern.
@@ -678,17 +679,19 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
             block_size: ignored, as is *cache_options*: what is read is fetched.
             cache_options: see *block_size*.
             compression: the name of a compression of fsspec, or ``infer``.
-            kwargs: ``encoding``, ``errors`` and ``newline`` of a text file; ``mime``, ``summary``, ``meta`` and ``ttl``
-                of a file that is written, see :meth:`ArtifactStore.store`.
+            kwargs: ``encoding``, ``errors`` and ``newline`` of a text file; ``revision`` of a file that is read, see
+                :meth:`ArtifactStore.versions`; ``mime``, ``summary``, ``meta`` and ``ttl`` of a file that is written,
+                see :meth:`ArtifactStore.store`.
 
         Returns:
             a file object. One to append to writes behind what is there when it is closed.
 
         Raises:
-            ArtifactNotFoundError: there is no such file to read.
+            ArtifactNotFoundError: there is no such file to read, or its revision is not kept.
             FileExistsError: there is a file, and the mode is ``xb``; it may also be raised when the file is closed.
             IsADirectoryError: it is a folder.
-            InvalidInputError: there is no such mode, compression or encoding.
+            InvalidInputError: there is no such mode, compression or encoding, or a revision is not an int above 0 or
+                was passed for writing.
 
         """
         _check_text_options(kwargs)
@@ -711,7 +714,9 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
     def _open(self, path: str, mode: str = "rb", *_: Any, autocommit: bool = True, **kwargs: Any) -> Reader | Writer:
         if mode == "rb":
-            return self._open_to_read(path)
+            return self._open_to_read(path, kwargs.get("revision"))
+        if kwargs.get("revision") is not None:
+            raise InvalidInputError("revision: only the latest revision can be written")
         fields = _fields(kwargs)
         session, _name = self._split_file(path)
         self._check_session(session)
@@ -732,10 +737,15 @@ class ArtifactFileSystem(LiteralPaths, _FileSystem):
 
         return Writer(path, mode, written, autocommit=autocommit, offset=offset)
 
-    def _open_to_read(self, path: Any) -> Reader:
+    def _open_to_read(self, path: Any, revision: int | None = None) -> Reader:
         path = self._strip_protocol(path)
         found = self._files(path)
-        return Reader(self, _file_info(path, found), reading.open_record(self.store.scope, found[0])[1])
+        info, scope = self._file_info(path, found), self.store.scope
+        if revision is None:
+            return Reader(self, info, reading.open_record(scope, found[0])[1])
+        record = content_at(found[0], check_count("revision", revision, 1), scope.core.clock())
+        info |= {"size": record.bytes, "mime": record.mime, "sha256": record.sha256}
+        return Reader(self, info, reading.open_record(scope, record, exact=True)[1], revision)
 
     # Write
 
@@ -1168,31 +1178,8 @@ def _check_errors(value: Any) -> None:
         raise InvalidInputError(f"errors is not known: {shown(name)}") from None
 
 
-def _shown(artifact: ArtifactMetadata) -> str:
-    """Return the name of an artifact in the listing of its session."""
-    return artifact.filename or artifact.artifact_id
-
-
 def _folder_info(path: str) -> Info:
     return {"name": path, "size": 0, "type": "directory"}
-
-
-def _file_info(path: str, found: Sequence[ArtifactMetadata]) -> Info:
-    latest = found[0]
-    modified = seconds_of(latest.updated_at)
-    return {
-        "name": path,
-        "size": latest.bytes,
-        "type": "file",
-        "created": datetime.fromisoformat(latest.stored_at),
-        "modified": datetime.fromisoformat(latest.updated_at),
-        "mtime": modified,
-        "artifact_id": latest.artifact_id,
-        "mime": latest.mime,
-        "sha256": latest.sha256,
-        "revision": latest.revision,
-        "others": len(found) - 1,
-    }
 
 
 def _fields(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -56,14 +56,6 @@ def session_segment(text: str) -> tuple[str, str]:
         return quote(session, safe=_UNQUOTED, errors="surrogatepass"), session
 
 
-def inner_folder(name: str, prefix: str) -> str:
-    """Return the folder right below *prefix* that holds *name*, with its slash; empty: there is no folder between.
-
-    A segment has at least one character, so that in ``a//b`` the file ``/b`` is in the folder ``a``.
-    """
-    return name[: name.find("/", len(prefix) + 1) + 1]
-
-
 def folders_between(path: str, name: str) -> Iterator[str]:
     """Iterate over the folders between *path* and *name*."""
     end = name.find("/", len(path) + 2)

@@ -34,11 +34,13 @@ class Terms:
     Attributes:
         verify: whether the SHA-256 of a whole download is compared with the record.
         inline: whether a browser may show the file; else it saves the file.
+        revision: the revision whose content is sent; None: the current one.
 
     """
 
     verify: bool = False
     inline: bool = False
+    revision: int | None = None
 
 
 def damage(artifact_id: str) -> ErrorMap:
@@ -54,7 +56,11 @@ def download(scope: Scope, request: Request, artifact_id: str, terms: Terms) -> 
         ArtifactStoreError: as reading does.
 
     """
-    record = finding.metadata(scope, artifact_id)
+    revision = terms.revision
+    if revision is None:
+        record = finding.metadata(scope, artifact_id)
+    else:
+        record = reading.record_at(scope, artifact_id, revision)
     headers = _described(record, terms)
     check_if_match(request, record)
     if request.if_none_match.contains_weak(record.sha256):
@@ -68,7 +74,7 @@ def download(scope: Scope, request: Request, artifact_id: str, terms: Terms) -> 
     status = 200 if part is None else 206
     if request.method == "HEAD":
         return Answer(status, headers)
-    latest, file = reading.open_record(scope, record, start=start)
+    latest, file = reading.open_record(scope, record, start=start, exact=revision is not None)
     if latest is not record:  # the bytes were replaced, and deleted, since the record was read: begin again
         file.close()
         return download(scope, request, artifact_id, terms)
@@ -77,7 +83,7 @@ def download(scope: Scope, request: Request, artifact_id: str, terms: Terms) -> 
         if answer is not None:
             return answer
     chunks = reading.chunks_of(record, file, start, stop, CHUNK_SIZE, verify=terms.verify)
-    return Answer(status, headers, _one_chunk_late(next(chunks, b""), chunks), close=chunks.close)
+    return Answer(status, headers, one_chunk_late(next(chunks, b""), chunks), close=chunks.close)
 
 
 def _left_to_the_server(scope: Scope, request: Request, record: ArtifactMetadata, answer: Answer) -> Answer | None:
@@ -130,7 +136,7 @@ def _described(record: ArtifactMetadata, terms: Terms) -> Headers:
     )
 
 
-def _one_chunk_late(held: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def one_chunk_late(held: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield *held* and then *chunks*, each only when the next one is there.
 
     The check of the whole content comes after its last chunk. If it fails, the response ends short of its length, and

@@ -17,11 +17,12 @@ from werkzeug.http import quote_etag
 
 from chuk_artifacts.errors import ArtifactStoreError, ConflictError, InvalidInputError
 from chuk_artifacts.gateway.answer import TEXT, Answer, failure, refusal
+from chuk_artifacts.gateway.archives import archive
 from chuk_artifacts.gateway.download import Terms, damage, download
 from chuk_artifacts.gateway.request import Measure, Request, check_upload, content_length, upload_condition
 from chuk_artifacts.operations import uploads
 from chuk_artifacts.operations.scope import Scope, Scoped
-from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
+from chuk_artifacts.signing import ARCHIVE, DOWNLOAD, UPLOAD, Grant
 
 T = TypeVar("T")
 
@@ -110,10 +111,13 @@ class Service:
         if method is None:
             raise MethodNotAllowed([*METHODS, "OPTIONS"] if self._origins else list(METHODS))
         scope = self._store.scope
+        if method == DOWNLOAD and request.segment == ARCHIVE:
+            return archive(scope, request)
         grant = scope.core.signer.check(method, request.segment, request.query, scope.core.clock())
         with damage(grant.artifact_id):
             if method == DOWNLOAD:
-                return download(scope, request, grant.artifact_id, self._terms)
+                terms = self._terms if grant.revision is None else attrs.evolve(self._terms, revision=grant.revision)
+                return download(scope, request, grant.artifact_id, terms)
             check_upload(request, length, grant)
             if ahead:
                 _met(partial(uploads.check, scope, grant.artifact_id, upload_condition(request)))

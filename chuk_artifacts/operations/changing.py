@@ -17,20 +17,29 @@ from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import AccessDeniedError, ConflictError
 from chuk_artifacts.fields import JsonObject
-from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Superseded, seconds_of, timestamp
+from chuk_artifacts.models import ArtifactMetadata, Origin, seconds_of, timestamp
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.cleanup import split_superseded
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.finding import find, public
-from chuk_artifacts.operations.reading import corrupted, latest
+from chuk_artifacts.operations.history import (
+    content_at,
+    earlier_at,
+    is_lost,
+    origin_of,
+    retained,
+    superseded_by_next,
+)
+from chuk_artifacts.operations.reading import corrupted, latest, stream_record
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, discard_unrecorded
+from chuk_artifacts.settings import Settings
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
 
 _RENAMED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
+_ENDS_SOON_SECONDS = 300.0  # far longer than all attempts to replace a record
 
 
 class Content(NamedTuple):
@@ -48,10 +57,31 @@ class Content(NamedTuple):
     sha256: str
 
     def fields(self, record: ArtifactMetadata, now: float) -> JsonObject:
-        """Return the fields that the next revision of *record* changes; it keeps the present bytes as superseded."""
-        before = Superseded(record.key, timestamp(now + GRACE_SECONDS), record.bytes)
-        kept, _ = split_superseded((*record.superseded, before), now)
-        return {"key": self.key, "bytes": self.bytes, "sha256": self.sha256, "superseded": kept}
+        """Return the fields of the next revision of *record* that describe its bytes."""
+        return {"key": self.key, "bytes": self.bytes, "sha256": self.sha256}
+
+
+class Earlier(NamedTuple):
+    """The content that an artifact had at an earlier revision.
+
+    Attributes:
+        revision: that revision.
+
+    """
+
+    revision: int
+
+    def fields(self, record: ArtifactMetadata, now: float) -> JsonObject:
+        """Return the fields of the next revision of *record* that describe its bytes; none if they stay the same.
+
+        Raises:
+            ArtifactNotFoundError: the content is not kept.
+
+        """
+        earlier = earlier_at(record, self.revision, now)
+        if earlier is None or earlier.key == record.key:
+            return {}
+        return {"key": earlier.key, "bytes": earlier.bytes, "sha256": earlier.sha256, "mime": earlier.mime}
 
 
 class Change(NamedTuple):
@@ -64,6 +94,7 @@ class Change(NamedTuple):
         more_seconds: seconds to add to the expiry, if the record has one.
         session_id: the session that the record must belong to; None: any.
         revision: the revision that the record must have; None: any.
+        keep_versions: how many earlier contents to keep for good, from now on; None: no change.
 
     """
 
@@ -73,6 +104,7 @@ class Change(NamedTuple):
     more_seconds: float | None = None
     session_id: str | None = None
     revision: int | None = None
+    keep_versions: int | None = None
 
     @classmethod
     def of(
@@ -88,6 +120,7 @@ class Change(NamedTuple):
         meta: object = None,
         meta_name: str = "meta",
         merge: bool = False,
+        keep_versions: object = None,
     ) -> Self:
         """Validate the arguments of a method, and return the change they describe. None leaves a field as it is.
 
@@ -102,6 +135,7 @@ class Change(NamedTuple):
             meta: see :meth:`ArtifactStore.update_file`.
             meta_name: what the method calls *meta*, for messages.
             merge: whether to merge *meta*, key by key, into the present one, or to replace that.
+            keep_versions: see :meth:`ArtifactStore.update_file`.
 
         Raises:
             InvalidInputError: an argument is invalid.
@@ -125,12 +159,14 @@ class Change(NamedTuple):
             ttl=None if ttl is None else arguments.check_ttl("ttl", ttl, core.clock()),
             revision=None if if_revision is None else arguments.check_count("if_revision", if_revision, 1),
             session_id=None if session_id is None else grid.check_session_id(session_id),
+            keep_versions=arguments.check_keep_versions(keep_versions),
         )
 
     @property
     def is_empty(self) -> bool:
         """Whether it changes nothing."""
-        return not self.fields and self.merged is None and self.ttl is None and self.more_seconds is None
+        changes = (self.merged, self.ttl, self.more_seconds, self.keep_versions)
+        return not self.fields and changes == (None, None, None, None)
 
     def check(self, record: ArtifactMetadata) -> None:
         """Raise when this change must not be applied to *record*.
@@ -152,21 +188,39 @@ class Change(NamedTuple):
         return {**self.fields, "meta": limits.check_merged("meta", record.meta, self.merged)}
 
     def apply(
-        self, record: ArtifactMetadata, now: float, limits: arguments.Limits, content: Content | None = None
+        self, record: ArtifactMetadata, now: float, settings: Settings, content: Content | Earlier | None = None
     ) -> ArtifactMetadata:
         """Return the next revision of *record*, or *record* itself if nothing changes; raises like :meth:`check`."""
         self.check(record)
-        fields = self.new_fields(record, limits)
+        fields = self.new_fields(record, settings.limits)
         if self.ttl is not None:
             fields |= {"ttl": self.ttl, "expires_at": timestamp(now + self.ttl)}
         if self.more_seconds is not None and record.expires_at is not None and record.ttl is not None:
             end = arguments.check_moment("additional_seconds", seconds_of(record.expires_at) + self.more_seconds)
             fields |= {"ttl": record.ttl + self.more_seconds, "expires_at": timestamp(end)}
-        if content is not None:
-            fields |= content.fields(record, now)
+        moment = timestamp(now)
+        replaced = {} if content is None else content.fields(record, now)
+        if replaced or self.keep_versions is not None:
+            fields |= replaced
+            self._add_history(fields, record, now, moment, settings)
+        elif fields and is_lost(record):
+            fields["origin"] = origin_of(record)
         if not fields:
             return record
-        return record.changed(revision=record.revision + 1, updated_at=timestamp(now), **fields)
+        return record.changed(revision=record.revision + 1, updated_at=moment, **fields)
+
+    def _add_history(
+        self, fields: JsonObject, record: ArtifactMetadata, now: float, moment: str, settings: Settings
+    ) -> None:
+        """Add the origin of the content and the earlier contents to the *fields* of the next revision of *record*."""
+        origin, superseded = origin_of(record), record.superseded
+        chosen = origin.keep_versions if self.keep_versions is None else self.keep_versions
+        if "key" in fields:
+            superseded = (*superseded, superseded_by_next(record, origin, now))
+            fields["origin"] = Origin(record.revision + 1, moment, chosen)
+        else:
+            fields["origin"] = Origin(origin.revision, origin.stored_at, chosen)
+        fields["superseded"] = retained(superseded, settings.keep_versions if chosen is None else chosen, moment)
 
 
 @operation
@@ -195,7 +249,39 @@ def change(
     """
     if data is not None:
         return _change_content(scope, artifact_id, wanted, data, record)
-    return public(scope.core, _swap(scope, artifact_id, wanted, record)[1])
+    before, after = _swap(scope, artifact_id, wanted, record)
+    _discard_dropped(scope.core, before, after)
+    return public(scope.core, after)
+
+
+@operation
+def restore(scope: Scope, artifact_id: str, revision: int, wanted: Change) -> ArtifactMetadata:
+    """Make an earlier content of an artifact its current one; see :meth:`ArtifactStore.restore`.
+
+    Cleanup may remove a content whose hour is over, and leaves the revision of the record as it is, so that replacing
+    the record does not notice. Shortly before that moment the bytes are copied.
+    """
+    core = scope.core
+    record = find(scope, artifact_id)
+    wanted.check(record)
+    now = core.clock()
+    earlier = earlier_at(record, revision, now)
+    if earlier is not None and not earlier.kept and seconds_of(earlier.until) < now + _ENDS_SOON_SECONDS:
+        wanted_bytes = content_at(record, revision, now)
+        content = Stream(lambda: stream_record(scope, wanted_bytes, exact=True), rewindable=True)
+        return _change_content(scope, artifact_id, wanted._replace(fields={"mime": earlier.mime}), content, record)
+    before, after = _swap(scope, artifact_id, wanted, record, Earlier(revision))
+    _discard_dropped(core, before, after)
+    return public(core, after)
+
+
+def _discard_dropped(core: Core, before: ArtifactMetadata, after: ArtifactMetadata) -> None:
+    """Remove the bytes of earlier contents that the next revision of a record does not keep."""
+    if before.superseded and before.superseded is not after.superseded:
+        dropped = {earlier.key for earlier in before.superseded}
+        dropped -= {after.key, *(earlier.key for earlier in after.superseded)}
+        if dropped:
+            discard(core, sorted(dropped))
 
 
 @operation
@@ -214,7 +300,7 @@ def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> N
     for some in batches([(record, Change.of(core, filename=name)) for record, name in names], _RENAMED_AT_ONCE):
         now = core.clock()
         changes = [
-            (wanted.apply(scope.check(record.artifact_id, record, now), now, core.settings.limits), record.revision)
+            (wanted.apply(scope.check(record.artifact_id, record, now), now, core.settings), record.revision)
             for record, wanted in some
         ]
         for (record, wanted), replaced in zip(some, core.catalog.replace_each(changes), strict=True):
@@ -268,6 +354,7 @@ class _Copy:
     def of(self, record: ArtifactMetadata) -> ArtifactMetadata:
         """Return the record of a copy of *record*."""
         stored_at = timestamp(self.now)
+        kept = None if record.origin is None else record.origin.keep_versions
         return record.changed(
             artifact_id=self.artifact_id,
             key=self.key,
@@ -276,6 +363,7 @@ class _Copy:
             expires_at=None if record.ttl is None else timestamp(self.now + record.ttl),
             revision=1,
             superseded=(),
+            origin=None if kept is None else Origin(1, stored_at, kept),
             **self.fields,
         )
 
@@ -306,7 +394,7 @@ def _change_content(
             data,
             exclusive=core.storage.conditional_put,
             about=lambda sha256, size: description(
-                wanted.apply(record, begun, core.settings.limits, Content(key, size or 0, sha256)), size
+                wanted.apply(record, begun, core.settings, Content(key, size or 0, sha256)), size
             ),
         )
         check_bytes(core, [key], begun)
@@ -315,10 +403,7 @@ def _change_content(
     except BaseException as error:
         discard_unrecorded(core, record.artifact_id, key, error)
         raise
-    kept = {earlier.key for earlier in after.superseded}
-    dropped = [earlier.key for earlier in before.superseded if earlier.key not in kept]
-    if dropped:
-        discard(core, dropped)
+    _discard_dropped(core, before, after)
     return changed
 
 
@@ -327,13 +412,13 @@ def _swap(
     artifact_id: str,
     wanted: Change,
     record: ArtifactMetadata | None = None,
-    content: Content | None = None,
+    content: Content | Earlier | None = None,
 ) -> tuple[ArtifactMetadata, ArtifactMetadata]:
     """Replace a record by its next revision, retrying after other writers, and return both."""
     core = scope.core
     for attempt in range(ATTEMPTS):
         before = find(scope, artifact_id) if record is None else scope.check(artifact_id, record, core.clock())
-        after = wanted.apply(before, core.clock(), core.settings.limits, content)
+        after = wanted.apply(before, core.clock(), core.settings, content)
         if after is before or core.catalog.replace(after, expected_revision=before.revision):
             return before, after
         record = None

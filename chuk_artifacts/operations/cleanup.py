@@ -17,33 +17,21 @@ from chuk_artifacts.models import (
     ORPHAN_GRACE_SECONDS,
     ArtifactMetadata,
     CleanupReport,
-    Superseded,
     is_over,
+    timestamp,
 )
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.finding import if_artifact
+from chuk_artifacts.operations.history import split_superseded
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.writing import delete_keys
 from chuk_artifacts.storage import StoredObject
-
-MAX_SUPERSEDED = 16
-"""The maximum number of superseded contents that one artifact keeps."""
 
 _PAGE = 500
 _DELETED_AT_ONCE = 1000
 _SHOWN_KEYS = 10
 _FEW = 20  # up to this number, orphans are removed even if they are more than half of all objects
-
-
-def split_superseded(
-    superseded: Sequence[Superseded], now: float
-) -> tuple[tuple[Superseded, ...], tuple[Superseded, ...]]:
-    """Split superseded contents into those to keep, and those that are over or exceed :data:`MAX_SUPERSEDED`."""
-    over = [earlier for earlier in superseded if is_over(earlier.until, now)]
-    kept = [earlier for earlier in superseded if earlier not in over]
-    surplus = max(len(kept) - MAX_SUPERSEDED, 0)
-    return tuple(kept[surplus:]), (*over, *kept[:surplus])
 
 
 @attrs.frozen
@@ -186,7 +174,7 @@ def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
         return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
     if is_over(record.expires_at, now):
         return record.changed(released=True, superseded=(), revision=record.revision + 1)
-    kept, over = split_superseded(record.superseded, now)
+    kept, over = split_superseded(record.superseded, timestamp(now))
     return record.changed(superseded=kept) if over else None  # invisible to users, so the revision stays
 
 

@@ -8,7 +8,7 @@ import attrs
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.fields import JsonObject
-from chuk_artifacts.models import ArtifactMetadata, timestamp
+from chuk_artifacts.models import ArtifactMetadata, Origin, timestamp
 from chuk_artifacts.operations.descriptions import describe
 from chuk_artifacts.source import Stream, source
 from chuk_artifacts.storage import Description
@@ -30,6 +30,7 @@ class Draft:
         filename: its filename, or None.
         user_id: the user to assign the session to, or None.
         ttl: its time to live in seconds; None: the session's default.
+        keep_versions: how many earlier contents it will keep for good; None: the default of the store that changes it.
 
     """
 
@@ -44,6 +45,7 @@ class Draft:
     filename: str | None
     user_id: str | None
     ttl: float | None
+    keep_versions: int | None
 
     def description(self, sha256: str, size: int | None, *, now: float, session_ttl: float | None) -> Description:
         """Return the description to store with the bytes; see :meth:`record`, and :func:`describe`."""
@@ -98,6 +100,7 @@ class Draft:
             revision=1,
             storage_provider=storage_provider,
             session_provider=session_provider,
+            origin=None if self.keep_versions is None else Origin(1, stored_at, self.keep_versions),
         )
 
 
@@ -114,6 +117,7 @@ def draft(
     user_id: object = None,
     ttl: object = None,
     max_bytes: object = None,
+    keep_versions: object = None,
     default_mime: str = arguments.OCTET_STREAM,
     limits: arguments.Limits = arguments.LIMITS,
 ) -> Draft:
@@ -138,4 +142,5 @@ def draft(
         filename=filename,
         user_id=limits.check_user_id(user_id),
         ttl=arguments.check_ttl("ttl", ttl, now),
+        keep_versions=arguments.check_keep_versions(keep_versions),
     )

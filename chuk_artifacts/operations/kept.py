@@ -63,7 +63,8 @@ class Kept:
     def content_of(self, record: ArtifactMetadata) -> ArtifactMetadata:
         """Return the catalog's *record* with the requested content, the latest or an earlier one.
 
-        The catalog does not keep the SHA-256 of earlier contents; the bytes are verified against the caller's.
+        Where the record of an earlier version of this library lacks the SHA-256 of an earlier content, its bytes are
+        verified against the caller's.
 
         Raises:
             ArtifactNotFoundError: the catalog does not know this content.
@@ -75,7 +76,8 @@ class Kept:
                 return record
             if self.revision < record.revision:
                 for earlier in record.superseded:
-                    if (self.key, self.bytes) == (earlier.key, earlier.bytes):
+                    is_same = (self.key, self.bytes) == (earlier.key, earlier.bytes)
+                    if is_same and earlier.sha256 in {"", self.sha256}:
                         return record.changed(key=earlier.key, bytes=earlier.bytes, sha256=self.sha256)
         raise not_kept(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 from chuk_artifacts import arguments
 from chuk_artifacts.catalog import place
@@ -14,6 +15,8 @@ from chuk_artifacts.operations.finding import artifacts, public
 from chuk_artifacts.operations.scope import Scope
 
 PAGE_SIZE = 1000
+_FIRST_PAGE = 256
+_PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 
 
 @operation
@@ -60,6 +63,72 @@ def lookup(scope: Scope, session_id: str | None, filename: str) -> ArtifactMetad
 def age(record: ArtifactMetadata) -> tuple[str, str]:
     """Return what orders artifacts of one filename: of two that were stored at one moment, the id decides."""
     return record.stored_at, record.artifact_id
+
+
+@operation
+def directory(scope: Scope, session_id: str | None, folder: str) -> tuple[list[str], list[ArtifactMetadata]]:
+    """Return the folders and the artifacts directly in a folder; see :meth:`ArtifactStore.list_directory`."""
+    folder = arguments.check_text("directory", folder).rstrip("/")
+    prefix = f"{folder}/" if folder else ""
+    folders: list[str] = []
+    files: list[ArtifactMetadata] = []
+    for record in _first_of_each(scope, scope.session(session_id), prefix):
+        inner = inner_folder(shown_name(record), prefix)
+        if inner:
+            folders.append(inner[len(prefix) : -1])
+        else:
+            files.append(record)
+    return folders, files
+
+
+@operation
+def level(scope: Scope, session_id: str | None, prefix: str) -> Iterator[ArtifactMetadata]:
+    """Iterate over the artifacts directly in a folder, and over the first artifact of each folder in it.
+
+    The cost depends on the number of results, not on the contents of the inner folders.
+
+    Args:
+        scope: the scope of the session.
+        session_id: the session.
+        prefix: the folder with its last slash; empty: the top of the session.
+
+    """
+    return _first_of_each(scope, scope.session(session_id), arguments.check_text("directory", prefix))
+
+
+def shown_name(record: ArtifactMetadata) -> str:
+    """Return the filename of an artifact, or else its id."""
+    return record.filename or record.artifact_id
+
+
+def inner_folder(name: str, prefix: str) -> str:
+    """Return the folder directly below *prefix* that contains *name*, with its last slash, or an empty string.
+
+    A segment has at least one character: in ``a//b`` the file ``/b`` is in the folder ``a``.
+    """
+    return name[: name.find("/", len(prefix) + 1) + 1]
+
+
+def _first_of_each(scope: Scope, session_id: str, prefix: str) -> Iterator[ArtifactMetadata]:
+    start, size = "", _FIRST_PAGE
+    while True:
+        found = _listing(scope, session_id, prefix, None, size, start=start)
+        start = ""
+        while page := list(islice(found, size)):
+            for record in page:
+                name = shown_name(record)
+                if name < start:  # in the folder that was returned last
+                    continue
+                yield record
+                inner = inner_folder(name, prefix)
+                start = f"{inner[:-1]}0" if inner else ""  # "0" follows the slash
+            if len(page) < size:
+                return
+            if start:  # skip the rest of this folder
+                break
+        else:
+            return
+        size = _PAGE_BEHIND_A_FOLDER
 
 
 def _listing(

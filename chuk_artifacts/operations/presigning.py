@@ -13,10 +13,11 @@ from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, seco
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.finding import find
+from chuk_artifacts.operations.history import content_at
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.uploads import default_ttl
 from chuk_artifacts.operations.writing import new_draft, record_of
-from chuk_artifacts.signing import DOWNLOAD, UPLOAD, Grant
+from chuk_artifacts.signing import DOWNLOAD, UPLOAD, ArchiveGrant, Grant
 
 
 @attrs.frozen
@@ -42,12 +43,21 @@ class UploadTerms:
 
 
 @operation
-def download_url(scope: Scope, artifact_id: str, expires: int) -> str:
+def download_url(scope: Scope, artifact_id: str, expires: int, revision: int | None = None) -> str:
     """Return a URL that downloads an artifact for *expires* seconds, as a file named by its last filename segment."""
     core, record = scope.core, find(scope, artifact_id)
+    if revision is not None:
+        record = content_at(record, revision, core.clock())
     filename = None if record.filename is None else arguments.last_segment(record.filename)
     url = core.storage.sign_get(record.key, expires=expires, filename=filename, mime=record.mime)
-    return _signed(core, DOWNLOAD, Grant(record.artifact_id), expires) if url is None else url
+    return _signed(core, DOWNLOAD, Grant(record.artifact_id, revision=revision), expires) if url is None else url
+
+
+@operation
+def archive_url(scope: Scope, session_id: str | None, prefix: str, expires: int) -> str:
+    """Return a URL of the gateway that downloads an archive of a session for *expires* seconds."""
+    core, session_id = scope.core, scope.session(session_id)
+    return f"{core.gateway_url}/{core.signer.sign_archive(ArchiveGrant(session_id, prefix), core.clock() + expires)}"
 
 
 @operation

@@ -18,9 +18,10 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.folders import claim
 from chuk_artifacts.log import log as _log
-from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
 from chuk_artifacts.operations.calls import SIGNALS, operation, public_error
 from chuk_artifacts.operations.finding import find, find_all
+from chuk_artifacts.operations.history import content_at, versions_of
 from chuk_artifacts.operations.kept import Kept, not_kept
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 
 @operation
-def retrieve(scope: Scope, artifact: str | ArtifactMetadata) -> bytes:
+def retrieve(scope: Scope, artifact: str | ArtifactMetadata, revision: int | None = None) -> bytes:
     """Return the bytes of an artifact, verified."""
-    record, exact = _wanted(scope, "retrieve %s", artifact)
+    record, exact = _wanted(scope, "retrieve %s", artifact, revision)
     return _content(scope, record, exact=exact)
 
 
@@ -50,18 +51,24 @@ def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
 
 
 @operation
-def open_reader(scope: Scope, artifact: str | ArtifactMetadata) -> BinaryIO:
+def open_reader(scope: Scope, artifact: str | ArtifactMetadata, revision: int | None = None) -> BinaryIO:
     """Return a seekable binary reader of an artifact."""
-    record, exact = _wanted(scope, "open %s", artifact)
+    record, exact = _wanted(scope, "open %s", artifact, revision)
     return _opened(scope, record, exact=exact)[1]
 
 
 @operation
 def stream(
-    scope: Scope, artifact: str | ArtifactMetadata, start: int, end: int | None, chunk_size: int
+    scope: Scope,
+    artifact: str | ArtifactMetadata,
+    start: int,
+    end: int | None,
+    chunk_size: int,
+    *,
+    revision: int | None = None,
 ) -> Iterator[bytes]:
     """Iterate over a range of an artifact in chunks; a whole artifact is verified."""
-    record, exact = _wanted(scope, "stream %s", artifact)
+    record, exact = _wanted(scope, "stream %s", artifact, revision)
     return _chunks(scope, record, start, end, chunk_size, exact=exact)
 
 
@@ -73,11 +80,25 @@ def download(
     callback: Callback | None,
     *,
     overwrite: bool,
+    revision: int | None = None,
 ) -> Path:
     """Write an artifact to a local file, verified and atomically."""
-    record, exact = _wanted(scope, "download %s", artifact)
+    record, exact = _wanted(scope, "download %s", artifact, revision)
     target, is_claimed = _target(record, path, overwrite=overwrite)
     return _save(scope, record, target, callback, exact=exact, is_claimed=is_claimed)
+
+
+@operation
+def versions(scope: Scope, artifact_id: str) -> list[ArtifactVersion]:
+    """Return the contents of an artifact that can be read, the newest first."""
+    _log.debug("versions %s", artifact_id)
+    return versions_of(find(scope, artifact_id), scope.core.clock())
+
+
+@operation
+def record_at(scope: Scope, artifact_id: str, revision: int) -> ArtifactMetadata:
+    """Return the record of an artifact, with the content of a revision."""
+    return content_at(find(scope, artifact_id), revision, scope.core.clock())
 
 
 # By a record that the caller has just found in the same scope
@@ -90,9 +111,11 @@ def content(scope: Scope, record: ArtifactMetadata) -> bytes:
 
 
 @operation
-def open_record(scope: Scope, record: ArtifactMetadata, *, start: int = 0) -> tuple[ArtifactMetadata, BinaryIO]:
-    """Return the record that is read (*record*, or a later revision) and a reader positioned at *start*."""
-    return _opened(scope, record, start=start)
+def open_record(
+    scope: Scope, record: ArtifactMetadata, *, start: int = 0, exact: bool = False
+) -> tuple[ArtifactMetadata, BinaryIO]:
+    """Return the record that is read (*record*, or a later revision unless *exact*) and a reader at *start*."""
+    return _opened(scope, record, start=start, exact=exact)
 
 
 @operation
@@ -103,10 +126,16 @@ def path_of(scope: Scope, record: ArtifactMetadata) -> str | None:
 
 @operation
 def stream_record(
-    scope: Scope, record: ArtifactMetadata, start: int = 0, end: int | None = None, chunk_size: int = CHUNK_SIZE
+    scope: Scope,
+    record: ArtifactMetadata,
+    start: int = 0,
+    end: int | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    *,
+    exact: bool = False,
 ) -> Iterator[bytes]:
-    """Iterate over a range of a record's bytes in chunks."""
-    return _chunks(scope, record, start, end, chunk_size)
+    """Iterate over a range of a record's bytes in chunks; over those of a later revision unless *exact*."""
+    return _chunks(scope, record, start, end, chunk_size, exact=exact)
 
 
 @operation
@@ -161,11 +190,19 @@ def chunks_of(
         raise corrupted(record)
 
 
-def _wanted(scope: Scope, line: str, artifact: str | ArtifactMetadata) -> tuple[ArtifactMetadata, bool]:
+def _wanted(
+    scope: Scope, line: str, artifact: str | ArtifactMetadata, revision: int | None
+) -> tuple[ArtifactMetadata, bool]:
     """Return the catalog's record of an artifact, and whether the caller requested exactly its bytes.
 
     Metadata in an argument is not trusted: see :mod:`~chuk_artifacts.operations.kept`.
     """
+    if revision is not None:
+        revision = arguments.check_count("revision", revision, 1)
+        if isinstance(artifact, ArtifactMetadata):
+            raise InvalidInputError("metadata selects a revision already: pass the artifact_id with revision")
+        _log.debug(line, artifact)
+        return record_at(scope, artifact, revision), True
     if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
         _log.debug(line, artifact)
         return find(scope, artifact), False

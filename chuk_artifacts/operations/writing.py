@@ -35,7 +35,7 @@ _LONG_SECONDS = ORPHAN_GRACE_SECONDS / 10
 
 
 _STORE_ARGUMENTS = frozenset(
-    {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl", "max_bytes"}
+    {"data", "mime", "summary", "meta", "filename", "session_id", "user_id", "ttl", "max_bytes", "keep_versions"}
 )
 
 

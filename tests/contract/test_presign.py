@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 
 import pytest
 from orphans import orphans
@@ -67,6 +69,51 @@ def get(url):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, b""
+
+
+def test_url_of_a_revision(store, clock):
+    """A URL of a revision downloads its content, with the name and the type of that time, while it is kept."""
+    one = store.store(b"first", filename="old.txt", mime="text/x-first", keep_versions=1)
+    store.update_file(one, data=b"second", filename="new.txt", mime="text/x-second")
+    for presign in (store.presign, store.presign_short, store.presign_medium, store.presign_long):
+        status, headers, body = get(presign(one, revision=1))
+        assert (status, body, headers["Content-Type"]) == (200, b"first", "text/x-first")
+        assert "old.txt" in headers["Content-Disposition"]
+        assert get(presign(one, revision=2))[2] == get(presign(one))[2] == b"second"
+    url, current = store.presign(one, revision=1), store.presign(one, revision=2)
+    store.update_file(one, data=b"third")
+    assert get(current)[2] == b"second"
+    with pytest.raises(ArtifactNotFoundError):
+        store.presign(one, revision=4)
+    store.update_file(one, data=b"fourth", keep_versions=0)
+    clock.advance(HOUR - 1)
+    store.update_file(one, data=b"fifth")
+    clock.advance(2)
+    store.cleanup()
+    assert get(url)[0] in {403, 404}
+
+
+def test_url_of_an_archive(store, clock):
+    """A URL of an archive downloads what the session has then, with its name, until it expires."""
+    store.store(b"first", filename="docs/a.txt", session_id=SESSION)
+    store.store(b"other", filename="b.txt", session_id=SESSION)
+    url = store.presign_archive(SESSION, prefix="docs/", expires=60)
+    bound = store.session(SESSION).presign_archive()
+    store.store(b"second", filename="docs/c.txt", session_id=SESSION)
+    status, headers, body = get(url)
+    archive = zipfile.ZipFile(io.BytesIO(body))
+    assert (status, headers["Content-Type"]) == (200, "application/zip")
+    assert f"{SESSION}.zip" in headers["Content-Disposition"]
+    assert {name: archive.read(name) for name in archive.namelist()} == {
+        "docs/a.txt": b"first",
+        "docs/c.txt": b"second",
+    }
+    assert zipfile.ZipFile(io.BytesIO(get(bound)[2])).namelist() == ["b.txt", "docs/a.txt", "docs/c.txt"]
+    for altered in (url.replace("&prefix=", "&prefix=YQ"), url.replace("/archive?", "/archives?"), url[:-1]):
+        assert get(altered)[0] == 403
+    assert put(url, b"x") == 403
+    clock.advance(60)
+    assert get(url)[0] == 403
 
 
 def put(url, data, mime="application/octet-stream"):

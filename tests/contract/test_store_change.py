@@ -33,6 +33,7 @@ CHANGES = {
     "update_metadata": lambda store, one: store.update_metadata(one, summary="changed"),
     "update_file": lambda store, one: store.update_file(one, summary="changed"),
     "update_file-data": lambda store, one: store.update_file(one, data=b"changed"),
+    "update_file-keep_versions": lambda store, one: store.update_file(one, keep_versions=5),
     "extend_ttl": lambda store, one: store.extend_ttl(one, 60),
     "copy_file": lambda store, one: store.copy_file(one),
     "move_file": lambda store, one: store.move_file(one, new_filename="changed"),

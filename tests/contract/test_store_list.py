@@ -136,6 +136,68 @@ def test_unknown_directory(store):
     assert names(store.get_directory_contents(SESSION, "docs/b")) == ["docs/b/c"]
 
 
+LEVELS = {
+    "": (["Docs", "a", "docs", "docsify"], [None, "doc", "docs", "docs.txt", "docs\\a"]),
+    "docs": (["b"], ["docs/a"]),
+    "docs/": (["b"], ["docs/a"]),
+    "docs/b": ([], ["docs/b/c"]),
+    "docsify": ([], ["docsify/x"]),
+    "a": (["docs"], []),
+    "doc": ([], []),
+    "docs/a": ([], []),
+    "/docs": ([], []),
+    "missing": ([], []),
+}
+
+
+@pytest.mark.parametrize("folder", LEVELS)
+def test_one_level(store, folder):
+    """A level is the names of the folders, and the files, directly in a folder, each once and in order."""
+    fill(store, PREFIXES)
+    store.store(b"abc", filename="docs/other/session", session_id="user_bob")
+    folders, files = store.list_directory(SESSION, folder)
+    assert (folders, names(files)) == LEVELS[folder]
+    bound_folders, bound_files = store.session(SESSION).list_directory(directory=folder)
+    assert (bound_folders, bound_files) == (folders, files)
+
+
+def test_one_level_of_odd_names(store):
+    """A segment of a path has at least one character; files of one name, and one like a folder, are all returned."""
+    fill(store, ["a//b", "a", "a", "a!", "a/c", "a0", "b/\U0001f600/x", "b/\uffff/x"])
+    folders, files = store.list_directory(SESSION)
+    assert (folders, names(files)) == (["a", "b"], ["a", "a", "a!", "a0"])
+    assert [names(store.list_directory(SESSION, one)[1]) for one in ("a", "a/")] == [["a//b", "a/c"]] * 2
+    assert store.list_directory(SESSION, "b") == (["\uffff", "\U0001f600"], [])
+
+
+def test_one_level_of_many(store, clock):
+    """A level with more folders and files than a page, most in one folder, is complete; expired files do not count."""
+    below = [f"big/{number:04}" for number in range(600)]
+    fill(store, [*below, *(f"f{number:03}" for number in range(300)), *(f"d{number:02}/x" for number in range(40))])
+    fill(store, ["gone/x", "gone"], ttl=60)
+    clock.advance(61)
+    folders, files = store.list_directory(SESSION)
+    assert folders == ["big", *(f"d{number:02}" for number in range(40))]
+    assert names(files) == [f"f{number:03}" for number in range(300)]
+    assert names(store.list_directory(SESSION, "big")[1]) == below
+
+
+def test_one_level_of_nothing(store):
+    """An unknown session has neither folders nor files."""
+    assert store.list_directory("user_unknown") == ([], [])
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("directory", [5, None, b"a", "\ud800"])
+def test_bad_directory(store, directory):
+    """A folder that is no text is refused, and so is a malformed session."""
+    with pytest.raises(InvalidInputError, match="directory"):
+        store.list_directory(SESSION, directory)
+    for session_id in BAD_SESSIONS:
+        with pytest.raises(InvalidInputError, match="session_id"):
+            store.list_directory(session_id)
+
+
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("prefix", [5, None, b"a", "\ud800"])
 def test_bad_prefix(store, prefix):

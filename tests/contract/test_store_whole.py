@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 from orphans import orphans
@@ -22,6 +25,12 @@ OTHER = "user_bob"
 UNKNOWN = "0" * 32
 HOUR = 3600
 
+
+def archive_names(store, session_id):
+    """Return the names in the archive of a session."""
+    return zipfile.ZipFile(io.BytesIO(b"".join(store.archive(session_id)))).namelist()
+
+
 ARTIFACT_METHODS = {
     "retrieve": lambda store, one, path: store.retrieve(one),
     "read_file": lambda store, one, path: store.read_file(one),
@@ -29,6 +38,8 @@ ARTIFACT_METHODS = {
     "stream": lambda store, one, path: list(store.stream(one)),
     "download": lambda store, one, path: store.download(one, path / "file"),
     "metadata": lambda store, one, path: store.metadata(one),
+    "versions": lambda store, one, path: store.versions(one),
+    "restore": lambda store, one, path: store.restore(one, 1),
     "update_metadata": lambda store, one, path: store.update_metadata(one, summary="changed"),
     "update_file": lambda store, one, path: store.update_file(one, data=b"changed"),
     "extend_ttl": lambda store, one, path: store.extend_ttl(one, 60),
@@ -46,6 +57,9 @@ SESSION_METHODS = {
     "list_files": lambda store, session_id, one: store.list_files(session_id),
     "lookup": lambda store, session_id, one: [store.lookup("a", session_id)],
     "get_directory_contents": lambda store, session_id, one: store.get_directory_contents(session_id),
+    "list_directory": lambda store, session_id, one: list(chain(*store.list_directory(session_id))),
+    "archive": lambda store, session_id, one: archive_names(store, session_id),
+    "presign_archive": lambda store, session_id, one: store.presign_archive(session_id),
     "iter_session": lambda store, session_id, one: list(store.iter_session(session_id)),
     "session": lambda store, session_id, one: store.session(session_id),
     "validate_session": lambda store, session_id, one: store.validate_session(session_id),

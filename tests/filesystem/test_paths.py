@@ -70,6 +70,7 @@ def test_info_of_a_file(fs, store, clock):
         "mime": "text/plain",
         "sha256": artifact.sha256,
         "revision": 2,
+        "versions": [dict(version) for version in store.versions(artifact.artifact_id)],
         "others": 0,
     }
     assert fs.created("alice/docs/a.txt").timestamp() == pytest.approx(begin)

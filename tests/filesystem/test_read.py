@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import pickle
 import threading
 import urllib.request
 import zipfile
@@ -13,6 +14,7 @@ import fsspec
 import pytest
 
 from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError, InvalidInputError
+from chuk_artifacts.filesystem import ArtifactFileSystem
 
 PATH = "alice/docs/a.bin"
 DATA = bytes(range(256)) * 40
@@ -146,6 +148,43 @@ def test_reader_keeps_its_revision(fs):
         fs.pipe_file(PATH, b"other")
         assert begin + file.read() == DATA
     assert fs.cat_file(PATH) == b"other"
+
+
+def test_revision(fs, store, clock):
+    """A file opened with a revision reads that content, also after pickling; its info describes it."""
+    artifact_id = store.store(b"first\n", filename="a.txt", session_id="alice", keep_versions=1)
+    fs.pipe_file("alice/a.txt", b"second, longer\n", mime="text/x-second")
+    with fs.open("alice/a.txt", revision=1) as file:
+        assert (file.size, file.read(), file.details["mime"]) == (6, b"first\n", "text/plain")
+        assert file.seek(0, 2) == 6
+    with fs.open("alice/a.txt", "rt", revision=1) as file:
+        assert file.read() == "first\n"
+    with fs.open("alice/a.txt", revision=2) as file:
+        assert file.read() == b"second, longer\n"
+    versions = fs.info("alice/a.txt")["versions"]
+    assert versions == [dict(version) for version in store.versions(artifact_id)]
+    assert [version["revision"] for version in versions] == [2, 1]
+    assert fs.ls("alice")[0] == fs.info("alice/a.txt")
+    with pytest.raises(FileNotFoundError):
+        fs.open("alice/a.txt", revision=3)
+    for wrong in (0, True, "1", 1.0):
+        with pytest.raises(InvalidInputError, match="revision"):
+            fs.open("alice/a.txt", revision=wrong)
+    for mode in ("wb", "xb", "ab", "w"):
+        with pytest.raises(InvalidInputError, match="revision"):
+            fs.open("alice/a.txt", mode, revision=1)
+    assert fs.cat("alice/a.txt") == b"second, longer\n"
+
+
+def test_reader_of_a_revision_pickles(tmp_path):
+    """A pickled reader of a revision reads that revision on, where it stood."""
+    fs = ArtifactFileSystem(storage_provider="filesystem", fs_root=str(tmp_path / "kept"))
+    fs.pipe_file("alice/a.txt", b"first")
+    fs.pipe_file("alice/a.txt", b"second")
+    with fs.open("alice/a.txt", revision=1) as file:
+        file.seek(2)
+        with pickle.loads(pickle.dumps(file)) as again:
+            assert again.read() == b"rst"
 
 
 def test_get_file_into_a_folder(fs, tmp_path):

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, assert_type
 
-from chuk_artifacts import ArtifactMetadata, CleanupReport, GridKey, SessionInfo
+from chuk_artifacts import ArtifactMetadata, ArtifactVersion, CleanupReport, GridKey, SessionInfo
 from chuk_artifacts import ArtifactStore as BlockingStore
 from chuk_artifacts.aio import ArtifactStore, Reader
 
@@ -42,6 +42,12 @@ async def right(body: AsyncIterator[bytes]) -> None:
             assert_type(chunk, bytes)
         async with aclosing(store.stream(artifact_id)) as chunks:
             assert_type(await anext(chunks), bytes)
+        assert_type(await store.list_directory("alice", "docs"), tuple[list[str], list[ArtifactMetadata]])
+        assert_type(await store.versions(artifact_id), list[ArtifactVersion])
+        assert_type(await store.restore(artifact_id, 1, if_revision=2), ArtifactMetadata)
+        assert_type(await store.read_file(artifact_id, as_text=False, revision=1), bytes)
+        async for part in store.archive("alice", prefix="docs/"):
+            assert_type(part, bytes)
         async for record in store.iter_session("alice", page_size=10):
             assert_type(record, ArtifactMetadata)
         async with store.open(artifact_id) as file:
