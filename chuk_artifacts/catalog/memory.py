@@ -224,11 +224,9 @@ class MemoryCatalog(Lockable):
         records = (self._records[places[index][1]] for index in range(start, stop))
         return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
 
-    @_locked
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
-        ids = self._indexes.ids.get((session_id, filename), ())
-        return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
+        with self._lock: return self._named(session_id, filename, now)  # fmt: skip # noqa: E701 - see above
 
     @_locked
     def due(self, now: float, limit: int, after: Any = None) -> Due:
@@ -317,6 +315,12 @@ class MemoryCatalog(Lockable):
     @_locked
     def _wait(self) -> None:
         """Wait for a change in progress, and complete one that was interrupted."""
+
+    def _named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
+        if self._change is not None:
+            self._completed()
+        ids = self._indexes.ids.get((session_id, filename), ())
+        return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
 
     def _add(
         self,

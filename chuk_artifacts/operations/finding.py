@@ -7,7 +7,7 @@ from functools import partial
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core
-from chuk_artifacts.errors import ArtifactNotFoundError, no_artifact
+from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, no_artifact
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations import uploads
@@ -31,6 +31,46 @@ def exists(scope: Scope, artifact_id: str) -> bool:
     except ArtifactNotFoundError:
         return False
     return True
+
+
+@operation
+def named(scope: Scope, session_id: str, name: str) -> list[ArtifactMetadata]:
+    """Return the artifacts of a session that a path with this name leads to: see :func:`find_named`."""
+    return find_named(scope, session_id, name)
+
+
+def find_named(scope: Scope, session_id: str, name: str) -> list[ArtifactMetadata]:
+    """Return the artifacts of a session that a path with this name leads to, the newest first.
+
+    These are the artifacts with that filename, or else the one without a filename whose id it is.
+
+    Raises:
+        AccessDeniedError: *session_id* is not the bound session.
+
+    """
+    core = scope.core
+    try:
+        session_id, filename = scope.session(session_id), arguments.check_text("filename", name)
+    except InvalidInputError:  # nothing can be called that
+        return []
+    found = artifacts(scope, core.catalog.named(session_id, filename, core.clock()))
+    if len(found) > 1:
+        found.sort(key=age, reverse=True)
+    return found or (_nameless(scope, session_id, name) if grid.is_artifact_id(name) else [])
+
+
+def _nameless(scope: Scope, session_id: str, artifact_id: str) -> list[ArtifactMetadata]:
+    """Return the artifact with this id if it is of the session and has no filename."""
+    try:
+        found = find(scope, artifact_id)
+    except ArtifactNotFoundError:
+        return []
+    return [found] if found.filename is None and found.session_id == session_id else []
+
+
+def age(record: ArtifactMetadata) -> tuple[str, str]:
+    """Return the sort key of artifacts with the same filename: if two were stored at the same time, the id decides."""
+    return record.stored_at, record.artifact_id
 
 
 def find(scope: Scope, artifact_id: str) -> ArtifactMetadata:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chuk_artifacts.filesystem import filesystem
+from chuk_artifacts.filesystem import folders
 
 TREE = [
     "a.txt",
@@ -131,7 +131,7 @@ def told(store, monkeypatch):
 
 def test_ls_costs_what_it_tells(fs, store, told, monkeypatch):
     """A folder's listing reads its own entries, however many there are beside it, and in the folders below it."""
-    monkeypatch.setattr(filesystem, "_FIRST_PAGE", 16)
+    monkeypatch.setattr(folders, "_FIRST_PAGE", 16)
     for folder in ("a", "m/sub1", "m/sub2", "m/sub2/deep", "z"):
         store.store_batch([{"data": b"", "filename": f"{folder}/{number}"} for number in range(200)], "alice")
     store.store_batch([{"data": b"", "filename": f"m/{number:03}"} for number in range(50)], "alice")
@@ -158,8 +158,8 @@ def test_pages_of_any_length(fs, store, monkeypatch):
         store.store(b"", filename=name, session_id="alice")
     expected = {folder: fs.ls(folder) for folder in ("alice", "alice/docs", "alice/docs/deep")}
     for size in range(1, 13):
-        monkeypatch.setattr(filesystem, "_FIRST_PAGE", size)
-        monkeypatch.setattr(filesystem, "_PAGE_BEHIND_A_FOLDER", max(1, size // 2))
+        monkeypatch.setattr(folders, "_FIRST_PAGE", size)
+        monkeypatch.setattr(folders, "_PAGE_BEHIND_A_FOLDER", max(1, size // 2))
         assert {folder: fs.ls(folder) for folder in expected} == expected
 
 

@@ -1,0 +1,192 @@
+"""Folders: what is in them, and below them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from glob import has_magic
+from itertools import groupby, islice
+from typing import Any
+
+from chuk_artifacts.errors import AccessDeniedError, shown
+from chuk_artifacts.filesystem.infos import Info, file_info, folder_info
+from chuk_artifacts.filesystem.lookup import Lookup
+from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, inner_folder, parsed, session_segment, text_of
+from chuk_artifacts.filesystem.transfers import check_depth
+from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.operations.finding import age
+
+_FIRST_PAGE = 256
+_PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
+
+
+class Folders(Lookup):
+    """List what is in folders and below them."""
+
+    def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+        """Return what is in a folder: the files and folders directly in it, not those below.
+
+        The cost depends on the entries returned, not on the contents of the folders below.
+
+        Args:
+            path: the folder; of a file, itself is returned.
+            detail: whether infos are wanted (see :meth:`info`) or paths.
+
+        Returns:
+            the infos, or paths, ordered by name.
+
+        Raises:
+            ArtifactNotFoundError: there is neither a folder nor a file.
+            AccessDeniedError: the sessions of a whole store are wanted, which are not listed.
+
+        """
+        path = parsed(path)[0]
+        infos = list(self._children(path) if path else self._sessions())
+        if not infos:
+            info = self.info(path)
+            infos = [info] if info["type"] == "file" else []
+        return infos if detail else [info["name"] for info in infos]
+
+    def _sessions(self) -> Iterator[Info]:
+        if self._session_id is None:
+            raise AccessDeniedError(f"the sessions of a store are not listed: name one, {PROTOCOL}://{{session_id}}")
+        yield folder_info(session_segment(self._session_id)[0])
+
+    def _children(self, path: str) -> Iterator[Info]:
+        root, _, folder = path.partition("/")
+        prefix = f"{folder}/" if folder else ""
+        for name, same in groupby(self._first_of_each(self._split(path)[0], prefix), _shown):
+            inner = inner_folder(name, prefix)
+            if inner:
+                yield folder_info(f"{root}/{inner[:-1]}")
+            else:
+                yield file_info(f"{root}/{name}", sorted(same, key=age, reverse=True))
+
+    def _first_of_each(self, session: str, prefix: str) -> Iterator[ArtifactMetadata]:
+        """Iterate over the artifacts directly in a folder, and over the first in each folder in it."""
+        start, size = "", _FIRST_PAGE
+        while True:
+            listing = self._listed(session, prefix[:-1], start=start, page_size=size)
+            start = ""
+            while page := list(islice(listing, size)):
+                for found in page:
+                    name = _shown(found)
+                    if name < start:  # still in the folder returned last
+                        continue
+                    yield found
+                    inner = inner_folder(name, prefix)
+                    start = f"{inner[:-1]}0" if inner else ""  # "0" is what follows the slash
+                if len(page) < size:
+                    return
+                if start:
+                    break
+            else:
+                return
+            size = _PAGE_BEHIND_A_FOLDER
+
+    def find(
+        self,
+        path: Any,
+        maxdepth: int | None = None,
+        withdirs: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        detail: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        """Return the files below a folder, in any depth, by one pass over the session's listing.
+
+        Args:
+            path: the folder; of a file, itself is returned.
+            maxdepth: how many levels deep; None: all.
+            withdirs: whether to return folders too.
+            detail: whether infos are wanted or paths.
+            kwargs: nothing more is known.
+
+        Returns:
+            the sorted paths, or a dict of infos by path; empty when nothing matches.
+
+        Raises:
+            AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
+
+        """
+        path, maxdepth = parsed(path)[0], check_depth(maxdepth)
+        if not path:
+            (path,) = (info["name"] for info in self._sessions())
+        if maxdepth is not None:
+            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
+        infos = {info["name"]: info for info in self._below(path)}
+        if withdirs and (infos or self._is_folder(path)):
+            for folder in {folder for name in infos for folder in folders_between(path, name)}:
+                infos.setdefault(folder, folder_info(folder))
+            infos.setdefault(path, folder_info(path))
+        if not infos and (found := self._find(path)):
+            infos[path] = file_info(path, found)
+        names = sorted(infos)
+        return {name: infos[name] for name in names} if detail else names
+
+    def _below(self, path: str) -> Iterator[Info]:
+        root = path.partition("/")[0]
+        for name, same in groupby(self._listed(*self._split(path)), _shown):
+            yield file_info(f"{root}/{name}", sorted(same, key=age, reverse=True))
+
+    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Return the paths that match a pattern.
+
+        Args:
+            path: the pattern, see fsspec; the session is no part of it.
+            maxdepth: how many levels deep ``**`` goes; None: all.
+            kwargs: ``detail=True`` returns a dict of the infos by path.
+
+        Returns:
+            the paths, ordered.
+
+        Raises:
+            AccessDeniedError: the session is a pattern; sessions are not listed.
+
+        """
+        session = text_of(path).removeprefix(f"{PROTOCOL}://").lstrip("/").partition("/")[0]
+        if has_magic(session):
+            raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {shown(session)}")
+        return super().glob(path, maxdepth=check_depth(maxdepth), **kwargs)
+
+    def walk(self, path: Any, maxdepth: int | None = None, topdown: bool = True, **kwargs: Any) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+        """Iterate over the folders below a path, each with its folders and files, as ``os.walk`` does."""
+        path, maxdepth = parsed(path)[0], check_depth(maxdepth)
+        folders: Iterator[Any] = super().walk(path, maxdepth=maxdepth, topdown=topdown, **kwargs)
+        return folders
+
+    def du(
+        self,
+        path: Any,
+        total: bool = True,  # noqa: FBT001, FBT002 - fsspec's signature
+        maxdepth: int | None = None,
+        withdirs: bool = False,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Any:
+        """Return the length in bytes of the files below a folder, or a dict of the lengths by path."""
+        infos = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
+        sizes = {name: info["size"] for name, info in infos.items()}
+        return sum(sizes.values()) if total else sizes
+
+    def invalidate_cache(self, path: Any = None) -> None:
+        """Accept the call, which fsspec makes; listings are not cached."""
+
+    def mkdir(self, path: Any, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+        """Check that the session can be reached. Folders need not be created: they exist with their files."""
+        session, _name = self._split(path)
+        if session:
+            self._check_session(session)
+
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's
+        """Do what :meth:`mkdir` does."""
+        self.mkdir(path)
+
+    def rmdir(self, path: Any) -> None:
+        """Accept an empty folder; raise ``OSError`` for a folder with files."""
+        if any(self._listed(*self._split(path), page_size=1)):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+
+
+def _shown(artifact: ArtifactMetadata) -> str:
+    """Return the name of an artifact in the listing of its session."""
+    return artifact.filename or artifact.artifact_id
