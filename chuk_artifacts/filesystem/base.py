@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         """The methods of fsspec's base class that are called here; fsspec has no types."""
 
         _intrans: bool
+        transaction: Any
 
         def find(self, *args: Any, **kwargs: Any) -> Any: ...
         def get(self, *args: Any, **kwargs: Any) -> Any: ...

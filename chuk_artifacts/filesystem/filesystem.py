@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from fsspec.utils import tokenize
 
 from chuk_artifacts.core import forget_shared_cores
 from chuk_artifacts.errors import InvalidInputError
+from chuk_artifacts.filesystem.made import MadeFolders
 from chuk_artifacts.filesystem.moving import Moving
 from chuk_artifacts.filesystem.opening import Opening
 from chuk_artifacts.filesystem.paths import PROTOCOL
@@ -16,6 +18,7 @@ from chuk_artifacts.redaction import public_url
 from chuk_artifacts.store import ArtifactStore, SharedStore
 
 _OF_FSSPEC = ("asynchronous", "loop", "batch_size", "use_listings_cache", "listings_expiry_time", "max_paths")
+_OF_STORE = list(signature(ArtifactStore).parameters)
 _NOT_SECRET = frozenset(
     {
         "session_id",
@@ -38,10 +41,10 @@ class ArtifactFileSystem(Reading, Opening, Moving):
     """The artifacts of a store as files: ``{session_id}/{filename}``.
 
     The session is the first segment of a path, percent-encoded where it holds what a URL gives a meaning to. Folders
-    are the beginnings of filenames up to a slash: :meth:`mkdir` remembers nothing, and a folder is gone with its last
-    file. An artifact without a filename appears under its id. A store may hold several artifacts with one filename: the
-    path is the newest of them, ``others`` in its info counts the rest, and :meth:`rm` and :meth:`mv` take them all. A
-    write makes no second one.
+    are the beginnings of filenames up to a slash, and gone with their last file; one that :meth:`mkdir` has made is
+    remembered by this object until a file is in it. An artifact without a filename appears under its id. A store may
+    hold several artifacts with one filename: the path is the newest of them, ``others`` in its info counts the rest,
+    and :meth:`rm` and :meth:`mv` take them all. A write makes no second one.
 
     Writing to the path of an artifact makes a new revision of it. A file appears whole when it is closed, or not at
     all. A whole file is verified when it is read; of a range only the artifact's length is.
@@ -84,12 +87,16 @@ class ArtifactFileSystem(Reading, Opening, Moving):
         super().__init__()
         for name in _OF_FSSPEC:
             arguments.pop(name, None)
+        unknown = sorted(arguments.keys() - _OF_STORE)
+        if unknown:
+            raise InvalidInputError(f"unknown storage options: {', '.join(unknown)}; known are {', '.join(_OF_STORE)}")
         if store is None:
             store = SharedStore(**arguments)
         elif arguments:
             raise InvalidInputError(f"a store has its settings already: {min(arguments)} can't be given with one")
         self.store: ArtifactStore = store if session_id is None else store.session(session_id)
         self._session_id = self.store.scope.session_id
+        self._made = MadeFolders()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the store, that is, as its settings without what is secret."""

@@ -9,6 +9,7 @@ from glob import has_magic
 from itertools import groupby, islice
 from typing import Any
 
+from chuk_artifacts.arguments import check_filename
 from chuk_artifacts.errors import AccessDeniedError, shown
 from chuk_artifacts.filesystem.infos import Info, file_info, folder_info
 from chuk_artifacts.filesystem.lookup import Lookup
@@ -43,10 +44,20 @@ class Folders(Lookup):
         """
         path = parsed(path)[0]
         infos = list(self._children(path) if path else self._sessions())
+        if self._made:
+            infos = self._with_made(path, infos)
         if not infos:
             info = self.info(path)
             infos = [info] if info["type"] == "file" else []
         return infos if detail else [info["name"] for info in infos]
+
+    def _with_made(self, path: str, infos: list[Info]) -> list[Info]:
+        """Add the folders in a folder that were made; forget the folder itself if something is in it."""
+        if infos and path:
+            self._made.filled(f"{path}/")
+        names = {info["name"] for info in infos}
+        infos += [folder_info(one) for one in self._made.inside(path) if one not in names]
+        return sorted(infos, key=_place) if len(infos) > len(names) else infos
 
     def _sessions(self) -> Iterator[Info]:
         if self._session_id is None:
@@ -115,10 +126,12 @@ class Folders(Lookup):
         if maxdepth is not None:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         infos = {info["name"]: info for info in self._below(path)}
+        if self._made and infos:
+            self._made.filled(f"{path}/")
         if withdirs and (infos or self._is_folder(path)):
-            for folder in {folder for name in infos for folder in folders_between(path, name)}:
+            folders = {folder for name in infos for folder in folders_between(path, name)}
+            for folder in (path, *folders, *self._made.below(path)):
                 infos.setdefault(folder, folder_info(folder))
-            infos.setdefault(path, folder_info(path))
         if not infos and (found := self._find(path)):
             infos[path] = file_info(path, found)
         names = sorted(infos)
@@ -172,19 +185,40 @@ class Folders(Lookup):
         """Accept the call, which fsspec makes; listings are not cached."""
 
     def mkdir(self, path: Any, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
-        """Check that the session can be reached. Folders need not be created: they exist with their files."""
-        session, _name = self._split(path)
+        """Make a folder, and those above it. This object remembers it until a file is in it; others don't see it.
+
+        Args:
+            path: the folder; one that exists is left as it is.
+            create_parents: ignored: a folder can't be without those above it.
+
+        Raises:
+            InvalidInputError: no folder can have the path.
+            AccessDeniedError: the session is another than the bound one.
+
+        """
+        path, (session, name) = parsed(path)
         if session:
             self._check_session(session)
+            if name:
+                check_filename(f"{name}/_")
+            self._made.add(path)
 
-    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's
-        """Do what :meth:`mkdir` does."""
+    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
+        """Do what :meth:`mkdir` does; *exist_ok* is ignored."""
         self.mkdir(path)
 
     def rmdir(self, path: Any) -> None:
-        """Accept an empty folder; raise ``OSError`` for a folder with files."""
-        if any(self._listed(*self._split(path), page_size=1)):
+        """Remove a folder that was made, or accept one that does not exist; raise ``OSError`` if something is in it."""
+        path, (session, name) = parsed(path)
+        if self._made.below(path) or any(self._listed(session, name, page_size=1)):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        self._made.remove([path])
+
+
+def _place(info: Info) -> str:
+    """Return the sort key of an info in the listing of its folder: a folder stands where its first file would."""
+    name: str = info["name"]
+    return f"{name}/" if info["type"] == "directory" else name
 
 
 def _shown(artifact: ArtifactMetadata) -> str:

@@ -13,6 +13,7 @@ from chuk_artifacts.arguments import check_text
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.filesystem.base import FileSystem
 from chuk_artifacts.filesystem.infos import Info, file_info, folder_info, missing
+from chuk_artifacts.filesystem.made import MadeFolders
 from chuk_artifacts.filesystem.paths import parsed
 from chuk_artifacts.filesystem.transfers import LiteralPaths
 from chuk_artifacts.models import ArtifactMetadata
@@ -30,6 +31,7 @@ class Lookup(LiteralPaths, FileSystem):
 
     store: ArtifactStore
     _session_id: str | None
+    _made: MadeFolders
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -82,8 +84,8 @@ class Lookup(LiteralPaths, FileSystem):
         return missing(path)
 
     def _is_folder(self, path: Any) -> bool:
-        session, name = self._split(path)
-        if not session:
+        path, (session, name) = parsed(path)
+        if not session or path in self._made:
             return True
         if name:
             return any(self._listed(session, name, page_size=1))

@@ -114,6 +114,9 @@ class Moving(Removal):
         found = pairs(self, path1, self, path2, recursive=recursive, maxdepth=maxdepth)
         missing_ok = recursive if on_error is None else on_error != "raise"
         self._copy(self._transfers(found, missing_ok=missing_ok))
+        for source, target in found:
+            if recursive and source in self._made:
+                self._made.add(target)
 
     def _copy(self, transfers: Sequence[Transfer]) -> None:
         """Copy to free paths first: what is read afterwards, to be written onto others, is read by its old record."""
@@ -124,11 +127,18 @@ class Moving(Removal):
         for transfer in transfers:
             if transfer.replaced:
                 self._copy_onto(transfer.found[0], transfer.replaced[0])
+        self._fill(transfers)
 
     def _copy_onto(self, artifact: ArtifactMetadata, replaced: ArtifactMetadata) -> None:
         content = Stream(partial(reading.stream_record, self.store.scope, artifact), rewindable=True)
         fields = {"mime": artifact.mime, "summary": artifact.summary, "meta": artifact.meta}
         changing.change(self.store.scope, replaced.artifact_id, Change(fields=fields), content, record=replaced)
+
+    def _fill(self, transfers: Sequence[Transfer]) -> None:
+        """Forget the made folders that hold the files now."""
+        if self._made:
+            for transfer in transfers:
+                self._made.filled(transfer.target)
 
     def mv_file(self, path1: Any, path2: Any) -> None:
         """Rename a file within its session; see :meth:`mv`."""
@@ -184,6 +194,9 @@ class Moving(Removal):
                 if source != target and source not in files:
                     raise self._no_file(source)
         self._move(transfers)
+        for source, target in found:
+            if source in self._made and source != target:
+                self._made.move(source, target)
 
     def _move(self, transfers: Sequence[Transfer]) -> None:
         """Rename all, and delete what they replace when they have their names: so nothing is lost halfway."""
@@ -196,5 +209,6 @@ class Moving(Removal):
                 for artifact in reversed(transfer.found)
             ],
         )
+        self._fill(transfers)
         replaced = [artifact.artifact_id for transfer in transfers for artifact in transfer.replaced]
         self._delete([artifact_id for artifact_id in replaced if artifact_id not in moved])

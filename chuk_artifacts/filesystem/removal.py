@@ -43,9 +43,15 @@ class Removal(Lookup):
                 patterns.append(one)
             else:
                 ids += self._ids(one, below=recursive)
-        for one in self.expand_path(patterns, recursive=recursive, maxdepth=maxdepth) if patterns else ():
+        expanded = self.expand_path(patterns, recursive=recursive, maxdepth=maxdepth) if patterns else []
+        for one in expanded:
             ids += self._ids(one, below=None if recursive else False)
         self._delete(ids)
+        if recursive and self._made:
+            self._made.remove(expanded)
+            for one in map(self._strip_protocol, several(path)):
+                if one not in patterns:
+                    self._made.remove([one, *self._made.below(one)])
 
     def _delete(self, ids: Sequence[str]) -> None:
         for begin in range(0, len(ids), _MANY):

@@ -39,7 +39,7 @@ class Writing(Folders):
                 if found:
                     self._update(found[0], content, Change.of(self.store.scope.core, **fields))
                 else:
-                    self.store.store(content, filename=name, session_id=session, exclusive=True, **fields)
+                    self._store(path, content, fields)
             except ArtifactNotFoundError:  # deleted since
                 continue
             except ConflictError:
@@ -52,13 +52,24 @@ class Writing(Folders):
         """Change an artifact that was just found, without looking it up again."""
         changing.change(self.store.scope, found.artifact_id, change, content, record=found)
 
+    def _revise(self, opened: ArtifactMetadata, path: Any, data: Any, fields: dict[str, Any]) -> None:
+        """Make data the next revision of an artifact, unless it has changed since it was opened."""
+        change = Change.of(self.store.scope.core, if_revision=opened.revision, **fields)
+        self._update(opened, content_of(data), change)
+
     def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
         """Make data a new artifact, unless the path has one."""
-        session, name = self._split_file(path)
         try:
-            self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
+            self._store(path, data, fields)
         except ConflictError:
             raise taken(path) from None
+
+    def _store(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+        """Make data a new artifact; raise :class:`ConflictError` if the path has one."""
+        session, name = self._split_file(path)
+        self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
+        if self._made:
+            self._made.filled(parsed(path)[0])
 
     def _append(self, path: Any, data: BinaryIO, fields: dict[str, Any]) -> None:
         """Make what is there with data behind it the next revision; who appends meanwhile loses nothing."""
