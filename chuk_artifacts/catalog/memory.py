@@ -229,6 +229,11 @@ class MemoryCatalog(Lockable):
         with self._lock: return self._named(session_id, filename, now)  # fmt: skip # noqa: E701 - see above
 
     @_locked
+    def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:
+        """Return the records with each filename."""
+        return [self._named(session_id, filename, now) for filename in filenames]
+
+    @_locked
     def due(self, now: float, limit: int, after: Any = None) -> Due:
         """Return a page of the records that cleanup must look at."""
         due = self._items_of(self._indexes.due)

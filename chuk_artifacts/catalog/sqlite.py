@@ -301,6 +301,31 @@ class SqliteCatalog:
             session_id,
         )
 
+    def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:
+        """Return the records with each filename, through the index of places."""
+        found: dict[str, list[ArtifactMetadata]] = {filename: [] for filename in filenames}
+        for record in self._read(self._named_any, session_id, list(found), timestamp(now)):
+            if record.filename is not None and record.filename in found:
+                found[record.filename].append(record)
+        return [found[filename] for filename in filenames]
+
+    def _named_any(
+        self, connection: Connection, session_id: str, filenames: Sequence[str], now: str
+    ) -> list[ArtifactMetadata]:
+        """Return the records with any of the filenames, those of each sorted by id."""
+        records: list[ArtifactMetadata] = []
+        for some in batches(filenames, _VARIABLES):
+            records += self._sound(
+                connection,
+                "SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND session_id = ?"
+                f" AND filename IN ({_marks(some)}) AND (expires_at IS NULL OR expires_at > ?)"
+                " ORDER BY filename, artifact_id LIMIT ?",
+                (self._sandbox_id, session_id, *some, now),
+                _EVERYTHING,
+                session_id,
+            )
+        return records
+
     def _sound(
         self, connection: Connection, query: str, values: Sequence[str], limit: int, session_id: str | None
     ) -> list[ArtifactMetadata]:
