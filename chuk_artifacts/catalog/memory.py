@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
-from chuk_artifacts.catalog.records import place, prefix_end, takes_filename
+from chuk_artifacts.catalog.records import has_artifact, place, prefix_end, takes_filename
 from chuk_artifacts.catalog.sessions import join_sessions, prolonged, updated
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
@@ -227,6 +227,10 @@ class MemoryCatalog(Lockable):
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
         with self._lock: return self._named(session_id, filename, now)  # fmt: skip # noqa: E701 - see above
+
+    def has_named(self, session_id: str, filename: str, now: float) -> bool | None:
+        """Return whether there is an artifact with a filename."""
+        return has_artifact(self.named(session_id, filename, now))
 
     @_locked
     def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:

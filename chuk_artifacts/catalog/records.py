@@ -145,6 +145,11 @@ def takes_filename(record: ArtifactMetadata, now: float) -> bool:
     return record.pending is None and not is_over(record.expires_at, now)
 
 
+def has_artifact(records: Sequence[ArtifactMetadata]) -> bool | None:
+    """Return whether there is an artifact among records; None if all of them are pending."""
+    return any(record.pending is None for record in records) or (None if records else False)
+
+
 def prefix_end(prefix: str) -> str | None:
     """Return the smallest text greater than all that begin with *prefix*, by code points; None if there is no such."""
     while prefix:

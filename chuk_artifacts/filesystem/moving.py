@@ -34,7 +34,7 @@ class Moving(Removal):
             self._check_same_session(source, target)
         found = [(source, target) for source, target in dict.fromkeys(found) if source != target]
         paths = [path for pair in found for path in pair]
-        artifacts = iter(self.store.scope.core.each(self._find, paths, lambda _: 0))
+        artifacts = iter(self._find_each(paths))
         transfers: list[Transfer] = []
         for (source, target), of_source, of_target in zip(found, artifacts, artifacts, strict=True):
             if of_source:
@@ -120,10 +120,12 @@ class Moving(Removal):
 
     def _copy(self, transfers: Sequence[Transfer]) -> None:
         """Copy to free paths first: what is read afterwards, to be written onto others, is read by its old record."""
-        for transfer in transfers:
-            if not transfer.replaced:
-                found, scope = transfer.found[0], self.store.scope
-                changing.copy(scope, found.artifact_id, Change.of(scope.core, filename=transfer.name), record=found)
+        new = [(transfer.found[0], transfer.name) for transfer in transfers if not transfer.replaced]
+        if len(new) == 1:
+            (found, name), scope = new[0], self.store.scope
+            changing.copy(scope, found.artifact_id, Change.of(scope.core, filename=name), record=found)
+        else:
+            changing.copy_all(self.store.scope, new)
         for transfer in transfers:
             if transfer.replaced:
                 self._copy_onto(transfer.found[0], transfer.replaced[0])

@@ -66,6 +66,8 @@ class Opening(Writing):
                 opened.
 
         """
+        if mode == "rb" and compression is None:
+            return self._open_to_read(path, block_size)
         _check_text_options(kwargs)
         mode = _canonical(mode)
         if compression is not None and (not isinstance(compression, str) or compression not in {"infer", *compr}):

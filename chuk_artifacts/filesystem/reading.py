@@ -9,12 +9,16 @@ from typing import Any
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
 from chuk_artifacts.arguments import check_count, check_items, check_path
+from chuk_artifacts.catalog import batches
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.filesystem.lookup import Lookup
 from chuk_artifacts.filesystem.paths import parsed
 from chuk_artifacts.filesystem.ranges import Range, bound, read_ranges
 from chuk_artifacts.filesystem.transfers import LocalFiles, local_paths, pairs
+from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations import reading
+
+_AT_ONCE = 1000  # files that are looked up together
 
 
 class Reading(Lookup):
@@ -131,9 +135,14 @@ class Reading(Lookup):
             FileExistsError: *lpath* is a folder, and something in it has that name.
 
         """
+        self._get_found(self._find(rpath), rpath, lpath, callback, outfile)
+
+    def _get_found(
+        self, found: Sequence[ArtifactMetadata], rpath: Any, lpath: Any, callback: Callback, outfile: Any = None
+    ) -> None:
+        """Copy a file to the local disk, given the artifacts of its path; see :meth:`get_file`."""
         if outfile is None and hasattr(lpath, "write"):
             outfile = lpath
-        found = self._find(rpath)
         lpath = check_path("lpath", lpath) if outfile is None else None
         if not found and outfile is None and self._is_folder(rpath):
             os.makedirs(lpath, exist_ok=True)
@@ -173,4 +182,10 @@ class Reading(Lookup):
 
         """
         found = pairs(self, rpath, LocalFiles(), local_paths(lpath), recursive=recursive, maxdepth=maxdepth)
-        super().get([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
+        callback.set_size(len(found))
+        for some in batches(found, _AT_ONCE):
+            artifacts = self._find_each([source for source, _ in some])
+            for (source, target), of_source in zip(some, artifacts, strict=True):
+                with callback.branched(source, target) as child:
+                    self._get_found(of_source, source, target, child)
+                callback.relative_update()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
@@ -15,14 +16,19 @@ from chuk_artifacts.errors import ArtifactNotFoundError, ConflictError, InvalidI
 from chuk_artifacts.filesystem.folders import Folders
 from chuk_artifacts.filesystem.infos import taken
 from chuk_artifacts.filesystem.paths import parsed
-from chuk_artifacts.filesystem.transfers import LocalFiles, local_paths, pairs
+from chuk_artifacts.filesystem.transfers import LocalFiles, Pairs, local_paths, pairs
 from chuk_artifacts.models import ArtifactMetadata
-from chuk_artifacts.operations import changing, reading
+from chuk_artifacts.operations import changing, reading, writing
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.source import Stream
 from chuk_artifacts.source import source as content_of
 
+T = TypeVar("T")
+
 _PIECE = 1024 * 1024
+_FEW_BYTES = 64 * 1024
+_AT_ONCE = 500
+_BYTES_AT_ONCE = 64 * 1024 * 1024
 _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 
 
@@ -88,9 +94,44 @@ class Writing(Folders):
     def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> Stream:
         return Stream(lambda: chain(reading.stream_record(self.store.scope, artifact), _pieces(data)), rewindable=True)
 
+    def _write_each(self, contents: Mapping[str, bytes | Stream], fields: dict[str, Any]) -> None:
+        """Write whole files by their paths: those that are new with one call of the catalog."""
+        new: dict[str, list[str]] = {}
+        for path, found in zip(contents, self._find_each(list(contents)), strict=True):
+            if found:
+                self._write_found(path, found[0], contents[path], fields)
+            else:
+                new.setdefault(self._split_file(path)[0], []).append(path)
+        for session, paths in new.items():
+            items = [{"data": contents[path], "filename": self._split(path)[1], **fields} for path in paths]
+            try:
+                writing.store_batch(self.store.scope, items, session, exclusive=True)
+            except ConflictError:  # one was created since
+                for path in paths:
+                    self._write(path, contents[path], fields)
+            if self._made:
+                for path in paths:
+                    self._made.filled(path)
+
+    def _write_found(self, path: str, found: ArtifactMetadata, data: bytes | Stream, fields: dict[str, Any]) -> None:
+        try:
+            self._update(found, data, Change.of(self.store.scope.core, **fields))
+        except ArtifactNotFoundError:  # deleted since
+            self._write(path, data, fields)
+
     def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
-        """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`."""
-        super().pipe(path if isinstance(path, dict) else parsed(path)[0], value, **kwargs)
+        """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`.
+
+        Of a mapping, the files are written in portions. When one can't be written, those of earlier portions stay.
+        """
+        if not isinstance(path, dict):
+            super().pipe(parsed(path)[0], value, **kwargs)
+        elif self._intrans or kwargs.get("mode", "overwrite") != "overwrite":
+            super().pipe(path, value, **kwargs)
+        else:
+            contents = {parsed(one)[0]: content_of(data) for one, data in path.items()}
+            for some in _portions(list(contents), lambda one: _length(contents[one])):
+                self._write_each({one: contents[one] for one in some}, fields_of(kwargs))
 
     def write_text(
         self,
@@ -156,9 +197,7 @@ class Writing(Folders):
         elif self._intrans:
             super().put_file(lpath, rpath, callback=callback, mode=mode, **kwargs)
         else:
-            callback.set_size(os.path.getsize(lpath))
-            data = Stream(partial(_told_pieces, lpath, callback), rewindable=True)
-            self._writing(rpath, mode)(rpath, data, fields_of(kwargs))
+            self._writing(rpath, mode)(rpath, _local_content(lpath, callback), fields_of(kwargs))
 
     def put(
         self,
@@ -185,7 +224,25 @@ class Writing(Folders):
 
         """
         found = pairs(LocalFiles(), local_paths(lpath), self, rpath, recursive=recursive, maxdepth=maxdepth)
-        super().put([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
+        if self._intrans or kwargs.get("mode", "overwrite") != "overwrite":
+            super().put([path for path, _ in found], [path for _, path in found], callback=callback, **kwargs)
+            return
+        callback.set_size(len(found))
+        for some in _portions(found, lambda pair: os.path.getsize(pair[0])):
+            self._put_each(some, callback, fields_of(kwargs))
+            callback.relative_update(len(some))
+
+    def _put_each(self, found: Pairs, callback: Callback, fields: dict[str, Any]) -> None:
+        """Copy files from the local disk; make the folders among them."""
+        contents: dict[str, bytes | Stream] = {}
+        with ExitStack() as stack:
+            for source, target in found:
+                child = stack.enter_context(callback.branched(source, target))
+                if os.path.isdir(source):
+                    self.mkdir(target)
+                else:
+                    contents[target] = _local_content(source, child)
+            self._write_each(contents, fields)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Make a file empty, or with *truncate* False only set its time of modification; create a missing file."""
@@ -194,6 +251,36 @@ class Writing(Folders):
             self._update(found[0], None, Change(fields={"mime": found[0].mime}))
         else:
             self.pipe_file(path, b"", **kwargs)
+
+
+def _portions(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield items in portions: as many as one transaction may add, and as many bytes as one may wait for."""
+    portion: list[T] = []
+    length = 0
+    for item in items:
+        portion.append(item)
+        length += size(item)
+        if len(portion) == _AT_ONCE or length >= _BYTES_AT_ONCE:
+            yield portion
+            portion, length = [], 0
+    if portion:
+        yield portion
+
+
+def _length(data: bytes | Stream) -> int:
+    return len(data) if isinstance(data, bytes) else data.measure() or 0
+
+
+def _local_content(path: str, callback: Callback) -> bytes | Stream:
+    """Return the content of a local file: its bytes if they are few, or else a stream."""
+    size = os.path.getsize(path)
+    callback.set_size(size)
+    if size > _FEW_BYTES:
+        return Stream(partial(_told_pieces, path, callback), rewindable=True)
+    with open(path, "rb") as file:
+        data = file.read()
+    callback.relative_update(len(data))
+    return data
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:

@@ -168,6 +168,21 @@ def test_named_finds_any_number(catalog):
     assert ids(catalog.named("alice", "a", NOW)) == [2100]
 
 
+def test_has_named(catalog):
+    """A filename is found if an unexpired artifact has it; pending records alone leave that open."""
+    pending = Pending(timestamp(NOW + 60), True, None)
+    catalog.add([record(1, filename="a", ttl=60.0), record(2, filename="b")], now=NOW)
+    catalog.add(
+        [record(number, filename=names, revision=0, pending=pending) for number, names in enumerate("ac", 3)], now=NOW
+    )
+    asked = [*"abcd", "aa"]
+    assert [catalog.has_named("alice", filename, NOW) for filename in asked] == [True, True, None, False, False]
+    assert catalog.has_named("alice", "a", NOW + 60) is None
+    assert catalog.has_named("bob", "a", NOW) is False
+    catalog.remove([name(number) for number in range(1, 5)])
+    assert not any(catalog.has_named("alice", filename, NOW) for filename in asked)
+
+
 def test_named_each(catalog):
     """Records of many filenames are looked up at once, in the sequence of the filenames, which may repeat."""
     names = ["b", "none", "a", "ä", "a", *(f"f{number}" for number in range(1100))]

@@ -30,6 +30,7 @@ from chuk_artifacts.catalog.records import (
     decode_session,
     decode_sound,
     decoded,
+    has_artifact,
     place,
     prefix_end,
     salvaged,
@@ -222,6 +223,10 @@ class RedisCatalog:
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename: those whose places begin with it and a NUL."""
         return self._between(session_id, f"[{filename}\0", f"({filename}\1", None, now)
+
+    def has_named(self, session_id: str, filename: str, now: float) -> bool | None:
+        """Return whether there is an artifact with a filename."""
+        return has_artifact(self.named(session_id, filename, now))
 
     def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:
         """Return the records with each filename, of many filenames with one script."""
