@@ -470,7 +470,9 @@ def write(fs, mode):
         (lambda fs: fs.mv("alice/docs/a", "alice/docs/b"), {}, {"named": 2, "page": 1, "replace_each": 1}),
         (lambda fs: fs.mv("alice/docs/a", "alice/other/"), {}, {"named": 2, "replace_each": 1}),
         (lambda fs: fs.mv_file("alice/docs/a", "alice/docs/b"), {}, {"named": 2, "replace_each": 1}),
-        (lambda fs: fs.cp_file("alice/docs/a", "alice/docs/b"), {"copy": 1}, {"named": 2, "add": 1}),
+        (lambda fs: fs.cp_file("alice/docs/a", "alice/docs/b"), {"copy": 1}, {"named_each": 1, "add": 1}),
+        (lambda fs: fs.exists("alice/docs/a"), {}, {"has_named": 1}),
+        (lambda fs: fs.exists("alice/docs"), {}, {"has_named": 1, "page": 1}),
         (lambda fs: fs.rm_file("alice/docs/a"), {"delete": 1}, {"named": 1, "remove": 1}),
     ],
     ids=[
@@ -484,6 +486,8 @@ def write(fs, mode):
         "into folder",
         "mv_file",
         "copy",
+        "exists",
+        "exists not",
         "delete",
     ],
 )
@@ -502,3 +506,33 @@ def test_every_method_is_counted():
     }
     methods = {name for name in dir(ArtifactStore) if callable(getattr(ArtifactStore, name))}
     assert {name for name in methods if not name.startswith("_")} - called == UNCOUNTED
+
+
+@pytest.mark.parametrize(
+    ("call", "storage", "catalog"),
+    [
+        (
+            lambda fs, _: fs.pipe({f"alice/new/{number}": b"x" for number in range(4)}),
+            {"put": 4},
+            {"named_each": 1, "add": 1},
+        ),
+        (lambda fs, _: fs.cp("alice/many/", "alice/new/", recursive=True), {"copy": 4}, {"named_each": 1, "add": 1}),
+        (lambda fs, _: fs.mv("alice/many/", "alice/new/", recursive=True), {}, {"named_each": 1, "replace_each": 1}),
+        (lambda fs, local: fs.put(f"{local}/", "alice/new/", recursive=True), {"put": 4}, {"named_each": 1, "add": 1}),
+        (lambda fs, local: fs.get("alice/many/", f"{local}/new/", recursive=True), {"open": 4}, {"named_each": 1}),
+    ],
+    ids=["pipe", "copy", "move", "put", "get"],
+)
+def test_many_files(costs, fs, tmp_path, call, storage, catalog):
+    """Many files are looked up, added and changed with one call of the catalog each, beside a listing of the folder."""
+    local = tmp_path / "local"
+    local.mkdir()
+    for number in range(4):
+        (local / f"{number}").write_bytes(b"x")
+        fs.pipe_file(f"alice/many/{number}", b"x")
+    costs.storage.clear()
+    costs.catalog.clear()
+    call(fs, local)
+    listing = {"page", "named", "has_named"}
+    assert costs.storage == storage
+    assert {name: count for name, count in costs.catalog.items() if name not in listing} == catalog

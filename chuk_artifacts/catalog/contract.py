@@ -120,6 +120,17 @@ class Catalog(Protocol):
         """Return the unexpired records of a session with a (non-empty) filename, sorted by id."""
         ...
 
+    def has_named(self, session_id: str, filename: str, now: float) -> bool | None:
+        """Return whether a session has an unexpired artifact with a filename; None if it only has pending ones.
+
+        A catalog need not decode a record for that, so a record that can't be decoded counts.
+        """
+        ...
+
+    def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:
+        """Do what :meth:`named` does for many filenames, and return the records of each."""
+        ...
+
     def due(self, now: float, limit: int, after: Any = None) -> Due:
         """Return a page of at most *limit* records that are expired or hold superseded bytes past their time.
 

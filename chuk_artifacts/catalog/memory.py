@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
-from chuk_artifacts.catalog.records import place, prefix_end, takes_filename
+from chuk_artifacts.catalog.records import has_artifact, place, prefix_end, takes_filename
 from chuk_artifacts.catalog.sessions import join_sessions, prolonged, updated
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
@@ -224,11 +224,18 @@ class MemoryCatalog(Lockable):
         records = (self._records[places[index][1]] for index in range(start, stop))
         return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
 
-    @_locked
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
-        ids = self._indexes.ids.get((session_id, filename), ())
-        return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
+        with self._lock: return self._named(session_id, filename, now)  # fmt: skip # noqa: E701 - see above
+
+    def has_named(self, session_id: str, filename: str, now: float) -> bool | None:
+        """Return whether there is an artifact with a filename."""
+        return has_artifact(self.named(session_id, filename, now))
+
+    @_locked
+    def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:
+        """Return the records with each filename."""
+        return [self._named(session_id, filename, now) for filename in filenames]
 
     @_locked
     def due(self, now: float, limit: int, after: Any = None) -> Due:
@@ -317,6 +324,12 @@ class MemoryCatalog(Lockable):
     @_locked
     def _wait(self) -> None:
         """Wait for a change in progress, and complete one that was interrupted."""
+
+    def _named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
+        if self._change is not None:
+            self._completed()
+        ids = self._indexes.ids.get((session_id, filename), ())
+        return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
 
     def _add(
         self,

@@ -85,7 +85,8 @@ def decode_records(
         session_id: the session they are listed in; None if they may come from any.
 
     """
-    records = ArtifactMetadata.from_jsons(texts)
+    read_one = len(texts) == 1  # takes half as long as a list of one
+    records = [ArtifactMetadata.from_json(texts[0])] if read_one else ArtifactMetadata.from_jsons(texts)
     for record, artifact_id in zip(records, artifact_ids, strict=True):
         if record.artifact_id != artifact_id or record.sandbox_id != sandbox_id:
             raise _misfiled(record, artifact_id, sandbox_id)
@@ -142,6 +143,11 @@ def place(record: ArtifactMetadata) -> tuple[str, str]:
 def takes_filename(record: ArtifactMetadata, now: float) -> bool:
     """Return whether *record* keeps others from its filename: not once expired, nor while its bytes are pending."""
     return record.pending is None and not is_over(record.expires_at, now)
+
+
+def has_artifact(records: Sequence[ArtifactMetadata]) -> bool | None:
+    """Return whether there is an artifact among records; None if all of them are pending."""
+    return any(record.pending is None for record in records) or (None if records else False)
 
 
 def prefix_end(prefix: str) -> str | None:

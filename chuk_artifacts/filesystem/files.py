@@ -1,4 +1,4 @@
-"""The open files of ``artifact://``: a reader of ranges, and writers that commit when they are closed."""
+"""The files of ``artifact://`` that are open to write: they commit when they are closed."""
 
 from __future__ import annotations
 
@@ -9,116 +9,16 @@ import sys
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, NoReturn, Self
 
+from chuk_artifacts.arguments import check_count
 from chuk_artifacts.errors import shown
 from chuk_artifacts.filesystem import forgotten
 from chuk_artifacts.log import log as _log
 
 _below: dict[int, Any] = {}  # what open files write to: the collector might end it before them if it were their own
-_SPOOL_BYTES = 16 * 1024 * 1024  # so much is held in memory; more goes to a temporary file
-
-
-class Reader(io.BufferedIOBase):
-    """A file open for reading, with what fsspec's users ask of one beside its bytes.
-
-    Args:
-        fs: the filesystem it is of.
-        info: the filesystem's info of it.
-        file: what reads the bytes.
-        revision: the revision that is read, if it was chosen.
-
-    Attributes:
-        fs: the same.
-        path: its path.
-        size: its length in bytes.
-        details: the info.
-
-    """
-
-    mode = "rb"
-    _file: BinaryIO = io.BytesIO()  # an interrupt may come before it is set, and collecting closes what was half made
-
-    def __init__(self, fs: Any, info: dict[str, Any], file: BinaryIO, revision: int | None = None) -> None:
-        super().__init__()
-        self.fs = fs
-        self.path: str = info["name"]
-        self.size: int = info["size"]
-        self.details = info
-        self._revision = revision
-        self._file = file
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as path, position and revision; the other process opens the path again."""
-        return _reopened, (self.fs, self.path, self.tell(), self._revision)
-
-    def __repr__(self) -> str:
-        """Name the path."""
-        return f"<Reader of {shown(self.path)}>"
-
-    @property
-    def full_name(self) -> str:
-        """The URL."""
-        url: str = self.fs.unstrip_protocol(self.path)
-        return url
-
-    def info(self) -> dict[str, Any]:
-        """Return the filesystem's info of the file."""
-        return self.details
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read at most *size* bytes; None or less than 0: all that are left."""
-        return self._file.read(self._within(size))
-
-    def read1(self, size: int = -1, /) -> bytes:
-        """Read as :meth:`read` does."""
-        return self._file.read(self._within(size))
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read into a buffer, and return how many bytes."""
-        file: Any = self._file  # BinaryIO does not promise it
-        return int(file.readinto(buffer))
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Read a line."""
-        return self._file.readline(self._within(size))
-
-    def _within(self, size: int | None) -> int:
-        """Return a size that is no longer than the file: so much memory may be taken before it is read."""
-        return -1 if size is None else min(size, self.size)
-
-    def __next__(self) -> bytes:
-        """Return the next line."""
-        return next(self._file)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Close; harmless the second time."""
-        if not self.closed:
-            self._file.close()
-            super().close()
-
-
-def _reopened(fs: Any, path: str, position: int, revision: int | None) -> Any:
-    file = fs.open(path, "rb", revision=revision)
-    file.seek(position)
-    return file
+_SPOOL_BYTES = 16 * 1024 * 1024  # held in memory; more goes to a temporary file
 
 
 class Writer(io.BufferedIOBase):
@@ -129,17 +29,21 @@ class Writer(io.BufferedIOBase):
     ``finally`` clause closes it, and a report that is written in an ``except`` clause is stored. :meth:`commit` and
     :meth:`discard` say explicitly what is meant.
 
+    With ``+`` in its mode the file can be read too. ``r+b`` and ``a+b`` begin with the present bytes, and leave the
+    file as it is if nothing was written.
+
     A file that is never closed is committed or discarded by the same rule when it is collected, or at the exit of the
     interpreter, with a ``ResourceWarning``. One into which nothing was written replaces no file. When it can't be
     committed, an error is logged.
 
     Args:
         path: the path it will have.
-        mode: ``wb``, ``xb`` or ``ab``.
+        mode: ``wb``, ``xb``, ``ab``, ``r+b``, ``w+b``, ``x+b`` or ``a+b``.
         commit: is called with the spooled file, at its start, when it is to become the artifact, and with whether it
             may replace one.
         autocommit: whether :meth:`close` does that; otherwise :meth:`commit`.
-        offset: how many bytes there are before the first one written.
+        offset: how many bytes of the file come before what is spooled.
+        before: the present bytes, where the spool is to begin with them; None: it begins empty.
 
     Attributes:
         path: the same.
@@ -156,7 +60,14 @@ class Writer(io.BufferedIOBase):
     opened_among: frozenset[int]
 
     def __init__(
-        self, path: str, mode: str, commit: Callable[[BinaryIO, bool], object], *, autocommit: bool, offset: int = 0
+        self,
+        path: str,
+        mode: str,
+        commit: Callable[[BinaryIO, bool], object],
+        *,
+        autocommit: bool,
+        offset: int = 0,
+        before: Iterable[bytes] | None = None,
     ) -> None:
         super().__init__()
         self.path = path
@@ -167,7 +78,8 @@ class Writer(io.BufferedIOBase):
         self._doomed = False
         self.opened_among = forgotten.handled()
         self._process = os.getpid()
-        self._spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
+        self._is_changed = before is None
+        self._spool = _spool_of(before or (), at_end=mode == "a+b")
         _below[id(self)] = self._spool, self._commit
         forgotten.watch(self)
 
@@ -200,6 +112,10 @@ class Writer(io.BufferedIOBase):
         finally:
             self.close()
 
+    def readable(self) -> bool:
+        """Say whether the file can be read too."""
+        return "+" in self.mode
+
     def writable(self) -> bool:
         """Say yes."""
         return True
@@ -211,13 +127,67 @@ class Writer(io.BufferedIOBase):
     def write(self, data: Any, /) -> int:
         """Write bytes, and return how many."""
         self._check_open()
+        if self.mode == "a+b":
+            self._spool.seek(0, os.SEEK_END)
         try:
-            return int(self._spool.write(data))
+            written = int(self._spool.write(data))
         except TypeError:  # nothing of it was to be written
             raise
         except BaseException:
             self._doomed = True  # a part is missing
             raise
+        self._is_changed = True
+        return written
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut the file, or lengthen it by zeros; the position stays.
+
+        Args:
+            size: its new length in bytes; None: the position.
+
+        Returns:
+            its new length.
+
+        Raises:
+            InvalidInputError: *size* is no int, or below 0.
+            io.UnsupportedOperation: the file is open to append, and *size* would cut what was there.
+
+        """
+        self._check_open()
+        position = int(self._spool.tell())
+        length = position if size is None else check_count("size", size, 0) - self._offset
+        if length < 0:
+            raise io.UnsupportedOperation("a file that is open to append can't be cut before what is appended")
+        try:
+            _resize(self._spool, length)
+            self._spool.seek(position)
+        except BaseException:
+            self._doomed = True
+            raise
+        self._is_changed = True
+        return self._offset + length
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most *size* bytes; None or less than 0: all that are left."""
+        return bytes(self._readable().read(-1 if size is None else size))
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Read as :meth:`read` does."""
+        return self.read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer, and return how many bytes."""
+        return int(self._readable().readinto(buffer))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line."""
+        return bytes(self._readable().readline(-1 if size is None else size))
+
+    def _readable(self) -> Any:
+        self._check_open()
+        if not self.readable():
+            raise io.UnsupportedOperation(f"a file that is open in mode {self.mode} can't be read")
+        return self._spool
 
     def tell(self) -> int:
         """Return the position."""
@@ -230,7 +200,10 @@ class Writer(io.BufferedIOBase):
         if not self.seekable():
             raise io.UnsupportedOperation("seek in a file that is open to append")
         self._spool.seek(offset, whence)
-        return int(self._spool.tell())
+        position = int(self._spool.tell())
+        if position > _SPOOL_BYTES:
+            self._spool.rollover()  # a write here would fill the gap in memory
+        return position
 
     def flush(self) -> None:
         """Leave the data where it is: a file becomes visible when it is closed."""
@@ -261,6 +234,8 @@ class Writer(io.BufferedIOBase):
         super().close()
         spool = self._let_go()
         with spool:
+            if not self._is_changed:
+                return
             spool.seek(0, os.SEEK_END)
             may_replace = not self.is_forgotten or spool.tell() > 0
             spool.seek(0)
@@ -325,6 +300,30 @@ class Writer(io.BufferedIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
+
+
+def _spool_of(before: Iterable[bytes], *, at_end: bool) -> Any:
+    """Return a file that holds the bytes in *before*, at its start or end."""
+    spool = tempfile.SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115 - closed by commit and discard
+    try:
+        for chunk in before:
+            spool.write(chunk)
+        if not at_end:
+            spool.seek(0)
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+def _resize(spool: Any, length: int) -> None:
+    """Cut a file, or lengthen it by zeros, which one in memory does not do by itself."""
+    if length > _SPOOL_BYTES:
+        spool.rollover()
+    spool.truncate(length)
+    if spool.seek(0, os.SEEK_END) < length:
+        spool.seek(length - 1)
+        spool.write(b"\0")
 
 
 class TextWriter(io.TextIOWrapper):

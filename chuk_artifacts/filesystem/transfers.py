@@ -12,7 +12,7 @@ import attrs
 from fsspec.implementations.local import trailing_sep
 from fsspec.utils import other_paths, stringify_path
 
-from chuk_artifacts.arguments import check_count
+from chuk_artifacts.arguments import check_count, check_path
 from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, shown
 from chuk_artifacts.models import ArtifactMetadata
 
@@ -75,6 +75,13 @@ class LiteralPaths:
 
 class LocalFiles(LiteralPaths, LocalFileSystem):
     """The local disk."""
+
+
+def local_paths(path: Any) -> Any:
+    """Return local paths, or one, as texts; open files stay as they are."""
+    if is_list(path):
+        return list(map(local_paths, path))
+    return path if hasattr(path, "write") else check_path("lpath", path)
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
@@ -38,6 +39,7 @@ from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
 
 _RENAMED_AT_ONCE = 500
+_COPIED_AT_ONCE = 500
 _LONGEST_PAUSE_SECONDS = 0.05
 _ENDS_SOON_SECONDS = 300.0  # far longer than all attempts to replace a record
 
@@ -340,6 +342,48 @@ def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: ArtifactMeta
         raise
     add(core, [made], now)
     return made.artifact_id
+
+
+@operation
+def copy_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> None:
+    """Copy artifacts within their sessions, with one call of the catalog for every 500.
+
+    Args:
+        scope: the scope of the artifacts.
+        names: records that the catalog has just returned, with the filenames of the copies.
+
+    Raises:
+        ArtifactNotFoundError: one was deleted meanwhile. Copies that were made in earlier portions stay.
+        ArtifactCorruptedError: the stored bytes of one differ in length from its record.
+
+    """
+    core = scope.core
+    if not core.identified:
+        identity.establish(core)
+    planned = [(record, Change.of(core, filename=name)) for record, name in names]
+    for some in batches(planned, _COPIED_AT_ONCE):
+        now = core.clock()
+        copies = [
+            (record, _Copy(*grid.new_artifact(record.sandbox_id, record.session_id), now, wanted.fields))
+            for record, wanted in some
+        ]
+        keys = [target.key for _, target in copies]
+        try:
+            made = core.each(partial(_copied_pair, scope), copies, _bytes_of_pair)
+            check_bytes(core, keys, now)
+        except BaseException:
+            discard(core, keys)
+            raise
+        add(core, made, now)
+
+
+def _copied_pair(scope: Scope, copy: tuple[ArtifactMetadata, _Copy]) -> ArtifactMetadata:
+    record, target = copy
+    return _copied(scope, scope.check(record.artifact_id, record, target.now), target)
+
+
+def _bytes_of_pair(copy: tuple[ArtifactMetadata, _Copy]) -> int:
+    return copy[0].bytes
 
 
 @attrs.frozen

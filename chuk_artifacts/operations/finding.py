@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from chuk_artifacts import arguments, grid
+from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
-from chuk_artifacts.errors import ArtifactNotFoundError, no_artifact
+from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, no_artifact
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations import uploads
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.scope import Scope
+
+_NAMED_AT_ONCE = 500
 
 
 @operation
@@ -31,6 +34,87 @@ def exists(scope: Scope, artifact_id: str) -> bool:
     except ArtifactNotFoundError:
         return False
     return True
+
+
+@operation
+def named(scope: Scope, session_id: str, name: str) -> list[ArtifactMetadata]:
+    """Return the artifacts of a session that a path with this name leads to: see :func:`find_named`."""
+    return find_named(scope, session_id, name)
+
+
+@operation
+def named_each(scope: Scope, session_id: str, names: Sequence[str]) -> list[list[ArtifactMetadata]]:
+    """Do what :func:`named` does for many names, with one call of the catalog for every 500."""
+    core = scope.core
+    filenames = list(filter(_is_text, names))
+    try:
+        session_id = scope.session(session_id)
+    except InvalidInputError:  # there can be no such session
+        filenames = []
+    found: dict[str, list[ArtifactMetadata]] = {}
+    for some in batches(filenames, _NAMED_AT_ONCE):
+        records = core.catalog.named_each(session_id, some, core.clock())
+        for name, same in zip(some, records, strict=True):
+            found[name] = sorted(artifacts(scope, same), key=age, reverse=True)
+            if not same and grid.is_artifact_id(name):
+                found[name] = _nameless(scope, session_id, name)
+    return [found.get(name, []) for name in names]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        arguments.check_text("filename", name)
+    except InvalidInputError:
+        return False
+    return True
+
+
+@operation
+def is_named(scope: Scope, session_id: str, name: str) -> bool:
+    """Return whether a path with this name leads to an artifact: see :func:`find_named`."""
+    core = scope.core
+    try:
+        session_id, filename = scope.session(session_id), arguments.check_text("filename", name)
+    except InvalidInputError:  # nothing can be called that
+        return False
+    found = core.catalog.has_named(session_id, filename, core.clock())
+    if found is None:  # the bytes of an upload may have arrived
+        return bool(find_named(scope, session_id, name))
+    return found or (grid.is_artifact_id(name) and bool(_nameless(scope, session_id, name)))
+
+
+def find_named(scope: Scope, session_id: str, name: str) -> list[ArtifactMetadata]:
+    """Return the artifacts of a session that a path with this name leads to, the newest first.
+
+    These are the artifacts with that filename, or else the one without a filename whose id it is.
+
+    Raises:
+        AccessDeniedError: *session_id* is not the bound session.
+
+    """
+    core = scope.core
+    try:
+        session_id, filename = scope.session(session_id), arguments.check_text("filename", name)
+    except InvalidInputError:  # nothing can be called that
+        return []
+    found = artifacts(scope, core.catalog.named(session_id, filename, core.clock()))
+    if len(found) > 1:
+        found.sort(key=age, reverse=True)
+    return found or (_nameless(scope, session_id, name) if grid.is_artifact_id(name) else [])
+
+
+def _nameless(scope: Scope, session_id: str, artifact_id: str) -> list[ArtifactMetadata]:
+    """Return the artifact with this id if it is of the session and has no filename."""
+    try:
+        found = find(scope, artifact_id)
+    except ArtifactNotFoundError:
+        return []
+    return [found] if found.filename is None and found.session_id == session_id else []
+
+
+def age(record: ArtifactMetadata) -> tuple[str, str]:
+    """Return the sort key of artifacts with the same filename: if two were stored at the same time, the id decides."""
+    return record.stored_at, record.artifact_id
 
 
 def find(scope: Scope, artifact_id: str) -> ArtifactMetadata:

@@ -11,7 +11,7 @@ from chuk_artifacts.catalog import place
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.finding import artifacts, public
+from chuk_artifacts.operations.finding import age, artifacts, public
 from chuk_artifacts.operations.scope import Scope
 
 PAGE_SIZE = 1000
@@ -42,15 +42,6 @@ def listed(scope: Scope, session_id: str | None, prefix: str, limit: int | None)
 
 
 @operation
-def named(scope: Scope, session_id: str, filename: str) -> list[ArtifactMetadata]:
-    """Return the artifacts of a session with exactly this filename, ordered by id."""
-    core = scope.core
-    session_id = scope.session(session_id)
-    filename = arguments.check_text("filename", filename)
-    return artifacts(scope, core.catalog.named(session_id, filename, core.clock()))
-
-
-@operation
 def lookup(scope: Scope, session_id: str | None, filename: str) -> ArtifactMetadata | None:
     """Return the newest artifact of a session with a filename; see :meth:`ArtifactStore.lookup`."""
     session_id, filename = scope.session(session_id), arguments.check_filename(filename)
@@ -58,11 +49,6 @@ def lookup(scope: Scope, session_id: str | None, filename: str) -> ArtifactMetad
     core = scope.core
     found = artifacts(scope, core.catalog.named(session_id, filename, core.clock()))
     return public(core, max(found, key=age)) if found else None
-
-
-def age(record: ArtifactMetadata) -> tuple[str, str]:
-    """Return what orders artifacts of one filename: of two that were stored at one moment, the id decides."""
-    return record.stored_at, record.artifact_id
 
 
 @operation

@@ -20,7 +20,7 @@ from chuk_artifacts.folders import claim
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
 from chuk_artifacts.operations.calls import SIGNALS, operation, public_error
-from chuk_artifacts.operations.finding import find, find_all
+from chuk_artifacts.operations.finding import find, find_all, find_named
 from chuk_artifacts.operations.history import content_at, versions_of
 from chuk_artifacts.operations.kept import Kept, not_kept
 from chuk_artifacts.operations.scope import Scope
@@ -101,13 +101,47 @@ def record_at(scope: Scope, artifact_id: str, revision: int) -> ArtifactMetadata
     return content_at(find(scope, artifact_id), revision, scope.core.clock())
 
 
-# By a record that the caller has just found in the same scope
+# By session and name, as a path has them
 
 
 @operation
-def content(scope: Scope, record: ArtifactMetadata) -> bytes:
-    """Return the bytes of a record, verified."""
-    return _content(scope, record)
+def named_content(
+    scope: Scope, session_id: str, name: str, start: int | None = None, end: int | None = None
+) -> bytes | None:
+    """Return the bytes of the file that a path leads to, or a slice of them; None if it leads to no file.
+
+    All bytes are verified, a slice only by the length of the whole.
+    """
+    found = find_named(scope, session_id, name)
+    if not found:
+        return None
+    record = found[0]
+    if start is None and end is None:
+        return _content(scope, record)
+    begin, stop, _step = slice(start, end).indices(record.bytes)
+    return b"".join(_chunks(scope, record, begin, stop, stop - begin)) if begin < stop else b""
+
+
+@operation
+def open_named(
+    scope: Scope, session_id: str, name: str, revision: int | None = None
+) -> tuple[list[ArtifactMetadata], BinaryIO] | None:
+    """Return the artifacts that a path leads to, the newest first, and a reader of that; None if it leads to no file.
+
+    The first record is the one that is read: that of *revision*, or else the latest, which may be a later one than the
+    catalog returned at first.
+    """
+    if revision is not None:
+        revision = arguments.check_count("revision", revision, 1)
+    found = find_named(scope, session_id, name)
+    if not found:
+        return None
+    record = found[0] if revision is None else content_at(found[0], revision, scope.core.clock())
+    record, file = _opened(scope, record, exact=revision is not None)
+    return [record, *found[1:]], file
+
+
+# By a record that the caller has just found in the same scope
 
 
 @operation

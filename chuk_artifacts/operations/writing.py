@@ -63,11 +63,19 @@ def check(scope: Scope, given: Mapping[str, Any]) -> None:
 
 @operation
 def store_batch(
-    scope: Scope, items: Iterable[Mapping[str, Any]], session_id: str | None, ttl: float | None
+    scope: Scope,
+    items: Iterable[Mapping[str, Any]],
+    session_id: str | None,
+    ttl: float | None = None,
+    *,
+    exclusive: bool = False,
 ) -> list[str]:
-    """Store several artifacts, all or none, and return their ids; see :meth:`ArtifactStore.store_batch`."""
+    """Store several artifacts, all or none, and return their ids; see :meth:`ArtifactStore.store_batch`.
+
+    With *exclusive* the filenames must differ; raise when one of them is taken in its session.
+    """
     drafts = _drafts(scope, items, session_id, ttl)
-    return _write(scope.core, drafts) if drafts else []
+    return _write(scope.core, drafts, exclusive=exclusive) if drafts else []
 
 
 def check_batch(scope: Scope, items: Iterable[object], session_id: str | None = None, ttl: float | None = None) -> None:
@@ -203,7 +211,8 @@ def add(
 
         _undo(core, [record.key for record in records], error, take_back)
         if isinstance(error, FilenameTakenError):
-            raise ConflictError(f"filename {shown(records[0].filename)} is taken in this session") from None
+            names = shown(records[0].filename) if len(records) == 1 else f"one of {len(records)}"
+            raise ConflictError(f"filename {names} is taken in this session") from None
         raise
 
 

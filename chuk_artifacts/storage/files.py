@@ -57,6 +57,8 @@ class MappedReader(io.RawIOBase):
         with self._errors:
             if whence == io.SEEK_END:
                 self._file.seek(0, io.SEEK_END)
+                if offset == 0:
+                    return int(self._file.tell())
             position = offset if whence == io.SEEK_SET else self._file.tell() + offset
         if position < 0:
             raise ValueError(f"negative seek position {position}")

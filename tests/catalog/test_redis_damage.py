@@ -396,6 +396,8 @@ def calls(catalog):
         lambda: page(catalog),
         lambda: page(catalog, prefix="f", limit=1),
         lambda: catalog.named("alice", "f", NOW),
+        lambda: catalog.has_named("alice", "f", NOW),
+        lambda: catalog.named_each("alice", ["f", "none"], NOW),
         lambda: list(pages(catalog)),
         lambda: catalog.sample(NOW, 2),
         lambda: catalog.stats(NOW + 30),

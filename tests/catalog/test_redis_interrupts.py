@@ -45,6 +45,8 @@ METHODS = {
     "remove": lambda catalog: catalog.remove(EVERY_ID),
     "page": lambda catalog: page(catalog, "alice"),
     "named": lambda catalog: catalog.named("alice", "f1", NOW),
+    "has_named": lambda catalog: catalog.has_named("alice", "f1", NOW),
+    "named_each": lambda catalog: catalog.named_each("alice", ["f1", "f2"], NOW),
     "due": lambda catalog: catalog.due(NOW + DAY, 2),
     "create_session": lambda catalog: catalog.create_session(new_session("new", "box", now=NOW, ttl=5.0)),
     "get_session": lambda catalog: catalog.get_session("alice", NOW),

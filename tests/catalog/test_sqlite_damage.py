@@ -383,6 +383,8 @@ CALLS = [
     lambda catalog, _: catalog.page("s1", prefix="", after=None, limit=20, now=NOW),
     lambda catalog, _: catalog.page("s2", prefix="f", after=("f1", ""), limit=20, now=NOW),
     lambda catalog, _: catalog.named("s1", "f1", NOW),
+    lambda catalog, _: catalog.has_named("s1", "f1", NOW),
+    lambda catalog, _: catalog.named_each("s1", ["f1", "f2"], NOW),
     lambda catalog, _: catalog.due(NOW + 9e5, 50),
     lambda catalog, _: catalog.sample(NOW, 50),
     lambda catalog, _: catalog.stats(NOW),

@@ -128,6 +128,8 @@ METHODS = {
     "remove": lambda catalog: catalog.remove([name(4), name(5)]),
     "page": lambda catalog: catalog.page("alice", prefix="f", after=("f1", ""), limit=3, now=NOW),
     "named": lambda catalog: catalog.named("alice", "f1", NOW),
+    "has_named": lambda catalog: catalog.has_named("alice", "f1", NOW),
+    "named_each": lambda catalog: catalog.named_each("alice", ["f1", "f2"], NOW),
     "due": lambda catalog: catalog.due(NOW + 60, 10),
     "create_session": lambda catalog: catalog.create_session(new_session("dave", "box", now=NOW, ttl=1.0)),
     "get_session": lambda catalog: catalog.get_session("alice", NOW),

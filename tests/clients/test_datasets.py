@@ -54,7 +54,6 @@ def test_saved_to_disk(run):
     """)
 
 
-@pytest.mark.xfail(strict=True, reason="unknown storage options are a TypeError of ArtifactStore")
 def test_option_that_datasets_adds(run):
     """The option that datasets adds to a dictionary is refused as invalid input that names it."""
     run("""

@@ -22,7 +22,6 @@ def test_workbook(options, frame):
     pd.testing.assert_frame_equal(pd.read_excel(URL, storage_options=options), frame)
 
 
-@pytest.mark.xfail(strict=True, reason="mode r+b does not exist")
 def test_second_sheet(options, fs, frame):
     """A sheet is added to a workbook, as a new revision of the same file."""
     frame.to_excel(URL, sheet_name="first", index=False, storage_options=options)
@@ -34,7 +33,6 @@ def test_second_sheet(options, fs, frame):
     assert fs.info("alice/t.xlsx")["revision"] == 2
 
 
-@pytest.mark.xfail(strict=True, reason="mode r+b does not exist")
 def test_failed_sheet_leaves_the_workbook(options, fs, frame):
     """When the second sheet can't be written, the workbook stays as it is."""
     frame.to_excel(URL, sheet_name="first", index=False, storage_options=options)

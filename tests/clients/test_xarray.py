@@ -15,8 +15,6 @@ xr = pytest.importorskip("xarray")
 pytest.importorskip("h5netcdf")
 np = pytest.importorskip("numpy")
 
-needs_truncate = pytest.mark.xfail(strict=True, reason="writers have no truncate")
-
 BEGIN = """
     import sys
 
@@ -38,7 +36,6 @@ def write(options):
     return lambda code: child.run(BEGIN + code, options["fs_root"])
 
 
-@needs_truncate
 def test_dataset_to_file(write, fs):
     """A dataset is written to an open file, and read again."""
     write("""
@@ -49,7 +46,6 @@ def test_dataset_to_file(write, fs):
         assert dataset.v.sum().item() == 499_500
 
 
-@needs_truncate
 def test_hdf5_to_file(write, fs):
     """An HDF5 file is written to an open file, and read again."""
     write("""
@@ -61,7 +57,6 @@ def test_hdf5_to_file(write, fs):
         assert source["v"][:].sum() == 499_500
 
 
-@pytest.mark.xfail(strict=True, reason="mode r+b does not exist")
 def test_hdf5_is_changed(write, fs):
     """An HDF5 file is opened to read and write, and a second array added, as a new revision."""
     with fs.open("alice/x.h5", "wb") as file:

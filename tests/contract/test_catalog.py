@@ -168,6 +168,43 @@ def test_named_finds_any_number(catalog):
     assert ids(catalog.named("alice", "a", NOW)) == [2100]
 
 
+def test_has_named(catalog):
+    """A filename is found if an unexpired artifact has it; pending records alone leave that open."""
+    pending = Pending(timestamp(NOW + 60), True, None)
+    catalog.add([record(1, filename="a", ttl=60.0), record(2, filename="b")], now=NOW)
+    catalog.add(
+        [record(number, filename=names, revision=0, pending=pending) for number, names in enumerate("ac", 3)], now=NOW
+    )
+    asked = [*"abcd", "aa"]
+    assert [catalog.has_named("alice", filename, NOW) for filename in asked] == [True, True, None, False, False]
+    assert catalog.has_named("alice", "a", NOW + 60) is None
+    assert catalog.has_named("bob", "a", NOW) is False
+    catalog.remove([name(number) for number in range(1, 5)])
+    assert not any(catalog.has_named("alice", filename, NOW) for filename in asked)
+
+
+def test_named_each(catalog):
+    """Records of many filenames are looked up at once, in the sequence of the filenames, which may repeat."""
+    names = ["b", "none", "a", "ä", "a", *(f"f{number}" for number in range(1100))]
+    catalog.add([record(number, filename=f"f{number % 1000}") for number in range(10, 2010)], now=NOW)
+    catalog.add([record(1, filename="a"), record(2, filename="b", ttl=60.0), record(3, filename="a")], now=NOW)
+    catalog.add([record(4, filename="ä"), record(5), record(6, session_id="bob", filename="a")], now=NOW)
+    for now in (NOW, NOW + 60):
+        found = catalog.named_each("alice", names, now)
+        assert found == [catalog.named("alice", filename, now) for filename in names]
+    assert ids(found[2]) == ids(found[4]) == [1, 3]
+    assert found[0] == found[1] == []
+    assert catalog.named_each("alice", [], NOW) == []
+    assert catalog.named_each("carol", ["a", "b"], NOW) == [[], []]
+
+
+def test_named_each_finds_any_number(catalog):
+    """A filename may have any number of records, between others."""
+    catalog.add([record(1, filename="a"), record(2, filename="c")], now=NOW)
+    catalog.add([record(number, filename="b") for number in range(3, 1603)], now=NOW)
+    assert [ids(found) for found in catalog.named_each("alice", ["a", "b", "c"], NOW)] == [[1], [*range(3, 1603)], [2]]
+
+
 def test_named_keeps_to_its_sandbox(open_catalog):
     """A filename of another sandbox is not found."""
     open_catalog("other").add([record(filename="a", sandbox_id="other")], now=NOW)

@@ -12,6 +12,7 @@ import zipfile
 
 import fsspec
 import pytest
+from fsspec.caching import caches
 
 from chuk_artifacts import ArtifactCorruptedError, ArtifactNotFoundError, InvalidInputError
 from chuk_artifacts.filesystem import ArtifactFileSystem
@@ -268,3 +269,37 @@ def test_chains(fs, store):
         archive.writestr("inner.txt", "x")
     with fsspec.open("zip://inner.txt::artifact://alice/a.zip", artifact={"store": store}) as file:
         assert file.read() == b"x"
+
+
+@pytest.mark.parametrize("name", ["none", "readahead", "blockcache", "bytes", "all", "background", "mmap"])
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # by fsspec's MMapCache
+def test_cache_that_is_set(fs, name):
+    """A file is read through each of fsspec's caches that is set as its own, from where it is."""
+    data = bytes(range(256)) * 400
+    fs.pipe_file("alice/a", data)
+    with fs.open("alice/a", block_size=1000) as file:
+        assert (file.blocksize, file.size, file.loc) == (1000, len(data), 0)
+        assert file.cache._fetch(10, 20) == data[10:20]
+        file.seek(300)
+        file.cache = caches[name](file.blocksize, file._fetch_range, file.size)
+        assert file.read(10) == data[300:310]
+        assert file.seek(-5, 2) == len(data) - 5
+        assert file.read() == data[-5:]
+        file.loc = 255
+        assert file.read1(3) == data[255:258]
+        assert file.readinto(bytearray(5000)) == 5000
+        file.seek(0)
+        assert file.read() == data
+        file.seek(len(data) + 10)
+        assert file.read() == b""
+        with pytest.raises(ValueError, match="negative seek"):
+            file.seek(-1)
+    assert file.closed
+
+
+@pytest.mark.parametrize("size", [-1, "x", 1.5])
+def test_bad_block_size(fs, size):
+    """A size that no block can have is refused."""
+    fs.pipe_file("alice/a", b"x")
+    with pytest.raises(InvalidInputError, match="block_size"):
+        fs.open("alice/a", block_size=size)

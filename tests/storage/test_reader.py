@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from chuk_artifacts import ProviderError
-from chuk_artifacts.filesystem.files import Reader
+from chuk_artifacts.filesystem.reader import Reader
 from chuk_artifacts.storage.files import MappedReader
 from chuk_artifacts.storage.reader import FIRST_BLOCK, RangeReader, open_ranges
 

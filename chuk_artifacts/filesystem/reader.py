@@ -1,0 +1,207 @@
+"""``Reader``: a file of ``artifact://`` that is open to read."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, BinaryIO
+
+from fsspec.caching import BaseCache
+
+from chuk_artifacts.arguments import check_count
+from chuk_artifacts.errors import shown
+
+_BLOCK = 5 * 1024 * 1024  # as fsspec's buffered files
+
+
+class Reader(io.BufferedIOBase):
+    """A file open for reading, with the attributes of fsspec's buffered files that its caches and its users need.
+
+    What is read comes from *file*, without a cache. One that is set as :attr:`cache` is read through.
+
+    Args:
+        fs: the filesystem it is of.
+        info: the filesystem's info of it.
+        file: what reads the bytes.
+        block_size: the size of a block, for a cache that is set; None: 5 MiB.
+        revision: the revision that is read, if it was chosen.
+
+    Attributes:
+        fs: the same.
+        path: its path.
+        size: its length in bytes.
+        details: the info.
+        blocksize: the size of a block in bytes.
+
+    """
+
+    mode = "rb"
+    _source: BinaryIO = io.BytesIO()
+    _file: BinaryIO = _source  # an interrupt may come before it is set, and collecting closes what was half made
+
+    def __init__(
+        self, fs: Any, info: dict[str, Any], file: BinaryIO, block_size: Any = None, revision: int | None = None
+    ) -> None:
+        super().__init__()
+        self.fs = fs
+        self.path: str = info["name"]
+        self.size: int = info["size"]
+        self.details = info
+        self.blocksize: int = _BLOCK if block_size in {None, "default"} else check_count("block_size", block_size, 1)
+        self._revision = revision
+        self._cache: Any = None
+        self._source = self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as path, position and revision; the other process opens the path again."""
+        return _reopened, (self.fs, self.path, self.tell(), self._revision)
+
+    def __repr__(self) -> str:
+        """Name the path."""
+        return f"<Reader of {shown(self.path)}>"
+
+    @property
+    def full_name(self) -> str:
+        """The URL."""
+        url: str = self.fs.unstrip_protocol(self.path)
+        return url
+
+    @property
+    def cache(self) -> Any:
+        """The cache of fsspec that is read through; by default one that keeps nothing."""
+        if self._cache is None:
+            self._cache = BaseCache(self.blocksize, self._fetch_range, self.size)
+        return self._cache
+
+    @cache.setter
+    def cache(self, cache: Any) -> None:
+        position = self.tell()
+        self._cache = cache
+        self._file = io.BufferedReader(_Cached(cache, self.size))
+        self._file.seek(position)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        """Return the bytes from *start* up to *end*, for a cache; the position stays."""
+        position = self._source.tell()
+        self._source.seek(start)
+        data = self._source.read(max(min(end, self.size) - start, 0))
+        self._source.seek(position)
+        return data
+
+    @property
+    def loc(self) -> int:
+        """The position."""
+        return self.tell()
+
+    @loc.setter
+    def loc(self, position: int) -> None:
+        self.seek(position)
+
+    def info(self) -> dict[str, Any]:
+        """Return the filesystem's info of the file."""
+        return self.details
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read at most *size* bytes; None or less than 0: all that are left."""
+        return self._file.read(self._within(size))
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Read as :meth:`read` does."""
+        return self._file.read(self._within(size))
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer, and return how many bytes."""
+        file: Any = self._file  # BinaryIO does not promise it
+        return int(file.readinto(buffer))
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line."""
+        return self._file.readline(self._within(size))
+
+    def _within(self, size: int | None) -> int:
+        """Return a size that is no longer than the file: so much memory may be taken before it is read."""
+        return -1 if size is None else min(size, self.size)
+
+    def __next__(self) -> bytes:
+        """Return the next line."""
+        return next(self._file)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a position."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed; a cache of fsspec sets it to True."""
+        return super().closed
+
+    @closed.setter
+    def closed(self, closed: bool) -> None:
+        if closed:
+            Reader.close(self)  # not a function that a cache has put in its place
+
+    def close(self) -> None:
+        """Close; harmless the second time."""
+        if not self.closed:
+            self._file.close()
+            self._source.close()
+            super().close()
+
+
+class _Cached(io.RawIOBase):
+    """A file whose bytes a cache of fsspec fetches."""
+
+    def __init__(self, cache: Any, size: int) -> None:
+        self._cache = cache
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._fetched(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        return self._fetched(self._size)
+
+    def _fetched(self, length: int) -> bytes:
+        end = min(self._position + length, self._size)
+        if end <= self._position:
+            return b""
+        data = bytes(self._cache._fetch(self._position, end))  # noqa: SLF001 - as fsspec's own files do
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if begin + offset < 0:
+            raise ValueError(f"negative seek position {begin + offset}")
+        self._position = begin + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+def _reopened(fs: Any, path: str, position: int, revision: int | None) -> Any:
+    file = fs.open(path, "rb", revision=revision)
+    file.seek(position)
+    return file

@@ -1,0 +1,191 @@
+"""Read files whole or in part, and copy them to the local disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+
+from chuk_artifacts.arguments import check_count, check_items, check_path
+from chuk_artifacts.catalog import batches
+from chuk_artifacts.errors import InvalidInputError
+from chuk_artifacts.filesystem.lookup import Lookup
+from chuk_artifacts.filesystem.paths import parsed
+from chuk_artifacts.filesystem.ranges import Range, bound, read_ranges
+from chuk_artifacts.filesystem.transfers import LocalFiles, local_paths, pairs
+from chuk_artifacts.models import ArtifactMetadata
+from chuk_artifacts.operations import reading
+
+_AT_ONCE = 1000  # files that are looked up together
+
+
+class Reading(Lookup):
+    """Read files whole or in part."""
+
+    def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """Return the bytes of a file, verified, or a range of them.
+
+        Args:
+            path: the file.
+            start: the first byte; negative: from the end.
+            end: the byte after the last; negative: from the end.
+
+        Returns:
+            the bytes.
+
+        Raises:
+            ArtifactNotFoundError: there is no such file.
+            IsADirectoryError: it is a folder.
+            ArtifactCorruptedError: the stored bytes are not those that were stored.
+
+        """
+        if start is not None or end is not None:
+            start, end = bound("start", start), bound("end", end)
+        session, name = parsed(path)[1]
+        data = reading.named_content(self.store.scope, session, name, start, end) if name else None
+        if data is None:
+            raise self._no_file(path)
+        return data
+
+    def cat_ranges(
+        self,
+        paths: Sequence[Any],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **_: Any,
+    ) -> list[Any]:
+        """Return ranges of bytes of files, read side by side where the storage is far away.
+
+        Each file is looked up once, however many ranges of it are wanted.
+
+        Args:
+            paths: the file of each range.
+            starts: the first byte of each, or one for all; None: 0.
+            ends: the byte after the last of each, or one for all; None: the end.
+            max_gap: not supported.
+            on_error: ``return`` puts an exception in the place of the bytes, anything else raises the first.
+
+        Returns:
+            the bytes of each range.
+
+        Raises:
+            NotImplementedError: *max_gap* is given.
+            InvalidInputError: *paths* is no list, or there are not as many starts or ends as paths.
+
+        """
+        if max_gap is not None:
+            raise NotImplementedError("max_gap")
+        if not isinstance(paths, list):
+            raise InvalidInputError(f"paths must be a list, not {type(paths).__name__}")
+        starts, ends = (given if isinstance(given, list) else [given] * len(paths) for given in (starts, ends))
+        if not len(starts) == len(ends) == len(paths):
+            raise InvalidInputError("paths, starts and ends must be of one length")
+        wanted: dict[str, list[Range]] = {}
+        for index, path in enumerate(paths):
+            one = Range(index, bound("start", starts[index]), bound("end", ends[index]))
+            wanted.setdefault(self._strip_protocol(path), []).append(one)
+        outcomes = read_ranges(self.store.scope, wanted, self._file)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        if errors and on_error != "return":
+            raise errors[0]
+        return outcomes
+
+    def head(self, path: Any, size: int = 1024) -> bytes:
+        """Return at most *size* bytes from the start of a file."""
+        return bytes(super().head(path, check_count("size", size, -1)))
+
+    def tail(self, path: Any, size: int = 1024) -> bytes:
+        """Return at most *size* bytes from the end of a file."""
+        return bytes(super().tail(path, check_count("size", size, 0)))
+
+    def read_block(self, fn: Any, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
+        """Return a block of a file, from one delimiter to another if that is given; see fsspec."""
+        if length is not None:
+            length = check_count("length", length, 0)
+        if delimiter is not None and not isinstance(delimiter, bytes):
+            raise InvalidInputError(f"delimiter must be bytes, not {type(delimiter).__name__}")
+        return bytes(super().read_block(fn, check_count("offset", offset, 0), length, delimiter))
+
+    def sizes(self, paths: Any) -> list[int]:
+        """Return the length in bytes of each file."""
+        return [self.size(path) for path in check_items("paths", paths)]
+
+    def get_file(
+        self,
+        rpath: Any,
+        lpath: Any = None,
+        callback: Callback = DEFAULT_CALLBACK,
+        outfile: Any = None,
+        **_: Any,
+    ) -> None:
+        """Copy a file to the local disk, where it appears whole and verified, or not at all.
+
+        Args:
+            rpath: the file; a folder makes a folder.
+            lpath: the local file, which is replaced, and whose folders are made; a folder that is there, where the file
+                gets the last segment of *rpath* as its name and replaces nothing; or an open file.
+            callback: an fsspec ``Callback``, which is given the size and the length of each chunk in bytes.
+            outfile: an open file to write to, and not to *lpath*.
+
+        Raises:
+            FileExistsError: *lpath* is a folder, and something in it has that name.
+
+        """
+        self._get_found(self._find(rpath), rpath, lpath, callback, outfile)
+
+    def _get_found(
+        self, found: Sequence[ArtifactMetadata], rpath: Any, lpath: Any, callback: Callback, outfile: Any = None
+    ) -> None:
+        """Copy a file to the local disk, given the artifacts of its path; see :meth:`get_file`."""
+        if outfile is None and hasattr(lpath, "write"):
+            outfile = lpath
+        lpath = check_path("lpath", lpath) if outfile is None else None
+        if not found and outfile is None and self._is_folder(rpath):
+            os.makedirs(lpath, exist_ok=True)
+        elif not found:
+            raise self._no_file(rpath)
+        elif outfile is None:
+            os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
+            reading.download_record(self.store.scope, found[0], lpath, callback)
+        else:
+            callback.set_size(found[0].bytes)
+            for piece in reading.stream_record(self.store.scope, found[0]):
+                outfile.write(piece)
+                callback.relative_update(len(piece))
+
+    def get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy files to the local disk.
+
+        Args:
+            rpath: the file, the folder, a glob pattern, or a list of these.
+            lpath: the local path, or, when there is a folder or it ends with a slash, where that is in; or a list.
+            recursive: whether what is below a folder is copied as well.
+            callback: an fsspec ``Callback``; it gets the number of files, and a branch for each file.
+            maxdepth: how many levels deep.
+            kwargs: nothing more is known.
+
+        Raises:
+            ArtifactNotFoundError: the path does not exist.
+            InvalidInputError: two files would become one.
+
+        """
+        found = pairs(self, rpath, LocalFiles(), local_paths(lpath), recursive=recursive, maxdepth=maxdepth)
+        callback.set_size(len(found))
+        for some in batches(found, _AT_ONCE):
+            artifacts = self._find_each([source for source, _ in some])
+            for (source, target), of_source in zip(some, artifacts, strict=True):
+                with callback.branched(source, target) as child:
+                    self._get_found(of_source, source, target, child)
+                callback.relative_update()
