@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from faces import exchange, scope_of
 from process import eventually, open_below
+from werkzeug.datastructures import Headers
 from werkzeug.test import create_environ
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, InvalidInputError, aio, gateway
+from chuk_artifacts.aio.content import Content
+from chuk_artifacts.gateway.answer import Answer
 
 BASE = "https://example.org/files"
 DATA = os.urandom(700_000)
@@ -298,6 +301,7 @@ async def test_refused_before_the_first_byte(store, name):
     status, options, headers, suffix = REFUSED[name]
     url, _ = await store.presign_upload("alice", **options)
     client = Client()
+    client.leaves()
     await aio.Gateway(store)(scope_for(url + suffix, "PUT", headers), client.receive, client.send)
     assert client.sent[0]["status"] == status
     assert not client.reads.is_set()
@@ -310,6 +314,7 @@ async def test_registered_upload_is_refused_before_the_first_byte(store):
     await ask(app, url, "PUT", length, b"hello")
     await store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="")
     client = Client()
+    client.leaves()
     await app(scope_for(url, "PUT", length), client.receive, client.send)
     assert client.sent[0]["status"] == 404
     assert not client.reads.is_set()
@@ -417,6 +422,16 @@ async def test_cancelled_while_the_file_is_opened(store, root, monkeypatch):
     assert task.cancelled()
     assert client.sent == []
     assert await asyncio.to_thread(eventually, lambda: len(open_below(root)) == before)
+
+
+async def test_content_that_is_opened_after_its_end(store):
+    """A content that a late thread opens after it was released is closed at once."""
+    content, closed = Content(store._calls), []
+    content.release()
+    await store.exists("0" * 32)  # the one thread has done that
+    answer = Answer(200, Headers({"Content-Length": "2"}), [b"1", b"2"], close=lambda: closed.append(True))
+    assert await content.open(lambda: answer) is answer
+    assert closed == [True]
 
 
 async def test_server_that_does_not_wait_for_the_end(store):
