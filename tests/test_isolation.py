@@ -16,8 +16,8 @@ import attrs
 import click
 import pytest
 from click.testing import CliRunner
-from faces import FACES
 from forgeries import Equal, forgeries
+from gateway_faces import FACES
 from werkzeug.test import Client
 
 from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactStoreError, SessionError, aio, gateway

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from faces import exchange, scope_of
+from gateway_faces import exchange, scope_of
 from process import eventually, open_below
 from werkzeug.datastructures import Headers
 from werkzeug.test import create_environ

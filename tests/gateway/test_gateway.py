@@ -9,7 +9,7 @@ import os
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from faces import FACES
+from gateway_faces import FACES
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client, create_environ, run_wsgi_app
 from werkzeug.wrappers import Response

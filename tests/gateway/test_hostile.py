@@ -8,7 +8,7 @@ import random
 import threading
 
 import pytest
-from faces import FACES
+from gateway_faces import FACES
 from werkzeug.test import create_environ, run_wsgi_app
 from werkzeug.wrappers import Response
 

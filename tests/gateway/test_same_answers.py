@@ -6,7 +6,7 @@ import hashlib
 import io
 
 import pytest
-from faces import FACES
+from gateway_faces import FACES
 from werkzeug.test import create_environ, run_wsgi_app
 
 from chuk_artifacts import ArtifactStore
