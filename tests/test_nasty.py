@@ -38,6 +38,7 @@ OF_STORE = {
     "items": [{"data": b"x"}],
     "key": "grid/a/b/c",
     "metadata": {"a": 1},
+    "revision": 1,
     "mime": "a/b",
     "session_id": "alice",
     "summary": "s",
@@ -208,7 +209,7 @@ def test_filesystem(name, tmp_path):
     "argument",
     [
         *("max_retries", "max_connections", "max_summary_bytes", "max_meta_bytes", "max_user_id_bytes"),
-        *("session_ttl_hours", "part_size", "connect_timeout", "read_timeout"),
+        *("keep_versions", "session_ttl_hours", "part_size", "connect_timeout", "read_timeout"),
     ],
 )
 def test_construction(argument, number):
@@ -242,6 +243,9 @@ def test_close(timeout):
         ("stream", {"end": 2**63}),
         ("stream", {"chunk_size": 2**63}),
         ("update_file", {"summary": "s", "if_revision": 2**63}),
+        ("retrieve", {"revision": 2**63}),
+        ("restore", {"revision": 2**63}),
+        ("archive", {"chunk_size": 2**63}),
         ("iter_session", {"page_size": 2**63}),
         ("list_files", {"limit": 2**63}),
         ("list_by_session", {"limit": HUGE}),
@@ -250,7 +254,7 @@ def test_close(timeout):
         ("extend_ttl", {"additional_seconds": HUGE}),
         ("cleanup", {"older_than": HUGE}),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_absurd_numbers(store, method, arguments):
     """An absurdly large number is an invalid argument; the message names it."""

@@ -24,7 +24,7 @@ PLAIN = {
     "parse_grid_key",
     "get_session_prefix_pattern",
 }
-STEPPED = {"stream", "iter_session"}
+STEPPED = {"archive", "iter_session", "stream"}
 REWRITTEN = {"session", "close"}  # they differ, and have docstrings of their own
 
 
