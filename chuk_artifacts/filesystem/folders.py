@@ -49,9 +49,9 @@ class Folders(Lookup):
         return infos if detail else [info["name"] for info in infos]
 
     def _with_made(self, path: str, infos: list[Info]) -> list[Info]:
-        """Add the folders in a folder that were made; forget the folder itself if something is in it."""
-        if infos and path:
-            self._made.filled(f"{path}/")
+        """Add the folders in a folder that were made; forget those that hold a file now."""
+        for info in infos if path else ():
+            self._made.filled(f"{info['name']}/" if info["type"] == "directory" else info["name"])
         names = {info["name"] for info in infos}
         infos += [folder_info(one) for one in self._made.inside(path) if one not in names]
         return sorted(infos, key=_place) if len(infos) > len(names) else infos
@@ -105,8 +105,9 @@ class Folders(Lookup):
         if maxdepth is not None:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         infos = {info["name"]: info for info in self._below(path)}
-        if self._made and infos:
-            self._made.filled(f"{path}/")
+        if self._made:
+            for name in infos:
+                self._made.filled(name)
         if withdirs and (infos or self._is_folder(path)):
             folders = {folder for name in infos for folder in folders_between(path, name)}
             for folder in (path, *folders, *self._made.below(path)):

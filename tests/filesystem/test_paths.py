@@ -267,7 +267,7 @@ def test_an_outage_is_no_missing_file(fs, store, monkeypatch):
     def fail(*_args, **_options):
         raise ProviderError("down")
 
-    for verb in ("named", "page", "get"):
+    for verb in ("has_named", "named", "page", "get"):
         monkeypatch.setattr(store.scope.core.catalog, verb, fail)
     for ask in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.ls, fs.find, fs.cat_file):
         with pytest.raises(ProviderError):
