@@ -147,7 +147,10 @@ def takes_filename(record: ArtifactMetadata, now: float) -> bool:
 
 def has_artifact(records: Sequence[ArtifactMetadata]) -> bool | None:
     """Return whether there is an artifact among records; None if all of them are pending."""
-    return any(record.pending is None for record in records) or (None if records else False)
+    for record in records:
+        if record.pending is None:
+            return True
+    return None if records else False
 
 
 def prefix_end(prefix: str) -> str | None:
