@@ -344,6 +344,14 @@ def test_level_skips_what_is_in_folders(costs):
     assert costs.of(lambda: costs.store.list_directory("alice")) == ({}, {"page": 4})
 
 
+def test_archive(costs, artifact_id):
+    """An archive is one page of the catalog, and one request for each file; its URL, once there is a key, nothing."""
+    costs.store.store(b"x", filename="b", session_id="alice")
+    assert costs.of(lambda: list(costs.store.archive("alice"))) == ({"open": 2}, {"page": 1})
+    costs.store.presign_archive("alice")
+    assert costs.of(lambda: costs.store.presign_archive("alice")) == ({}, {})
+
+
 def test_lookup(costs, artifact_id):
     """A look-up by filename is one call of the catalog, and nothing of the storage."""
     assert costs.of(lambda: costs.store.lookup("a", "alice")) == ({}, {"named": 1})
