@@ -11,7 +11,7 @@ from typing import Any
 
 from chuk_artifacts.arguments import check_filename
 from chuk_artifacts.errors import AccessDeniedError, InvalidInputError, shown
-from chuk_artifacts.filesystem.infos import Info, file_info, folder_info
+from chuk_artifacts.filesystem.infos import Info, file_info, folder_info, missing
 from chuk_artifacts.filesystem.lookup import Lookup
 from chuk_artifacts.filesystem.paths import PROTOCOL, folders_between, parsed, session_segment, text_of
 from chuk_artifacts.filesystem.transfers import check_depth
@@ -44,8 +44,11 @@ class Folders(Lookup):
         if self._made:
             infos = self._with_made(path, infos)
         if not infos:
-            info = self.info(path)
-            infos = [info] if info["type"] == "file" else []
+            found = self._find(path)
+            if found:
+                infos = [file_info(path, found)]
+            elif not self._is_folder(path):
+                raise missing(path)
         return infos if detail else [info["name"] for info in infos]
 
     def _with_made(self, path: str, infos: list[Info]) -> list[Info]:

@@ -125,8 +125,8 @@ class Lookup(LiteralPaths, FileSystem):
         Returns:
             ``name``, ``type`` (``file`` or ``directory``) and ``size`` in bytes; of a file also ``created`` and
             ``modified`` (datetimes in UTC), ``mtime`` (seconds since the epoch), ``artifact_id``, ``mime``, ``sha256``,
-            ``revision``, ``versions`` (see :meth:`ArtifactStore.versions`; each a dict), and ``others``: how many older
-            artifacts have the same filename.
+            ``revision``, ``others``: how many older artifacts have the same filename, and ``versions``, which listings
+            leave out: see :meth:`ArtifactStore.versions`; each is a dict.
 
         Raises:
             ArtifactNotFoundError: there is neither a file nor a folder.
@@ -136,7 +136,7 @@ class Lookup(LiteralPaths, FileSystem):
         found = self._find(path)
         if found:
             versions = versions_of(found[0], self.store.scope.core.clock())
-            return {**file_info(path, found), "versions": [dict(version) for version in versions]}
+            return file_info(path, found) | {"versions": [dict(version) for version in versions]}
         if self._is_folder(path):
             return folder_info(path)
         raise missing(path)
