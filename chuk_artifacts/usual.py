@@ -110,10 +110,7 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
     names = [name for name in filenames if name is not None]
     texts = _ALWAYS_TEXTS * len(records) + len(names) + len(ends) - ends.count(None)
     if {*map(len, records)} != {_COUNT}:
-        changed = [fields for fields in records if len(fields) != _COUNT]
-        texts += _ORIGIN_TEXTS * len(changed)
-        for fields in changed:
-            _check_origin(fields)
+        texts += _texts_of_origins(records)
     digits = "".join(ids) + "".join(hashes)
     prefixes = {session: grid.beginnings(*session)[1] for session in {*zip(sandboxes, sessions, strict=True)}}
     owners = zip(keys, ids, zip(sandboxes, sessions, strict=True), strict=True)
@@ -141,6 +138,14 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
         and all(is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in owners)
         and (not names or _are_plain(names))
     )
+
+
+def _texts_of_origins(records: Sequence[JsonObject]) -> int:
+    """Return the number of strings and names in the origins of *records*; raise as :func:`_check_origin`."""
+    changed = [fields for fields in records if len(fields) != _COUNT]
+    for fields in changed:
+        _check_origin(fields)
+    return _ORIGIN_TEXTS * len(changed)
 
 
 def _check_origin(fields: JsonObject) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fsspec.spec import AbstractFileSystem
+
+Untyped = Callable[..., Any]
 
 if TYPE_CHECKING:
 
@@ -14,19 +17,19 @@ if TYPE_CHECKING:
         _intrans: bool
         transaction: Any
 
-        def find(self, *args: Any, **kwargs: Any) -> Any: ...
-        def get(self, *args: Any, **kwargs: Any) -> Any: ...
-        def glob(self, *args: Any, **kwargs: Any) -> Any: ...
-        def head(self, *args: Any, **kwargs: Any) -> Any: ...
-        def open(self, *args: Any, **kwargs: Any) -> Any: ...
-        def pipe(self, *args: Any, **kwargs: Any) -> Any: ...
-        def put(self, *args: Any, **kwargs: Any) -> Any: ...
-        def put_file(self, *args: Any, **kwargs: Any) -> Any: ...
-        def read_block(self, *args: Any, **kwargs: Any) -> Any: ...
-        def size(self, *args: Any, **kwargs: Any) -> Any: ...
-        def tail(self, *args: Any, **kwargs: Any) -> Any: ...
-        def walk(self, *args: Any, **kwargs: Any) -> Any: ...
-        def write_text(self, *args: Any, **kwargs: Any) -> Any: ...
+        find: ClassVar[Untyped]
+        get: ClassVar[Untyped]
+        glob: ClassVar[Untyped]
+        head: ClassVar[Untyped]
+        open: ClassVar[Untyped]
+        pipe: ClassVar[Untyped]
+        put: ClassVar[Untyped]
+        put_file: ClassVar[Untyped]
+        read_block: ClassVar[Untyped]
+        size: ClassVar[Untyped]
+        tail: ClassVar[Untyped]
+        walk: ClassVar[Untyped]
+        write_text: ClassVar[Untyped]
 
     FileSystem = _Typed
 else:

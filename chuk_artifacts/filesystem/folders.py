@@ -22,7 +22,7 @@ from chuk_artifacts.operations.finding import age
 class Folders(Lookup):
     """List what is in folders and below them."""
 
-    def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+    def ls(self, path: object, detail: bool = True, **_: object) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return what is in a folder: the files and folders directly in it, not those below.
 
         The cost depends on the entries returned, not on the contents of the folders below.
@@ -80,7 +80,7 @@ class Folders(Lookup):
 
     def find(
         self,
-        path: Any,
+        path: object,
         maxdepth: int | None = None,
         withdirs: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         detail: bool = False,  # noqa: FBT001, FBT002
@@ -102,21 +102,21 @@ class Folders(Lookup):
             AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
 
         """
-        path, maxdepth = parsed(path)[0], check_depth(maxdepth)
-        if not path:
-            (path,) = (info["name"] for info in self._sessions())
+        root, maxdepth = parsed(path)[0], check_depth(maxdepth)
+        if not root:
+            (root,) = (info["name"] for info in self._sessions())
         if maxdepth is not None:
-            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
-        infos = {info["name"]: info for info in self._below(path)}
+            return super().find(root, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
+        infos = {info["name"]: info for info in self._below(root)}
         if self._made:
             for name in infos:
                 self._made.filled(name)
-        if withdirs and (infos or self._is_folder(path)):
-            folders = {folder for name in infos for folder in folders_between(path, name)}
-            for folder in (path, *folders, *self._made.below(path)):
+        if withdirs and (infos or self._is_folder(root)):
+            folders = {folder for name in infos for folder in folders_between(root, name)}
+            for folder in (root, *folders, *self._made.below(root)):
                 infos.setdefault(folder, folder_info(folder))
-        if not infos and (found := self._find(path)):
-            infos[path] = file_info(path, found)
+        if not infos and (found := self._find(root)):
+            infos[root] = file_info(root, found)
         names = sorted(infos)
         return {name: infos[name] for name in names} if detail else names
 
@@ -125,7 +125,7 @@ class Folders(Lookup):
         for name, same in groupby(self._listed(*self._split(path)), listing.shown_name):
             yield file_info(f"{root}/{name}", sorted(same, key=age, reverse=True))
 
-    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+    def glob(self, path: object, maxdepth: int | None = None, **kwargs: Any) -> Any:
         """Return the paths that match a pattern.
 
         Args:
@@ -145,7 +145,7 @@ class Folders(Lookup):
             raise AccessDeniedError(f"a session can't be a pattern, and is written %2A for a *: {shown(session)}")
         return super().glob(path, maxdepth=check_depth(maxdepth), **kwargs)
 
-    def walk(self, path: Any, maxdepth: int | None = None, topdown: bool = True, **kwargs: Any) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
+    def walk(self, path: object, maxdepth: int | None = None, topdown: bool = True, **kwargs: Any) -> Iterator[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Iterate over the folders below a path, each with its folders and files, as ``os.walk`` does."""
         path, maxdepth = parsed(path)[0], check_depth(maxdepth)
         folders: Iterator[Any] = super().walk(path, maxdepth=maxdepth, topdown=topdown, **kwargs)
@@ -153,7 +153,7 @@ class Folders(Lookup):
 
     def du(
         self,
-        path: Any,
+        path: object,
         total: bool = True,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
         withdirs: bool = False,  # noqa: FBT001, FBT002
@@ -164,10 +164,10 @@ class Folders(Lookup):
         sizes = {name: info["size"] for name, info in infos.items()}
         return sum(sizes.values()) if total else sizes
 
-    def invalidate_cache(self, path: Any = None) -> None:
+    def invalidate_cache(self, path: object = None) -> None:
         """Accept the call, which fsspec makes; listings are not cached."""
 
-    def mkdir(self, path: Any, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+    def mkdir(self, path: object, create_parents: bool = True, **_: object) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Make a folder, and those above it. This object remembers it until a file is in it; others don't see it.
 
         Args:
@@ -186,11 +186,11 @@ class Folders(Lookup):
                 check_filename(f"{name}/_")
             self._made.add(path)
 
-    def makedirs(self, path: Any, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
+    def makedirs(self, path: object, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - fsspec's signature
         """Do what :meth:`mkdir` does; *exist_ok* is ignored."""
         self.mkdir(path)
 
-    def rmdir(self, path: Any) -> None:
+    def rmdir(self, path: object) -> None:
         """Remove a folder that was made, or accept one that does not exist; raise ``OSError`` if something is in it."""
         path, (session, name) = parsed(path)
         if self._made.below(path) or any(self._listed(session, name, page_size=1)):

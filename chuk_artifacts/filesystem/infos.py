@@ -15,6 +15,10 @@ Info = dict[str, Any]
 """What fsspec calls the info of a path: see :meth:`ArtifactFileSystem.info`."""
 
 
+StoreFields = dict[str, Any]
+"""Arguments of :meth:`ArtifactStore.store` beside the data, by name."""
+
+
 def folder_info(path: str) -> Info:
     """Return the info of a folder."""
     return {"name": path, "size": 0, "type": "directory"}
@@ -41,11 +45,11 @@ def file_info(path: str, found: Sequence[ArtifactMetadata]) -> Info:
     }
 
 
-def missing(path: Any) -> ArtifactNotFoundError:
+def missing(path: object) -> ArtifactNotFoundError:
     """Return the error for a path that leads to nothing."""
     return ArtifactNotFoundError(f"no such file: {shown(path)}")
 
 
-def taken(path: Any) -> FileExistsError:
+def taken(path: object) -> FileExistsError:
     """Return the error for a path that must be free."""
     return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))

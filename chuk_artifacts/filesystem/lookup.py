@@ -35,18 +35,18 @@ class Lookup(LiteralPaths, FileSystem):
     _made: MadeFolders
 
     @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
+    def _strip_protocol(cls, path: object) -> Any:
         """Return the path of a URL, with the session's segment in its canonical form."""
         if isinstance(path, list):
             return [cls._strip_protocol(one) for one in path]
         return parsed(path)[0]
 
     @staticmethod
-    def _split(path: Any) -> tuple[str, str]:
+    def _split(path: object) -> tuple[str, str]:
         """Return session and filename of a path; of a session's own path the filename is empty."""
         return parsed(path)[1]
 
-    def _split_file(self, path: Any) -> tuple[str, str]:
+    def _split_file(self, path: object) -> tuple[str, str]:
         """Return session and filename of a path that a file can have."""
         session, name = self._split(path)
         if not name:
@@ -59,7 +59,7 @@ class Lookup(LiteralPaths, FileSystem):
         scope.check_open()
         scope.session(session)
 
-    def _find(self, path: Any) -> list[ArtifactMetadata]:
+    def _find(self, path: object) -> list[ArtifactMetadata]:
         """Return the artifacts of a path, the newest first; none where there is no file."""
         session, name = parsed(path)[1]
         return finding.named(self.store.scope, session, name) if name else []
@@ -81,23 +81,23 @@ class Lookup(LiteralPaths, FileSystem):
         }
         return [found[session][name] if name else [] for session, name in (parsed(path)[1] for path in paths)]
 
-    def _files(self, path: Any) -> list[ArtifactMetadata]:
+    def _files(self, path: object) -> list[ArtifactMetadata]:
         """Return the artifacts of a path, the newest first, or raise."""
         found = self._find(path)
         if not found:
             raise self._no_file(path)
         return found
 
-    def _file(self, path: Any) -> ArtifactMetadata:
+    def _file(self, path: object) -> ArtifactMetadata:
         """Return the newest artifact of a path, or raise."""
         return self._files(path)[0]
 
-    def _no_file(self, path: Any) -> OSError:
+    def _no_file(self, path: object) -> OSError:
         if self._is_folder(path):
             return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         return missing(path)
 
-    def _is_folder(self, path: Any) -> bool:
+    def _is_folder(self, path: object) -> bool:
         path, (session, name) = parsed(path)
         if not session or path in self._made:
             return True
@@ -116,7 +116,7 @@ class Lookup(LiteralPaths, FileSystem):
         except InvalidInputError:
             return iter(())
 
-    def info(self, path: Any, **_: Any) -> Info:
+    def info(self, path: object, **_: object) -> Info:
         """Return what is known of a path.
 
         Args:
@@ -141,37 +141,37 @@ class Lookup(LiteralPaths, FileSystem):
             return folder_info(path)
         raise missing(path)
 
-    def exists(self, path: Any, **_: Any) -> bool:
+    def exists(self, path: object, **_: object) -> bool:
         """Say whether there is a file or a folder; an outage raises."""
         return self.isfile(path) or self._is_folder(path)
 
-    def isfile(self, path: Any) -> bool:
+    def isfile(self, path: object) -> bool:
         """Say whether there is a file; an outage raises."""
         session, name = parsed(path)[1]
         return bool(name) and finding.is_named(self.store.scope, session, name)
 
-    def isdir(self, path: Any) -> bool:
+    def isdir(self, path: object) -> bool:
         """Say whether there is a folder and no file; an outage raises."""
         return not self.isfile(path) and self._is_folder(path)
 
-    def created(self, path: Any) -> datetime:
+    def created(self, path: object) -> datetime:
         """Return when the file was first stored, in UTC."""
         return datetime.fromisoformat(self._file(path).stored_at)
 
-    def modified(self, path: Any) -> datetime:
+    def modified(self, path: object) -> datetime:
         """Return when the file was last changed, in UTC."""
         return datetime.fromisoformat(self._file(path).updated_at)
 
-    def checksum(self, path: Any) -> int:
+    def checksum(self, path: object) -> int:
         """Return the SHA-256 of a file's bytes as a number."""
         return int(self._file(path).sha256, 16)
 
-    def ukey(self, path: Any) -> str:
+    def ukey(self, path: object) -> str:
         """Return a text that changes when the path is another artifact or its bytes change."""
         found = self._file(path)
         return sha256(f"{found.artifact_id} {found.sha256}".encode()).hexdigest()
 
-    def sign(self, path: Any, expiration: float = 100, **_: Any) -> str:
+    def sign(self, path: object, expiration: float = 100, **_: object) -> str:
         """Return a URL to download a file; see :meth:`ArtifactStore.presign`.
 
         Args:

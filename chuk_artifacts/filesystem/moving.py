@@ -70,7 +70,7 @@ class Moving(Removal):
         if self._split(source)[0] != self._split(target)[0]:
             raise AccessDeniedError(f"a file can't leave its session: {shown(source)}")
 
-    def cp_file(self, path1: Any, path2: Any, **_: Any) -> None:
+    def cp_file(self, path1: object, path2: object, **_: object) -> None:
         """Copy a file within its session; bytes are copied inside the storage.
 
         Onto a file they pass through the process, to become that one's next revision.
@@ -88,12 +88,12 @@ class Moving(Removal):
 
     def copy(
         self,
-        path1: Any,
-        path2: Any,
+        path1: object,
+        path2: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
         on_error: str | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Copy files within their session, as they are before the first copy: see :meth:`cp_file`.
 
@@ -142,7 +142,7 @@ class Moving(Removal):
             for transfer in transfers:
                 self._made.filled(transfer.target)
 
-    def mv_file(self, path1: Any, path2: Any) -> None:
+    def mv_file(self, path1: object, path2: object) -> None:
         """Rename a file within its session; see :meth:`mv`."""
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         found = self._files(source)
@@ -152,11 +152,11 @@ class Moving(Removal):
 
     def mv(
         self,
-        path1: Any,
-        path2: Any,
+        path1: object,
+        path2: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Rename files within their session: only their records change.
 

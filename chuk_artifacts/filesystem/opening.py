@@ -14,7 +14,7 @@ from fsspec.core import get_compression
 from chuk_artifacts.arguments import check_encoding, check_text, plain
 from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.filesystem.files import CompressingWriter, TextWriter, Writer
-from chuk_artifacts.filesystem.infos import file_info, taken
+from chuk_artifacts.filesystem.infos import StoreFields, file_info, taken
 from chuk_artifacts.filesystem.paths import parsed
 from chuk_artifacts.filesystem.reader import Reader
 from chuk_artifacts.filesystem.writing import Writing, fields_of
@@ -23,7 +23,7 @@ from chuk_artifacts.source import CHUNK_SIZE
 
 _WRITING = ("wb", "xb", "ab", "r+b", "w+b", "x+b", "a+b")
 
-Commit = Callable[[Any, Any, dict[str, Any]], None]
+Commit = Callable[[Any, Any, StoreFields], None]
 """A function that stores data at a path, with fields of ``ArtifactStore.store``."""
 
 
@@ -32,7 +32,7 @@ class Opening(Writing):
 
     def open(
         self,
-        path: Any,
+        path: object,
         mode: str = "rb",
         block_size: int | None = None,
         cache_options: dict[str, Any] | None = None,
@@ -91,7 +91,7 @@ class Opening(Writing):
         return _layered(writer, lambda: CompressingWriter(compr[codec](writer, mode=mode[0]), writer))
 
     def _open(
-        self, path: str, mode: str = "rb", block_size: Any = None, *_: Any, autocommit: bool = True, **kwargs: Any
+        self, path: str, mode: str = "rb", block_size: object = None, *_: object, autocommit: bool = True, **kwargs: Any
     ) -> Reader | Writer:
         if mode == "rb":
             return self._open_to_read(path, block_size, kwargs.get("revision"))
@@ -103,7 +103,7 @@ class Opening(Writing):
         self._check_session(session)
         return self._open_to_write(path, mode, fields_of(kwargs), autocommit=autocommit)
 
-    def _open_to_read(self, path: Any, block_size: Any, revision: int | None) -> Reader:
+    def _open_to_read(self, path: object, block_size: object, revision: int | None) -> Reader:
         path, (session, name) = parsed(path)
         opened = reading.open_named(self.store.scope, session, name, revision) if name else None
         if opened is None:
@@ -111,7 +111,7 @@ class Opening(Writing):
         found, file = opened
         return Reader(self, file_info(path, found), file, block_size, revision)
 
-    def _open_to_write(self, path: str, mode: str, fields: dict[str, Any], *, autocommit: bool) -> Writer:
+    def _open_to_write(self, path: str, mode: str, fields: StoreFields, *, autocommit: bool) -> Writer:
         session, name = self._split(path)
         offset, before = 0, None
         commit: Commit = self._write
@@ -173,7 +173,7 @@ def _check_text_options(options: dict[str, Any]) -> None:
         raise InvalidInputError(f"newline can't be {shown(newline)}")
 
 
-def _check_errors(value: Any) -> None:
+def _check_errors(value: object) -> None:
     name = check_text("errors", value)
     try:
         lookup_error(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 from urllib.parse import quote, unquote
 
 from fsspec.utils import stringify_path
@@ -20,13 +19,13 @@ _PLAIN_SESSION = re.compile(r"[A-Za-z0-9_.~@+,;=!$'()&-]+").fullmatch
 _UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts of a URL or of a chain of URLs
 
 
-def parsed(path: Any) -> tuple[str, tuple[str, str]]:
+def parsed(path: object) -> tuple[str, tuple[str, str]]:
     """Return the path of a path or URL in its one form, and session and filename."""
     text = path if type(path) is str else text_of(path)
     return _parsed_again(text) if len(text) <= _KEPT else _parse(text)
 
 
-def text_of(path: Any) -> str:
+def text_of(path: object) -> str:
     """Return the text of a path, which may be an ``os.PathLike``; anything else is :class:`InvalidInputError`."""
     text = stringify_path(path)
     if not isinstance(text, str):

@@ -40,7 +40,7 @@ class Reader(io.BufferedIOBase):
     _file: BinaryIO = _source  # an interrupt may come before it is set, and collecting closes what was half made
 
     def __init__(
-        self, fs: Any, info: dict[str, Any], file: BinaryIO, block_size: Any = None, revision: int | None = None
+        self, fs: Any, info: dict[str, Any], file: BinaryIO, block_size: object = None, revision: int | None = None
     ) -> None:
         super().__init__()
         self.fs = fs

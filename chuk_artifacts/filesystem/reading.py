@@ -24,7 +24,7 @@ _AT_ONCE = 1000  # files that are looked up together
 class Reading(Lookup):
     """Read files whole or in part."""
 
-    def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    def cat_file(self, path: object, start: int | None = None, end: int | None = None, **_: object) -> bytes:
         """Return the bytes of a file, verified, or a range of them.
 
         Args:
@@ -56,7 +56,7 @@ class Reading(Lookup):
         ends: Any,
         max_gap: int | None = None,
         on_error: str = "return",
-        **_: Any,
+        **_: object,
     ) -> list[Any]:
         """Return ranges of bytes of files, read side by side where the storage is far away.
 
@@ -94,11 +94,11 @@ class Reading(Lookup):
             raise errors[0]
         return outcomes
 
-    def head(self, path: Any, size: int = 1024) -> bytes:
+    def head(self, path: object, size: int = 1024) -> bytes:
         """Return at most *size* bytes from the start of a file."""
         return bytes(super().head(path, check_count("size", size, -1)))
 
-    def tail(self, path: Any, size: int = 1024) -> bytes:
+    def tail(self, path: object, size: int = 1024) -> bytes:
         """Return at most *size* bytes from the end of a file."""
         return bytes(super().tail(path, check_count("size", size, 0)))
 
@@ -116,11 +116,11 @@ class Reading(Lookup):
 
     def get_file(
         self,
-        rpath: Any,
-        lpath: Any = None,
+        rpath: object,
+        lpath: object = None,
         callback: Callback = DEFAULT_CALLBACK,
         outfile: Any = None,
-        **_: Any,
+        **_: object,
     ) -> None:
         """Copy a file to the local disk, where it appears whole and verified, or not at all.
 
@@ -138,7 +138,7 @@ class Reading(Lookup):
         self._get_found(self._find(rpath), rpath, lpath, callback, outfile)
 
     def _get_found(
-        self, found: Sequence[ArtifactMetadata], rpath: Any, lpath: Any, callback: Callback, outfile: Any = None
+        self, found: Sequence[ArtifactMetadata], rpath: object, lpath: Any, callback: Callback, outfile: Any = None
     ) -> None:
         """Copy a file to the local disk, given the artifacts of its path; see :meth:`get_file`."""
         if outfile is None and hasattr(lpath, "write"):
@@ -159,8 +159,8 @@ class Reading(Lookup):
 
     def get(
         self,
-        rpath: Any,
-        lpath: Any,
+        rpath: object,
+        lpath: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from chuk_artifacts.filesystem.lookup import Lookup
 from chuk_artifacts.filesystem.transfers import several
@@ -14,13 +13,13 @@ _MANY = 1000
 class Removal(Lookup):
     """Delete files."""
 
-    def rm_file(self, path: Any) -> None:
+    def rm_file(self, path: object) -> None:
         """Delete a file."""
         self._delete(self._ids(self._strip_protocol(path), below=False))
 
     def rm(
         self,
-        path: Any,
+        path: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from glob import has_magic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import attrs
 from fsspec.implementations.local import trailing_sep
@@ -39,7 +39,7 @@ class LiteralPaths:
 
     def expand_path(
         self: Any,
-        path: Any,
+        path: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         maxdepth: int | None = None,
         assume_literal: bool = False,  # noqa: FBT001, FBT002
@@ -77,7 +77,7 @@ class LocalFiles(LiteralPaths, LocalFileSystem):
     """The local disk."""
 
 
-def local_paths(path: Any) -> Any:
+def local_paths(path: object) -> Any:
     """Return local paths, or one, as texts; open files stay as they are."""
     if is_list(path):
         return list(map(local_paths, path))
@@ -109,12 +109,12 @@ def check_depth(maxdepth: object) -> int | None:
     return None if maxdepth is None else check_count("maxdepth", maxdepth, 1)
 
 
-def is_list(path: object) -> bool:
+def is_list(path: object) -> TypeGuard[Sequence[Any]]:
     """Return whether *path* is a list of paths."""
     return isinstance(path, (list, tuple))
 
 
-def several(path: Any) -> Sequence[Any]:
+def several(path: object) -> Sequence[Any]:
     """Return a list of paths unchanged, and one path as a list."""
     return path if is_list(path) else [path]
 
@@ -245,11 +245,11 @@ def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:
     return ordered
 
 
-def _stripped(fs: Any, path: Any) -> Any:
+def _stripped(fs: Any, path: object) -> Any:
     """Return a path in the canonical form of its filesystem; return an open file unchanged."""
     return path if hasattr(path, "write") else fs._strip_protocol(path)  # noqa: SLF001 - as fsspec's own helpers do
 
 
-def ends_with_slash(path: Any) -> bool:
+def ends_with_slash(path: object) -> bool:
     """Return whether a path ends with a slash, which makes it a folder."""
     return bool(trailing_sep(os.fspath(stringify_path(path))))

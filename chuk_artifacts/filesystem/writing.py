@@ -14,7 +14,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from chuk_artifacts.arguments import check_path
 from chuk_artifacts.errors import ArtifactNotFoundError, ConflictError, InvalidInputError, shown
 from chuk_artifacts.filesystem.folders import Folders
-from chuk_artifacts.filesystem.infos import taken
+from chuk_artifacts.filesystem.infos import StoreFields, taken
 from chuk_artifacts.filesystem.paths import parsed
 from chuk_artifacts.filesystem.transfers import LocalFiles, Pairs, local_paths, pairs
 from chuk_artifacts.models import ArtifactMetadata
@@ -35,7 +35,7 @@ _STORE_FIELDS = ("mime", "summary", "meta", "ttl")
 class Writing(Folders):
     """Write files."""
 
-    def _write(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+    def _write(self, path: object, data: Any, fields: StoreFields) -> None:
         """Make data the next revision of the path's artifact, or a new artifact."""
         session, name = self._split_file(path)
         content = content_of(data)
@@ -58,26 +58,26 @@ class Writing(Folders):
         """Change an artifact that was just found, without looking it up again."""
         changing.change(self.store.scope, found.artifact_id, change, content, record=found)
 
-    def _revise(self, opened: ArtifactMetadata, path: Any, data: Any, fields: dict[str, Any]) -> None:
+    def _revise(self, opened: ArtifactMetadata, path: object, data: Any, fields: StoreFields) -> None:
         """Make data the next revision of an artifact, unless it has changed since it was opened."""
         change = Change.of(self.store.scope.core, if_revision=opened.revision, **fields)
         self._update(opened, content_of(data), change)
 
-    def _create(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+    def _create(self, path: object, data: Any, fields: StoreFields) -> None:
         """Make data a new artifact, unless the path has one."""
         try:
             self._store(path, data, fields)
         except ConflictError:
             raise taken(path) from None
 
-    def _store(self, path: Any, data: Any, fields: dict[str, Any]) -> None:
+    def _store(self, path: object, data: Any, fields: StoreFields) -> None:
         """Make data a new artifact; raise :class:`ConflictError` if the path has one."""
         session, name = self._split_file(path)
         self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
         if self._made:
             self._made.filled(parsed(path)[0])
 
-    def _append(self, path: Any, data: BinaryIO, fields: dict[str, Any]) -> None:
+    def _append(self, path: object, data: BinaryIO, fields: StoreFields) -> None:
         """Make what is there with data behind it the next revision; who appends meanwhile loses nothing."""
         while True:
             found = self._find(path)
@@ -94,7 +94,7 @@ class Writing(Folders):
     def _followed_by(self, artifact: ArtifactMetadata, data: BinaryIO) -> Stream:
         return Stream(lambda: chain(reading.stream_record(self.store.scope, artifact), _pieces(data)), rewindable=True)
 
-    def _write_each(self, contents: Mapping[str, bytes | Stream], fields: dict[str, Any]) -> None:
+    def _write_each(self, contents: Mapping[str, bytes | Stream], fields: StoreFields) -> None:
         """Write whole files by their paths: those that are new with one call of the catalog."""
         new: dict[str, list[str]] = {}
         for path, found in zip(contents, self._find_each(list(contents)), strict=True):
@@ -113,13 +113,13 @@ class Writing(Folders):
                 for path in paths:
                     self._made.filled(path)
 
-    def _write_found(self, path: str, found: ArtifactMetadata, data: bytes | Stream, fields: dict[str, Any]) -> None:
+    def _write_found(self, path: str, found: ArtifactMetadata, data: bytes | Stream, fields: StoreFields) -> None:
         try:
             self._update(found, data, Change.of(self.store.scope.core, **fields))
         except ArtifactNotFoundError:  # deleted since
             self._write(path, data, fields)
 
-    def pipe(self, path: Any, value: Any = None, **kwargs: Any) -> None:
+    def pipe(self, path: object, value: object = None, **kwargs: Any) -> None:
         """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`.
 
         Of a mapping, the files are written in portions. When one can't be written, those of earlier portions stay.
@@ -135,7 +135,7 @@ class Writing(Folders):
 
     def write_text(
         self,
-        path: Any,
+        path: object,
         value: str,
         encoding: str | None = None,
         errors: str | None = None,
@@ -150,7 +150,7 @@ class Writing(Folders):
         except UnicodeError:
             raise InvalidInputError(f"value: {shown(encoding or 'utf-8')} can't hold it") from None
 
-    def pipe_file(self, path: Any, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
+    def pipe_file(self, path: object, value: object, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a whole file.
 
         Args:
@@ -170,7 +170,7 @@ class Writing(Folders):
             return
         self._writing(path, mode)(path, value, fields_of(kwargs) if kwargs else kwargs)
 
-    def _writing(self, path: Any, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
+    def _writing(self, path: object, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
         """Return what writes a whole file in a mode; raise at once when it must not be there, and is."""
         if mode != "create":
             return self._write
@@ -179,7 +179,12 @@ class Writing(Folders):
         return self._create
 
     def put_file(
-        self, lpath: Any, rpath: Any, callback: Callback = DEFAULT_CALLBACK, mode: str = "overwrite", **kwargs: Any
+        self,
+        lpath: object,
+        rpath: object,
+        callback: Callback = DEFAULT_CALLBACK,
+        mode: str = "overwrite",
+        **kwargs: Any,
     ) -> None:
         """Copy a file from the local disk.
 
@@ -201,8 +206,8 @@ class Writing(Folders):
 
     def put(
         self,
-        lpath: Any,
-        rpath: Any,
+        lpath: object,
+        rpath: object,
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,
@@ -232,7 +237,7 @@ class Writing(Folders):
             self._put_each(some, callback, fields_of(kwargs))
             callback.relative_update(len(some))
 
-    def _put_each(self, found: Pairs, callback: Callback, fields: dict[str, Any]) -> None:
+    def _put_each(self, found: Pairs, callback: Callback, fields: StoreFields) -> None:
         """Copy files from the local disk; make the folders among them."""
         contents: dict[str, bytes | Stream] = {}
         with ExitStack() as stack:
@@ -244,7 +249,7 @@ class Writing(Folders):
                     contents[target] = _local_content(source, child)
             self._write_each(contents, fields)
 
-    def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
+    def touch(self, path: object, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
         """Make a file empty, or with *truncate* False only set its time of modification; create a missing file."""
         found = [] if truncate else self._find(path)
         if found:
@@ -276,7 +281,7 @@ def _local_content(path: str, callback: Callback) -> bytes | Stream:
     size = os.path.getsize(path)
     callback.set_size(size)
     if size > _FEW_BYTES:
-        return Stream(partial(_told_pieces, path, callback), rewindable=True)
+        return Stream(partial(_reported_pieces, path, callback), rewindable=True)
     with open(path, "rb") as file:
         data = file.read()
     callback.relative_update(len(data))
@@ -289,7 +294,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _told_pieces(path: Any, callback: Callback) -> Iterator[bytes]:
+def _reported_pieces(path: str, callback: Callback) -> Iterator[bytes]:
     with open(path, "rb") as file:
         for piece in _pieces(file):
             yield piece
