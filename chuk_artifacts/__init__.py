@@ -22,7 +22,7 @@ from chuk_artifacts.errors import (
     SessionError,
 )
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
+from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo, Usage
 from chuk_artifacts.store import ArtifactStore
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "QuotaExceededError",
     "SessionError",
     "SessionInfo",
+    "Usage",
     "__version__",
 ]
 

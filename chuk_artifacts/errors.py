@@ -148,10 +148,17 @@ def no_artifact(artifact_id: object) -> ArtifactNotFoundError:
     return error.about(artifact_id=artifact_id) if isinstance(artifact_id, str) else error
 
 
-def too_large(limit: int) -> QuotaExceededError:
-    """Return the error for data of more than *limit* bytes."""
-    error = QuotaExceededError(f"data has more than {limit} bytes (max_bytes)")
+def too_large(limit: int, argument: str = "max_bytes") -> QuotaExceededError:
+    """Return the error for data of more than *limit* bytes, the value of *argument*."""
+    error = QuotaExceededError(f"data has more than {limit} bytes ({argument})")
     error.limit = limit
+    return error
+
+
+def session_full(limit: int) -> QuotaExceededError:
+    """Return the error for a change after which a session would hold more than *limit* bytes."""
+    error = QuotaExceededError(f"the session would hold more than {limit} bytes (max_session_bytes)")
+    error.limit, error.scope = limit, "session"
     return error
 
 

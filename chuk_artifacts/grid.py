@@ -19,11 +19,14 @@ from chuk_artifacts.errors import GridError, shown
 from chuk_artifacts.fields import Fields
 
 ROOT = "grid"
+OF_USER = "user:"
+"""What the ids of users' own sessions begin with."""
 _MAX_ID_BYTES = 255
 _LONGEST_KEY = 1024  # three ids, and the parts around them
 _KEPT = 512  # characters of up to 4 bytes; a cache keeps thousands of strings
 _REVISIONS = 10**18
 _FORBIDDEN = r"[/\\\x00-\x1f\x7f-\x9f]"
+_ENCODED_PART = r"[%/\\\x00-\x1f\x7f-\x9f]"
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
 _LATER = re.compile(r"~[1-9][0-9]{0,17}").fullmatch
 _LAST_PART = r"(?P<artifact>[^~]+)(~((?P<revision>[1-9][0-9]{0,17})|(?P<upload>upload)))?"
@@ -253,6 +256,41 @@ def _slot_tag(sandbox_id: str, session_id: str) -> str:
 
 
 _slot_tag_again = functools.lru_cache(maxsize=4096)(_slot_tag)
+
+
+def user_session_id(user_id: str) -> str:
+    """Return the id of a user's own session: ``user:`` and the user id.
+
+    Percent signs, and characters that no session id may contain, are percent-encoded (RFC 3986 section 2.1).
+
+    Raises:
+        GridError: *user_id* is empty, or longer than 250 bytes when it is encoded.
+
+    """
+    if not user_id:
+        raise GridError("user_id must not be empty")
+    encoded = re.sub(_ENCODED_PART, lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), user_id)
+    if len(encoded.encode()) > _MAX_ID_BYTES - len(OF_USER):
+        raise GridError(f"user_id is longer than {_MAX_ID_BYTES - len(OF_USER)} bytes in the id of a session")
+    return check_session_id(OF_USER + encoded)
+
+
+def user_of(session_id: str) -> str | None:
+    """Return the user whose own session this is, or None for any other session."""
+    return _user_of(session_id) if session_id.startswith(OF_USER) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _user_of(session_id: str) -> str | None:
+    try:
+        user_id = re.sub("(%[0-9A-F]{2})+", _decoded, session_id[len(OF_USER) :])
+        return user_id if user_session_id(user_id) == session_id else None
+    except ValueError:  # no id that user_session_id() returns
+        return None
+
+
+def _decoded(found: re.Match[str]) -> str:
+    return bytes.fromhex(found[0].replace("%", "")).decode()
 
 
 def new_session_id() -> str:

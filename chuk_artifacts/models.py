@@ -260,6 +260,11 @@ class ArtifactMetadata(Fields):
             return {}
         return {earlier.key: earlier.bytes for earlier in self.superseded} | {self.key: self.bytes}
 
+    @property
+    def occupied(self) -> int:
+        """How many bytes this artifact counts in the usage of its session: those of all contents that it keeps."""
+        return 0 if self.pending is not None else sum(self.all_bytes.values())
+
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
 class ArtifactVersion(Fields):
@@ -343,6 +348,20 @@ class CleanupReport(Fields):
     bytes: int
     damaged: int = attrs.field(default=0, metadata={"internal": True})
     orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
+
+
+@attrs.frozen(eq=False, kw_only=True, slots=False)
+class Usage(Fields):
+    """What a session, or a whole sandbox, holds.
+
+    Attributes:
+        artifacts: the number of artifacts.
+        bytes: the length in bytes of their contents, including earlier contents that are still kept.
+
+    """
+
+    artifacts: int
+    bytes: int
 
 
 _FIRST_FIELDS = 3  # what an earlier version wrote of a superseded content

@@ -271,6 +271,8 @@ class Settings:
         storage_options: further options of the storage.
         limits: the longest summaries, metas and user ids.
         keep_versions: how many earlier contents an artifact keeps for good, unless it has a number of its own.
+        max_artifact_bytes: the largest artifact, in bytes; None: no limit.
+        max_session_bytes: how many bytes the artifacts of a session may have together; None: no limit.
         url: the fsspec URL of the storage; None for other providers.
 
     """
@@ -290,6 +292,8 @@ class Settings:
     storage_options: Mapping[str, Any] = attrs.field(repr=False)
     limits: Limits = LIMITS
     keep_versions: int = 0
+    max_artifact_bytes: int | None = None
+    max_session_bytes: int | None = None
     url: str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
@@ -362,6 +366,8 @@ class StoreArguments:
     max_meta_bytes: object = LIMITS.meta
     max_user_id_bytes: object = LIMITS.user_id
     keep_versions: object = DEFAULT_KEEP_VERSIONS
+    max_artifact_bytes: object = None
+    max_session_bytes: object = None
 
     @property
     def limits(self) -> Limits:
@@ -411,6 +417,8 @@ def resolve(*, now: float, **arguments: object) -> Settings:
         storage_options=_options(storage, url, given.storage_options),
         limits=given.limits,
         keep_versions=_keep_versions(given.keep_versions),
+        max_artifact_bytes=_quota("max_artifact_bytes", given.max_artifact_bytes, "ARTIFACT_MAX_BYTES"),
+        max_session_bytes=_quota("max_session_bytes", given.max_session_bytes, "ARTIFACT_MAX_SESSION_BYTES"),
         url=url if _is_url(storage) else None,
     )
 
@@ -609,6 +617,16 @@ def _keep_versions(given: object) -> int:
             raise InvalidInputError(f"ARTIFACT_KEEP_VERSIONS must be a whole number: {shown(configured)}")
         return check_count("ARTIFACT_KEEP_VERSIONS", int(configured), 0, MAX_VERSIONS)
     return check_count("keep_versions", given, 0, MAX_VERSIONS)
+
+
+def _quota(name: str, given: object, variable: str) -> int | None:
+    """Return a number of bytes, or None for no limit."""
+    configured = _environment(variable)
+    if given is None and configured is not None:
+        if re.fullmatch("[0-9]{1,19}", configured) is None:
+            raise InvalidInputError(f"{variable} must be a whole number of bytes: {shown(configured)}")
+        return check_count(variable, int(configured), 0)
+    return None if given is None else check_count(name, given, 0)
 
 
 def _gateway_url(given: object) -> str | None:

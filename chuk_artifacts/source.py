@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Required, TypedDict
 import attrs
 
 from chuk_artifacts.arguments import check_count, check_path
-from chuk_artifacts.errors import ConflictError, InvalidInputError, shown, too_large
+from chuk_artifacts.errors import ConflictError, InvalidInputError, QuotaExceededError, shown, too_large
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +76,7 @@ class Stream:
         rewindable: whether *begin* can be called again.
         measure: returns the expected length in bytes, or None. Call it before an iteration, not during one.
         max_bytes: the largest length in bytes; None: no limit.
+        refuse: returns the error for a longer stream.
         size: the number of bytes that the last iteration has read so far.
 
     """
@@ -84,6 +85,7 @@ class Stream:
     rewindable: bool
     measure: Callable[[], int | None] = lambda: None
     max_bytes: int | None = None
+    refuse: Callable[[], QuotaExceededError] = lambda: too_large(0)
     size: int = 0
     _hash: Any = None
 
@@ -108,7 +110,7 @@ class Stream:
         for chunk in self.begin():
             self.size += len(chunk)
             if self.max_bytes is not None and self.size > self.max_bytes:
-                raise too_large(self.max_bytes)
+                raise self.refuse()
             self._hash.update(chunk)
             yield chunk
 
@@ -133,13 +135,25 @@ def source(data: Any, max_bytes: object = None) -> bytes | Stream:
     if max_bytes is None:
         return found
     limit = check_count("max_bytes", max_bytes, 0)
-    if isinstance(found, Stream):
-        found.max_bytes, size = limit, found.measure()
-    else:
-        size = len(found)
-    if size is not None and size > limit:
-        raise too_large(limit)
+    cap(found, limit, lambda: too_large(limit))
     return found
+
+
+def cap(data: bytes | Stream, most: int, refuse: Callable[[], QuotaExceededError]) -> None:
+    """Raise the error that *refuse* returns if *data* is known to have more than *most* bytes.
+
+    A stream raises it when it turns out to be longer, unless it has a lower limit already.
+    """
+    size = known_size(data)
+    if size is not None and size > most:
+        raise refuse()
+    if isinstance(data, Stream) and (data.max_bytes is None or most < data.max_bytes):
+        data.max_bytes, data.refuse = most, refuse
+
+
+def known_size(data: bytes | Stream) -> int | None:
+    """Return the length of *data* in bytes, or None if it is not known before it is read."""
+    return data.measure() if isinstance(data, Stream) else len(data)
 
 
 def _bytes_or_stream(data: Any) -> bytes | Stream:

@@ -12,7 +12,14 @@ from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.log import log as _log
-from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
+from chuk_artifacts.models import (
+    ORPHAN_GRACE_SECONDS,
+    ArtifactMetadata,
+    ArtifactVersion,
+    CleanupReport,
+    SessionInfo,
+    Usage,
+)
 from chuk_artifacts.operations import (
     archiving,
     changing,
@@ -22,6 +29,7 @@ from chuk_artifacts.operations import (
     presigning,
     reading,
     reporting,
+    searching,
     sessions,
     uploads,
     writing,
@@ -39,6 +47,7 @@ from chuk_artifacts.settings import (
 from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, source
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from fsspec.callbacks import Callback
@@ -97,6 +106,11 @@ class ArtifactStore:
         keep_versions: how many earlier contents of an artifact are kept for good, at most 100, unless the artifact has
             a number of its own (see :meth:`store`); default: ``ARTIFACT_KEEP_VERSIONS``, else 0. In any case the last
             16 are kept for an hour.
+        max_artifact_bytes: the largest artifact, in bytes; default: ``ARTIFACT_MAX_BYTES``, else no limit. Whatever
+            would store a larger one raises :class:`QuotaExceededError` and stores nothing.
+        max_session_bytes: how many bytes a session may hold, as :meth:`usage` counts them; default:
+            ``ARTIFACT_MAX_SESSION_BYTES``, else no limit. Whatever would exceed it raises :class:`QuotaExceededError`
+            and stores nothing. The limit holds for what this store writes: give all stores of one sandbox the same.
         clock: returns the current time in seconds since the epoch.
 
     Attributes:
@@ -135,6 +149,8 @@ class ArtifactStore:
         max_meta_bytes: int = arguments.LIMITS.meta,
         max_user_id_bytes: int = arguments.LIMITS.user_id,
         keep_versions: int = DEFAULT_KEEP_VERSIONS,
+        max_artifact_bytes: int | None = None,
+        max_session_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
@@ -1019,6 +1035,55 @@ class ArtifactStore:
         chunk_size = arguments.check_count("chunk_size", chunk_size, 1)
         return archiving.archive(self.scope, session_id, prefix, chunk_size)
 
+    def search(
+        self,
+        session_id: str | None = None,
+        *,
+        prefix: str = "",
+        mime: str | None = None,
+        meta: Mapping[str, object] | None = None,
+        stored_after: datetime | str | float | None = None,
+        stored_before: datetime | str | float | None = None,
+        user_id: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ArtifactMetadata]:
+        """Iterate over the artifacts that meet all conditions, as the catalog finds them, page by page.
+
+        The catalog looks at each record of the sessions whose filename begins with *prefix*, and returns those that
+        match: the time grows with the records that it looks at. In each session they come ordered by filename and id,
+        one session after the other. Expired artifacts and pending uploads are left out.
+
+        Args:
+            session_id: the session; default: that of a bound store, else all sessions, or those of *user_id*.
+            prefix: what the filename begins with.
+            mime: the media type, in any letter case and with any parameters; ``image/*`` is any image.
+            meta: keys that ``meta`` must have with these values. Values compare as JSON: 1 equals 1.0 and not True,
+                objects are equal whatever the order of their keys.
+            stored_after: the earliest time at which it was stored: a datetime with a time zone, ISO 8601 with an
+                offset, or seconds since the epoch.
+            stored_before: the time before which it was stored.
+            user_id: the user that the session must belong to; None: any.
+            limit: the maximum number of results; None: all.
+
+        Yields:
+            their metadata.
+
+        Raises:
+            InvalidInputError: an argument is invalid.
+
+        """
+        _log.debug("search %s", session_id)
+        given = {
+            "prefix": prefix,
+            "mime": mime,
+            "meta": meta,
+            "stored_after": stored_after,
+            "stored_before": stored_before,
+            "user_id": user_id,
+            "limit": limit,
+        }
+        return searching.search(self.scope, session_id, given)
+
     # Share
 
     def presign(self, artifact_id: str, expires: float = 3600, *, revision: int | None = None) -> str:
@@ -1240,24 +1305,86 @@ class ArtifactStore:
         user_id: str | None = None,
         ttl_hours: float | None = None,
         custom_metadata: Mapping[str, object] | None = None,
+        session_id: str | None = None,
     ) -> str:
-        """Create a session with an id of its own; storing under a session id creates that session too.
+        """Create a session; storing under a session id creates that session too.
 
         Args:
             user_id: the user that the session belongs to.
             ttl_hours: time to live of the session, and by default of its artifacts, in hours; None: the store's
                 default.
             custom_metadata: a JSON object.
+            session_id: the session id; None: a random one. A user's own session (see :meth:`user`) takes no other
+                user and no *ttl_hours*.
 
         Returns:
             the session id.
 
         Raises:
+            ConflictError: a session with this id exists and has not expired.
             InvalidInputError: an argument is invalid.
 
         """
-        _log.debug("create_session")
-        return sessions.create(self.scope, user_id, ttl_hours, custom_metadata)
+        _log.debug("create_session %s", session_id)
+        return sessions.create(self.scope, user_id, ttl_hours, custom_metadata, session_id)
+
+    def iter_sessions(self, *, user_id: str | None = None, page_size: int = 1000) -> Iterator[SessionInfo]:
+        """Iterate over the sessions of the store, or over those of a user, in any sequence, page by page.
+
+        The sessions of a user are found by an index. A session that begins, or gets its user, while this iterates may
+        be missing or come twice. Redis: the first call with a *user_id* on a catalog of an earlier version reads all
+        sessions, to index their users; do not write to it with that version any more.
+
+        Args:
+            user_id: the user; None: all sessions.
+            page_size: how many sessions one request to the catalog returns at most.
+
+        Yields:
+            copies of their descriptions.
+
+        Raises:
+            InvalidInputError: an argument is invalid.
+
+        """
+        _log.debug("iter_sessions")
+        return sessions.listed(self.scope, user_id, page_size)
+
+    def user(self, user_id: str) -> Self:
+        """Return a view of this store that is bound to a user's own session, for files that outlive other sessions.
+
+        The session ``user:{user_id}`` belongs to that user and never expires. Its artifacts live for ever, unless they
+        get a *ttl*. Percent signs, slashes, backslashes and control characters of the user id are percent-encoded.
+
+        Args:
+            user_id: the user.
+
+        Returns:
+            the bound store; see :meth:`session`.
+
+        Raises:
+            InvalidInputError: *user_id* is empty, or longer than 250 bytes.
+
+        """
+        return self.session(sessions.own_id(self.scope, user_id))
+
+    def delete_user(self, user_id: str) -> int:
+        """Delete every session of a user, expired ones and the user's own too, with all artifacts and uploads.
+
+        It works in portions; after a crash, a second call finishes the work. What others store for the user meanwhile
+        may stay.
+
+        Args:
+            user_id: the user.
+
+        Returns:
+            how many living artifacts were deleted.
+
+        Raises:
+            InvalidInputError: *user_id* is malformed.
+
+        """
+        _log.debug("delete_user")
+        return cleanup.delete_user(self.scope, user_id)
 
     def validate_session(self, session_id: str | None = None) -> bool:
         """Return whether a session exists and has not expired.
@@ -1341,6 +1468,26 @@ class ArtifactStore:
         """
         _log.debug("delete_session %s", session_id)
         return cleanup.delete_session(self.scope, session_id)
+
+    def usage(self, session_id: str | None = None) -> Usage:
+        """Return how many artifacts and bytes a session, or the whole sandbox, holds.
+
+        The catalog counts what it records, so this reads no records: one round trip for a session; for a sandbox, time
+        that grows with its sessions (in memory it does not). Earlier contents of an artifact count while they are kept,
+        expired artifacts until :meth:`cleanup` removes their bytes, pending uploads not at all.
+
+        Args:
+            session_id: the session; default: that of a bound store, else all sessions.
+
+        Returns:
+            ``artifacts`` and ``bytes``; zero for an unknown session.
+
+        Raises:
+            InvalidInputError: *session_id* is malformed.
+
+        """
+        _log.debug("usage %s", session_id)
+        return sessions.usage(self.scope, session_id)
 
     # Maintain
 

@@ -67,7 +67,7 @@ SYSTEM_CALLS = {
     "exists": {"fcntl": 2, "stat": 1},
     "update_metadata": {"fcntl": 6, "pwrite": 6, "stat": 2},
     "list_by_session": {"fcntl": 2, "stat": 1},
-    "delete": {"fcntl": 4, "pwrite": 8, "stat": 2, "open": 1, "unlink": 2, "close": 1},
+    "delete": {"fcntl": 4, "pwrite": 10, "stat": 2, "open": 1, "unlink": 2, "close": 1},
 }
 """The system calls of a filesystem store with its SQLite, a pwrite a page and one for its header.
 

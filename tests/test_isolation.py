@@ -222,6 +222,7 @@ BY_SESSION = {
     "list_by_session": lambda store, session, _: store.list_by_session(session),
     "list_files": lambda store, session, _: store.list_files(session),
     "lookup": lambda store, session, _: store.lookup(NAME, session),
+    "search": lambda store, session, _: store.search(session),
     "get_directory_contents": lambda store, session, _: store.get_directory_contents(session, "docs"),
     "list_directory": lambda store, session, _: store.list_directory(session),
     "iter_session": lambda store, session, _: store.iter_session(session),
@@ -232,15 +233,19 @@ BY_SESSION = {
         session_id=session, **FIELDS
     ),
     "session": lambda store, session, _: store.session(session),
+    "user": lambda store, session, _: store.user(session),
     "validate_session": lambda store, session, _: store.validate_session(session),
     "get_session_info": lambda store, session, _: store.get_session_info(session),
     "update_session_metadata": lambda store, session, _: store.update_session_metadata(session, {"x": 1}),
     "extend_session_ttl": lambda store, session, _: store.extend_session_ttl(session, 1),
     "delete_session": lambda store, session, _: store.delete_session(session),
+    "usage": lambda store, session, _: store.usage(session),
     "get_canonical_prefix": lambda store, session, _: store.get_canonical_prefix(session),
 }
 WHOLE = {
     "create_session": lambda store, _, __: store.create_session(),
+    "iter_sessions": lambda store, _, __: store.iter_sessions(user_id=USER),
+    "delete_user": lambda store, _, __: must_be(0, store.delete_user(USER)),
     "cleanup_expired_sessions": lambda store, _, __: store.cleanup_expired_sessions(),
     "cleanup": lambda store, _, __: store.cleanup(orphans=True, force=True),
     "get_session_prefix_pattern": lambda store, _, __: store.get_session_prefix_pattern(),

@@ -358,6 +358,48 @@ def test_lookup(costs, artifact_id):
     assert costs.of(lambda: costs.store.lookup("missing", "alice")) == ({}, {"named": 1})
 
 
+def test_usage(costs, artifact_id):
+    """The usage of a session is one call of the catalog, and so is that of a sandbox with few sessions."""
+    costs.store.store_batch([{"data": b"x"}] * 50, session_id="alice")
+    assert costs.of(lambda: costs.store.usage("alice")) == ({}, {"usage": 1})
+    assert costs.of(costs.store.usage) == ({}, {"usage": 1})
+    assert costs.of(lambda: costs.store.usage("nobody")) == ({}, {"usage": 1})
+
+
+def test_sessions_of_a_user(costs):
+    """The sessions of a user are one call of the catalog a page, and creating a session is one."""
+    for number in range(5):
+        assert costs.of(lambda: costs.store.create_session(user_id="ann")) == ({}, {"create_session": 1}), number
+    assert len(list(costs.store.iter_sessions(user_id="ann"))) == 5
+    costs.store.scope.core.catalog.sessions(0, 1, user_id="ann")
+    pages = costs.store.iter_sessions(user_id="ann", page_size=3)
+    costs.catalog.clear()
+    assert len(list(pages)) == 5
+    assert dict(costs.catalog) == {"sessions": 2}
+
+
+def test_delete_user(costs):
+    """Erasing a user is a page of sessions, and for each a page, a removal, and the removal of the session."""
+    costs.store.user("ann").store(b"own")
+    costs.store.user("ann").store(b"own")
+    costs.storage.clear()
+    costs.catalog.clear()
+    assert costs.store.delete_user("ann") == 2
+    assert dict(costs.catalog) == {"sessions": 1, "page": 1, "remove": 1, "remove_session": 1, "forget_user": 1}
+    assert dict(costs.storage) == {"delete": 1}
+
+
+def test_search(costs, artifact_id):
+    """A search in a session is one call of the catalog a page; in the sandbox, one more for its sessions."""
+    costs.store.store_batch([{"data": b"x", "mime": "image/png"}] * 50, session_id="alice")
+    wanted = {"mime": "image/*", "meta": {}}
+    assert costs.of(lambda: list(costs.store.search("alice", **wanted))) == ({}, {"search": 1})
+    assert len(list(costs.store.search("alice", **wanted))) == 50
+    costs.catalog.clear()
+    assert len(list(costs.store.search(**wanted))) == 50
+    assert dict(costs.catalog) == {"sessions": 1, "search": 1}
+
+
 def test_long_list(costs):
     """A long listing is one page per thousand artifacts."""
     costs.store.store_batch([{"data": b""}] * 100, session_id="alice")

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic_core import to_json
 
-from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactVersion, SessionInfo
+from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactVersion, SessionInfo, Usage
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.models import CleanupReport
 
@@ -50,10 +50,11 @@ def values(store, metadata):
         ArtifactVersion: store.versions(metadata.artifact_id)[0],
         CleanupReport: store.cleanup(),
         GridKey: store.parse_grid_key(metadata.key),
+        Usage: store.usage("alice"),
     }
 
 
-KINDS = [ArtifactMetadata, ArtifactVersion, SessionInfo, CleanupReport, GridKey]
+KINDS = [ArtifactMetadata, ArtifactVersion, SessionInfo, CleanupReport, GridKey, Usage]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,6 +28,7 @@ from chuk_artifacts import (
     QuotaExceededError,
     SessionError,
     SessionInfo,
+    Usage,
     __version__,
 )
 from chuk_artifacts.aio.gateway import Gateway
@@ -57,6 +58,7 @@ __all__ = [
     "Response",
     "SessionError",
     "SessionInfo",
+    "Usage",
     "__version__",
     "respond",
 ]

@@ -40,4 +40,6 @@ class Options(TypedDict, total=False):
     max_meta_bytes: int
     max_user_id_bytes: int
     keep_versions: int
+    max_artifact_bytes: int | None
+    max_session_bytes: int | None
     clock: Callable[[], float]

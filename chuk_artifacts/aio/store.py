@@ -21,13 +21,22 @@ from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, che
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo
+from chuk_artifacts.models import (
+    ORPHAN_GRACE_SECONDS,
+    ArtifactMetadata,
+    ArtifactVersion,
+    CleanupReport,
+    SessionInfo,
+    Usage,
+)
 from chuk_artifacts.operations import changing, writing
+from chuk_artifacts.operations.quota import longest
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.store import ArtifactStore as Blocking
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from fsspec.callbacks import Callback
@@ -39,6 +48,7 @@ Check = Callable[[Scope, Mapping[str, object]], None]
 _BRIEF_BYTES = 64 * 1024
 _HARMLESS = frozenset({bool, int, float, dict, type(None)})
 _CALLS_A_TURN = 64
+_PORTION = 100
 _inline_calls = itertools.count(1)
 
 
@@ -117,7 +127,9 @@ def _inline_or_hop(declared: F, *, reads: bool = False, check: Check | None = No
         self._blocking.scope.check_open()
         check(self._blocking.scope, given)
         async with Upload(self._calls) as upload:
-            given["data"] = await upload.collect(given["data"], given.get("max_bytes"))
+            given["data"] = await upload.collect(
+                given["data"], longest(self._blocking.scope.core, given.get("max_bytes"))
+            )
             return await upload.run(blocking, **given)
 
     return cast("F", method)
@@ -140,9 +152,11 @@ def _batch(declared: F) -> F:
             return await self._calls.run(blocking, **given)
         self._blocking.scope.check_open()
         writing.check_batch(self._blocking.scope, **given)
+        core = self._blocking.scope.core
         async with Upload(self._calls) as upload:
             given["items"] = [
-                {**item, "data": await upload.collect(item["data"], item.get("max_bytes"))} for item in items
+                {**item, "data": await upload.collect(item["data"], longest(core, item.get("max_bytes")))}
+                for item in items
             ]
             return await upload.run(blocking, **given)
 
@@ -169,10 +183,16 @@ def _pages(declared: F) -> F:
     return _steps(declared, page="page_size")
 
 
-def _steps(declared: F, *, page: str | None) -> F:
+def _portions(declared: F) -> F:
+    """Make an async generator over the items of the blocking method, which fetches some items per thread call."""
+    return _steps(declared, page=None, default=_PORTION)
+
+
+def _steps(declared: F, *, page: str | None, default: int = 1) -> F:
     name = declared.__name__
     blocking = getattr(Blocking, name)
-    default = 1 if page is None else signature(blocking).parameters[page].default
+    if page is not None:
+        default = signature(blocking).parameters[page].default
 
     @wraps(blocking)
     def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
@@ -583,6 +603,22 @@ class ArtifactStore:
         """Iterate over a ZIP archive of a session's artifacts, which is made while it is read."""
         ...
 
+    @_portions
+    def search(
+        self,
+        session_id: str | None = None,
+        *,
+        prefix: str = "",
+        mime: str | None = None,
+        meta: Mapping[str, object] | None = None,
+        stored_after: datetime | str | float | None = None,
+        stored_before: datetime | str | float | None = None,
+        user_id: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[ArtifactMetadata, None]:
+        """Iterate over the artifacts that meet all conditions, as the catalog finds them, page by page."""
+        ...
+
     # Share
 
     @_hop
@@ -660,8 +696,11 @@ class ArtifactStore:
 
         Closing the view waits for its own calls, and leaves this store open.
         """
+        return self._bound(self._blocking.session(session_id))
+
+    def _bound(self, store: Blocking) -> Self:
         view = type(self).__new__(type(self))
-        view.__dict__.update(_parts(self._blocking.session(session_id), self._calls.workers, owns_store=False))
+        view.__dict__.update(_parts(store, self._calls.workers, owns_store=False))
         return view
 
     @_brief
@@ -670,8 +709,23 @@ class ArtifactStore:
         user_id: str | None = None,
         ttl_hours: float | None = None,
         custom_metadata: Mapping[str, object] | None = None,
+        session_id: str | None = None,
     ) -> str:
-        """Create a session with an id of its own; storing under a session id creates that session too."""
+        """Create a session; storing under a session id creates that session too."""
+        ...
+
+    @_pages
+    def iter_sessions(self, *, user_id: str | None = None, page_size: int = 1000) -> AsyncGenerator[SessionInfo, None]:
+        """Iterate over the sessions of the store, or over those of a user, in any sequence, page by page."""
+        ...
+
+    def user(self, user_id: str) -> Self:
+        """Return a view of this store that is bound to a user's own session; see the blocking store."""
+        return self._bound(self._blocking.user(user_id))
+
+    @_hop
+    async def delete_user(self, user_id: str) -> int:
+        """Delete every session of a user, expired ones and the user's own too, with all artifacts and uploads."""
         ...
 
     @_brief
@@ -699,6 +753,11 @@ class ArtifactStore:
     @_hop
     async def delete_session(self, session_id: str | None = None) -> bool:
         """Delete a session and its artifacts."""
+        ...
+
+    @_brief
+    async def usage(self, session_id: str | None = None) -> Usage:
+        """Return how many artifacts and bytes a session, or the whole sandbox, holds."""
         ...
 
     # Maintain

@@ -1,11 +1,24 @@
 """Catalogs: where records and sessions live. :mod:`chuk_artifacts.catalog.contract` says what each backend does."""
 
-from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTakenError, Sessions
+from chuk_artifacts.catalog.query import Query
 from chuk_artifacts.catalog.records import batches, place
-from chuk_artifacts.catalog.sessions import new_session
+from chuk_artifacts.catalog.sessions import new_session, owned
 from chuk_artifacts.settings import MEMORY, REDIS, Settings
 
-__all__ = ["NO_USERS", "Catalog", "Due", "FilenameTakenError", "batches", "new_session", "open_catalog", "place"]
+__all__ = [
+    "NO_USERS",
+    "Catalog",
+    "Due",
+    "FilenameTakenError",
+    "Query",
+    "Sessions",
+    "batches",
+    "new_session",
+    "open_catalog",
+    "owned",
+    "place",
+]
 
 
 def open_catalog(settings: Settings) -> Catalog:

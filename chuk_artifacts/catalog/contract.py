@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import attrs
 
 from chuk_artifacts.arguments import LIMITS, Limits
+from chuk_artifacts.catalog.query import Found, Query
 from chuk_artifacts.errors import ConflictError
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage
 
 NO_USERS: Mapping[str, str] = MappingProxyType({})
 """No session has a user."""
@@ -36,6 +37,20 @@ class Due:
 
     records: list[ArtifactMetadata]
     damaged: list[str]
+    after: Any
+
+
+@attrs.frozen
+class Sessions:
+    """One page of sessions.
+
+    Attributes:
+        found: the sessions.
+        after: where the next page begins, to pass to :meth:`Catalog.sessions`; None after the last page.
+
+    """
+
+    found: list[SessionInfo]
     after: Any
 
 
@@ -70,12 +85,16 @@ class Catalog(Protocol):
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
+        max_session_bytes: int | None = None,
     ) -> None:
         """Add new records, all or none, and create or prolong their sessions: see :func:`sessions.join_sessions`.
 
         An *exclusive* add raises ``FilenameTakenError`` if a record of the session takes the filename of a new one (see
         :func:`records.takes_filename`). Of several concurrent exclusive adds of a filename, one succeeds. A record
         without a filename conflicts with no other.
+
+        Raise ``QuotaExceededError`` and add nothing if a session would grow beyond *max_session_bytes*: see
+        :meth:`usage`.
         """
         ...
 
@@ -83,10 +102,13 @@ class Catalog(Protocol):
         """Return the record of each id, expired or not; None for an unknown id."""
         ...
 
-    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+    def replace(
+        self, record: ArtifactMetadata, *, expected_revision: int, max_session_bytes: int | None = None
+    ) -> bool:
         """Replace the record with the id of *record* if it has the expected revision, and prolong its session.
 
-        Return whether it was replaced.
+        Return whether it was replaced. Raise ``QuotaExceededError`` and change nothing if its session would grow beyond
+        *max_session_bytes*.
         """
         ...
 
@@ -116,6 +138,15 @@ class Catalog(Protocol):
         """
         ...
 
+    def search(self, session_ids: Sequence[str], query: Query, *, after: Any, limit: int, now: float) -> Found:
+        """Return a page of at most *limit* records that match a query.
+
+        They come session by session, in each as :meth:`page` sorts them. *after* comes from the previous page, which
+        had the same *session_ids*; None asks for the first. One call looks at a bounded number of records, so a page
+        may have few records, or none, and not be the last. Damaged records are skipped as by :meth:`page`.
+        """
+        ...
+
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the unexpired records of a session with a (non-empty) filename, sorted by id."""
         ...
@@ -140,8 +171,21 @@ class Catalog(Protocol):
         """
         ...
 
-    def create_session(self, info: SessionInfo) -> None:
-        """Add a session."""
+    def create_session(self, info: SessionInfo) -> bool:
+        """Add a session that begins now; return False, and add none, if there is a living one with its id."""
+        ...
+
+    def sessions(self, now: float, limit: int, *, user_id: str | None = None, after: Any = None) -> Sessions:
+        """Return a page of the unexpired sessions, those of a user if *user_id* is not None, in any sequence.
+
+        A page may have fewer than *limit* sessions, or none, and not be the last. *after* comes from the previous page;
+        None asks for the first. Sessions that can't be decoded are skipped with a logged warning. A session that begins
+        or changes between two pages may be on both or on neither. A *now* of 0 includes the expired ones.
+        """
+        ...
+
+    def forget_user(self, user_id: str) -> None:
+        """Remove what indexes still hold of the sessions of a user that were removed."""
         ...
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
@@ -180,6 +224,15 @@ class Catalog(Protocol):
         """Return the number of unexpired ``sessions`` and ``artifacts``, and the artifacts' total ``bytes``.
 
         Pending records do not count. Records that change meanwhile may be missed or counted twice.
+        """
+        ...
+
+    def usage(self, session_id: str | None) -> Usage:
+        """Return the usage of a session, or of all sessions for None: see :func:`records.counted`.
+
+        The counters change with the records, in the same transaction. So this reads no records. A catalog that an
+        earlier version wrote is counted once; while processes of such a version still write to it, the result may
+        differ from what is stored.
         """
         ...
 

@@ -15,16 +15,19 @@ from itertools import islice
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
-from chuk_artifacts.catalog.records import has_artifact, place, prefix_end, takes_filename
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError, Sessions
+from chuk_artifacts.catalog.query import Found, Query
+from chuk_artifacts.catalog.records import counted, has_artifact, place, prefix_end, sizes_by_session, takes_filename
 from chuk_artifacts.catalog.sessions import join_sessions, prolonged, updated
+from chuk_artifacts.errors import session_full
 from chuk_artifacts.fork import Lockable
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
 
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
 
+_SEARCHED_AT_ONCE = 1000  # records, for which others wait
 _FEW = 50  # up to that many items are inserted or removed one by one; for more, rebuilding the list is faster
 
 
@@ -76,30 +79,48 @@ class _Sorted:
 
 
 class _Indexes:
-    """Indexes of the records by anything but their id."""
+    """Indexes of records and sessions by anything but their ids."""
 
-    def __init__(self, records: Iterable[ArtifactMetadata] = ()) -> None:
+    def __init__(self, records: Iterable[ArtifactMetadata] = (), sessions: Iterable[SessionInfo] = ()) -> None:
         self.places: defaultdict[str, _Sorted] = defaultdict(_Sorted)  # by session
         self.ids: dict[tuple[str, str], list[str]] = {}  # by session and filename
         self.due = _Sorted()
+        self.usage: dict[str | None, list[int]] = {None: [0, 0]}
+        """The artifacts and bytes of each session, and of all under None."""
+        self.sessions: defaultdict[str | None, _Sorted] = defaultdict(_Sorted)  # by user; of all under None
         for record in records:
             self.insert(record)
+        for info in sessions:
+            self.change_session(info.session_id, None, info)
 
     def insert(self, record: ArtifactMetadata) -> None:
         """Add a record."""
         self.places[record.session_id].add(place(record))
+        self._count(record.session_id, *counted(record))
         if record.filename is not None:
             insort(self.ids.setdefault((record.session_id, record.filename), []), record.artifact_id)
         due = record.due
         if due is not None:
             self.due.add((due, record.artifact_id))
 
+    def _count(self, session_id: str, artifacts: int, size: int) -> None:
+        usage, total = self.usage.get(session_id), self.usage[None]
+        if usage is None:
+            usage = self.usage[session_id] = [0, 0]
+        usage[0] += artifacts
+        usage[1] += size
+        total[0] += artifacts
+        total[1] += size
+
     def remove(self, record: ArtifactMetadata) -> None:
         """Remove a record."""
+        artifacts, size = counted(record)
+        self._count(record.session_id, -artifacts, -size)
         places = self.places[record.session_id]
         places.discard(place(record))
         if not places:
             del self.places[record.session_id]
+            del self.usage[record.session_id]
         if record.filename is not None:
             ids = self.ids[record.session_id, record.filename]
             del ids[bisect_left(ids, record.artifact_id)]
@@ -115,6 +136,10 @@ class _Indexes:
             self.remove(old)
             self.insert(new)
             return
+        artifacts, size = counted(new)
+        artifacts_before, size_before = counted(old)
+        if (artifacts, size) != (artifacts_before, size_before):
+            self._count(new.session_id, artifacts - artifacts_before, size - size_before)
         before, after = old.due, new.due
         if before == after:
             return
@@ -122,6 +147,17 @@ class _Indexes:
             self.due.discard((before, old.artifact_id))
         if after is not None:
             self.due.add((after, new.artifact_id))
+
+    def change_session(self, session_id: str, old: SessionInfo | None, new: SessionInfo | None) -> None:
+        """Replace a session, add a new one, or remove an old one."""
+        before = set() if old is None else {None, old.user_id}
+        after = set() if new is None else {None, new.user_id}
+        for user_id in before - after:
+            self.sessions[user_id].discard((session_id, ""))
+            if not self.sessions[user_id]:
+                del self.sessions[user_id]
+        for user_id in after - before:
+            self.sessions[user_id].add((session_id, ""))
 
 
 _Change = tuple[Mapping[str, ArtifactMetadata | None], Mapping[str, SessionInfo | None]]
@@ -170,9 +206,10 @@ class MemoryCatalog(Lockable):
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
+        max_session_bytes: int | None = None,
     ) -> None:
         """Add new records with their sessions."""
-        with self._lock: self._add(records, now, inheriting, user_ids, exclusive=exclusive)  # fmt: skip # noqa: E701 - see above
+        with self._lock: self._add(records, now, inheriting, user_ids, exclusive=exclusive, most=max_session_bytes)  # fmt: skip # noqa: E501, E701 - see above
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -181,11 +218,15 @@ class MemoryCatalog(Lockable):
         return [self._records.get(artifact_id) for artifact_id in artifact_ids]
 
     @_locked
-    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+    def replace(
+        self, record: ArtifactMetadata, *, expected_revision: int, max_session_bytes: int | None = None
+    ) -> bool:
         """Replace a record if it has the revision."""
         old = self._records.get(record.artifact_id)
         if old is None or old.revision != expected_revision:
             return False
+        if max_session_bytes is not None:
+            self._check_room(record.session_id, counted(record)[1] - counted(old)[1], max_session_bytes)
         info = self._sessions.get(record.session_id)
         sessions = {} if info is None else {record.session_id: prolonged(info, record.expires_at)}
         self._make({record.artifact_id: record}, sessions)
@@ -224,6 +265,29 @@ class MemoryCatalog(Lockable):
         records = (self._records[places[index][1]] for index in range(start, stop))
         return list(islice((record for record in records if not is_over(record.expires_at, now)), limit))
 
+    @_locked
+    def search(self, session_ids: Sequence[str], query: Query, *, after: Any, limit: int, now: float) -> Found:
+        """Return a page of a search."""
+        found: list[ArtifactMetadata] = []
+        number, start = after or (0, None)
+        end, left = prefix_end(query.prefix), _SEARCHED_AT_ONCE
+        while number < len(session_ids) and left > 0:
+            places = self._places_of(session_ids[number])
+            stop = len(places) if end is None else bisect_left(places, (end, ""))
+            begin = bisect_left(places, start or (query.prefix, ""))
+            for at in range(begin, min(stop, begin + left)):
+                record = self._records[places[at][1]]
+                if query.matches(record, now):
+                    found.append(record)
+                    if len(found) == limit:
+                        return Found(found, (number, (places[at][0], places[at][1] + "\0")))
+            if begin + left < stop:
+                return Found(found, (number, places[begin + left]))
+            left -= max(stop - begin, 0) + 1
+            number, start = number + 1, None
+        return Found(found, None if number == len(session_ids) else (number, None))
+
+    @_locked
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
         with self._lock: return self._named(session_id, filename, now)  # fmt: skip # noqa: E701 - see above
@@ -248,9 +312,25 @@ class MemoryCatalog(Lockable):
         return Due(records, [], found[-1] if start + limit < stop else None)
 
     @_locked
-    def create_session(self, info: SessionInfo) -> None:
+    def create_session(self, info: SessionInfo) -> bool:
         """Add a session."""
+        if self._living(info.session_id, seconds_of(info.created_at)) is not None:
+            return False
         self._make({}, {info.session_id: info})
+        return True
+
+    @_locked
+    def sessions(self, now: float, limit: int, *, user_id: str | None = None, after: Any = None) -> Sessions:
+        """Return a page of sessions, sorted by id."""
+        index = self._indexes.sessions.get(user_id)
+        items = [] if index is None else self._items_of(index)
+        start = 0 if after is None else bisect_left(items, (after + "\0", ""))
+        names = [name for name, _ in items[start : start + limit]]
+        found = [info for name in names if (info := self._living(name, now)) is not None]
+        return Sessions(found, names[-1] if start + limit < len(items) else None)
+
+    def forget_user(self, user_id: str) -> None:
+        """Do nothing: the index of users changes with the sessions."""
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
@@ -301,6 +381,12 @@ class MemoryCatalog(Lockable):
         sessions = sum(not is_over(info.expires_at, now) for info in self._sessions.values())
         return {"sessions": sessions, "artifacts": len(records), "bytes": sum(record.bytes for record in records)}
 
+    @_locked
+    def usage(self, session_id: str | None) -> Usage:
+        """Return the counters of a session, or of all."""
+        artifacts, size = self._indexes.usage.get(session_id, (0, 0))
+        return Usage(artifacts=artifacts, bytes=size)
+
     def identity(self, create: str | None = None) -> str | None:
         """Return None: a catalog that ends with the process proves nothing about bytes that outlive it."""
         return None
@@ -339,11 +425,15 @@ class MemoryCatalog(Lockable):
         user_ids: Mapping[str, str],
         *,
         exclusive: bool,
+        most: int | None,
     ) -> None:
         if self._change is not None:
             self._completed()
         if exclusive and any(self._is_taken(record, now) for record in records):
             raise FilenameTakenError
+        if most is not None:
+            for session_id, size in sizes_by_session(records).items():
+                self._check_room(session_id, size, most)
         joined, sessions = join_sessions(
             records,
             self._sessions.get,
@@ -354,11 +444,18 @@ class MemoryCatalog(Lockable):
         )
         self._make({record.artifact_id: record for record in joined}, sessions)
 
+    def _check_room(self, session_id: str, more: int, most: int) -> None:
+        """Raise ``QuotaExceededError`` if a session would grow by *more* bytes beyond *most*."""
+        if more > 0 and self._indexes.usage.get(session_id, (0, 0))[1] + more > most:
+            raise session_full(most)
+
     def _make(self, records: Mapping[str, ArtifactMetadata | None], sessions: Mapping[str, SessionInfo | None]) -> None:
         """Make a change; from the first line on, it will be made whatever happens."""
         self._change = records, sessions
-        if sessions:
-            _put(self._sessions, sessions)
+        for session_id, info in sessions.items():
+            before = self._sessions.get(session_id)
+            _put(self._sessions, {session_id: info})
+            self._indexes.change_session(session_id, before, info)
         for artifact_id, record in records.items():
             if record is None:
                 self._indexes.remove(self._records.pop(artifact_id))
@@ -377,7 +474,7 @@ class MemoryCatalog(Lockable):
             records, sessions = self._change
             _put(self._sessions, sessions)
             _put(self._records, records)
-            self._indexes = _Indexes(self._records.values())
+            self._indexes = _Indexes(self._records.values(), self._sessions.values())
             self._change = None
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from chuk_artifacts import grid
@@ -151,6 +151,39 @@ def has_artifact(records: Sequence[ArtifactMetadata]) -> bool | None:
         if record.pending is None:
             return True
     return None if records else False
+
+
+def counted(record: ArtifactMetadata) -> tuple[int, int]:
+    """Return how many artifacts (0 or 1) and bytes *record* adds to the usage of its session.
+
+    A pending record adds nothing, and a released one nothing any more. An expired one counts until it is released.
+    """
+    if record.pending is not None or record.released:
+        return 0, 0
+    return 1, record.occupied if record.superseded else record.bytes
+
+
+def sizes_by_session(records: Iterable[ArtifactMetadata]) -> dict[str, int]:
+    """Return how many bytes *records* add to the usage of each session."""
+    sizes: dict[str, int] = {}
+    for record in records:
+        sizes[record.session_id] = sizes.get(record.session_id, 0) + counted(record)[1]
+    return sizes
+
+
+def filed(record: ArtifactMetadata) -> tuple[int, int]:
+    """Return what :func:`counted` returns for a record that keeps one content, from the columns it is stored with.
+
+    A pending record has the revision 0. A released one is due after its end.
+    """
+    due, ends = record.due, record.expires_at
+    is_kept = record.revision > 0 and (due is None or ends is None or due <= ends)
+    return (1, record.bytes) if is_kept else (0, 0)
+
+
+def is_filed(record: ArtifactMetadata) -> bool:
+    """Return whether :func:`counted` and :func:`filed` agree on a record."""
+    return not (record.superseded or record.released) or counted(record) == filed(record)
 
 
 def prefix_end(prefix: str) -> str | None:

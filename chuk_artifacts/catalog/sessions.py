@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, Limits, check_moment
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
 
@@ -43,6 +44,8 @@ def join_sessions(
         before = info = sessions.get(session_id) or known(session_id)
         if info is None or is_over(info.expires_at, now):
             info = new_session(session_id, record.sandbox_id, now=now, ttl=session_ttl)
+        if session_id.startswith(grid.OF_USER):
+            info = owned(info)
         if info.ttl != record.ttl and record.artifact_id in inheriting:
             expires_at = None if info.ttl is None else timestamp(now + info.ttl)
             record = record.changed(ttl=info.ttl, expires_at=expires_at)  # noqa: PLW2901 - the completed one
@@ -53,6 +56,14 @@ def join_sessions(
             sessions[session_id] = info
         joined.append(record)
     return joined, sessions
+
+
+def owned(info: SessionInfo) -> SessionInfo:
+    """Return *info*; if it is a user's own session, one that never expires and belongs to that user."""
+    user_id = grid.user_of(info.session_id)
+    if user_id is None or (info.user_id is not None and info.ttl is None and info.expires_at is None):
+        return info
+    return info.changed(user_id=info.user_id or user_id, ttl=None, expires_at=None)
 
 
 def new_session(

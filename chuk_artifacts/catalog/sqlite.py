@@ -17,9 +17,12 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
+from chuk_artifacts.catalog import counters
+from chuk_artifacts.catalog.conditions import BEHIND, LIVING, Search
 from chuk_artifacts.catalog.connections import Connection, Connections, Mutex, code_of, is_full, roll_back
-from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError, Sessions
 from chuk_artifacts.catalog.mounts import network_filesystem
+from chuk_artifacts.catalog.query import Found, Query
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
@@ -27,16 +30,18 @@ from chuk_artifacts.catalog.records import (
     decode_records,
     decode_sound,
     decoded,
+    is_filed,
     place,
     prefix_end,
     salvaged,
+    sizes_by_session,
 )
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
 from chuk_artifacts.catalog.sessions import join_sessions, new_session, prolonged, updated
-from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError
+from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError, session_full
 from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
 
 Row = tuple[Any, ...]
 
@@ -84,6 +89,7 @@ _ADD_TO_SESSION = (
 _IDENTITIES = """
 CREATE TABLE IF NOT EXISTS identities (sandbox_id TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID
 """
+_SESSION = "session_id, sandbox_id, user_id, created_at, expires_at, custom_metadata, ttl"
 _FILED = "artifact_id, sandbox_id, session_id, filename, bytes, revision, expires_at, due, record"
 _BUSY_TIMEOUT_SECONDS = 30.0
 _BUSY_SLICE_SECONDS = (
@@ -101,8 +107,9 @@ _LOG_OF_DISK = 64  # on a small disk the log is so small a part
 _NOTHING = "{}"
 _RECORD = 8  # the place of a record in a row
 _EVERYTHING = 2**62
+_SEARCHED_AT_ONCE = 2000  # records that one call of a search looks at: some 20 ms
+_LOOKED_AT_AT_ONCE = 1000
 _FIRST_ROW = -(2**63)
-_LIVING = "revision > 0 AND (expires_at IS NULL OR expires_at > ?)"
 _NAMED = (
     "SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ?"
     " ORDER BY artifact_id"
@@ -161,26 +168,32 @@ class SqliteCatalog:
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
+        max_session_bytes: int | None = None,
     ) -> None:
         """Add new records with their sessions, in one transaction."""
-        if len(records) == 1 and not (exclusive or user_ids):
-            record = records[0]
+        is_simple = len(records) == 1 and not (exclusive or user_ids) and max_session_bytes is None
+        record = records[0] if is_simple else None
+        if record is not None and is_filed(record):
             inherits = record.artifact_id in inheriting
             wanted = (self._sandbox_id, record.session_id, record.expires_at, record.ttl, inherits)
             row = _row(record)
             if self._read(self._add_to_session, (*row, *wanted)):
                 return
         options = {"now": now, "inheriting": inheriting, "user_ids": user_ids}
-        self._read(self._add_many, records, options, exclusive)
+        self._read(self._add_many, records, options, exclusive, max_session_bytes)
 
     def _add_to_session(self, connection: Connection, values: Row) -> bool:
         """Add a record if its session exists and need not change: see :func:`join_sessions`; return whether it did."""
         try:
-            added = self._writing.run(connection.execute, _ADD_TO_SESSION, values).rowcount > 0
+            cursor = self._writing.run(connection.execute, _ADD_TO_SESSION, values)
         except sqlite3.OperationalError as error:
             if self._is_full(error):
                 return False  # a transaction may free space
             raise
+        added = cursor.rowcount > 0
+        if added and (cursor.lastrowid or 0) % counters.AT_ONCE == 0:
+            with contextlib.suppress(sqlite3.Error):  # the record is already committed
+                self._writing.run(counters.count_rows, connection)
         if added and (len(values[_RECORD]) > _LONG_RECORD or self._connections.reserve.short):
             self._keep_room(connection)
         return added
@@ -191,8 +204,9 @@ class SqliteCatalog:
         records: Sequence[ArtifactMetadata],
         options: dict[str, Any],
         exclusive: bool,  # noqa: FBT001 - a contract's argument, passed on
+        most: int | None,
     ) -> None:
-        self._write(connection, self._add, records, options, exclusive)
+        self._write(connection, self._add, records, options, exclusive, most)
         self._keep_room(connection)
 
     def _add(
@@ -201,6 +215,7 @@ class SqliteCatalog:
         records: Sequence[ArtifactMetadata],
         options: dict[str, Any],
         exclusive: bool,  # noqa: FBT001 - a contract's argument, passed on
+        most: int | None,
     ) -> None:
         if exclusive and any(self._is_taken(connection, record, options["now"]) for record in records):
             raise FilenameTakenError
@@ -210,6 +225,18 @@ class SqliteCatalog:
         for info in sessions.values():
             self._write_session(connection, info)
         connection.executemany(_ADD, map(_row, joined))
+        for record in joined:
+            if not is_filed(record):
+                counters.note(connection, record)
+        counters.count_rows(connection)
+        if most is not None:
+            for session_id, size in sizes_by_session(joined).items():
+                self._check_room(connection, session_id, size, most)
+
+    def _check_room(self, connection: Connection, session_id: str, more: int, most: int) -> None:
+        """Raise ``QuotaExceededError`` if a session that has just grown by *more* bytes holds more than *most*."""
+        if more > 0 and counters.read(connection, self._sandbox_id, session_id).bytes > most:
+            raise session_full(most)
 
     def _keep_room(self, connection: Connection) -> None:
         """Refill the reserve, and checkpoint the log before the database grows by more than the reserve.
@@ -246,9 +273,20 @@ class SqliteCatalog:
         found = {record.artifact_id: record for record in decoded(rows, self._decode)}
         return [found.get(artifact_id) for artifact_id in artifact_ids]
 
-    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+    def replace(
+        self, record: ArtifactMetadata, *, expected_revision: int, max_session_bytes: int | None = None
+    ) -> bool:
         """Replace a record if it has the revision."""
-        return self._change(self._replace, record, expected_revision)
+        if max_session_bytes is None:
+            return self._change(self._replace, record, expected_revision)
+        return self._change(self._replace_within, record, expected_revision, max_session_bytes)
+
+    def _replace_within(self, connection: Connection, record: ArtifactMetadata, revision: int, most: int) -> bool:
+        before = counters.read(connection, self._sandbox_id, record.session_id).bytes
+        replaced = self._replace(connection, record, revision)
+        more = counters.read(connection, self._sandbox_id, record.session_id).bytes - before
+        self._check_room(connection, record.session_id, more, most)
+        return replaced
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         """Replace records in one transaction."""
@@ -261,20 +299,20 @@ class SqliteCatalog:
         self, artifact_ids: Sequence[str], *, session_id: str | None = None, expired_at: float | None = None
     ) -> list[ArtifactMetadata]:
         """Remove records."""
-        condition, values = "sandbox_id = ?", [self._sandbox_id]
+        where, values = "sandbox_id = ?", [self._sandbox_id]
         if session_id is not None:
-            condition, values = f"{condition} AND session_id = ?", [*values, session_id]
+            where, values = f"{where} AND session_id = ?", [*values, session_id]
         if expired_at is not None:
-            condition, values = f"{condition} AND expires_at <= ?", [*values, timestamp(expired_at)]
-        return self._free_in_parts(partial(self._remove, condition, values), artifact_ids)
+            where, values = f"{where} AND expires_at <= ?", [*values, timestamp(expired_at)]
+        return self._free_in_parts(partial(self._remove, where, values), artifact_ids)
 
     def _remove(
-        self, condition: str, values: Sequence[str], connection: Connection, artifact_ids: Sequence[str]
+        self, where: str, values: Sequence[str], connection: Connection, artifact_ids: Sequence[str]
     ) -> list[ArtifactMetadata]:
         removed = []
         for some in batches(artifact_ids, _VARIABLES):
             removed += connection.execute(
-                f"DELETE FROM artifacts WHERE {condition} AND artifact_id IN ({_marks(some)}) RETURNING {_FILED}",
+                f"DELETE FROM artifacts WHERE {where} AND artifact_id IN ({_marks(some)}) RETURNING {_FILED}",
                 (*values, *some),
             ).fetchall()
         return self._removed(removed)
@@ -283,20 +321,49 @@ class SqliteCatalog:
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
         """Return a page of a session's listing, through the index of places."""
-        condition, values = "filename >= ?", [prefix]
+        where, values = "filename >= ?", [prefix]
         if after is not None:
-            condition, values = "(filename, artifact_id) > (?, ?)", [*after]
+            where, values = BEHIND, [*after]
         end = prefix_end(prefix)
         if end is not None:
-            condition, values = f"{condition} AND filename < ?", [*values, end]
+            where, values = f"{where} AND filename < ?", [*values, end]
         return self._read(
             self._sound,
-            f"SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND {condition}"
+            f"SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND {where}"
             " AND (expires_at IS NULL OR expires_at > ?) ORDER BY filename, artifact_id LIMIT ?",
             (self._sandbox_id, session_id, *values, timestamp(now)),
             limit,
             session_id,
         )
+
+    def search(self, session_ids: Sequence[str], query: Query, *, after: Any, limit: int, now: float) -> Found:
+        """Return a page of a search; SQLite looks into the records, and decodes none that can't match."""
+        return self._read(self._search, session_ids, Search(self._sandbox_id, query, now), after, limit)
+
+    def _search(
+        self,
+        connection: Connection,
+        session_ids: Sequence[str],
+        search: Search,
+        after: tuple[int, tuple[str, str] | None] | None,
+        limit: int,
+    ) -> Found:
+        found: list[ArtifactMetadata] = []
+        (number, start), left = after or (0, None), _SEARCHED_AT_ONCE
+        while number < len(session_ids) and left > 0:
+            wanted = min(left, _LOOKED_AT_AT_ONCE)
+            rows = search.rows(connection, session_ids[number], start, wanted)
+            matching = [row for row in rows if row[-1] is not None]
+            records, _ = decode_sound(matching, partial(self._decode, session_id=session_ids[number]), _id_of)
+            for record in records:
+                if search.query.matches(record, search.now):
+                    found.append(record)
+                    if len(found) == limit:
+                        return Found(found, (number, place(record)))
+            left -= len(rows) + 1
+            start = (rows[-1][1], rows[-1][0]) if len(rows) == wanted else None
+            number += start is None
+        return Found(found, None if number == len(session_ids) else (number, start))
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename, through the index of places."""
@@ -376,9 +443,34 @@ class SqliteCatalog:
         records, damaged = decode_sound(rows, self._decode, _id_of)
         return Due(records, [*map(_id_of, damaged)], rows[-1][1:3] if len(rows) == limit else None)
 
-    def create_session(self, info: SessionInfo) -> None:
+    def create_session(self, info: SessionInfo) -> bool:
         """Add a session."""
-        self._change(self._write_session, info)
+        return self._change(self._create_session, info)
+
+    def _create_session(self, connection: Connection, info: SessionInfo) -> bool:
+        if self._session(connection, info.session_id, seconds_of(info.created_at)) is not None:
+            return False
+        self._write_session(connection, info)
+        return True
+
+    def sessions(self, now: float, limit: int, *, user_id: str | None = None, after: Any = None) -> Sessions:
+        """Return a page of sessions, sorted by id, through the index of users for those of one."""
+        return self._read(self._sessions, timestamp(now), limit, user_id, after)
+
+    def _sessions(
+        self, connection: Connection, now: str, limit: int, user_id: str | None, after: str | None
+    ) -> Sessions:
+        of_user, values = ("", []) if user_id is None else (" AND user_id = ?", [user_id])
+        rows = connection.execute(
+            f"SELECT {_SESSION} FROM sessions WHERE sandbox_id = ?{of_user} AND session_id > ?"
+            " AND (expires_at IS NULL OR expires_at > ?) ORDER BY session_id LIMIT ?",
+            (self._sandbox_id, *values, after or "", now, limit),
+        ).fetchall()
+        found, _ = decode_sound(rows, lambda rows: list(map(_session_of, rows)), _id_of)
+        return Sessions(found, rows[-1][0] if len(rows) == limit else None)
+
+    def forget_user(self, user_id: str) -> None:
+        """Do nothing: the index of users changes with the sessions."""
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
@@ -479,6 +571,15 @@ class SqliteCatalog:
         ).fetchone()
         return {"sessions": sessions, "artifacts": artifacts, "bytes": int(size)}
 
+    def usage(self, session_id: str | None) -> Usage:
+        """Read the counters of a session, or sum those of all sessions."""
+        return self._read(self._usage, session_id)
+
+    def _usage(self, connection: Connection, session_id: str | None) -> Usage:
+        if connection.read_only and not counters.are_there(connection):
+            return counters.count(connection, self._sandbox_id, session_id)
+        return counters.read(connection, self._sandbox_id, session_id)
+
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of this file in the sandbox."""
         known = self._read(self._identity)
@@ -499,7 +600,7 @@ class SqliteCatalog:
         """Return some living records."""
         found = self._read(
             self._sound,
-            f"SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND {_LIVING} LIMIT ?",
+            f"SELECT artifact_id, record FROM artifacts WHERE sandbox_id = ? AND {LIVING} LIMIT ?",
             (self._sandbox_id, timestamp(now)),
             limit,
             None,
@@ -663,6 +764,8 @@ class SqliteCatalog:
             _begin_log(connection)
             connection.executescript(_SCHEMA)
         if not connection.read_only:
+            if not counters.are_there(connection):
+                self._write(connection, counters.make)
             self._connections.reserve.make()
 
     def _probe(self, connection: Connection) -> None:
@@ -679,6 +782,8 @@ class SqliteCatalog:
             " WHERE artifact_id = ? AND sandbox_id = ? AND revision = ?",
             (*_row(record)[3:], record.artifact_id, self._sandbox_id, expected_revision),
         ).rowcount
+        if changed:
+            counters.note(connection, record)
         info = self._session(connection, record.session_id) if changed else None
         if info is not None and (longer := prolonged(info, record.expires_at)) is not info:
             self._write_session(connection, longer)
@@ -689,7 +794,7 @@ class SqliteCatalog:
         if record.filename is None:
             return False
         row = connection.execute(
-            f"SELECT 1 FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ? AND {_LIVING} LIMIT 1",
+            f"SELECT 1 FROM artifacts WHERE sandbox_id = ? AND session_id = ? AND filename = ? AND {LIVING} LIMIT 1",
             (self._sandbox_id, record.session_id, record.filename, timestamp(now)),
         ).fetchone()
         return row is not None
@@ -697,8 +802,7 @@ class SqliteCatalog:
     def _session(self, connection: Connection, session_id: str, now: float | None = None) -> SessionInfo | None:
         """Return a session, or None; without *now*, return an expired one too."""
         row = connection.execute(
-            "SELECT session_id, sandbox_id, user_id, created_at, expires_at, custom_metadata, ttl FROM sessions"
-            " WHERE sandbox_id = ? AND session_id = ?",
+            f"SELECT {_SESSION} FROM sessions WHERE sandbox_id = ? AND session_id = ?",
             (self._sandbox_id, session_id),
         ).fetchone()
         if row is None:

@@ -245,11 +245,11 @@ def in_safe_order(transfers: Iterable[Transfer]) -> list[Transfer]:
     return ordered
 
 
-def _stripped(fs: Any, path: object) -> Any:
+def _stripped(fs: Any, path: Any) -> Any:
     """Return a path in the canonical form of its filesystem; return an open file unchanged."""
     return path if hasattr(path, "write") else fs._strip_protocol(path)  # noqa: SLF001 - as fsspec's own helpers do
 
 
-def ends_with_slash(path: object) -> bool:
+def ends_with_slash(path: Any) -> bool:
     """Return whether a path ends with a slash, which makes it a folder."""
     return bool(trailing_sep(os.fspath(stringify_path(path))))

@@ -14,6 +14,7 @@ from chuk_artifacts.errors import (
     ArtifactCorruptedError,
     ArtifactNotFoundError,
     ArtifactStoreError,
+    QuotaExceededError,
 )
 from chuk_artifacts.log import log as _log
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; charset=utf-8"
 
+_CONTENT_TOO_LARGE = 413
+_INSUFFICIENT_STORAGE = 507  # RFC 4918 section 11.5
 _STATUS = (
     (AccessDeniedError, 403),
     (ArtifactNotFoundError, 404),
@@ -68,6 +71,10 @@ def refusal(error: HTTPException) -> Answer:
 
 def failure(error: ArtifactStoreError) -> Answer:
     """Return the answer for an error of the store. What failed on this side is logged, and not said."""
+    if isinstance(error, QuotaExceededError):
+        if error.scope == "session":
+            return plain(_INSUFFICIENT_STORAGE, "The session is full.")
+        return plain(_CONTENT_TOO_LARGE, f"At most {error.limit} bytes are taken.")
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if status >= 500:  # noqa: PLR2004 - a fault on this side
         log_error(error)

@@ -120,13 +120,14 @@ class Service:
                 return download(scope, request, grant.artifact_id, terms)
             check_upload(request, length, grant)
             if ahead:
-                _met(partial(uploads.check, scope, grant.artifact_id, upload_condition(request)))
+                _met(partial(uploads.check, scope, grant.artifact_id, upload_condition(request), length))
         return Upload(request, grant, Measure(length, grant.max_bytes))
 
     def _receive(self, upload: Upload, data: uploads.Content) -> Answer:
         scope, artifact_id = self._store.scope, upload.grant.artifact_id
         with damage(artifact_id):
-            sha256 = _met(partial(uploads.receive, scope, artifact_id, data, upload_condition(upload.request)))
+            condition, length = upload_condition(upload.request), content_length(upload.request)
+            sha256 = _met(partial(uploads.receive, scope, artifact_id, data, condition, length))
         headers = {"Content-Type": TEXT, "Content-Length": "0"}
         return Answer(200, Headers({**headers, "ETag": quote_etag(sha256), "X-Content-Type-Options": "nosniff"}))
 

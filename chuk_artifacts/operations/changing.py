@@ -19,8 +19,9 @@ from chuk_artifacts.core import Core
 from chuk_artifacts.errors import AccessDeniedError, ConflictError
 from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.models import ArtifactMetadata, Origin, seconds_of, timestamp
-from chuk_artifacts.operations import identity
+from chuk_artifacts.operations import identity, quota
 from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.deleting import discard
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.finding import find, public
 from chuk_artifacts.operations.history import (
@@ -33,7 +34,7 @@ from chuk_artifacts.operations.history import (
 )
 from chuk_artifacts.operations.reading import corrupted, latest, stream_record
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard, discard_unrecorded
+from chuk_artifacts.operations.writing import ATTEMPTS, add, check_bytes, discard_unrecorded
 from chuk_artifacts.settings import Settings
 from chuk_artifacts.source import Stream
 from chuk_artifacts.storage import ObjectChangedError, ObjectMissingError
@@ -245,6 +246,7 @@ def change(
 
     Raises:
         ArtifactNotFoundError: the artifact does not exist.
+        QuotaExceededError: *data* is too long, or its session would hold too much.
         ConflictError: it has another revision than *wanted* requires, or other writers changed it at every attempt.
         AccessDeniedError: it belongs to another session than *wanted* requires.
 
@@ -323,12 +325,15 @@ def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: ArtifactMeta
     Raises:
         ArtifactNotFoundError: the artifact does not exist.
         ArtifactCorruptedError: the stored bytes differ in length from the record.
+        QuotaExceededError: the artifact is larger than is allowed, or its session would hold too much.
         AccessDeniedError: the artifact belongs to another session than *wanted* requires.
 
     """
     core = scope.core
     record = _known(scope, artifact_id, record)
     wanted.check(record)
+    quota.check_size(core, record.bytes)
+    quota.admit(core, record.session_id, (), record.bytes)
     if not core.identified:
         identity.establish(core)
     now = core.clock()
@@ -431,6 +436,8 @@ def _change_content(
     record = _known(scope, artifact_id, record)
     begun = core.clock()
     wanted.check(record)
+    quota.limit_size(core, data)
+    quota.admit(core, record.session_id, [data])
     key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
     try:
         size, sha256 = core.storage.put(
@@ -463,7 +470,9 @@ def _swap(
     for attempt in range(ATTEMPTS):
         before = find(scope, artifact_id) if record is None else scope.check(artifact_id, record, core.clock())
         after = wanted.apply(before, core.clock(), core.settings, content)
-        if after is before or core.catalog.replace(after, expected_revision=before.revision):
+        if after is before or core.catalog.replace(
+            after, expected_revision=before.revision, max_session_bytes=core.settings.max_session_bytes
+        ):
             return before, after
         record = None
         _pause(attempt)

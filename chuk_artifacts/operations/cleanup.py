@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
-from chuk_artifacts.errors import SessionError
+from chuk_artifacts.errors import InvalidInputError, SessionError
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     GRACE_SECONDS,
@@ -18,14 +18,13 @@ from chuk_artifacts.models import (
     ArtifactMetadata,
     CleanupReport,
     is_over,
-    timestamp,
 )
 from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.deleting import delete_keys
 from chuk_artifacts.operations.finding import if_artifact
-from chuk_artifacts.operations.history import split_superseded
+from chuk_artifacts.operations.releasing import release
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.operations.writing import delete_keys
 from chuk_artifacts.storage import StoredObject
 
 _PAGE = 500
@@ -90,6 +89,49 @@ def delete_session(scope: Scope, session_id: str | None) -> bool:
     return there
 
 
+@operation
+def delete_user(scope: Scope, user_id: object) -> int:
+    """Remove every session of a user, and the user's own; return how many living artifacts were removed."""
+    core = scope.unbound_core("delete_user")
+    if user_id is None:
+        raise InvalidInputError("user_id must be given")
+    user_id = core.settings.limits.check_user_id(user_id) or ""
+    deleted, after = 0, None
+    while True:
+        page = core.catalog.sessions(0, _PAGE, user_id=user_id, after=after)
+        deleted += sum(_erase(core, info.session_id) for info in page.found)
+        after = page.after
+        if after is None:
+            break
+    core.catalog.forget_user(user_id)
+    return deleted
+
+
+def _erase(core: Core, session_id: str) -> int:
+    """Remove a session with its artifacts, also an expired one; return how many living artifacts were removed.
+
+    Bytes go before their records: after a crash the records are still there, and a second call finishes the work.
+    """
+    deleted = 0
+    is_last = False
+    while not is_last:
+        records = core.catalog.page(session_id, prefix="", after=None, limit=_PAGE, now=0)
+        is_last = len(records) < _PAGE
+        if not records:
+            break
+        delete_bytes(core, records)
+        known = {record.artifact_id: record.all_bytes for record in records}
+        removed = core.catalog.remove([*known], session_id=session_id)
+        delete_bytes(core, [one for one in removed if one.all_bytes != known[one.artifact_id]])  # changed meanwhile
+        now = core.clock()
+        deleted += sum(record.pending is None and not is_over(record.expires_at, now) for record in removed)
+    while (rest := core.catalog.remove_session(session_id, 0, _PAGE)) is not None:  # damaged records, and the session
+        delete_bytes(core, rest)
+        if len(rest) < _PAGE:
+            break
+    return deleted
+
+
 def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
     """Remove the bytes of records that were removed."""
     keys = [key for record in records for key in record.all_bytes]
@@ -130,7 +172,7 @@ def _remove_expired(scope: Scope, *, dry_run: bool) -> CleanupReport:
             for record in due.records:
                 if _is_complete_but_for_bytes(record):
                     if_artifact(scope, record)
-        for expired, size in _release(core, due.records, now, dry_run=dry_run):
+        for expired, size in release(core, due.records, now, dry_run=dry_run):
             artifacts += expired
             freed += size
         damaged += len(due.damaged)
@@ -146,36 +188,6 @@ def _forget(core: Core, due: Sequence[ArtifactMetadata], now: float) -> None:
     over = [record.artifact_id for record in due if record.released]
     if over:
         core.catalog.remove(over, expired_at=now - GRACE_SECONDS)
-
-
-def _release(core: Core, due: Sequence[ArtifactMetadata], now: float, *, dry_run: bool) -> Iterator[tuple[bool, int]]:
-    """Remove bytes that are over; yield for each record whether it is an expired artifact, and the freed bytes."""
-    changes = [(record, lesser) for record in due if (lesser := _lesser(record, now)) is not None]
-    if not changes:
-        return
-    if not dry_run:
-        replaced = core.catalog.replace_each([(lesser, record.revision) for record, lesser in changes])
-        changes = list(itertools.compress(changes, replaced))
-    gone: list[str] = []
-    for record, lesser in changes:
-        freed = {key: size for key, size in record.all_bytes.items() if key not in lesser.all_bytes}
-        gone += freed
-        yield record.pending is None and lesser.released, sum(freed.values())
-    if not dry_run:
-        delete_keys(core, gone)
-
-
-def _lesser(record: ArtifactMetadata, now: float) -> ArtifactMetadata | None:
-    """Return *record* without the bytes that are over, or None if it has no such bytes."""
-    if record.released:
-        return None
-    # A new revision, so that a concurrent change or registration fails, instead of restoring a record without bytes.
-    if record.pending is not None:
-        return record.changed(released=True, expires_at=record.due, revision=record.revision + 1)
-    if is_over(record.expires_at, now):
-        return record.changed(released=True, superseded=(), revision=record.revision + 1)
-    kept, over = split_superseded(record.superseded, timestamp(now))
-    return record.changed(superseded=kept) if over else None  # invisible to users, so the revision stays
 
 
 def _is_complete_but_for_bytes(record: ArtifactMetadata) -> bool:

@@ -2,34 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from chuk_artifacts import arguments, grid
-from chuk_artifacts.catalog import new_session
-from chuk_artifacts.errors import InvalidInputError
-from chuk_artifacts.models import SessionInfo
+from chuk_artifacts.catalog import new_session, owned
+from chuk_artifacts.errors import ConflictError, InvalidInputError, shown
+from chuk_artifacts.models import SessionInfo, Usage
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.scope import Scope
 
 
 @operation
 def create(
-    scope: Scope, user_id: str | None, ttl_hours: float | None, custom_metadata: Mapping[str, object] | None
+    scope: Scope,
+    user_id: str | None,
+    ttl_hours: float | None,
+    custom_metadata: Mapping[str, object] | None,
+    session_id: str | None,
 ) -> str:
     """Create a session, and return its id; see :meth:`ArtifactStore.create_session`."""
     core = scope.unbound_core("create_session")
     limits, now = core.settings.limits, core.clock()
     ttl = arguments.check_hours("ttl_hours", ttl_hours, now)
     info = new_session(
-        grid.new_session_id(),
+        grid.new_session_id() if session_id is None else grid.check_session_id(session_id),
         core.settings.sandbox_id,
         now=now,
         ttl=core.settings.session_ttl if ttl is None else ttl,
         user_id=limits.check_user_id(user_id),
         custom_metadata=limits.check_meta("custom_metadata", custom_metadata),
     )
-    core.catalog.create_session(info)
+    owner = grid.user_of(info.session_id)
+    if owner is not None and (ttl is not None or info.user_id not in {None, owner}):
+        raise InvalidInputError(f"session {shown(info.session_id)} is a user's own: it has that user and no ttl")
+    if not core.catalog.create_session(owned(info)):
+        raise ConflictError(f"session {shown(info.session_id)} exists")
     return info.session_id
+
+
+@operation
+def listed(scope: Scope, user_id: object, page_size: object) -> Iterator[SessionInfo]:
+    """Iterate over the sessions of a user, or all for None; see :meth:`ArtifactStore.iter_sessions`."""
+    core = scope.unbound_core("iter_sessions")
+    user = core.settings.limits.check_user_id(user_id)
+    return _listing(scope, user, arguments.check_count("page_size", page_size, 1, arguments.MAX_PAGE))
+
+
+def _listing(scope: Scope, user_id: str | None, page_size: int) -> Iterator[SessionInfo]:
+    after = None
+    while True:
+        scope.check_open()  # the store may have been closed since the last page
+        core = scope.core
+        page = core.catalog.sessions(core.clock(), page_size, user_id=user_id, after=after)
+        for found in page.found:
+            yield found.changed(custom_metadata=arguments.copy_json(found.custom_metadata))
+        after = page.after
+        if after is None:
+            return
+
+
+def own_id(scope: Scope, user_id: object) -> str:
+    """Return the id of a user's own session.
+
+    Raises:
+        InvalidInputError: *user_id* is not a str, empty, or too long.
+        AccessDeniedError: the scope is bound to another session.
+
+    """
+    if user_id is None:
+        raise InvalidInputError("user_id must be given")
+    checked = scope.core.settings.limits.check_user_id(user_id)
+    return scope.session(grid.user_session_id(checked or ""))
 
 
 @operation
@@ -62,3 +105,10 @@ def extend(scope: Scope, session_id: str | None, hours: float | None) -> bool:
     if seconds is None:
         raise InvalidInputError("additional_hours must be given")
     return core.catalog.update_session(session_id, now, extend=seconds)
+
+
+@operation
+def usage(scope: Scope, session_id: str | None) -> Usage:
+    """Return the usage of a session; of all sessions for None, unless the scope is bound to one."""
+    whole = session_id is None and scope.session_id is None
+    return scope.core.catalog.usage(None if whole else scope.session(session_id))

@@ -17,17 +17,20 @@ from chuk_artifacts.errors import (
     ArtifactNotFoundError,
     ConflictError,
     InvalidInputError,
+    QuotaExceededError,
     no_artifact,
     shown,
 )
 from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, seconds_of, timestamp
+from chuk_artifacts.operations import quota
 from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.deleting import discard
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.scope import Scope
-from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard, discard_unrecorded
-from chuk_artifacts.source import CHUNK_SIZE, Readable, source
+from chuk_artifacts.operations.writing import ATTEMPTS, check_bytes, discard_unrecorded, first_ttl
+from chuk_artifacts.source import CHUNK_SIZE, Readable, Stream, source
 from chuk_artifacts.storage import ObjectChangedError, ObjectExistsError, ObjectMissingError, StoredObject
 
 Allows = Callable[[Callable[[], str] | None], bool]
@@ -53,15 +56,19 @@ Content = bytes | Readable | Iterable[bytes]
 
 
 @operation
-def check(scope: Scope, artifact_id: str, allows: Allows | None = None) -> None:
+def check(scope: Scope, artifact_id: str, allows: Allows | None = None, length: int | None = None) -> None:
     """Raise what :func:`receive` would raise before it reads the first byte."""
     record = _awaited(scope, artifact_id)
+    quota.check_size(scope.core, length or 0)
+    quota.admit(scope.core, record.session_id, (), length or 0)
     if allows is not None:
         _check_allowed(scope.core, record.key, allows)
 
 
 @operation
-def receive(scope: Scope, artifact_id: str, data: Content, allows: Allows | None = None) -> str:
+def receive(
+    scope: Scope, artifact_id: str, data: Content, allows: Allows | None = None, length: int | None = None
+) -> str:
     """Write the bytes of a pending upload, and return their SHA-256.
 
     Args:
@@ -69,17 +76,25 @@ def receive(scope: Scope, artifact_id: str, data: Content, allows: Allows | None
         artifact_id: the id of the later artifact.
         data: the bytes.
         allows: whether this may replace an earlier upload; None: always.
+        length: their announced number, or None.
 
     Raises:
         ArtifactNotFoundError: the upload is not pending, before or after the bytes arrived; nothing is kept.
         ConflictError: *allows* returned False; nothing was changed.
+        QuotaExceededError: the bytes are too many for an artifact, or for the session; nothing was changed.
 
     """
-    core, key = scope.core, _awaited(scope, artifact_id).key
+    core, pending = scope.core, _awaited(scope, artifact_id)
+    key = pending.key
+    content = source(data)
+    if isinstance(content, Stream) and length is not None:
+        content.measure = lambda: length
+    quota.limit_size(core, content)
+    quota.admit(core, pending.session_id, [content])
     if allows is None:
-        _, sha256 = core.storage.put(key, source(data))
+        _, sha256 = core.storage.put(key, content)
     else:
-        sha256 = _put_if(core, key, data, allows)
+        sha256 = _put_if(core, key, content, allows)
     try:
         _awaited(scope, artifact_id)
     except ArtifactNotFoundError:  # registered or deleted meanwhile: no record points to these bytes
@@ -88,13 +103,12 @@ def receive(scope: Scope, artifact_id: str, data: Content, allows: Allows | None
     return sha256
 
 
-def _put_if(core: Core, key: str, data: Content, allows: Allows) -> str:
+def _put_if(core: Core, key: str, content: bytes | Stream, allows: Allows) -> str:
     """Write an upload if *allows* accepts the earlier one, and return the new SHA-256.
 
     *allows* is called before the first byte and after the last. From the second call on a lock excludes other
     conditional uploads of this process. Another process can interfere unless the storage supports conditional puts.
     """
-    content = source(data)
 
     def checked() -> Iterator[bytes]:
         yield from (content,) if isinstance(content, bytes) else content
@@ -148,7 +162,8 @@ def register(scope: Scope, artifact_id: str, fields: JsonObject, *, session_id: 
         ArtifactNotFoundError: the id is unknown, or nothing has been uploaded.
         ArtifactExpiredError: the upload has expired.
         AccessDeniedError: the upload belongs to another session.
-        InvalidInputError: the upload is too long, or has metadata, tags or an ACL; it is removed.
+        InvalidInputError: the upload has metadata, tags or an ACL; it is removed.
+        QuotaExceededError: the upload is too long, or its session would hold too much; it is removed.
 
     """
     core = scope.core
@@ -192,6 +207,7 @@ def _adopt(core: Core, pending: ArtifactMetadata, fields: JsonObject) -> Artifac
             return _made_by_other(core, pending)
         _check_length(core, pending, uploaded.bytes)
         _check_plain(core, pending, uploaded)
+        _check_room(core, pending, uploaded.bytes)
         with contextlib.suppress(ObjectChangedError):  # another upload has just replaced it
             return _copied(core, pending, record, uploaded.bytes)
     raise ConflictError(f"artifact {pending.artifact_id} was uploaded anew {ATTEMPTS} times while it was registered")
@@ -208,9 +224,14 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
         _check_length(core, pending, size)  # the copy may be of a later upload
         check_bytes(core, [key], seconds_of(record.stored_at))
         record = record.changed(key=key, bytes=size, sha256=sha256)
-        replaced = core.catalog.replace(record, expected_revision=pending.revision)
+        replaced = core.catalog.replace(
+            record, expected_revision=pending.revision, max_session_bytes=core.settings.max_session_bytes
+        )
     except ObjectMissingError:
         replaced = False
+    except QuotaExceededError:
+        discard(core, [pending.key, key])
+        raise
     except BaseException as error:
         discard_unrecorded(core, pending.artifact_id, key, error)
         raise
@@ -232,10 +253,23 @@ def _made_by_other(core: Core, pending: ArtifactMetadata) -> ArtifactMetadata:
 
 def _check_length(core: Core, pending: ArtifactMetadata, size: int) -> None:
     """Refuse and remove an upload that is too long."""
-    limit = None if pending.pending is None else pending.pending.max_bytes
+    given = None if pending.pending is None else pending.pending.max_bytes
+    most = core.settings.max_artifact_bytes
+    limit = most if given is None or (most is not None and most < given) else given
     if limit is not None and size > limit:
         discard(core, [pending.key])
-        raise InvalidInputError(f"artifact {pending.artifact_id}: {size} bytes were uploaded, more than {limit}")
+        error = QuotaExceededError(f"artifact {pending.artifact_id}: {size} bytes were uploaded, more than {limit}")
+        error.limit = limit
+        raise error
+
+
+def _check_room(core: Core, pending: ArtifactMetadata, size: int) -> None:
+    """Refuse and remove an upload that its session has no room for."""
+    try:
+        quota.admit(core, pending.session_id, (), size)
+    except QuotaExceededError:
+        discard(core, [pending.key])
+        raise
 
 
 def _check_plain(core: Core, pending: ArtifactMetadata, uploaded: StoredObject) -> None:
@@ -269,4 +303,4 @@ def _measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int,
 def default_ttl(core: Core, session_id: str) -> float | None:
     """Return the default time to live of artifacts in a session, in seconds."""
     info = core.catalog.get_session(session_id, core.clock())
-    return core.settings.session_ttl if info is None else info.ttl
+    return first_ttl(core, session_id) if info is None else info.ttl

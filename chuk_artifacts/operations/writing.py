@@ -19,13 +19,13 @@ from chuk_artifacts.errors import (
 )
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ORPHAN_GRACE_SECONDS, ArtifactMetadata
-from chuk_artifacts.operations import identity
+from chuk_artifacts.operations import identity, quota
 from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.deleting import discard
 from chuk_artifacts.operations.draft import Draft, draft
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.source import CHUNK_SIZE
 from chuk_artifacts.storage import ObjectExistsError
-from chuk_artifacts.threads import hurried_by_interrupt
 
 ATTEMPTS = 128
 """How often a method retries because another writer came first."""
@@ -117,7 +117,10 @@ def _draft_of_item(scope: Scope, item: Mapping[str, Any], session_id: str, ttl: 
 def new_draft(core: Core, session_id: str, values: Mapping[str, Any]) -> Draft:
     """Validate the arguments in *values*, and return a draft of the artifact."""
     settings = core.settings
-    return draft(settings.sandbox_id, session_id, now=core.clock(), limits=settings.limits, **values)
+    new = draft(settings.sandbox_id, session_id, now=core.clock(), limits=settings.limits, **values)
+    if settings.max_artifact_bytes is not None or settings.max_session_bytes is not None:
+        quota.limit_size(core, new.data)
+    return new
 
 
 def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> list[str]:
@@ -125,9 +128,13 @@ def _write(core: Core, drafts: Sequence[Draft], *, exclusive: bool = False) -> l
 
     Raises:
         ConflictError: *exclusive* is set and a filename is taken in its session, or a new key is already in use.
+        QuotaExceededError: data is too long for a session.
         ProviderError: the storage fails, or the first bytes were removed before the last were written.
 
     """
+    if core.settings.max_session_bytes is not None:
+        for session_id in {item.session_id: None for item in drafts}:
+            quota.admit(core, session_id, [item.data for item in drafts if item.session_id == session_id])
     if not core.identified:
         identity.establish(core)
     begun = core.clock()
@@ -178,10 +185,16 @@ def record_of(core: Core, item: Draft, size: int, sha256: str, now: float) -> Ar
         size,
         sha256,
         now=now,
-        session_ttl=core.settings.session_ttl,
+        session_ttl=first_ttl(core, item.session_id),
         storage_provider=core.storage.provider,
         session_provider=core.catalog.provider,
     )
+
+
+def first_ttl(core: Core, session_id: str) -> float | None:
+    """Return the default time to live, in seconds, of artifacts in a session that begins; None: for ever."""
+    is_users_own = session_id.startswith(grid.OF_USER) and grid.user_of(session_id) is not None
+    return None if is_users_own else core.settings.session_ttl
 
 
 def add(
@@ -199,10 +212,18 @@ def add(
 
     Raises:
         ConflictError: *exclusive* is set and a filename is taken in its session.
+        QuotaExceededError: a session would hold too much.
 
     """
     try:
-        core.catalog.add(records, now=now, inheriting=inheriting, user_ids=user_ids, exclusive=exclusive)
+        core.catalog.add(
+            records,
+            now=now,
+            inheriting=inheriting,
+            user_ids=user_ids,
+            exclusive=exclusive,
+            max_session_bytes=core.settings.max_session_bytes,
+        )
     except BaseException as error:
 
         def take_back() -> bool:
@@ -245,32 +266,6 @@ def _undo(core: Core, keys: Sequence[str], error: BaseException, take_back: Call
             discard(core, keys)
     except ArtifactStoreError as failure:
         _log.debug("left for cleanup: %s: %s", keys, failure)
-
-
-def delete_keys(core: Core, keys: Sequence[str]) -> None:
-    """Remove bytes by their keys; skip and log keys that are not contents of this sandbox.
-
-    So a damaged or forged record can't make this remove the signing key, the catalog or its identity.
-
-    Raises:
-        ProviderError: the storage fails.
-
-    """
-    sandbox_id = core.settings.sandbox_id
-    ours = [key for key in keys if grid.is_content(key, sandbox_id)]
-    if len(ours) < len(keys):
-        foreign = [key for key in keys if key not in ours]
-        _log.warning("keys were not removed, because they hold no artifact of this sandbox: %s", foreign)
-    core.storage.delete(ours)
-
-
-def discard(core: Core, keys: Sequence[str]) -> None:
-    """Remove bytes that no record points to; leave them to an orphan sweep when the storage fails."""
-    try:
-        with hurried_by_interrupt():
-            delete_keys(core, keys)
-    except ProviderError as error:
-        _log.debug("left for cleanup: %s: %s", keys, error)
 
 
 def check_bytes(core: Core, keys: Sequence[str], begun: float) -> None:

@@ -19,13 +19,14 @@ PROPERTIES = [name for name in NAMES if isinstance(getattr(ArtifactStore, name),
 PUBLIC = [name for name in NAMES if name not in PROPERTIES]
 PLAIN = {
     "session",
+    "user",
     "get_canonical_prefix",
     "generate_artifact_key",
     "parse_grid_key",
     "get_session_prefix_pattern",
 }
-STEPPED = {"archive", "iter_session", "stream"}
-REWRITTEN = {"session", "close"}  # they differ, and have docstrings of their own
+STEPPED = {"archive", "stream", "iter_session", "iter_sessions", "search"}
+REWRITTEN = {"session", "user", "close"}  # they differ, and have docstrings of their own
 
 
 def written(module):

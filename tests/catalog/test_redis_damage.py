@@ -11,10 +11,11 @@ import pytest
 import records
 from records import NOW
 
-from chuk_artifacts.catalog import new_session
+from chuk_artifacts.catalog import Query, new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
 from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.errors import ConflictError, SessionError
+from chuk_artifacts.models import timestamp
 
 DAY = 86400.0
 
@@ -153,6 +154,8 @@ def test_listings_skip_it(damaged, caplog):
     assert ids(page(damaged, limit=2)) == [1, 3]
     assert ids(page(damaged, limit=1, after=("f", SOUND[0].artifact_id))) == [3]
     assert ids(damaged.named("alice", "f", NOW)) == [1, 3]
+    for query in (Query(), Query(mime="text/*", meta={}, stored_after=timestamp(0))):
+        assert ids(damaged.search(["alice"], query, after=None, limit=10, now=NOW).records) == [1, 3]
     assert sorted(ids(damaged.sample(NOW, 2))) == [1, 3]
     assert BAD.artifact_id in caplog.text
 

@@ -50,8 +50,12 @@ class Servers:
         return self._stack.enter_context(contextlib.closing(RedisCatalog(link, "box", DAY)))
 
     def dumped(self):
-        """Return the values of all keys, as Redis dumps them."""
-        return {key: node.dump(key) for node in self.nodes for key in node.scan_iter("*")}
+        """Return the values of all keys, as Redis dumps them; the fields of a hash have no sequence."""
+        return {
+            key: node.hgetall(key) if node.type(key) == b"hash" else node.dump(key)
+            for node in self.nodes
+            for key in node.scan_iter("*")
+        }
 
     @contextlib.contextmanager
     def full(self):

@@ -11,7 +11,7 @@ import pytest
 from records import NOW, name, record
 
 from chuk_artifacts import ArtifactStore, SessionError, grid
-from chuk_artifacts.catalog import FilenameTakenError, new_session
+from chuk_artifacts.catalog import FilenameTakenError, Query, new_session
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
 from chuk_artifacts.models import timestamp
 
@@ -66,6 +66,18 @@ def damage(path, number, content="garbage", session_id="alice"):
 def page(catalog, limit=100, session_id="alice"):
     """Return the numbers of the records of a page."""
     return ids(catalog.page(session_id, prefix="", after=None, limit=limit, now=NOW))
+
+
+def search(catalog, limit=100):
+    """Return the numbers of the records that a search finds, for which it must look into them."""
+    found, after = [], None
+    while True:
+        query = Query(mime="text/*", stored_after=timestamp(0))
+        page = catalog.search(["alice"], query, after=after, limit=limit, now=NOW)
+        found += ids(page.records)
+        after = page.after
+        if after is None:
+            return found
 
 
 def ids(records):
@@ -141,6 +153,7 @@ def test_listings_pass_over_damaged_records(catalog, path, content, caplog):
         damage(path, number, content)
     assert page(catalog) == [2, 6, 7, 8, 9]
     assert [page(catalog, limit) for limit in (1, 2, 4, 5)] == [[2], [2, 6], [2, 6, 7, 8], [2, 6, 7, 8, 9]]
+    assert search(catalog) == search(catalog, 2) == [2, 6, 7, 8, 9]
     assert catalog.named("alice", "f3", NOW) == []
     assert ids(catalog.named("alice", "f2", NOW)) == [2]
     assert len(catalog.sample(NOW, 5)) == 5
@@ -160,6 +173,7 @@ def test_damaged_text_and_columns_do_not_end_a_listing(catalog, path):
     change(path, "UPDATE artifacts SET record = CAST(x'7bff7d' AS TEXT) WHERE artifact_id = ?", name(3))
     change(path, "UPDATE artifacts SET filename = CAST(x'66ff' AS TEXT) WHERE artifact_id = ?", name(4))
     assert page(catalog) == [1, 5, 6, 7, 8, 9, 4]
+    assert search(catalog) == [1, 5, 6, 7, 8, 9, 4]
     assert catalog.verify() == 3
     assert ids(catalog.remove([name(3), name(4)])) == [4, 3]
 

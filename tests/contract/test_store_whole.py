@@ -56,6 +56,7 @@ SESSION_METHODS = {
     "list_by_session": lambda store, session_id, one: store.list_by_session(session_id),
     "list_files": lambda store, session_id, one: store.list_files(session_id),
     "lookup": lambda store, session_id, one: [store.lookup("a", session_id)],
+    "search": lambda store, session_id, one: list(store.search(session_id)),
     "get_directory_contents": lambda store, session_id, one: store.get_directory_contents(session_id),
     "list_directory": lambda store, session_id, one: list(chain(*store.list_directory(session_id))),
     "archive": lambda store, session_id, one: archive_names(store, session_id),
@@ -66,6 +67,7 @@ SESSION_METHODS = {
     "get_session_info": lambda store, session_id, one: store.get_session_info(session_id),
     "update_session_metadata": lambda store, session_id, one: store.update_session_metadata(session_id, {"a": 1}),
     "extend_session_ttl": lambda store, session_id, one: store.extend_session_ttl(session_id, 1),
+    "usage": lambda store, session_id, one: store.usage(session_id),
     "get_canonical_prefix": lambda store, session_id, one: store.get_canonical_prefix(session_id),
     "generate_artifact_key": lambda store, session_id, one: store.generate_artifact_key(session_id, one),
     "copy_file": lambda store, session_id, one: store.copy_file(one, target_session_id=session_id),
@@ -76,6 +78,8 @@ SESSION_METHODS = {
 
 WHOLE_METHODS = {
     "create_session": lambda store: store.create_session(),
+    "iter_sessions": lambda store: list(store.iter_sessions()),
+    "delete_user": lambda store: store.delete_user("alice"),
     "cleanup": lambda store: store.cleanup(),
     "cleanup_expired_sessions": lambda store: store.cleanup_expired_sessions(),
     "get_stats": lambda store: store.get_stats(),
@@ -95,6 +99,7 @@ SHARE_METHODS = {
 }
 
 OTHER_METHODS = {
+    "user": lambda store: store.user("ann"),
     "exists": lambda store: store.exists(UNKNOWN),
     "delete": lambda store: store.delete(UNKNOWN),
     "delete_batch": lambda store: store.delete_batch([UNKNOWN]),

@@ -13,7 +13,7 @@ import zipfile
 import fsspec
 import pytest
 
-from chuk_artifacts import ConflictError
+from chuk_artifacts import ArtifactStore, ConflictError, QuotaExceededError
 from chuk_artifacts.filesystem import ArtifactFileSystem, files
 
 PATH = "alice/docs/a.txt"
@@ -372,3 +372,31 @@ def test_created_while_a_stream_is_written(fs, store, monkeypatch):
     with pytest.raises(ConflictError):
         fs.pipe_file(PATH, iter([b"mine"]))
     assert fs.cat_file(PATH) == b"theirs"
+
+
+@pytest.mark.parametrize(("limit", "scope"), [("max_artifact_bytes", "artifact"), ("max_session_bytes", "session")])
+def test_writing_beyond_a_limit(limit, scope):
+    """Whatever writes to a path is refused beyond a limit of the store, and changes nothing."""
+    with ArtifactStore(**{limit: 10}) as store:
+        fs = ArtifactFileSystem(store)
+        fs.pipe_file(PATH, b"12345")
+        writes = {
+            "create": lambda: fs.pipe_file("alice/new", b"x" * 11),
+            "exclusive": lambda: fs.pipe_file("alice/new", b"x" * 11, mode="create"),
+            "replace": lambda: fs.pipe_file(PATH, b"x" * 11),
+            "file": lambda: write(fs, "alice/new", b"x" * 11),
+            "append": lambda: write(fs, PATH, b"x" * 6, "ab"),
+        }
+        for name, call in writes.items():
+            with pytest.raises(QuotaExceededError) as caught:
+                call()
+            assert (caught.value.scope, caught.value.limit) == (scope, 10), name
+        assert fs.cat_file(PATH) == b"12345"
+        assert fs.find("alice") == [PATH]
+        assert dict(store.usage()) == {"artifacts": 1, "bytes": 5}
+
+
+def write(fs, path, data, mode="wb"):
+    """Write a file by its file object."""
+    with fs.open(path, mode) as file:
+        file.write(data)

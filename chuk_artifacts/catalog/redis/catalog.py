@@ -11,20 +11,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError, Sessions
+from chuk_artifacts.catalog.query import Found, Query
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
+    counted,
     decode_record,
     decode_records,
     decode_session,
@@ -37,11 +40,11 @@ from chuk_artifacts.catalog.records import (
 )
 from chuk_artifacts.catalog.redis import scripts
 from chuk_artifacts.catalog.redis.facts import server_facts
-from chuk_artifacts.catalog.redis.link import Link
+from chuk_artifacts.catalog.redis.link import Answer, Link
 from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.catalog.sessions import join_sessions, updated
-from chuk_artifacts.errors import OutcomeUnknownError, SessionError
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, seconds_of, timestamp
+from chuk_artifacts.errors import OutcomeUnknownError, QuotaExceededError, SessionError, session_full
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings
 
 if TYPE_CHECKING:
@@ -68,8 +71,15 @@ _NAMED_AT_ONCE = 500  # filenames to look up, mostly of one record each; takes a
 _FILED_AT_ONCE = 500  # records to remove or verify, each with two index entries; takes a server about 6 ms
 _SESSION_AT_ONCE = 250  # records that one script removes with their session; takes a server about 3 ms
 _ANSWER_KEPT_SECONDS = 60  # how long the server can repeat its answer to a removal
+_SEARCHED_AT_ONCE = 500  # records; takes a server about 5 ms
+_LARGEST = 1e300  # numbers in a query that a server compares
 _REMEMBERED = 10_000  # sessions
+_MOST_PORTIONS = 10_000  # of a session that is counted: 10 million records
+_UNINDEXED_AFTER_SECONDS = 86400.0  # in a Cluster, an entry may be there before its session
+_PATIENCE_SECONDS = 60.0  # a call does not take so long
+_SHOWN = 200  # characters of a damaged name
 _NEVER = "+inf"
+_TAKEN, _FULL = 1, 2  # answers of scripts that have changed nothing; another one: count first
 _GONE = b"1"  # the session was removed with the last of its records
 _NULS = 6  # separators in the line of a record
 _UNKNOWN = "unknown"  # the session of a damaged record whose own is lost; the key built with it names no bytes
@@ -106,6 +116,10 @@ class _Removal:
 
     tokens: list[str] = attrs.field(factory=list)
     returned: list[str] = attrs.field(factory=list)
+
+
+class _SessionExistsError(Exception):
+    """There is a living session of that id."""
 
 
 class RedisCatalog:
@@ -146,6 +160,7 @@ class RedisCatalog:
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
+        max_session_bytes: int | None = None,
     ) -> None:
         """Add new records with their sessions; in a Cluster, with one script for each hash tag."""
         added: list[str] = []
@@ -158,9 +173,10 @@ class RedisCatalog:
         try:
             for some in self._by_node(records, lambda record: record.artifact_id):
                 joined = functools.partial(join_sessions, some, **terms)
-                self._add({record.session_id for record in some}, joined, now, exclusive=exclusive)
+                sessions = {record.session_id for record in some}
+                self._add(sessions, joined, now, exclusive=exclusive, most=max_session_bytes)
                 added += [record.artifact_id for record in some]
-        except (SessionError, FilenameTakenError):
+        except (SessionError, FilenameTakenError, QuotaExceededError):
             self._take_back(added)
             raise
         except BaseException:  # an interrupt, perhaps after some of them were added
@@ -184,9 +200,11 @@ class RedisCatalog:
             )
         return [found.get(artifact_id) for artifact_id in artifact_ids]
 
-    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+    def replace(
+        self, record: ArtifactMetadata, *, expected_revision: int, max_session_bytes: int | None = None
+    ) -> bool:
         """Replace a record if it has the revision."""
-        return self.replace_each([(record, expected_revision)])[0]
+        return self._replace([(record, expected_revision)], max_session_bytes)[0]
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         """Replace records, many with one script; in a Cluster, with separate scripts for each hash tag."""
@@ -219,6 +237,31 @@ class RedisCatalog:
         end = prefix_end(prefix)
         last = "+" if end is None else f"({end}"
         return self._between(session_id, f"[{prefix}" if after is None else f"({_joined(after)}", last, limit, now)
+
+    def search(self, session_ids: Sequence[str], query: Query, *, after: Any, limit: int, now: float) -> Found:
+        """Return a page of a search; a script looks into the records, and returns those that may match."""
+        number, first = after or (0, "")
+        some = session_ids[number : number + (1 if self._link.spread else _BATCH)]
+        if not some:
+            return Found([], None)
+        end = prefix_end(query.prefix)
+        located = [(self._session_root(session_id), session_id) for session_id in some]
+        values, done, first = self._link.look(
+            scripts.SEARCH,
+            [f"{root}index/{session_id}" for root, session_id in located],
+            timestamp(now),
+            _search_arguments(query),
+            limit,
+            _SEARCHED_AT_ONCE,
+            first,
+            f"[{query.prefix}",
+            "+" if end is None else f"({end}",
+            *itertools.chain.from_iterable(located),
+        )
+        number += done
+        names = {*some}
+        found = [one for one in self._sound(values)[0] if one.session_id in names and query.matches(one, now)]
+        return Found(found, None if number == len(session_ids) else (number, first))
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename: those whose places begin with it and a NUL."""
@@ -327,9 +370,114 @@ class RedisCatalog:
         """Return whether the id of a record begins as the ids of its session do."""
         return record.artifact_id.startswith(grid.slot_tag(self._sandbox_id, record.session_id)[:_TAG_DIGITS])
 
-    def create_session(self, info: SessionInfo) -> None:
+    def create_session(self, info: SessionInfo) -> bool:
         """Add a session."""
-        self._add([info.session_id], lambda _: ([], {info.session_id: info}), seconds_of(info.created_at))
+        self._sessions.pop(info.session_id, None)  # it may have been removed since; the script knows
+
+        def joined(
+            known: Callable[[str], SessionInfo | None],
+        ) -> tuple[list[ArtifactMetadata], dict[str, SessionInfo]]:
+            if known(info.session_id) is not None:
+                raise _SessionExistsError
+            return [], {info.session_id: info}
+
+        try:
+            self._add([info.session_id], joined, seconds_of(info.created_at))
+        except _SessionExistsError:
+            return False
+        return True
+
+    def sessions(self, now: float, limit: int, *, user_id: str | None = None, after: Any = None) -> Sessions:
+        """Return a page of sessions; those of a user through their index, which a missing one is made for first."""
+        if user_id is None:
+            return self._page_of_sessions(now, min(limit, _BATCH), after)
+        if after is None and self._link.read("GET", self._users_key()) is None:
+            self._index_users()
+        found, after = self._indexed(user_id, min(limit, _BATCH), after)
+        wrong = [name for name, _, info in found if info is None or info.user_id != user_id]
+        if wrong:
+            self._unindex(user_id, wrong, time.time() - _UNINDEXED_AFTER_SECONDS)
+        infos = [info for _, _, info in found if info is not None and info.user_id == user_id]
+        return Sessions([info for info in infos if not is_over(info.expires_at, now)], after)
+
+    def forget_user(self, user_id: str) -> None:
+        """Remove the entries of removed sessions from the index of a user."""
+        after = None
+        while True:
+            found, after = self._indexed(user_id, _BATCH, after)
+            gone = [(name, added) for name, added, info in found if info is None or info.user_id != user_id]
+            if gone:
+                self._unindex(user_id, [name for name, _ in gone], max(added for _, added in gone))
+            if after is None:
+                return
+
+    def _page_of_sessions(self, now: float, limit: int, after: Any) -> Sessions:
+        number, score, entry = after or (0, "", "")
+        keys = [f"{root}sessions" for root in self._roots[number:]]
+        values, done, score, entry = self._link.look(
+            scripts.SESSIONS, keys[:1] if self._link.spread else keys, limit, score, entry
+        )
+        number += done
+        infos = self._sound_sessions(_in_threes(values))
+        living = [info for info in infos if info is not None and not is_over(info.expires_at, now)]
+        return Sessions(living, None if number == len(self._roots) else (number, score, entry))
+
+    def _indexed(self, user_id: str, limit: int, after: Any) -> tuple[list[tuple[str, float, SessionInfo | None]], Any]:
+        """Return a page of the entries of a user, with the sessions as they are, and where the next page begins."""
+        values = self._link.look(scripts.USER_SESSIONS, [self._user_key(user_id)], limit, *(after or ("", "")))
+        added = {values[at].decode(): float(values[at + 1]) for at in range(0, len(values), 2)}
+        stored: dict[str, tuple[bytes, bytes, bytes]] = {}
+        for some in self._by_node([*added], self._tag):
+            located = itertools.chain.from_iterable((self._session_root(name), name) for name in some)
+            keys = [f"{self._session_root(name)}session/{name}" for name in some]
+            fields = self._link.look(scripts.LOAD_SESSIONS, keys, *located)
+            names = [name.encode() for name in some]
+            stored |= zip(some, zip(names, fields[::2], fields[1::2], strict=True), strict=True)
+        infos = self._sound_sessions([stored[name] for name in added])
+        found = [(name, moment, info) for (name, moment), info in zip(added.items(), infos, strict=True)]
+        return found, (values[-1], values[-2]) if len(added) == limit else None
+
+    def _sound_sessions(self, values: Sequence[tuple[bytes, bytes, bytes]]) -> list[SessionInfo | None]:
+        """Return the session in each name, info and end; None for one that is missing or can't be decoded."""
+
+        def decode(values: Sequence[tuple[bytes, bytes, bytes]]) -> list[SessionInfo]:
+            return [_decode_session((name.decode(), self._sandbox_id, text, end))[0] for name, text, end in values]
+
+        stored = [value for value in values if value[1]]
+        found, _ = decode_sound(stored, decode, lambda value: repr(value[0])[:_SHOWN])
+        sound = {info.session_id.encode(): info for info in found}
+        return [sound.get(name) for name, _, _ in values]
+
+    def _index_users(self) -> None:
+        """Index the users of sessions that earlier versions of this library wrote."""
+        after = None
+        while True:
+            page = self._page_of_sessions(0, _BATCH, after)
+            self._index([(info.user_id, info.session_id) for info in page.found if info.user_id is not None])
+            after = page.after
+            if after is None:
+                break
+        self._link.run(scripts.IDENTITY, [self._users_key()], "indexed")
+
+    def _index(self, owned: Sequence[tuple[str, str]]) -> None:
+        """Add sessions to the indexes of their users."""
+        now = repr(time.time())
+        for some in self._by_node(owned, lambda pair: self._tag(f"/{pair[0]}")):
+            keys = [self._user_key(user_id) for user_id, _ in some]
+            self._link.run(scripts.INDEX_USERS, keys, now, *(session_id for _, session_id in some))
+
+    def _unindex(self, user_id: str, session_ids: Sequence[str], latest: float) -> None:
+        """Remove sessions from the index of a user, unless they were added after *latest*."""
+        self._link.run(scripts.UNINDEX_USER, [self._user_key(user_id)], repr(latest), *session_ids)
+
+    def _tag(self, session_id: str) -> str:
+        return grid.slot_tag(self._sandbox_id, session_id)
+
+    def _user_key(self, user_id: str) -> str:
+        return f"{self._session_root(f'/{user_id}')}user/{user_id}"  # no session id begins with a slash
+
+    def _users_key(self) -> str:
+        return f"{self._roots[0]}users"
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
@@ -434,10 +582,18 @@ class RedisCatalog:
             while left:
                 keys = [f"{root}sessions" for root in left]
                 arguments = *moments, _BATCH, skip, "dry" if dry_run else ""
-                ended, done, skip = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
+                ended, done, skip, owned = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
+                self._unindex_expired([name.decode() for name in owned])
                 count += ended
                 left = left[done:]
         return count
+
+    def _unindex_expired(self, owned: Sequence[str]) -> None:
+        by_user: defaultdict[str, list[str]] = defaultdict(list)
+        for user_id, session_id in zip(owned[::2], owned[1::2], strict=True):
+            by_user[user_id].append(session_id)
+        for user_id, session_ids in by_user.items():
+            self._unindex(user_id, session_ids, time.time() - _PATIENCE_SECONDS)
 
     def stats(self, now: float) -> dict[str, int]:
         """Count sessions and records, in portions, so that other clients need not wait for all of them."""
@@ -451,6 +607,34 @@ class RedisCatalog:
                 found = list(map(sum, zip(found, some, strict=True)))
                 keys, behind = keys[done:], (score, entry)
         return dict(zip(("sessions", "artifacts", "bytes"), found, strict=True))
+
+    def usage(self, session_id: str | None) -> Usage:
+        """Return the counters of a session, or add up those of all sessions that have not been removed."""
+        artifacts = size = 0
+        if session_id is not None:
+            artifacts, size = self._usage(self._session_root(session_id), session_id)
+            return Usage(artifacts=artifacts, bytes=size)
+        for roots in self._all_roots():
+            keys, behind = [f"{root}sessions" for root in roots], ("", "")
+            while keys:
+                *found, unknown, done, score, entry = self._link.look(scripts.USAGES, keys, _BATCH, *behind)
+                counts = [tuple(map(int, found))]
+                names = iter(unknown)
+                counts += [self._usage(root.decode(), name.decode()) for root, name in zip(names, names, strict=True)]
+                artifacts += sum(one for one, _ in counts)
+                size += sum(one for _, one in counts)
+                keys, behind = keys[done:], (score, entry)
+        return Usage(artifacts=artifacts, bytes=size)
+
+    def _usage(self, root: str, session_id: str) -> tuple[int, int]:
+        """Return the artifacts and bytes of a session; count it, in portions, if it has no counters."""
+        for _ in range(_MOST_PORTIONS):
+            artifacts, size, is_complete = self._link.look(
+                scripts.USAGE, [f"{root}index/{session_id}"], root, session_id
+            )
+            if is_complete:
+                return int(artifacts), int(size)
+        raise SessionError(f"session {session_id!r} can't be counted: others keep changing it")
 
     def check(self) -> dict[str, str]:
         """Write a few KiB, and return facts about the servers; those that differ are joined."""
@@ -473,6 +657,7 @@ class RedisCatalog:
         now: float,
         *,
         exclusive: bool = False,
+        most: int | None = None,
     ) -> None:
         """Write records and sessions; repeat with the stored sessions for as long as the known ones are outdated."""
         known = {session_id: self._remembered(session_id, now) for session_id in session_ids}
@@ -484,16 +669,35 @@ class RedisCatalog:
         while True:
             records, infos = joined(info_of)
             new = {**known, **{name: _Session.of(info, known[name]) for name, info in infos.items()}}
-            unlike = self._send(known, records, new, now, exclusive=exclusive)
+            owned = _newly_owned(known, infos)
+            if self._link.spread:
+                self._index(owned)
+                owned = []
+            answer = self._send(known, records, new, owned, now, exclusive=exclusive, most=most)
+            unlike = answer.value
+            if isinstance(unlike, int):
+                self._refused(unlike, session_ids, most)
+                continue
             if not unlike:
                 break
             for name, text, expires_at, _ in unlike:
                 session_id = name.decode()
                 known[session_id] = _Session.stored(session_id, self._sandbox_id, text, expires_at)
+            if answer.repeated and not records and known == new:  # our first attempt has created the session
+                break
         for session_id, session in new.items():
             self._remember(session_id, session)
 
-    def _replace(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
+    def _refused(self, answer: int, session_ids: Iterable[str], most: int | None) -> None:
+        """Raise the error for the answer of a script that has changed nothing; return if it is to be sent again."""
+        if answer == _TAKEN:
+            raise FilenameTakenError
+        if answer == _FULL:
+            raise session_full(most or 0)
+        for session_id in session_ids:
+            self._usage(self._session_root(session_id), session_id)
+
+    def _replace(self, changes: Sequence[tuple[ArtifactMetadata, int]], most: int | None = None) -> list[bool]:
         keys: dict[str, None] = {}
         values: list[object] = []
         for record, revision in changes:
@@ -502,20 +706,25 @@ class RedisCatalog:
             keys.update(dict.fromkeys([*_session_keys(root, record.session_id), f"{root}record/{record.artifact_id}"]))
             released = "released" if record.released else ""
             values += root, revision, released, *_record_arguments(record, mark), *_end_arguments(record.expires_at)
-        answer = self._link.run(scripts.REPLACE, [*keys], *values)
-        if answer.repeated and 0 in answer.value:
-            raise self._link.unknown()  # was it our first attempt that changed it, or another client?
-        return list(map(bool, answer.value))
+        while True:
+            answer = self._link.run(scripts.REPLACE, [*keys], "" if most is None else most, *values)
+            if answer.repeated and 0 in answer.value:
+                raise self._link.unknown()  # was it our first attempt that changed it, or another client?
+            if max(answer.value) <= 1:
+                return list(map(bool, answer.value))
+            self._refused(max(answer.value), [record.session_id for record, _ in changes], most)
 
     def _send(
         self,
         known: Mapping[str, _Session | None],
         records: Sequence[ArtifactMetadata],
         new: Mapping[str, _Session | None],
+        owned: Sequence[tuple[str, str]],
         now: float,
         *,
         exclusive: bool,
-    ) -> list[list[bytes]]:
+        most: int | None,
+    ) -> Answer:
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
         for record in records:
             by_session[record.session_id].append(record)
@@ -532,13 +741,13 @@ class RedisCatalog:
             for record in by_session[session_id]:
                 keys.append(f"{root}record/{record.artifact_id}")
                 changes += _record_arguments(record)
-        word = "exclusive" if exclusive else ""
-        unlike: list[list[bytes]] | int = self._link.run(
-            scripts.ADD, keys, timestamp(now), self._forgotten_before(), word, len(known), *before, *changes
-        ).value
-        if isinstance(unlike, int):
-            raise FilenameTakenError
-        return unlike
+        for user_id, session_id in owned:
+            keys.append(self._user_key(user_id))
+            changes += self._user_key(user_id), session_id, repr(time.time())
+        limits = "exclusive" if exclusive else "", "" if most is None else most
+        return self._link.run(
+            scripts.ADD, keys, timestamp(now), self._forgotten_before(), *limits, len(known), *before, *changes
+        )
 
     def _forgotten_before(self) -> str:
         """Return now and then the time before which Redis has dropped whatever ended, otherwise an empty text."""
@@ -680,6 +889,39 @@ def open_redis(settings: Settings) -> RedisCatalog:
     return RedisCatalog(link, settings.sandbox_id, settings.session_ttl)
 
 
+def _search_arguments(query: Query) -> str:
+    """Return a query as a script gets it, in JSON."""
+    conditions = [
+        {"name": name, **_condition(value)}
+        for name, value in query.meta.items()
+        if value is not None and not isinstance(value, (bool, str))
+    ]
+    times = {"stored_after": query.stored_after, "stored_before": query.stored_before}
+    times = {name: moment for name, moment in times.items() if moment is not None}
+    inside = {"conditions": conditions, "looks_inside": bool(conditions or times), **times}
+    return json.dumps({"parts": query.parts, "lower_part": query.lower_part, **inside})
+
+
+def _condition(value: object) -> dict[str, object]:
+    """Return the Lua type of a JSON value, and the value if Lua can compare it."""
+    if isinstance(value, (int, float)):
+        return {"type": "number", **({"value": float(value)} if abs(value) < _LARGEST else {})}
+    return {"type": "table"}
+
+
+def _in_threes(values: Sequence[bytes]) -> list[tuple[bytes, bytes, bytes]]:
+    return list(zip(values[::3], values[1::3], values[2::3], strict=True))
+
+
+def _newly_owned(known: Mapping[str, _Session | None], infos: Mapping[str, SessionInfo]) -> list[tuple[str, str]]:
+    """Return the users and ids of sessions that will have another user than before."""
+    return [
+        (info.user_id, session_id)
+        for session_id, info in infos.items()
+        if info.user_id is not None and ((before := known[session_id]) is None or before.info.user_id != info.user_id)
+    ]
+
+
 def _joined(place: tuple[str, str]) -> str:
     """Return a place as the index stores it."""
     return "\0".join(place)
@@ -715,6 +957,10 @@ def _decode_session(stored: tuple[str, str, bytes, bytes]) -> tuple[SessionInfo,
 def _record_arguments(record: ArtifactMetadata, mark: str = "") -> tuple[str, str, str]:
     """Return the value of a record, when it is due as a number, and for how many milliseconds to keep it."""
     ends = record.expires_at
+    mark += ":"
+    if record.superseded or record.released:
+        artifacts, size = counted(record)
+        mark += f"{artifacts}:{size}"
     line = f"{record.revision}\0{mark}\0{record.session_id}\0{record.bytes}\0{ends or ''}\0{_joined(place(record))}"
     _, expires, milliseconds = _end_arguments(ends)
     due = record.due

@@ -10,17 +10,25 @@ root are:
 
 - ``record/{id}``: the record's line, a line feed, and the record as JSON;
 - ``session/{session}``: a hash of ``info`` (the session without its end), ``expires_at`` (its end; '' means never),
-  ``expires`` (the same as a number) and ``mark`` (the mark of the last change);
+  ``expires`` (the same as a number) and ``mark`` (the mark of the last change). Its usage is there too: ``artifacts``
+  and ``bytes``, which its records count, and ``entries``, the number of its records. A session of an earlier version
+  has none; it is counted when it is needed, in portions, and ``upto`` is the last place that was counted. If
+  ``entries`` is not the number of index entries, the session is counted anew;
 - ``index/{session}``: the places of the session's records, ``{filename}\0{id}``, in byte order;
 - ``due``: the lines of records, sorted by the time at which cleanup must look at them (+inf means never);
 - ``sessions``: session ids, sorted by their end or a time up to a day before it;
+- ``user/{user}``: the sessions of a user, in whatever slots these are, sorted by when they were added. In a Cluster a
+  session is added before it is written, and everywhere it is removed after the session, so that no session is missing;
+- ``users``, under one root only: set when the sessions of earlier versions, too, are in the sets of their users;
 - ``removed/{token}``: what one portion of a session's removal has removed; kept for a minute, during which a call
   with the same token returns the same answer;
 - ``identity``, under one root only: the identity of the catalog, which never expires.
 
 The line of a record holds the fields that scripts need, separated by NULs: revision, mark, session, bytes, end and
-place. Redis drops records and sessions some time after they end, and the shared keys after the last of them. Scripts
-remove leftovers of dropped records when they meet them, and entries that no record can have left.
+place. The mark is a random text and ``:``, followed by the artifacts and bytes that the record counts, separated by
+``:``, if these are not one artifact with its bytes, or nothing for the revision 0 of a pending record. Redis drops
+records and sessions some time after they end, and the shared keys after the last of them. Scripts remove leftovers of
+dropped records when they meet them, and entries that no record can have left.
 
 A record is damaged if its value does not begin with a line that ends in its id. In place of a damaged value, a script
 returns the line or place under which it found the record, and a line feed. So every returned value names its record.
@@ -73,13 +81,21 @@ CHECK = _script("check")
 EXPIRE_SESSIONS = _script("expire_sessions")
 FIND = _script("find")
 IDENTITY = _script("identity")
+INDEX_USERS = _script("index_users")
+LOAD_SESSIONS = _script("load_sessions")
 NAMED = _script("named")
 PAGE = _script("page")
 REMOVE = _script("remove")
 REMOVE_SESSION = _script("remove_session")
 REPLACE = _script("replace")
+SEARCH = _script("search")
+SESSIONS = _script("sessions")
 STATS = _script("stats")
 TAKE = _script("take")
+UNINDEX_USER = _script("unindex_user")
 UPDATE_SESSION = _script("update_session")
+USAGE = _script("usage")
+USAGES = _script("usages")
+USER_SESSIONS = _script("user_sessions")
 VERIFY = _script("verify")
 WALK = _script("walk")

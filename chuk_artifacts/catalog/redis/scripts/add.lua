@@ -1,14 +1,17 @@
 -- Add records with their sessions, if the caller knows these as they are stored; otherwise return them as stored.
+-- Return 2 and change nothing if that is too much, 3 if the usage of a session is not known.
 -- An exclusive add returns 1 and changes nothing if another record takes one of the filenames: one that has not ended
 -- and is not pending (revision 0). A record does not conflict with itself, so that the script can be repeated.
 -- ARGV: now; '', or a time: remove some leftovers of what Redis dropped before it; '', or a word for an exclusive add;
+-- '', or the largest number of bytes that a session may hold after an add that makes it larger;
 -- the number of sessions; for each the root, the session and its info as the caller knows it ('': no session); then for
 -- each again the session's new info ('': unchanged), its end, the end as a number and milliseconds to keep it,
--- the number of its records, and for each record its value, due as a number and milliseconds to keep it.
-local now, before, exclusive, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local at = 5
+-- the number of its records, and for each record its value, due as a number and milliseconds to keep it; then the key
+-- of a user's sessions, a session and the present for each session that belongs to a user from now on.
+local now, before, exclusive, most, number = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local at = 6
 local sessions, unlike = {}, {}
-for i = 1, count do
+for i = 1, number do
   local root, session, info = unpack(ARGV, at, at + 2)
   at = at + 3
   local found = living(root, session, now)
@@ -32,16 +35,45 @@ local function taken(root, record)
   return false
 end
 
-if exclusive ~= '' then
+-- Return the number of the first session for which a function of its root, its name and the values of its records
+-- returns something else than nil or false, and what it returned.
+local function first_of(refuse)
   local next = at
-  for i = 1, count do
-    local number = tonumber(ARGV[next + 4])
+  for i = 1, number do
+    local values = {}
     next = next + 5
-    for _ = 1, number do
-      if taken(sessions[i][1], parsed(ARGV[next])) then return 1 end
+    for record = 1, tonumber(ARGV[next - 1]) do
+      values[record] = ARGV[next]
       next = next + 3
     end
+    local answer = refuse(sessions[i][1], sessions[i][2], values)
+    if answer then return answer end
   end
+end
+
+local function any_taken(root, _, values)
+  for _, value in ipairs(values) do
+    if taken(root, parsed(value)) then return 1 end
+  end
+end
+
+if exclusive ~= '' and first_of(any_taken) then return 1 end
+
+local function over_limit(root, session, values)
+  local usage = usage_of(root, session)
+  if not is_complete(usage) then return 3 end
+  local total = usage.bytes
+  for _, value in ipairs(values) do
+    local record = parsed(value)
+    local _, bytes = counted(value, record)
+    if not redis.call('ZSCORE', usage.index, record.place) then total = total + bytes end -- else it is a repetition
+  end
+  return total > usage.bytes and total > tonumber(most) and 2
+end
+
+if most ~= '' then
+  local answer = first_of(over_limit)
+  if answer then return answer end
 end
 
 -- Remove leftovers of dropped records and sessions, which would pile up if no cleanup ever runs.
@@ -56,7 +88,7 @@ local function forget(root)
   end
 end
 
-for i = 1, count do
+for i = 1, number do
   local root, session, known = unpack(sessions[i])
   if before ~= '' then forget(root) end
   local info, expires_at, expires, milliseconds, records = unpack(ARGV, at, at + 4)
@@ -66,9 +98,13 @@ for i = 1, count do
   else
     prolong(root, session, known, expires_at, expires, milliseconds, 'info', info)
   end
+  local usage = tonumber(records) > 0 and usage_of(root, session)
   for _ = 1, records do
-    put(root, unpack(ARGV, at, at + 2))
+    local record, added = put(root, unpack(ARGV, at, at + 2))
+    if added == 1 then count(usage, 1, record, ARGV[at]) end
     at = at + 3
   end
 end
+save_usages()
+for user = at, #ARGV, 3 do redis.call('ZADD', ARGV[user], ARGV[user + 2], ARGV[user + 1]) end
 return {}

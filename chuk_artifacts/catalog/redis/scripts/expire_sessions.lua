@@ -1,17 +1,23 @@
 -- Remove sessions that have ended, and update the entries of those that were prolonged since they were sorted.
--- Return how many have ended, the number of roots finished, and how many sessions to skip under the next one.
+-- Return how many have ended, the number of roots finished, how many sessions to skip under the next one, and the users
+-- and sessions that were removed.
 -- ARGV: now, now as a number, how many sessions to look at, how many to skip under the first root, '' or a word for a
 -- dry run, then roots
 local now, number, left, skip, dry = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local count = 0
+local count, owned = 0, {}
 
 -- Return true if the entry stays where it is, so that the next ZRANGEBYSCORE must skip it.
 local function expire(root, session)
-  local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at', 'expires')
+  local ends = redis.pcall('HMGET', root .. 'session/' .. session, 'expires_at', 'expires', 'info')
   local living = ends[1] and (ends[1] == '' or ends[1] > now)
   if not living then count = count + 1 end
   if dry ~= '' then return true end
   if not living then
+    local is_json, info = pcall(cjson.decode, ends[3] or '')
+    if is_json and type(info) == 'table' and type(info.user_id) == 'string' then
+      owned[#owned + 1] = info.user_id
+      owned[#owned + 1] = session
+    end
     redis.call('DEL', root .. 'session/' .. session)
     redis.call('ZREM', root .. 'sessions', session)
     return false
@@ -32,8 +38,8 @@ for at = 6, #ARGV do
       if expire(root, session) then skip = skip + 1 end
     end
     left = left - #sessions
-    if left == 0 then return {count, at - 6, skip} end
+    if left == 0 then return {count, at - 6, skip, owned} end
   end
   skip = 0
 end
-return {count, #ARGV - 5, 0}
+return {count, #ARGV - 5, 0, owned}

@@ -22,16 +22,111 @@ local function id_of(text) return string.match(text, '%z([^%z]*)$') or '' end
 local function allow_full(set) redis.call('ZREM', set, '') end
 
 -- Write to a key, and have Redis keep it for at least that many milliseconds ('' means for ever).
+-- Return the answer.
 local function write(milliseconds, command, key, ...)
   local left = redis.call('PTTL', key)
-  redis.call(command, key, ...)
+  local answer = redis.call(command, key, ...)
   if milliseconds == '' then
     redis.call('PERSIST', key)
   elseif left == -2 or (left >= 0 and left < tonumber(milliseconds)) then
     redis.call('PEXPIRE', key, tonumber(milliseconds) + DAY) -- a day more, so that not every write must extend it
   end
+  return answer
 end
 
+-- Return whether a text precedes another in byte order; `<` compares by the locale of the server.
+local function is_before(text, other)
+  for i = 1, math.min(#text, #other) do
+    local byte, another = string.byte(text, i), string.byte(other, i)
+    if byte ~= another then return byte < another end
+  end
+  return #text < #other
+end
+
+local usages, fields_of = {}, {}
+
+-- Return the usage of a session: see "usage" in __init__.py. A script calls this before it adds or removes records, and
+-- save_usages() after that.
+local function usage_of(root, session)
+  local key, index = root .. 'session/' .. session, root .. 'index/' .. session
+  local usage = usages[key]
+  if not usage then
+    local found = fields_of[key] or redis.call('HMGET', key, 'entries', 'artifacts', 'bytes', 'upto')
+    local is_stored = found[1] and true
+    usage = {
+      key = key, index = index, is_stored = is_stored, upto = found[4],
+      is_known = is_stored or redis.call('EXISTS', index) == 0,
+      entries = tonumber(found[1] or 0), artifacts = tonumber(found[2] or 0), bytes = tonumber(found[3] or 0)
+    }
+    usages[key] = usage
+  end
+  return usage
+end
+
+-- Return the number of index entries that a usage should be about.
+local function entries_of(usage)
+  if usage.upto then return redis.call('ZLEXCOUNT', usage.index, '-', '[' .. usage.upto) end
+  return redis.call('ZCARD', usage.index)
+end
+
+-- Return whether all records of a session are counted.
+local function is_complete(usage)
+  return usage.is_known and not usage.upto and usage.entries == redis.call('ZCARD', usage.index)
+end
+
+-- Return how many artifacts (0 or 1) and bytes a value counts, and whether this version has written it.
+local function counted(value, record)
+  local artifacts, bytes = string.match(record.mark, ':(%d+):(%d+)$')
+  if artifacts then return tonumber(artifacts), tonumber(bytes), true end
+  local is_ours = string.find(record.mark, ':', 1, true) and true
+  if record.revision == '0' then return 0, 0, is_ours end
+  local total = tonumber(record.bytes) or 0
+  local usual = '"superseded":[],"released":false,"pending":null}'
+  if is_ours or string.sub(value, -#usual) == usual then return 1, total, is_ours end
+  local is_json, fields = pcall(cjson.decode, string.sub(value, #record.line + 2))
+  if not is_json or type(fields) ~= 'table' then return 1, total, false end
+  if fields.released == true then return 0, 0, false end
+  for _, earlier in ipairs(type(fields.superseded) == 'table' and fields.superseded or {}) do
+    total = total + (type(earlier) == 'table' and tonumber(earlier[3]) or 0)
+  end
+  return 1, total, false
+end
+
+-- Count a record that is added (sign 1) or removed (-1). The usage is lost, and counted anew when it is needed, if the
+-- value is missing, or if an earlier version wrote it, perhaps after the record was counted.
+local function count(usage, sign, record, value)
+  usage.is_changed = true
+  if not value then
+    usage.is_lost = true
+  elseif usage.is_known and not (usage.upto and is_before(usage.upto, record.place)) then
+    local artifacts, bytes, is_ours = counted(value, record)
+    usage.is_lost = usage.is_lost or not is_ours
+    usage.entries = usage.entries + sign
+    usage.artifacts = usage.artifacts + sign * artifacts
+    usage.bytes = usage.bytes + sign * bytes
+  end
+end
+
+local function save(usage)
+  local bytes = string.format('%.0f', usage.bytes)
+  redis.call('HSET', usage.key, 'entries', usage.entries, 'artifacts', usage.artifacts, 'bytes', bytes)
+end
+
+-- Store the usages that have changed, with their sessions. usage.lua finds out if one is about another number of
+-- entries than there are: an earlier version has changed the session, or Redis has dropped records.
+local function save_usages()
+  for _, usage in pairs(usages) do
+    if usage.is_changed and usage.is_known then
+      if usage.is_lost then
+        if usage.is_stored then redis.call('HDEL', usage.key, 'entries', 'artifacts', 'bytes', 'upto') end
+      elseif usage.is_stored or redis.call('EXISTS', usage.key) == 1 then
+        save(usage)
+      end
+    end
+  end
+end
+
+-- Write a record, and return it, and 1 if it is new.
 local function put(root, value, due, milliseconds)
   local record = parsed(value)
   local key = root .. 'record/' .. record.id
@@ -40,8 +135,9 @@ local function put(root, value, due, milliseconds)
   else
     redis.call('SET', key, value, 'PX', milliseconds)
   end
-  write(milliseconds, 'ZADD', root .. 'index/' .. record.session, 0, record.place)
+  local added = write(milliseconds, 'ZADD', root .. 'index/' .. record.session, 0, record.place)
   write(milliseconds, 'ZADD', root .. 'due', due, record.line)
+  return record, added
 end
 
 -- Return the values of records, given their places or lines; false for a record that Redis has dropped. In place of a
@@ -61,10 +157,12 @@ local function records(root, there, texts)
   return values
 end
 
--- Remove a record, or what is left of one. The record goes last: if a Cluster has moved one of these keys, a repetition
--- finds it again.
-local function take(root, record)
-  redis.call('ZREM', root .. 'index/' .. record.session, record.place)
+-- Remove a record with its value, or what is left of one. The record goes last: if a Cluster has moved one of these
+-- keys, a repetition finds it again.
+local function take(root, record, value)
+  local usage = usage_of(root, record.session)
+  local there = redis.call('ZREM', usage.index, record.place)
+  count(usage, -1, record, there == 1 and value)
   redis.call('ZREM', root .. 'due', record.line)
   redis.call('DEL', root .. 'record/' .. record.id)
 end
@@ -77,7 +175,9 @@ end
 
 -- Return info, end and mark of a session that has not ended; {'', '0', ''} for any other.
 local function living(root, session, now)
-  local found = redis.call('HMGET', root .. 'session/' .. session, 'info', 'expires_at', 'mark')
+  local key = root .. 'session/' .. session
+  local found = redis.call('HMGET', key, 'info', 'expires_at', 'mark', 'entries', 'artifacts', 'bytes', 'upto')
+  fields_of[key] = {unpack(found, 4)}
   if found[1] and (found[2] == '' or found[2] > now) then return {found[1], found[2], found[3] or ''} end
   return {'', '0', ''}
 end
@@ -94,15 +194,6 @@ local function prolong(root, session, known, expires_at, expires, milliseconds, 
     write(milliseconds, 'HSET', key, 'expires_at', expires_at, 'expires', expires, ...)
     write(milliseconds, 'ZADD', root .. 'sessions', expires, session)
   end
-end
-
--- Return whether a text precedes another in byte order; `<` compares by the locale of the server.
-local function is_before(text, other)
-  for i = 1, math.min(#text, #other) do
-    local byte, another = string.byte(text, i), string.byte(other, i)
-    if byte ~= another then return byte < another end
-  end
-  return #text < #other
 end
 
 -- Return the rank of the first entry of a sorted set behind a score and an entry, which may have been removed since.

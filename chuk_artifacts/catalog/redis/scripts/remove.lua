@@ -1,7 +1,7 @@
 -- Remove records. Return those removed, and the ids of those whose lines are damaged, which stay.
 -- ARGV: only those of this session, or ''; only those that end by this time, or ''; then roots and ids
 local session, moment = ARGV[1], ARGV[2]
-local removed, damaged = {}, {}
+local found, removed, damaged = {}, {}, {}
 for at = 3, #ARGV, 2 do
   local root, id = ARGV[at], ARGV[at + 1]
   local key = root .. 'record/' .. id
@@ -11,8 +11,13 @@ for at = 3, #ARGV, 2 do
     if redis.call('EXISTS', key) == 1 then damaged[#damaged + 1] = id end
   elseif (session == '' or record.session == session)
     and (moment == '' or (record.expires_at ~= '' and record.expires_at <= moment)) then
-    take(root, record)
-    removed[#removed + 1] = value
+    usage_of(root, record.session)
+    found[#found + 1] = {root, record, value}
   end
 end
+for i, each in ipairs(found) do
+  take(unpack(each))
+  removed[i] = each[3]
+end
+save_usages()
 return {removed, damaged}

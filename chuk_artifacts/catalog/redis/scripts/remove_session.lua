@@ -10,7 +10,7 @@ local before = redis.call('LRANGE', kept, 0, -1)
 if #before > 0 then return before end
 if living(root, session, ARGV[3])[1] == '' then return false end
 allow_full(root .. 'sessions')
-local index = root .. 'index/' .. session
+local index, usage = root .. 'index/' .. session, usage_of(root, session)
 local places = redis.call('ZRANGE', index, 0, limit - 1)
 local values = #places > 0 and records(root, index, places) or {}
 local gone = redis.call('ZCARD', index) == #places
@@ -23,9 +23,11 @@ redis.call('PEXPIRE', kept, milliseconds)
 for i, place in ipairs(places) do
   local record = values[i] and parsed(values[i])
   if record then redis.call('ZREM', root .. 'due', record.line) end
+  count(usage, -1, record or {place = place}, record and values[i])
   redis.call('DEL', root .. 'record/' .. id_of(place))
 end
 if #places > 0 then redis.call('ZREM', index, unpack(places)) end
+save_usages()
 if gone then
   redis.call('DEL', root .. 'session/' .. session)
   redis.call('ZREM', root .. 'sessions', session)

@@ -18,7 +18,10 @@ for at = 6, #ARGV do
     local stop = redis.call('ZCOUNT', due, '-inf', last)
     local first = entry == '' and 0 or rank_behind(due, score, entry)
     if first >= stop then break end
-    if left == 0 or #found == limit then return {found, at - 6, score, entry} end
+    if left == 0 or #found == limit then
+      save_usages()
+      return {found, at - 6, score, entry}
+    end
     local lines = redis.call('ZRANGE', due, first, math.min(first + math.min(left, limit - #found), stop) - 1)
     entry = lines[#lines]
     score = redis.call('ZSCORE', due, entry)
@@ -33,4 +36,5 @@ for at = 6, #ARGV do
   end
   score, entry = '', ''
 end
+save_usages()
 return {found, #ARGV - 5, '', ''}

@@ -1,0 +1,71 @@
+"""The limits of a store: how large an artifact may be, and how many bytes a session may hold.
+
+The catalog enforces a session's limit, in the transaction of the record. What is here refuses data earlier: before its
+first byte if its length is known, else as soon as too much of it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from chuk_artifacts.core import Core
+from chuk_artifacts.errors import session_full, too_large
+from chuk_artifacts.operations.releasing import release_session
+from chuk_artifacts.source import Stream, cap, known_size
+
+
+def limit_size(core: Core, data: bytes | Stream) -> None:
+    """Refuse data that no artifact or no session may hold; a stream, when it turns out to be so long.
+
+    Raises:
+        QuotaExceededError: *data* is known to be too long.
+
+    """
+    settings = core.settings
+    if settings.max_artifact_bytes is not None:
+        cap(data, settings.max_artifact_bytes, partial(too_large, settings.max_artifact_bytes, "max_artifact_bytes"))
+    if settings.max_session_bytes is not None:
+        cap(data, settings.max_session_bytes, partial(session_full, settings.max_session_bytes))
+
+
+def check_size(core: Core, size: int) -> None:
+    """Refuse an artifact of *size* bytes that is too large; raises as :func:`limit_size`."""
+    limit = core.settings.max_artifact_bytes
+    if limit is not None and size > limit:
+        raise too_large(limit, "max_artifact_bytes")
+
+
+def admit(core: Core, session_id: str, data: Sequence[bytes | Stream], size: int = 0) -> None:
+    """Refuse data that a session has no room for; make room first by removing what is over in the session.
+
+    Args:
+        core: the backends.
+        session_id: the session.
+        data: the data. A stream that turns out to be longer than the room is refused while it is read.
+        size: how many bytes the session is to take besides.
+
+    Raises:
+        QuotaExceededError: the data is known to be too long.
+
+    """
+    limit = core.settings.max_session_bytes
+    if limit is None:
+        return
+    sizes = [known_size(one) for one in data]
+    needed = size + sum(one for one in sizes if one is not None)
+    room = limit - core.catalog.usage(session_id).bytes
+    if needed > room or None in sizes:
+        release_session(core, session_id)
+        room = limit - core.catalog.usage(session_id).bytes
+    if needed > max(room, 0):
+        raise session_full(limit)
+    for one in data:
+        cap(one, max(room, 0), partial(session_full, limit))
+
+
+def longest(core: Core, max_bytes: int | None) -> int | None:
+    """Return the lowest of *max_bytes* and the limits of the store, in bytes, or None without any."""
+    settings = core.settings
+    limits = [max_bytes, settings.max_artifact_bytes, settings.max_session_bytes]
+    return min((limit for limit in limits if limit is not None), default=None)
