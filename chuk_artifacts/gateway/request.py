@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -174,12 +174,14 @@ class Measure:
     Attributes:
         length: the announced length in bytes, or None.
         max_bytes: the greatest length in bytes, or None.
+        limits: more limits in bytes, each with what makes the error beyond it.
         size: how many bytes were counted.
 
     """
 
     length: int | None
     max_bytes: int | None
+    limits: Sequence[tuple[int, Callable[[], Exception]]] = ()
     size: int = 0
 
     def add(self, chunk: bytes) -> bytes:
@@ -187,10 +189,14 @@ class Measure:
 
         Raises:
             RequestEntityTooLarge: the content is longer than *max_bytes*.
-            BadRequest: the content is longer than announced.
+            QuotaExceededError: it is longer than another limit.
+            BadRequest: it is longer than announced.
 
         """
         self.size += len(chunk)
+        for limit, error in self.limits:
+            if self.size > limit:
+                raise error()
         if self.max_bytes is not None and self.size > self.max_bytes:
             raise _too_large(self.max_bytes)
         if self.length is not None and self.size > self.length:

@@ -119,9 +119,12 @@ class Service:
                 terms = self._terms if grant.revision is None else attrs.evolve(self._terms, revision=grant.revision)
                 return download(scope, request, grant.artifact_id, terms)
             check_upload(request, length, grant)
+            measure = Measure(length, grant.max_bytes)
             if ahead:
-                _met(partial(uploads.check, scope, grant.artifact_id, upload_condition(request), length))
-        return Upload(request, grant, Measure(length, grant.max_bytes))
+                measure.limits = _met(
+                    partial(uploads.check, scope, grant.artifact_id, upload_condition(request), length)
+                )
+        return Upload(request, grant, measure)
 
     def _receive(self, upload: Upload, data: uploads.Content) -> Answer:
         scope, artifact_id = self._store.scope, upload.grant.artifact_id

@@ -6,13 +6,15 @@ first byte if its length is known, else as soon as too much of it is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from chuk_artifacts.core import Core
-from chuk_artifacts.errors import session_full, too_large
+from chuk_artifacts.errors import QuotaExceededError, session_full, too_large
 from chuk_artifacts.operations.releasing import release_session
 from chuk_artifacts.source import Stream, cap, known_size
+
+Refusal = Callable[[], QuotaExceededError]
 
 
 def limit_size(core: Core, data: bytes | Stream) -> None:
@@ -54,14 +56,47 @@ def admit(core: Core, session_id: str, data: Sequence[bytes | Stream], size: int
         return
     sizes = [known_size(one) for one in data]
     needed = size + sum(one for one in sizes if one is not None)
-    room = limit - core.catalog.usage(session_id).bytes
-    if needed > room or None in sizes:
-        release_session(core, session_id)
-        room = limit - core.catalog.usage(session_id).bytes
-    if needed > max(room, 0):
+    room = _room(core, session_id, limit, None if None in sizes else needed)
+    if needed > room:
         raise session_full(limit)
     for one in data:
-        cap(one, max(room, 0), partial(session_full, limit))
+        cap(one, room, partial(session_full, limit))
+
+
+def limits_on(core: Core, session_id: str, size: int | None) -> list[tuple[int, Refusal]]:
+    """Return the limits on data that is about to arrive: each a number of bytes, and what makes the error beyond it.
+
+    Args:
+        core: the backends.
+        session_id: the session.
+        size: the announced number of bytes; None: unknown.
+
+    Raises:
+        QuotaExceededError: *size* is too large.
+
+    """
+    settings = core.settings
+    limits: list[tuple[int, Refusal]] = []
+    if settings.max_artifact_bytes is not None:
+        limits.append(
+            (settings.max_artifact_bytes, partial(too_large, settings.max_artifact_bytes, "max_artifact_bytes"))
+        )
+    if settings.max_session_bytes is not None:
+        limit = settings.max_session_bytes
+        limits.append((_room(core, session_id, limit, size), partial(session_full, limit)))
+    for most, refusal in limits:
+        if size is not None and size > most:
+            raise refusal()
+    return limits
+
+
+def _room(core: Core, session_id: str, limit: int, needed: int | None) -> int:
+    """Return how many bytes a session has room for, after removing what is over in it if that may be too few."""
+    room = limit - core.catalog.usage(session_id).bytes
+    if needed is None or needed > room:
+        release_session(core, session_id)
+        room = limit - core.catalog.usage(session_id).bytes
+    return max(room, 0)
 
 
 def longest(core: Core, max_bytes: int | None) -> int | None:

@@ -56,13 +56,15 @@ Content = bytes | Readable | Iterable[bytes]
 
 
 @operation
-def check(scope: Scope, artifact_id: str, allows: Allows | None = None, length: int | None = None) -> None:
-    """Raise what :func:`receive` would raise before it reads the first byte."""
+def check(
+    scope: Scope, artifact_id: str, allows: Allows | None = None, length: int | None = None
+) -> list[tuple[int, quota.Refusal]]:
+    """Raise what :func:`receive` would raise before it reads the first byte; return the limits on the bytes."""
     record = _awaited(scope, artifact_id)
-    quota.check_size(scope.core, length or 0)
-    quota.admit(scope.core, record.session_id, (), length or 0)
+    limits = quota.limits_on(scope.core, record.session_id, length)
     if allows is not None:
         _check_allowed(scope.core, record.key, allows)
+    return limits
 
 
 @operation

@@ -87,9 +87,9 @@ class Body:
         return step() if callable(step) else step
 
 
-def put(store, path, body, *, length=None, content_type=None, terminated=False):
+def put(store, path, body, *, length=None, content_type=None, terminated=False, headers=None):
     """PUT a body, with a *length* or ``wsgi.input_terminated``, and return the response."""
-    environ = create_environ(path, method="PUT", content_type=content_type)
+    environ = create_environ(path, method="PUT", content_type=content_type, headers=headers)
     environ["wsgi.input"] = body
     if terminated:
         environ["wsgi.input_terminated"] = True
@@ -500,6 +500,35 @@ def test_upload_that_turns_out_too_long(store):
     body = Body(b"x" * 8, b"x" * 3, AssertionError("was read on"))
     assert put(store, path, body, terminated=True).status_code == 413
     assert_nothing_uploaded(store, artifact_id)
+
+
+def test_upload_larger_than_an_artifact(clock):
+    """An upload that no artifact of the store may hold is answered 413, announced or not."""
+    with ArtifactStore(
+        gateway_url=BASE, signing_key="a secret of 16 bytes", clock=clock, max_artifact_bytes=10
+    ) as store:
+        path, artifact_id = upload(store)
+        assert put(store, path, Body(AssertionError("was read")), length=11).status_code == 413
+        body = Body(b"x" * 8, b"x" * 3, AssertionError("was read on"))
+        assert put(store, path, body, terminated=True).status_code == 413
+        assert_nothing_uploaded(store, artifact_id)
+
+
+def test_upload_to_a_full_session(clock):
+    """An upload that its session has no room for is answered 507, announced or not, also under a condition."""
+    with ArtifactStore(
+        gateway_url=BASE, signing_key="a secret of 16 bytes", clock=clock, max_session_bytes=20
+    ) as store:
+        filler = store.store(b"x" * 10, session_id=ALICE)
+        path, artifact_id = upload(store)
+        assert put(store, path, Body(AssertionError("was read")), length=11).status_code == 507
+        for headers in ({}, {"If-None-Match": "*"}):
+            body = Body(b"x" * 8, b"x" * 3, AssertionError("was read on"))
+            response = put(store, path, body, terminated=True, headers=headers)
+            assert response.status_code == 507
+            assert response.headers["Cache-Control"] == "no-store"
+        store.delete(filler)
+        assert_nothing_uploaded(store, artifact_id)
 
 
 @pytest.mark.parametrize("end", [b"", ConnectionResetError(), TimeoutError(), ValueError("no chunk")], ids=repr)
