@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote, unquote
 
 from fsspec.utils import stringify_path
@@ -25,7 +26,7 @@ def parsed(path: object) -> tuple[str, tuple[str, str]]:
     return _parsed_again(text) if len(text) <= _KEPT else _parse(text)
 
 
-def text_of(path: object) -> str:
+def text_of(path: Any) -> str:
     """Return the text of a path, which may be an ``os.PathLike``; anything else is :class:`InvalidInputError`."""
     text = stringify_path(path)
     if not isinstance(text, str):
