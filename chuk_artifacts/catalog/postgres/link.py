@@ -1,0 +1,342 @@
+"""Statements to PostgreSQL: how many run at once, which are repeated, and which errors the caller sees."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen, Query
+
+from chuk_artifacts.catalog.postgres import schema
+from chuk_artifacts.catalog.postgres.errors import Outcome, message_of, outcome_of
+from chuk_artifacts.catalog.turns import NoTurnError, Turns
+from chuk_artifacts.errors import OutcomeUnknownError, SessionError
+from chuk_artifacts.fork import Lockable
+
+T = TypeVar("T")
+RV = TypeVar("RV")
+
+Row = tuple[Any, ...]
+Step = tuple[str, Mapping[str, object]]
+"""A statement with ``$schema`` for the schema and ``%(name)s`` for values, and the values."""
+
+_POOL_SECONDS = 5
+_CONNECT_SECONDS = 5
+_STATEMENT_SECONDS = 10
+_ANSWER_SECONDS = 12.0
+"""How long a client waits for an answer; the server gives up before, so that it usually says so itself."""
+_PATIENCE_SECONDS = 5.0  # no statement is repeated later than that
+_PAUSE_SECONDS = 0.05  # before the first repetition; it doubles with each further one
+_MOST_CONFLICTS = 50
+"""How often a statement is repeated that lost against others: one of them made progress each time."""
+_CONFLICTS = {"40001", "40P01"}
+_UTF8 = "UTF8"
+# One setting of the session, unless the user, the role or the database has it, or a pooler stands in between: there the
+# session is everyone's. A pooler shows by the number of the server's process.
+_SET_UP = """
+SELECT pg_backend_pid() = %(pid)s,
+    CASE WHEN pg_backend_pid() = %(pid)s AND current_setting('statement_timeout') = '0'
+    THEN set_config('statement_timeout', %(timeout)s, false) END,
+    extract(epoch FROM current_setting('statement_timeout')::interval)::float8
+"""
+
+_inherited: list[object] = []
+"""Connections of the parent process, never closed: they are the parent's."""
+
+
+class _Connection(psycopg.Connection[Row]):
+    """A connection that waits for an answer only so long.
+
+    Attributes:
+        patience: how long, in seconds.
+        is_direct: whether it is the server's own and not a pooler's.
+
+    """
+
+    patience: float = _ANSWER_SECONDS
+    is_direct: bool = False
+
+    def wait(self, gen: PQGen[RV], *arguments: Any, **options: Any) -> RV:
+        """Run a generator of psycopg; raise ``OperationalError`` when the server does not answer in time."""
+        return super().wait(_limited(gen, self.patience), *arguments, **options)
+
+
+class _NotSentError(Exception):
+    """There was no connection to send a statement on; the cause says why."""
+
+
+class Link(Lockable):
+    """Sends statements to PostgreSQL, and repeats those that may be repeated when the connection breaks.
+
+    Connections are opened when they are needed. After a fork the child opens its own. The first one creates or upgrades
+    the tables.
+
+    Args:
+        parameters: the connection parameters of libpq.
+        name: what error messages call the server; it contains no password.
+        schema_name: the name of the schema.
+        max_connections: how many statements run at once, each on its own connection; further ones wait.
+        max_retries: how often a statement is repeated at most when the connection breaks.
+
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        name: str,
+        schema_name: str,
+        *,
+        max_connections: int = 32,
+        max_retries: int = 3,
+    ) -> None:
+        """Connect to nothing yet."""
+        super().__init__()
+        self._parameters = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "fallback_application_name": "chuk-artifacts",
+            "keepalives_idle": 60,  # a connection that a firewall has forgotten is noticed before it is used
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            **parameters,
+            "client_encoding": _UTF8,
+        }
+        self._name = f"catalog {name}"
+        self._schema = schema.quoted(schema_name)
+        self._texts: dict[str, bytes] = {}
+        self._max_connections = max_connections
+        self._max_retries = max_retries
+        self._turns = Turns(max_connections, _POOL_SECONDS)
+        self._idle: deque[_Connection] = deque()
+        self._is_prepared = False
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether there may be open connections."""
+        return self._is_prepared and not self._closed
+
+    def look(self, text: str, values: Mapping[str, object]) -> list[Row]:
+        """Return the rows of a statement that changes nothing.
+
+        Raises:
+            SessionError: the server can't be reached, or refuses.
+
+        """
+        return self._run(_one, self._statement(text), values, unanswered=SessionError)
+
+    def change(self, text: str, values: Mapping[str, object]) -> list[Row]:
+        """Return the rows of a statement that changes something; it is a transaction.
+
+        Raises:
+            OutcomeUnknownError: the connection broke before the answer came.
+            SessionError: the server can't be reached, or refuses.
+
+        """
+        return self._run(_one, self._statement(text), values)
+
+    def change_all(self, steps: Sequence[Step]) -> list[list[Row]]:
+        """Return the rows of each statement of one transaction, which takes one round trip; raise as :meth:`change`.
+
+        A statement that divides by zero rolls the transaction back. It returns no rows, like those behind it.
+        """
+        return self._run(_all, [(self._statement(text), values) for text, values in steps])
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when they come back."""
+        self._closed = True
+        self._drop_idle()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Forget the connections in a *child*: they belong to the parent."""
+        if child:
+            _inherited.append(self._idle)
+            self._idle = deque()
+            self._turns = Turns(self._max_connections, _POOL_SECONDS)
+        super().after_fork(child=child)
+
+    def _statement(self, text: str) -> bytes:
+        statement = self._texts.get(text)
+        if statement is None:
+            statement = self._texts[text] = text.replace("$schema", self._schema).encode()
+        return statement
+
+    def _run(
+        self, work: Callable[..., T], *arguments: object, unanswered: type[SessionError] = OutcomeUnknownError
+    ) -> T:
+        """Return ``work(connection, *arguments)``; repeat it while that can't do harm.
+
+        Raises:
+            unanswered: the connection broke before the answer came.
+            SessionError: the server can't be reached, or refuses.
+
+        """
+        failures = conflicts = 0
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            reason: BaseException
+            try:
+                return self._lend(work, *arguments)
+            except NoTurnError as error:
+                raise SessionError(f"{self._name}: {error}") from None
+            except _NotSentError as error:
+                reason = error.__cause__ or error
+                can_repeat = not _is_refusal(reason)
+            except psycopg.Error as error:
+                reason = error
+                outcome = outcome_of(error)
+                if outcome is Outcome.STALE:
+                    self._drop_idle()
+                if outcome is Outcome.UNKNOWN and unanswered is OutcomeUnknownError:
+                    raise self._given_up(error, OutcomeUnknownError) from error
+                can_repeat = outcome is not Outcome.REFUSED
+            if getattr(reason, "sqlstate", None) in _CONFLICTS:
+                conflicts += 1
+                can_repeat = conflicts <= _MOST_CONFLICTS
+            else:
+                failures += 1
+                can_repeat = can_repeat and failures <= self._max_retries
+            if not can_repeat or time.monotonic() > give_up:
+                raise self._given_up(reason) from reason
+            time.sleep(_PAUSE_SECONDS * 2 ** max(failures - 1, 0) * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+    def _lend(self, work: Callable[..., T], *arguments: object) -> T:
+        turns = self._turns
+        turn = turns.take()
+        try:
+            # On one line: an exception raised by a trace function where a block ends would leave the lock taken.
+            with turn: return self._use(work, *arguments)  # fmt: skip # noqa: E701
+        finally:
+            turns.put(turn)
+
+    def _use(self, work: Callable[..., T], *arguments: object) -> T:
+        connection = None
+        is_sound = False
+        try:
+            connection = self._take()
+            result = work(connection, *arguments)
+            is_sound = True; self._idle.append(connection)  # fmt: skip # noqa: E702 - on one line as above
+        except psycopg.Error:
+            if connection is not None and not is_sound and _is_reusable(connection):
+                is_sound = True; self._idle.append(connection)  # fmt: skip # noqa: E702
+            raise
+        finally:
+            if connection is not None and not is_sound:
+                _close(connection)
+            if self._closed:
+                self._drop_idle()
+        return result
+
+    def _take(self) -> _Connection:
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if _is_silent(connection):
+                    return connection
+                _close(connection)
+        return self._connect()
+
+    def _connect(self) -> _Connection:
+        connection = None
+        try:
+            connection = _Connection.connect(**self._parameters, autocommit=True)
+            self._set_up(connection)
+            return connection  # noqa: TRY300 - an interrupt here still closes the connection
+        except psycopg.Error as error:
+            _close(connection)
+            raise _NotSentError(str(error)) from error
+        except BaseException:
+            _close(connection)
+            raise
+
+    def _set_up(self, connection: _Connection) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in {_UTF8, None}:
+            raise SessionError(
+                f"{self._name}: the database has the encoding {encoding}, which can't hold all texts: create one with"
+                f" ENCODING '{_UTF8}'"
+            )
+        values = {"pid": connection.info.backend_pid, "timeout": f"{_STATEMENT_SECONDS}s"}
+        row = connection.execute(_SET_UP, values).fetchone()
+        is_direct, own, configured = row or (False, None, 0.0)
+        connection.is_direct = is_direct
+        if own is None and configured:
+            connection.patience = max(_ANSWER_SECONDS, configured + _ANSWER_SECONDS - _STATEMENT_SECONDS)
+        if not self._is_prepared:
+            schema.prepare(connection, self._schema, self._name)
+            self._is_prepared = True
+        # Poolers hand the statements of one connection to many sessions, whose names of prepared statements collide.
+        connection.prepare_threshold = 0 if is_direct else None
+
+    def _drop_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                _close(self._idle.pop())
+
+    def _given_up(self, reason: BaseException, kind: type[SessionError] = SessionError) -> SessionError:
+        return kind(f"{self._name}: {message_of(reason) if isinstance(reason, psycopg.Error) else reason}")
+
+
+def _one(connection: _Connection, statement: Query, values: Mapping[str, object]) -> list[Row]:
+    cursor = connection.execute(statement, values)
+    return cursor.fetchall() if cursor.description else []
+
+
+def _all(connection: _Connection, steps: Sequence[tuple[Query, Mapping[str, object]]]) -> list[list[Row]]:
+    cursors = []
+    try:
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            cursors = [connection.execute(statement, values) for statement, values in steps]
+            connection.execute("COMMIT")
+    except psycopg.errors.DivisionByZero:
+        connection.rollback()
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+def _limited(gen: PQGen[RV], seconds: float) -> Generator[Any, Any, RV]:
+    """Pass a generator of psycopg on; raise ``OperationalError`` when it has waited too long."""
+    try:
+        wanted = next(gen)
+        until = time.monotonic() + seconds
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > until:
+                raise psycopg.OperationalError(f"no answer within {seconds:.0f} seconds")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: RV = end.value
+        return result
+
+
+def _is_silent(connection: _Connection) -> bool:
+    """Return whether an idle connection is usable: what a server sends unasked is mostly the end of the connection."""
+    try:
+        if not hasattr(select, "poll"):  # Windows
+            return not select.select([connection.fileno()], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
+    except (psycopg.Error, OSError, ValueError):
+        return False
+
+
+def _is_reusable(connection: _Connection) -> bool:
+    """Return whether a connection is outside of a transaction after an error of the server."""
+    return not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def _is_refusal(reason: BaseException) -> bool:
+    """Return whether a repeated attempt to connect would fail too, as far as the server says so."""
+    return isinstance(reason, psycopg.Error) and outcome_of(reason) is Outcome.REFUSED
+
+
+def _close(connection: _Connection | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            connection.close()
