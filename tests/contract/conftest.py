@@ -19,7 +19,6 @@ from servers.urls import URLS
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.catalog.memory import MemoryCatalog
-from chuk_artifacts.catalog.postgres import PostgresCatalog, open_link as open_postgres_link
 from chuk_artifacts.catalog.redis import RedisCatalog
 from chuk_artifacts.catalog.redis.client import PooledClient
 from chuk_artifacts.catalog.redis.link import Link
@@ -158,8 +157,10 @@ def _catalogs_in_servers(request: pytest.FixtureRequest) -> Callable[[str, float
     """Return a function that opens catalogs in one server."""
     if request.param == "postgres":
         url = PostgresUrl(request.getfixturevalue("postgres_url"))
-        return lambda sandbox_id, ttl: PostgresCatalog(
-            open_postgres_link(url, "chuk_artifacts", max_connections=8, max_retries=3), sandbox_id, ttl
+        from chuk_artifacts.catalog import postgres  # noqa: PLC0415 - where its driver is
+
+        return lambda sandbox_id, ttl: postgres.PostgresCatalog(
+            postgres.open_link(url, "chuk_artifacts", max_connections=8, max_retries=3), sandbox_id, ttl
         )
     link = _redis_links(request)
     return lambda sandbox_id, ttl: RedisCatalog(link(), sandbox_id, ttl)

@@ -95,8 +95,14 @@ class PostgresCatalog:
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
         for record in records:
             by_session[record.session_id].append(record)
+        terms: dict[str, Any] = {
+            "now": now,
+            "inheriting": inheriting,
+            "user_ids": user_ids,
+            "session_ttl": self._session_ttl,
+        }
         adds = [
-            _Add(some, self._remembered(name, now), now, inheriting, user_ids, self._session_ttl, exclusive=exclusive)
+            _Add(some, self._remembered(name, now), terms, exclusive=exclusive)
             for name, some in sorted(by_session.items())  # in one sequence everywhere, or two adds may wait mutually
         ]
         for _ in range(_ATTEMPTS):
@@ -404,27 +410,19 @@ class _Add:
         self,
         records: Sequence[ArtifactMetadata],
         known: _Known | None,
-        now: float,
-        inheriting: Collection[str],
-        user_ids: Mapping[str, str],
-        session_ttl: float | None,
+        terms: Mapping[str, Any],
         *,
         exclusive: bool,
     ) -> None:
-        """Keep the arguments."""
+        """Keep the arguments; *terms* are those of :func:`join_sessions`."""
         self.session_id = records[0].session_id
         self.known = known
         self.new: _Known | None = known
         self.session = {"sandbox_id": records[0].sandbox_id, "session_id": self.session_id}
         self.artifact_ids = [record.artifact_id for record in records]
         self._records = records
-        self._now = now
-        self._terms: dict[str, Any] = {
-            "now": now,
-            "inheriting": inheriting,
-            "user_ids": user_ids,
-            "session_ttl": session_ttl,
-        }
+        self._now: float = terms["now"]
+        self._terms = terms
         self._exclusive = exclusive
 
     def step(self) -> tuple[str, dict[str, object]]:
@@ -433,7 +431,7 @@ class _Add:
         before = None if known is None else known.info
         records, infos = join_sessions(self._records, lambda _: before, **self._terms)
         info = infos.get(self.session_id)
-        values = {
+        values: dict[str, object] = {
             **self.session,
             "now": timestamp(self._now),
             "rows": encode(list(map(_row, records))),

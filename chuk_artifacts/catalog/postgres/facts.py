@@ -42,7 +42,7 @@ def server_facts(link: Link, sandbox_id: str) -> dict[str, str]:
     link.change_all([(_WRITE, probe), (_ERASE, probe)])
     warnings = []
     if fsync == "off" or pages == "off":
-        warnings.append("PostgreSQL may lose or damage all records in a power cut: set fsync and full_page_writes to on")
+        warnings.append("a power cut may damage all records in PostgreSQL: set fsync and full_page_writes to on")
     if commit == "off":
         warnings.append("PostgreSQL may lose the last records in a crash: set synchronous_commit to on")
     return {

@@ -8,16 +8,18 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
-from psycopg.abc import PQGen, Query
 
 from chuk_artifacts.catalog.postgres import schema
 from chuk_artifacts.catalog.postgres.errors import Outcome, message_of, outcome_of
 from chuk_artifacts.catalog.turns import NoTurnError, Turns
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
+
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
 
 T = TypeVar("T")
 RV = TypeVar("RV")
@@ -282,12 +284,12 @@ class Link(Lockable):
         return kind(f"{self._name}: {message_of(reason) if isinstance(reason, psycopg.Error) else reason}")
 
 
-def _one(connection: _Connection, statement: Query, values: Mapping[str, object]) -> list[Row]:
+def _one(connection: _Connection, statement: bytes, values: Mapping[str, object]) -> list[Row]:
     cursor = connection.execute(statement, values)
     return cursor.fetchall() if cursor.description else []
 
 
-def _all(connection: _Connection, steps: Sequence[tuple[Query, Mapping[str, object]]]) -> list[list[Row]]:
+def _all(connection: _Connection, steps: Sequence[tuple[bytes, Mapping[str, object]]]) -> list[list[Row]]:
     cursors = []
     try:
         with connection.pipeline():

@@ -105,7 +105,7 @@ ROLL_BACK_UNLESS_ADDED = """
 SELECT 1 / CASE WHEN count(*) = %(count)s::bigint THEN 1 ELSE 0 END FROM $schema.artifacts
 WHERE artifact_id = ANY(%(artifact_ids)s)
 """
-"""End a transaction whose adds to several sessions have not all happened: an error is all that a client can send ahead."""
+"""End a transaction whose adds to several sessions have not all happened, without a round trip to decide it."""
 
 LOCK_SESSION = f"SELECT 1 FROM $schema.sessions WHERE {_IN_SESSION} FOR NO KEY UPDATE"
 """Wait for other exclusive adds to the session."""
@@ -207,9 +207,7 @@ def _listed(start: str, end: str) -> str:
 _STARTS = {False: "filename >= %(prefix)s", True: "(filename, artifact_id) > (%(filename)s, %(artifact_id)s)"}
 _ENDS = {False: "", True: " AND filename < %(end)s"}
 PAGES = {
-    (is_behind, has_end): _listed(start, end)
-    for is_behind, start in _STARTS.items()
-    for has_end, end in _ENDS.items()
+    (is_behind, has_end): _listed(start, end) for is_behind, start in _STARTS.items() for has_end, end in _ENDS.items()
 }
 """A page of a listing, by whether it begins behind a place, and whether it has an end."""
 
@@ -289,6 +287,7 @@ AND (expires_at IS NULL OR expires_at > %(now)s) LIMIT %(limit)s
 
 VERIFY = f"""
 SELECT {_FILED} FROM $schema.artifacts
-WHERE sandbox_id = %(sandbox_id)s AND (session_id, filename, artifact_id) > (%(session_id)s, %(filename)s, %(artifact_id)s)
+WHERE sandbox_id = %(sandbox_id)s
+AND (session_id, filename, artifact_id) > (%(session_id)s, %(filename)s, %(artifact_id)s)
 ORDER BY session_id, filename, artifact_id LIMIT %(limit)s
 """

@@ -48,7 +48,7 @@ def prepare(connection: psycopg.Connection[Row], schema: str, subject: str) -> N
     try:
         with connection.transaction():
             connection.execute(_LOCK, (schema,))
-            _upgrade(connection, schema, _version(connection, schema, subject))
+            _upgrade(connection, schema, subject)
     except errors.InsufficientPrivilege as error:
         raise SessionError(
             f"{subject}: this user may not make the schema {schema} and its tables: let an owner use the store once,"
@@ -59,8 +59,10 @@ def prepare(connection: psycopg.Connection[Row], schema: str, subject: str) -> N
 def _version(connection: psycopg.Connection[Row], schema: str, subject: str) -> int:
     """Return the version of the tables; 0 without any."""
     table = connection.execute("SELECT to_regclass(%s)::text", (f"{schema}.version",)).fetchone()
-    if table is None or table[0] is None:
-        return 0
+    return 0 if table is None or table[0] is None else _known_version(connection, schema, subject)
+
+
+def _known_version(connection: psycopg.Connection[Row], schema: str, subject: str) -> int:
     row = connection.execute(f"SELECT max(version) FROM {schema}.version".encode()).fetchone()
     version = row[0] if row is not None and isinstance(row[0], int) else 0
     if version > VERSION:
@@ -71,13 +73,13 @@ def _version(connection: psycopg.Connection[Row], schema: str, subject: str) -> 
     return version
 
 
-def _upgrade(connection: psycopg.Connection[Row], schema: str, version: int) -> None:
-    if version == 0:
-        # CREATE SCHEMA needs the privilege even if the schema exists
-        if connection.execute("SELECT to_regnamespace(%s)::text", (schema,)).fetchone() == (None,):
-            connection.execute(f"CREATE SCHEMA {schema}".encode())
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {schema}.version (version integer PRIMARY KEY)".encode())
-    for number in range(version + 1, VERSION + 1):
+def _upgrade(connection: psycopg.Connection[Row], schema: str, subject: str) -> None:
+    # CREATE SCHEMA needs a privilege even if the schema exists.
+    if connection.execute("SELECT to_regnamespace(%s)::text", (schema,)).fetchone() == (None,):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
+    # Not to_regclass again: it may return what the session has cached before it had the lock.
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {schema}.version (version integer PRIMARY KEY)".encode())
+    for number in range(_known_version(connection, schema, subject) + 1, VERSION + 1):
         text = _FOLDER.joinpath(f"{number}.sql").read_text("utf-8")
         connection.execute(text.replace("$schema", schema).encode())
         connection.execute(f"INSERT INTO {schema}.version VALUES ({number})".encode())
