@@ -59,6 +59,10 @@ class Proxy:
         for each in sockets:
             _cut(each)
 
+    def note(self) -> None:
+        """Note the begin of a round trip."""
+        self.round_trips += 1
+
     def _accept(self) -> None:
         while True:
             try:
@@ -84,7 +88,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while piece := source.recv(_PIECE):
                 if self._has_answered and not answers:
-                    self.round_trips += 1
+                    self.note()
                 self._has_answered = answers
                 if answers:
                     time.sleep(self.delay)

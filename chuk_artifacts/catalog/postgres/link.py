@@ -38,6 +38,7 @@ _PAUSE_SECONDS = 0.05  # before the first repetition; it doubles with each furth
 _MOST_CONFLICTS = 50
 """How often a statement is repeated that lost against others: one of them made progress each time."""
 _CONFLICTS = {"40001", "40P01"}
+_PREPARE_AFTER: int | None = 0  # executions of a statement on a connection: the first one prepares it
 _UTF8 = "UTF8"
 # One setting of the session, unless the user, the role or the database has it, or a pooler stands in between: there the
 # session is everyone's. A pooler shows by the number of the server's process.
@@ -273,7 +274,7 @@ class Link(Lockable):
             schema.prepare(connection, self._schema, self._name)
             self._is_prepared = True
         # Poolers hand the statements of one connection to many sessions, whose names of prepared statements collide.
-        connection.prepare_threshold = 0 if is_direct else None
+        connection.prepare_threshold = _PREPARE_AFTER if is_direct else None
 
     def _drop_idle(self) -> None:
         with contextlib.suppress(IndexError):
