@@ -340,9 +340,7 @@ def test_hostile_session(kept_store):
 def options_of(store):
     """Return options that open the backends of a store again."""
     settings = store.scope.core.settings
-    redis_url, postgres_url = (
-        None if url is None else url.text for url in (settings.redis_url, settings.postgres_url)
-    )
+    redis_url, postgres_url = (None if url is None else url.text for url in (settings.redis_url, settings.postgres_url))
     return {
         "storage_provider": "filesystem",
         "session_provider": settings.session_provider,

@@ -34,6 +34,7 @@ _STATEMENT_SECONDS = 10
 _ANSWER_SECONDS = 12.0
 """How long a client waits for an answer; the server gives up before, so that it usually says so itself."""
 _PATIENCE_SECONDS = 5.0  # no statement is repeated later than that
+_CONFLICT_SECONDS = 30.0  # unless it lost against others: it takes the server a second to notice a deadlock
 _PAUSE_SECONDS = 0.05  # before the first repetition; it doubles with each further one
 _MOST_CONFLICTS = 50
 """How often a statement is repeated that lost against others: one of them made progress each time."""
@@ -180,7 +181,7 @@ class Link(Lockable):
 
         """
         failures = conflicts = 0
-        give_up = time.monotonic() + _PATIENCE_SECONDS
+        begun = time.monotonic()
         while True:
             reason: BaseException
             try:
@@ -198,13 +199,14 @@ class Link(Lockable):
                 if outcome is Outcome.UNKNOWN and unanswered is OutcomeUnknownError:
                     raise self._given_up(error, OutcomeUnknownError) from error
                 can_repeat = outcome is not Outcome.REFUSED
+            patience = _PATIENCE_SECONDS
             if getattr(reason, "sqlstate", None) in _CONFLICTS:
                 conflicts += 1
-                can_repeat = conflicts <= _MOST_CONFLICTS
+                can_repeat, patience = conflicts <= _MOST_CONFLICTS, _CONFLICT_SECONDS
             else:
                 failures += 1
                 can_repeat = can_repeat and failures <= self._max_retries
-            if not can_repeat or time.monotonic() > give_up:
+            if not can_repeat or time.monotonic() > begun + patience:
                 raise self._given_up(reason) from reason
             time.sleep(_PAUSE_SECONDS * 2 ** max(failures - 1, 0) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
