@@ -14,7 +14,7 @@ import threading
 import attrs
 import child
 import pytest
-from servers.postgres import running
+from servers.postgres import pooling, running
 from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, SessionError
@@ -580,6 +580,46 @@ def test_no_threads(store):
     """The catalog starts no threads: a process that forks keeps the right to."""
     store.store(b"x")
     assert not [thread for thread in threading.enumerate() if "pool" in thread.name]
+
+
+# Behind a pooler
+
+
+def test_behind_pgbouncer(postgres_url, postgres_server, open_store, server, subtests):
+    """Many stores share two connections of PgBouncer in transaction mode, without a setting on either side."""
+    with pooling(postgres_server) as url:
+        options = {"postgres_url": url, "sandbox_id": "box"}
+        stores = [open_store(**options) for _ in range(6)]
+        barrier = threading.Barrier(len(stores))
+        kept = []
+
+        def use(number):
+            store = stores[number]
+            barrier.wait()
+            for turn in range(15):
+                artifact_id = store.store(f"{number} {turn}".encode(), session_id="alice", filename=f"{number}-{turn}")
+                store.update_metadata(artifact_id, summary=f"{turn}")
+                store.store(b"x", session_id=f"s{number}", filename=f"e{turn}", exclusive=True)
+                store.store_batch([{"data": b"x", "session_id": f"b{one}"} for one in range(3)])
+                kept.append((artifact_id, f"{turn}"))
+            store.delete_session(f"s{number}")
+
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(len(stores))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(kept) == 90
+        for artifact_id, summary in kept:
+            assert stores[0].metadata(artifact_id).summary == summary
+        (connection, *_) = stores[0].scope.core.catalog._link._idle
+        assert (connection.is_direct, connection.prepare_threshold) == (False, None)
+        assert stores[0].validate_configuration()["session"]["status"] == "ok"
+        for store in stores:
+            store.close()
+    usage, full = counted(server)
+    assert usage == full
+    assert rows(server, "SHOW statement_timeout") == [("0",)]
 
 
 # Passwords

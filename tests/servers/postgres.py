@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,11 +101,14 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                cwd="/",
-                user=self._user,
-                group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
-                extra_groups=None if self._user is None else [],
+                **self.as_user(),
             )
+
+    def as_user(self) -> dict[str, Any]:
+        """Return the options of a process that runs as the server's user."""
+        if self._user is None:
+            return {"cwd": "/"}
+        return {"cwd": "/", "user": self._user, "group": pwd.getpwnam(self._user).pw_gid, "extra_groups": []}
 
     def connect(self, url: str | None = None) -> psycopg.Connection:
         """Return a connection to it, in autocommit mode."""
@@ -166,3 +170,40 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     """Return the URL of a server whose catalog is empty."""
     postgres_server.flush()
     return postgres_server.url
+
+
+@contextlib.contextmanager
+def pooling(server: PostgresServer, *settings: str) -> Iterator[str]:
+    """Yield the URL of a PgBouncer before a server, which pools transactions on two connections."""
+    program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
+    if program is None:
+        pytest.skip("no PgBouncer here: install pgbouncer")
+    port = free_port()
+    lines = [
+        "[databases]",
+        f"postgres = host=127.0.0.1 port={server.port} user=postgres",
+        "[pgbouncer]",
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =",
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 200",
+        *settings,
+    ]
+    configuration = server.folder / f"pgbouncer-{port}.ini"
+    configuration.write_text("\n".join(lines))
+    configuration.chmod(0o644)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    log = configuration.with_suffix(".log")
+    with log.open("ab") as output:
+        process = subprocess.Popen([program, str(configuration)], stdout=output, stderr=output, **server.as_user())
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(url))
+        if process.poll() is not None:
+            raise RuntimeError(f"PgBouncer does not start: {log.read_text()}")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    with psycopg.connect(url, connect_timeout=2, prepare_threshold=None) as connection:
+        return connection.execute("SELECT 1").fetchone() == (1,)
