@@ -387,7 +387,7 @@ class StoreArguments:
     max_connections: object = 32
     endpoint_url: object = None
     region: object = None
-    redis_url: object = None
+    redis_url: object = attrs.field(default=None, repr=False)
     postgres_url: object = attrs.field(default=None, repr=False)
     postgres_schema: object = None
     gateway_url: object = None
