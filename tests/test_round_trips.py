@@ -146,15 +146,12 @@ class Answers(Proxy):
 
 
 def in_postgres(request, sent):
-    """Return the options of a store whose round trips to PostgreSQL are counted, with its statements prepared."""
+    """Return the options of a store whose round trips to PostgreSQL are counted."""
     url, server = map(request.getfixturevalue, ("postgres_url", "postgres_server"))
     sent.catalog = []
     proxy = Answers(server.port, sent.catalog)
     proxy.__enter__()
     request.addfinalizer(lambda: proxy.__exit__(None, None, None))
-    # Prepared ones take two round trips the first time; a pooler's connections prepare none.
-    monkeypatch = request.getfixturevalue("monkeypatch")
-    monkeypatch.setattr("chuk_artifacts.catalog.postgres.link._PREPARE_AFTER", None)
     return {"session_provider": "postgres", "postgres_url": url.replace(str(server.port), str(proxy.port))}
 
 

@@ -21,12 +21,6 @@ from chuk_artifacts.catalog.postgres.errors import OUTCOMES, Outcome, message_of
 OUTAGE = "catalog postgresql:"
 
 
-@pytest.fixture(autouse=True)
-def _one_message_a_statement(monkeypatch):
-    """Prepare no statements: to prepare one takes a message and an answer of its own."""
-    monkeypatch.setattr(links, "_PREPARE_AFTER", None)
-
-
 @pytest.fixture(scope="module")
 def own_server():
     """Return a server of this module's own, which keeps what it acknowledges."""
@@ -181,7 +175,7 @@ def test_restart_in_the_middle(server, open_store, mode):
 
 def test_hanging_server(server, open_store, monkeypatch):
     """A call to a process of the server that hangs raises after the time-out, and the next one finds another."""
-    monkeypatch.setattr(links._Connection, "patience", 0.3)
+    monkeypatch.setattr(links, "_ANSWER_SECONDS", 0.3)
     store = open_store(server.url)
     artifact_id = store.store(b"before", session_id="alice")
     pids = []
@@ -191,7 +185,7 @@ def test_hanging_server(server, open_store, monkeypatch):
     ):
         store.exists(artifact_id)
         (connection,) = store.scope.core.catalog._link._idle
-        pids.append(connection.info.backend_pid)
+        pids.append(connection.bare.info.backend_pid)
         os.kill(pids[-1], signal.SIGSTOP)
         with pytest.raises(kind, match="no answer within"):
             call()
@@ -206,11 +200,11 @@ def test_hanging_server(server, open_store, monkeypatch):
 
 def test_read_from_a_hanging_server(server, open_store, monkeypatch):
     """A read that gets no answer in time is sent again, on another connection."""
-    monkeypatch.setattr(links._Connection, "patience", 0.3)
+    monkeypatch.setattr(links, "_ANSWER_SECONDS", 0.3)
     store = open_store(server.url)
     artifact_id = store.store(b"before", session_id="alice")
     (connection,) = store.scope.core.catalog._link._idle
-    pid = connection.info.backend_pid
+    pid = connection.bare.info.backend_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         assert store.exists(artifact_id)
@@ -220,10 +214,12 @@ def test_read_from_a_hanging_server(server, open_store, monkeypatch):
 
 def test_silent_network(proxy, far_store, monkeypatch):
     """A network that drops all packets is an error within the time-outs, and harmless once it works again."""
-    monkeypatch.setattr(links._Connection, "patience", 0.3)
+    monkeypatch.setattr(links, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setitem(far_store.scope.core.catalog._link._parameters, "connect_timeout", 2)
     monkeypatch.setattr(links, "_PATIENCE_SECONDS", 0.5)
     artifact_id = far_store.store(b"x", session_id="alice")
+    for connection in far_store.scope.core.catalog._link._idle:
+        connection.patience = 0.3
     proxy.silent = True
     with pytest.raises(SessionError):
         far_store.metadata(artifact_id)

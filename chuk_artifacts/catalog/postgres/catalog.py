@@ -15,8 +15,9 @@ from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
 from chuk_artifacts.catalog.postgres import statements
+from chuk_artifacts.catalog.postgres.client import Row
 from chuk_artifacts.catalog.postgres.facts import server_facts
-from chuk_artifacts.catalog.postgres.link import Link, Row
+from chuk_artifacts.catalog.postgres.link import Link
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
@@ -131,7 +132,7 @@ class PostgresCatalog:
         guards = []  # of a single session, a statement that does not add all records changes nothing
         if len(adds) > 1:
             ids = [artifact_id for add in adds for artifact_id in add.artifact_ids]
-            guards = [(statements.ROLL_BACK_UNLESS_ADDED, {"artifact_ids": ids, "count": str(len(ids))})]
+            guards = [(statements.ROLL_BACK_UNLESS_ADDED, {"artifact_ids": ids, "count": len(ids)})]
         answers = self._link.change_all([*locks, *steps, *guards])
         return [rows[0] for rows in answers[len(locks) : len(locks) + len(adds)]]
 
@@ -183,15 +184,16 @@ class PostgresCatalog:
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
         """Return a page of a session's listing, through the index of places."""
+        prefix = _comparable(prefix)
         end = prefix_end(prefix)
         values: dict[str, object] = {"prefix": prefix, "now": timestamp(now), "end": end}
         if after is not None:
-            values |= {"filename": after[0], "artifact_id": after[1]}
+            values |= {"filename": _comparable(after[0]), "artifact_id": _comparable(after[1])}
         return self._sound(statements.PAGES[after is not None, end is not None], values, limit, session_id)
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename, through the index of places."""
-        values = {"filename": filename, "now": timestamp(now)}
+        values = {"filename": _comparable(filename), "now": timestamp(now)}
         return self._sound(statements.NAMED, values, _EVERYTHING, session_id)
 
     def _sound(
@@ -260,7 +262,7 @@ class PostgresCatalog:
                 "custom_metadata": text,
                 "known_expires_at": known.info.expires_at,
                 "known_custom_metadata": known.custom_metadata,
-                "known_ttl": _number(known.info.ttl),
+                "known_ttl": known.info.ttl,
             }
             ((changed, *stored),) = self._link.change(statements.UPDATE_SESSION, values)
             known = _Known(info, text) if changed else self._known(session_id, stored)
@@ -456,7 +458,7 @@ class _Add:
         inherits = any(record.artifact_id in self._terms["inheriting"] for record in records)
         return {
             "needed": None if None in ends else max(end for end in ends if end is not None),
-            "ttl": None if known is None else _number(known.info.ttl),
+            "ttl": None if known is None else known.info.ttl,
             "inherits": inherits,
             "user_id": self._terms["user_ids"].get(self.session_id),
         }
@@ -489,13 +491,11 @@ def _counted(record: ArtifactMetadata) -> tuple[int, int]:
 
 
 def _replacement(record: ArtifactMetadata, expected_revision: int) -> dict[str, object]:
-    # Numbers as texts: the driver gives each size of a number a type, and each type would be a prepared statement.
-    columns = {name: str(value) if isinstance(value, int) else value for name, value in _row(record).items()}
     return {
-        **columns,
+        **_row(record),
         "sandbox_id": record.sandbox_id,
         "session_id": record.session_id,
-        "expected_revision": str(expected_revision),
+        "expected_revision": expected_revision,
     }
 
 
@@ -504,12 +504,13 @@ def _info_values(info: SessionInfo) -> dict[str, object]:
         "user_id": _stored_user(info.user_id),
         "created_at": info.created_at,
         "expires_at": info.expires_at,
-        "ttl": _number(info.ttl),
+        "ttl": info.ttl,
     }
 
 
-def _number(ttl: float | None) -> float | None:
-    return None if ttl is None else float(ttl)  # the driver has another type for integers
+def _comparable(name: str) -> str:
+    """Return a name that a filename is compared with as the server accepts it: no filename has control characters."""
+    return name.replace("\0", "\1")
 
 
 def _stored_user(user_id: str | None) -> str | None:

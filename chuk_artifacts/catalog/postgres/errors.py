@@ -66,8 +66,7 @@ def outcome_of(error: psycopg.Error) -> Outcome:
 
 
 def message_of(error: psycopg.Error) -> str:
-    """Return the message of an error, without its DETAIL, which may hold values of rows."""
-    state = error.sqlstate or ""
-    text = error.diag.message_primary or " ".join(str(error).split())
-    hint = _HINTS.get(state)
-    return f"{text} ({hint})" if hint else text or type(error).__name__
+    """Return the message of an error, and what to do."""
+    text = error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
+    hint = _HINTS.get(error.sqlstate or "")
+    return f"{text} ({hint})" if hint else text

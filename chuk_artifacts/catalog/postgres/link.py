@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import random
-import select
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import psycopg
 
 from chuk_artifacts.catalog.postgres import schema
+from chuk_artifacts.catalog.postgres.client import Connection, Row, Statement
 from chuk_artifacts.catalog.postgres.errors import Outcome, message_of, outcome_of
 from chuk_artifacts.catalog.turns import NoTurnError, Turns
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
 
-if TYPE_CHECKING:
-    from psycopg.abc import PQGen
-
 T = TypeVar("T")
-RV = TypeVar("RV")
 
-Row = tuple[Any, ...]
 Step = tuple[str, Mapping[str, object]]
 """A statement with ``$schema`` for the schema and ``%(name)s`` for values, and the values."""
 
@@ -39,36 +34,18 @@ _PAUSE_SECONDS = 0.05  # before the first repetition; it doubles with each furth
 _MOST_CONFLICTS = 50
 """How often a statement is repeated that lost against others: one of them made progress each time."""
 _CONFLICTS = {"40001", "40P01"}
-_PREPARE_AFTER: int | None = 0  # executions of a statement on a connection: the first one prepares it
 _UTF8 = "UTF8"
 # One setting of the session, unless the user, the role or the database has it, or a pooler stands in between: there the
 # session is everyone's. A pooler shows by the number of the server's process.
 _SET_UP = """
-SELECT pg_backend_pid() = %(pid)s,
-    CASE WHEN pg_backend_pid() = %(pid)s AND current_setting('statement_timeout') = '0'
+SELECT pg_backend_pid() = %(pid)s::integer,
+    CASE WHEN pg_backend_pid() = %(pid)s::integer AND current_setting('statement_timeout') = '0'
     THEN set_config('statement_timeout', %(timeout)s, false) END,
     extract(epoch FROM current_setting('statement_timeout')::interval)::float8
 """
 
 _inherited: list[object] = []
 """Connections of the parent process, never closed: they are the parent's."""
-
-
-class _Connection(psycopg.Connection[Row]):
-    """A connection that waits for an answer only so long.
-
-    Attributes:
-        patience: how long, in seconds.
-        is_direct: whether it is the server's own and not a pooler's.
-
-    """
-
-    patience: float = _ANSWER_SECONDS
-    is_direct: bool = False
-
-    def wait(self, gen: PQGen[RV], *arguments: Any, **options: Any) -> RV:
-        """Run a generator of psycopg; raise ``OperationalError`` when the server does not answer in time."""
-        return super().wait(_limited(gen, self.patience), *arguments, **options)
 
 
 class _NotSentError(Exception):
@@ -112,11 +89,11 @@ class Link(Lockable):
         }
         self._name = f"catalog {name}"
         self._schema = schema.quoted(schema_name)
-        self._texts: dict[str, bytes] = {}
+        self._statements: dict[str, Statement] = {}
         self._max_connections = max_connections
         self._max_retries = max_retries
         self._turns = Turns(max_connections, _POOL_SECONDS)
-        self._idle: deque[_Connection] = deque()
+        self._idle: deque[Connection] = deque()
         self._is_prepared = False
         self._closed = False
 
@@ -145,9 +122,9 @@ class Link(Lockable):
         return self._run(_one, self._statement(text), values)
 
     def change_all(self, steps: Sequence[Step]) -> list[list[Row]]:
-        """Return the rows of each statement of one transaction, which takes one round trip; raise as :meth:`change`.
+        """Return the rows of each statement of one transaction: see :meth:`Connection.ask_all`.
 
-        A statement that divides by zero rolls the transaction back. It returns no rows, like those behind it.
+        This takes one round trip; it raises as :meth:`change`.
         """
         return self._run(_all, [(self._statement(text), values) for text, values in steps])
 
@@ -164,10 +141,10 @@ class Link(Lockable):
             self._turns = Turns(self._max_connections, _POOL_SECONDS)
         super().after_fork(child=child)
 
-    def _statement(self, text: str) -> bytes:
-        statement = self._texts.get(text)
+    def _statement(self, text: str) -> Statement:
+        statement = self._statements.get(text)
         if statement is None:
-            statement = self._texts[text] = text.replace("$schema", self._schema).encode()
+            statement = self._statements[text] = Statement.of(text.replace("$schema", self._schema))
         return statement
 
     def _run(
@@ -227,7 +204,7 @@ class Link(Lockable):
             result = work(connection, *arguments)
             is_sound = True; self._idle.append(connection)  # fmt: skip # noqa: E702 - on one line as above
         except psycopg.Error:
-            if connection is not None and not is_sound and _is_reusable(connection):
+            if connection is not None and not is_sound and connection.is_idle:
                 is_sound = True; self._idle.append(connection)  # fmt: skip # noqa: E702
             raise
         finally:
@@ -237,21 +214,20 @@ class Link(Lockable):
                 self._drop_idle()
         return result
 
-    def _take(self) -> _Connection:
+    def _take(self) -> Connection:
         with contextlib.suppress(IndexError):
             while True:
                 connection = self._idle.pop()
-                if _is_silent(connection):
+                if connection.is_silent:
                     return connection
                 _close(connection)
         return self._connect()
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> Connection:
         connection = None
         try:
-            connection = _Connection.connect(**self._parameters, autocommit=True)
-            self._set_up(connection)
-            return connection  # noqa: TRY300 - an interrupt here still closes the connection
+            connection = psycopg.Connection[Row].connect(**self._parameters, autocommit=True)
+            return self._set_up(connection)
         except psycopg.Error as error:
             _close(connection)
             raise _NotSentError(str(error)) from error
@@ -259,24 +235,24 @@ class Link(Lockable):
             _close(connection)
             raise
 
-    def _set_up(self, connection: _Connection) -> None:
+    def _set_up(self, connection: psycopg.Connection[Row]) -> Connection:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding not in {_UTF8, None}:
             raise SessionError(
                 f"{self._name}: the database has the encoding {encoding}, which can't hold all texts: create one with"
                 f" ENCODING '{_UTF8}'"
             )
-        values = {"pid": connection.info.backend_pid, "timeout": f"{_STATEMENT_SECONDS}s"}
-        row = connection.execute(_SET_UP, values).fetchone()
-        is_direct, own, configured = row or (False, None, 0.0)
-        connection.is_direct = is_direct
+        values = {"pid": str(connection.info.backend_pid), "timeout": f"{_STATEMENT_SECONDS}s"}
+        ready = Connection(connection, patience=_ANSWER_SECONDS, prepares=False)
+        ((is_direct, own, configured),) = ready.ask(self._statement(_SET_UP), values)
         if own is None and configured:
-            connection.patience = max(_ANSWER_SECONDS, configured + _ANSWER_SECONDS - _STATEMENT_SECONDS)
+            ready.patience = max(_ANSWER_SECONDS, configured + _ANSWER_SECONDS - _STATEMENT_SECONDS)
+        # Poolers hand the statements of one connection to many sessions, which have not prepared them.
+        ready.prepares = is_direct
         if not self._is_prepared:
             schema.prepare(connection, self._schema, self._name)
             self._is_prepared = True
-        # Poolers hand the statements of one connection to many sessions, whose names of prepared statements collide.
-        connection.prepare_threshold = _PREPARE_AFTER if is_direct else None
+        return ready
 
     def _drop_idle(self) -> None:
         with contextlib.suppress(IndexError):
@@ -287,61 +263,20 @@ class Link(Lockable):
         return kind(f"{self._name}: {message_of(reason) if isinstance(reason, psycopg.Error) else reason}")
 
 
-def _one(connection: _Connection, statement: bytes, values: Mapping[str, object]) -> list[Row]:
-    cursor = connection.execute(statement, values)
-    return cursor.fetchall() if cursor.description else []
-
-
-def _all(connection: _Connection, steps: Sequence[tuple[bytes, Mapping[str, object]]]) -> list[list[Row]]:
-    cursors = []
-    try:
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            cursors = [connection.execute(statement, values) for statement, values in steps]
-            connection.execute("COMMIT")
-    except psycopg.errors.DivisionByZero:
-        connection.rollback()
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
-
-
-def _limited(gen: PQGen[RV], seconds: float) -> Generator[Any, Any, RV]:
-    """Pass a generator of psycopg on; raise ``OperationalError`` when it has waited too long."""
-    try:
-        wanted = next(gen)
-        until = time.monotonic() + seconds
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() > until:
-                raise psycopg.OperationalError(f"no answer within {seconds:.0f} seconds")
-            wanted = gen.send(ready)
-    except StopIteration as end:
-        result: RV = end.value
-        return result
-
-
-def _is_silent(connection: _Connection) -> bool:
-    """Return whether an idle connection is usable: what a server sends unasked is mostly the end of the connection."""
-    try:
-        if not hasattr(select, "poll"):  # Windows
-            return not select.select([connection.fileno()], [], [], 0)[0]
-        poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN)
-        return not poll.poll(0)
-    except (psycopg.Error, OSError, ValueError):
-        return False
-
-
-def _is_reusable(connection: _Connection) -> bool:
-    """Return whether a connection is outside of a transaction after an error of the server."""
-    return not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-
-
 def _is_refusal(reason: BaseException) -> bool:
     """Return whether a repeated attempt to connect would fail too, as far as the server says so."""
     return isinstance(reason, psycopg.Error) and outcome_of(reason) is Outcome.REFUSED
 
 
-def _close(connection: _Connection | None) -> None:
+def _one(connection: Connection, statement: Statement, values: Mapping[str, object]) -> list[Row]:
+    return connection.ask(statement, values)
+
+
+def _all(connection: Connection, steps: Sequence[tuple[Statement, Mapping[str, object]]]) -> list[list[Row]]:
+    return connection.ask_all(steps)
+
+
+def _close(connection: Connection | psycopg.Connection[Row] | None) -> None:
     if connection is not None:
         with contextlib.suppress(psycopg.Error, OSError):
-            connection.close()
+            (connection.bare if isinstance(connection, Connection) else connection).close()

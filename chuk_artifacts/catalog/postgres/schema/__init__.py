@@ -10,10 +10,9 @@ from importlib.resources import files
 import psycopg
 from psycopg import errors, sql
 
+from chuk_artifacts.catalog.postgres.client import Row
 from chuk_artifacts.catalog.postgres.errors import message_of
 from chuk_artifacts.errors import SessionError
-
-Row = tuple[object, ...]
 
 VERSION = 1
 """The version of the schema that this library works with."""
