@@ -146,10 +146,10 @@ def test_longest_names(open_store):
     assert [one.artifact_id for one in store.list_files(session_id, filename[:900])] == [artifact_id]
 
 
-@pytest.mark.parametrize("name", ["\0", "b\0", "b\0c", "'", "\\a", "%", '"{,}', "null", "\U0001f600"])
+@pytest.mark.parametrize("name", ["\0", "b\0", "b\0c", "'", "z\\a", "%", '"{,}', "null", "\U0001f600"])
 def test_names_that_no_file_may_have(store, name):
     """A prefix, a start and a name that no filename can hold, or that SQL gives a meaning, are compared as they are."""
-    names = ["a", "b", "ba", "c", "\\a", "null", "'", "%", "\U0001f600"]
+    names = ["a", "b", "ba", "c", "z\\a", "null", "'", "%", "\U0001f600"]
     ids = store.store_batch([{"data": b"x", "filename": one} for one in names], session_id="alice")
     listed = [one.filename for one in store.iter_session("alice", start=name)]
     assert listed == sorted(one for one in names if one >= name)
