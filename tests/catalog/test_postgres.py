@@ -97,7 +97,8 @@ def test_what_is_written(store, server):
     artifact_id = store.store(b"abc", session_id="alice", filename="ü/x", meta={"a": [1.0, None, "ü"]}, user_id="u")
     record = store.metadata(artifact_id)
     ((*columns, text, meta),) = rows(server, "SELECT * FROM chuk_artifacts.artifacts")
-    assert columns == [artifact_id, "alice", "box", "ü/x", 3, 1, record.expires_at, record.expires_at, 1, 3]
+    assert columns[:4] == [artifact_id, "alice", "box", "ü/x"]
+    assert columns[4:] == [record.mime, record.stored_at, 3, 1, record.expires_at, record.expires_at, 1, 3]
     assert text == record.to_json()
     assert meta == {"a": [1.0, None, "ü"]}
     ((*session, ttl),) = rows(server, "SELECT * FROM chuk_artifacts.sessions")

@@ -470,6 +470,8 @@ def _row(record: ArtifactMetadata) -> dict[str, object]:
     return {
         "artifact_id": record.artifact_id,
         "filename": place(record)[0],
+        "mime": record.mime,
+        "stored_at": record.stored_at,
         "bytes": record.bytes,
         "revision": record.revision,
         "expires_at": record.expires_at,

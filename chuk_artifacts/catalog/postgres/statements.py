@@ -24,6 +24,8 @@ FILED = (
     "session_id",
     "sandbox_id",
     "filename",
+    "mime",
+    "stored_at",
     "bytes",
     "revision",
     "expires_at",
@@ -72,10 +74,10 @@ RETURNING 1
 _ADD = f"""
 WITH known AS ({{session}}), added AS (
     INSERT INTO $schema.artifacts ({_FILED}, meta)
-    SELECT r.artifact_id, %(session_id)s, %(sandbox_id)s, r.filename, r.bytes, r.revision, r.expires_at, r.due,
+    SELECT r.artifact_id, %(session_id)s, %(sandbox_id)s, r.filename, r.mime, r.stored_at, r.bytes, r.revision, r.expires_at, r.due,
         r.files, r.occupied, r.record, {_META.format("r.record")}
-    FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, bytes bigint, revision bigint,
-        expires_at text, due text, files bigint, occupied bigint, record text)
+    FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, mime text, stored_at text,
+        bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text)
     RETURNING artifact_id, files, occupied
 ), counted AS (
     INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
@@ -123,7 +125,8 @@ WITH old AS MATERIALIZED (
     WHERE artifact_id = %(artifact_id)s AND {_IN_SESSION} AND revision = %(expected_revision)s::bigint
     FOR NO KEY UPDATE
 ), changed AS (
-    UPDATE $schema.artifacts AS a SET filename = %(filename)s, bytes = %(bytes)s::bigint,
+    UPDATE $schema.artifacts AS a SET filename = %(filename)s, mime = %(mime)s, stored_at = %(stored_at)s,
+        bytes = %(bytes)s::bigint,
         revision = %(revision)s::bigint, expires_at = %(expires_at)s, due = %(due)s, files = %(files)s::bigint,
         occupied = %(occupied)s::bigint, record = %(record)s, meta = {_META.format("%(record)s::text")}
     FROM old WHERE a.artifact_id = old.artifact_id AND a.session_id = %(session_id)s

@@ -27,6 +27,8 @@ CREATE TABLE $schema.artifacts (
     session_id text COLLATE "C" NOT NULL,
     sandbox_id text COLLATE "C" NOT NULL,
     filename text COLLATE "C" NOT NULL,
+    mime text COLLATE "C" NOT NULL,
+    stored_at text COLLATE "C" NOT NULL,
     bytes bigint NOT NULL,
     revision bigint NOT NULL,
     expires_at text COLLATE "C",
