@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from servers.ports import free_port
+from .ports import free_port
 
 try:
     import psycopg

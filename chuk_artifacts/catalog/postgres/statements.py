@@ -16,8 +16,9 @@ from __future__ import annotations
 _IN_SESSION = "sandbox_id = %(sandbox_id)s AND session_id = %(session_id)s"
 _INFO = "s.user_id, s.created_at, s.expires_at, s.custom_metadata, s.ttl"
 _PART = "ascii(right(artifact_id, 1)) %% 4"
-_META = r"CASE WHEN strpos({0}, '\u0000') = 0 THEN ({0}::json -> 'meta')::jsonb END"
-"""The meta in a record, as jsonb; null if it may hold U+0000, which jsonb can't."""
+_UNKNOWN = "'\"unknown\"'::jsonb"
+_META = rf"CASE WHEN strpos({{0}}, '\u0000') = 0 THEN ({{0}}::json -> 'meta')::jsonb ELSE {_UNKNOWN} END"
+"""The meta in a record, as jsonb; a string if it may hold U+0000, which jsonb can't."""
 
 FILED = (
     "artifact_id",
@@ -74,8 +75,8 @@ RETURNING 1
 _ADD = f"""
 WITH known AS ({{session}}), added AS (
     INSERT INTO $schema.artifacts ({_FILED}, meta)
-    SELECT r.artifact_id, %(session_id)s, %(sandbox_id)s, r.filename, r.mime, r.stored_at, r.bytes, r.revision, r.expires_at, r.due,
-        r.files, r.occupied, r.record, {_META.format("r.record")}
+    SELECT r.artifact_id, %(session_id)s, %(sandbox_id)s, r.filename, r.mime, r.stored_at, r.bytes, r.revision,
+        r.expires_at, r.due, r.files, r.occupied, r.record, {_META.format("r.record")}
     FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, mime text, stored_at text,
         bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text)
     RETURNING artifact_id, files, occupied

@@ -19,8 +19,8 @@ CREATE INDEX sessions_by_expiry ON $schema.sessions (sandbox_id, expires_at) WHE
 CREATE INDEX sessions_by_user ON $schema.sessions (sandbox_id, left(user_id, 255), session_id)
     WHERE user_id IS NOT NULL;
 
--- "record" is the record as the library wrote it; the other columns repeat what statements need of it. "meta" is null
--- where jsonb can't hold it (it has no U+0000). "files" and "occupied" are what the record adds to the usage of its
+-- "record" is the record as the library wrote it; the other columns repeat what statements need of it. "meta" is a
+-- string where jsonb can't hold it (it has no U+0000). "files" and "occupied" are what the record adds to the usage of its
 -- session. The session is part of the key so that the table can be distributed by it.
 CREATE TABLE $schema.artifacts (
     artifact_id text COLLATE "C" NOT NULL,
@@ -36,7 +36,7 @@ CREATE TABLE $schema.artifacts (
     files bigint NOT NULL,
     occupied bigint NOT NULL,
     record text COLLATE "C" NOT NULL,
-    meta jsonb,
+    meta jsonb NOT NULL,
     PRIMARY KEY (artifact_id, session_id)
 ) WITH (fillfactor = 90);
 
