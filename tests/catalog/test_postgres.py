@@ -287,6 +287,23 @@ def test_indexes(store, server, text, values, index):
     assert "Sort" not in plan
 
 
+def test_a_page_costs_as_much_in_a_large_session(store, server):
+    """The server reads as many blocks for a page of a session of 20,000 as for one of 1,000."""
+
+    def blocks(session_id):
+        values = {"sandbox_id": "box", "session_id": session_id, "prefix": "", "now": "1970", "limit": 100}
+        query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.PAGES[False, False]}"
+        ((plan,),) = server.execute(query.replace("$schema", "chuk_artifacts").encode(), values).fetchall()
+        return plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
+
+    for session_id, count in {"small": 1000, "large": 20_000}.items():
+        for start in range(0, count, 1000):
+            items = [{"data": b"", "filename": f"{start + number:06}"} for number in range(1000)]
+            store.store_batch(items, session_id=session_id)
+    server.execute("VACUUM ANALYZE chuk_artifacts.artifacts")
+    assert blocks("large") <= 1.5 * blocks("small")
+
+
 # Round trips
 
 
