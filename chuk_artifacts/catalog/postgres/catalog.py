@@ -212,6 +212,22 @@ class PostgresCatalog:
                 return records[:limit]
             wanted += 2 * len(damaged)
 
+    def has_named(self, session_id: str, filename: str, now: float) -> bool | None:
+        """Return whether there is an artifact with a filename, from the index and the columns."""
+        values = {**self._session(session_id), "filename": _comparable(filename), "now": timestamp(now)}
+        ((latest,),) = self._link.look(statements.HAS_NAMED, values)
+        return False if latest is None else latest > 0 or None
+
+    def named_each(self, session_id: str, filenames: Sequence[str], now: float) -> list[list[ArtifactMetadata]]:
+        """Return the records with each filename, through the index of places."""
+        found: dict[str, list[ArtifactMetadata]] = {filename: [] for filename in filenames}
+        for some in batches(list(found), _READ_AT_ONCE):
+            values = {"filenames": list(map(_comparable, some)), "now": timestamp(now)}
+            for record in self._sound(statements.NAMED_ANY, values, _EVERYTHING, session_id):
+                if record.filename is not None and record.filename in found:
+                    found[record.filename].append(record)
+        return [found[filename] for filename in filenames]
+
     def due(self, now: float, limit: int, after: Any = None) -> Due:
         """Return a page of the records that cleanup must look at; *after* is a due time and an id."""
         values: dict[str, object] = {"sandbox_id": self._sandbox_id, "now": timestamp(now), "limit": limit}
@@ -389,8 +405,8 @@ class PostgresCatalog:
         """Return whether a row can't be decoded, or its columns differ from its record."""
         try:
             record = decode_record(row[-1], row[0], self._sandbox_id)
-            stored = dict(zip(statements.FILED, row, strict=True))
-            expected = {**_row(record), **self._session(record.session_id)}
+            stored = dict(zip(statements.FILED[:-1], row[:-1], strict=True))
+            expected = {**_columns(record), **self._session(record.session_id)}
             if record.released:  # its due time depends on the version that wrote it
                 stored["due"] = expected["due"]
             return stored != expected or row[0][:8] != grid.slot_tag(self._sandbox_id, record.session_id)
@@ -465,7 +481,12 @@ class _Add:
 
 
 def _row(record: ArtifactMetadata) -> dict[str, object]:
-    """Return the columns of a record, except those of its session."""
+    """Return what is stored of a record, except its session."""
+    return {**_columns(record), "record": record.to_json()}
+
+
+def _columns(record: ArtifactMetadata) -> dict[str, object]:
+    """Return the columns that repeat a record, except those of its session."""
     files, occupied = _counted(record)
     return {
         "artifact_id": record.artifact_id,
@@ -478,7 +499,6 @@ def _row(record: ArtifactMetadata) -> dict[str, object]:
         "due": record.due,
         "files": files,
         "occupied": occupied,
-        "record": record.to_json(),
     }
 
 

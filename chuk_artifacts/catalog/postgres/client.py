@@ -120,13 +120,11 @@ class Connection:
         self._send(statement, values)
         until = time.monotonic() + self.patience
         self._flush(until)
-        result, error = self._result(until), None
-        while result is not None:
-            found, error = result, error or _error_of(result)
-            result = self._result(until)
+        result = self._only_result(until)
+        error = _error_of(result)
         if error is not None:
             raise error
-        return _rows(found)
+        return _rows(result)
 
     def ask_all(self, steps: Sequence[Step]) -> list[list[Row]]:
         """Return the rows of each statement of one transaction.
@@ -182,7 +180,7 @@ class Connection:
             self._pq.consume_input()
 
     def _only_result(self, until: float) -> pq.abc.PGresult:
-        """Return the result of a statement in a pipeline, behind which comes nothing."""
+        """Return the result of a statement, and read the end behind it."""
         result = self._result(until)
         if result is None:
             raise psycopg.InterfaceError("an answer is missing")

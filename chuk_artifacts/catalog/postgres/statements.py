@@ -218,6 +218,14 @@ PAGES = {
 
 NAMED = _LISTED.replace("{}", "filename = %(filename)s ORDER BY artifact_id")
 
+NAMED_ANY = _LISTED.replace("{}", "filename = ANY(%(filenames)s) ORDER BY filename, artifact_id")
+
+HAS_NAMED = f"""
+SELECT max(revision) FROM $schema.artifacts WHERE {_IN_SESSION} AND filename = %(filename)s
+AND (expires_at IS NULL OR expires_at > %(now)s)
+"""
+"""The latest revision among the records with a filename; that of a pending one is 0."""
+
 _DUE = """
 SELECT artifact_id, due, record FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s AND due <= %(now)s{}
 ORDER BY due, artifact_id LIMIT %(limit)s
