@@ -197,42 +197,55 @@ class Link(Lockable):
             turns.put(turn)
 
     def _use(self, work: Callable[..., T], *arguments: object) -> T:
-        connection = None
-        is_sound = False
+        """Call *work* with a connection, and close it unless it is usable afterwards.
+
+        An interrupt may come at any line, so the connection is always in one list, and cleaned up twice.
+        """
+        loan: list[Connection] = []
         try:
-            connection = self._take()
-            result = work(connection, *arguments)
-            is_sound = True; self._idle.append(connection)  # fmt: skip # noqa: E702 - on one line as above
-        except psycopg.Error:
-            if connection is not None and not is_sound and connection.is_idle:
-                is_sound = True; self._idle.append(connection)  # fmt: skip # noqa: E702
+            try:
+                self._take(loan)
+                result = work(loan[0], *arguments)
+                self._idle.append(loan.pop())
+            except psycopg.Error:
+                if loan and loan[0].is_idle:
+                    self._idle.append(loan.pop())
+                raise
+            finally:
+                self._end(loan)
+        except BaseException:
+            self._end(loan)
             raise
-        finally:
-            if connection is not None and not is_sound:
-                _close(connection)
-            if self._closed:
-                self._drop_idle()
         return result
 
-    def _take(self) -> Connection:
+    def _end(self, loan: list[Connection]) -> None:
+        """Close a connection that is still lent, and the idle ones of a closed catalog; repeating it is harmless."""
+        for connection in loan:
+            _close(connection.bare)
+        if self._closed:
+            self._drop_idle()
+
+    def _take(self, loan: list[Connection]) -> None:
         with contextlib.suppress(IndexError):
             while True:
-                connection = self._idle.pop()
-                if connection.is_silent:
-                    return connection
-                _close(connection)
-        return self._connect()
+                loan.append(self._idle.pop())
+                if loan[0].is_silent:
+                    return
+                _close(loan[0].bare)
+                loan.clear()
+        self._connect(loan)
 
-    def _connect(self) -> Connection:
-        connection = None
+    def _connect(self, loan: list[Connection]) -> None:
+        made: list[psycopg.Connection[Row]] = []
         try:
-            connection = psycopg.Connection[Row].connect(**self._parameters, autocommit=True)
-            return self._set_up(connection)
-        except psycopg.Error as error:
-            _close(connection)
-            raise _NotSentError(str(error)) from error
+            try:
+                made.append(psycopg.Connection[Row].connect(**self._parameters, autocommit=True))
+                loan.append(self._set_up(made[0]))
+            except psycopg.Error as error:
+                raise _NotSentError(str(error)) from error
         except BaseException:
-            _close(connection)
+            for connection in made:
+                _close(connection)
             raise
 
     def _set_up(self, connection: psycopg.Connection[Row]) -> Connection:
@@ -257,7 +270,7 @@ class Link(Lockable):
     def _drop_idle(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
-                _close(self._idle.pop())
+                _close(self._idle.pop().bare)
 
     def _given_up(self, reason: BaseException, kind: type[SessionError] = SessionError) -> SessionError:
         return kind(f"{self._name}: {message_of(reason) if isinstance(reason, psycopg.Error) else reason}")
@@ -276,7 +289,6 @@ def _all(connection: Connection, steps: Sequence[tuple[Statement, Mapping[str, o
     return connection.ask_all(steps)
 
 
-def _close(connection: Connection | psycopg.Connection[Row] | None) -> None:
-    if connection is not None:
-        with contextlib.suppress(psycopg.Error, OSError):
-            (connection.bare if isinstance(connection, Connection) else connection).close()
+def _close(connection: psycopg.Connection[Row]) -> None:
+    with contextlib.suppress(psycopg.Error, OSError):
+        connection.close()
