@@ -18,9 +18,9 @@ import attrs
 from benchmarks.comparison import Driven, Result, Side, compare
 from benchmarks.distance import Ideal, SlowStorage
 from benchmarks.local_floors import DiskFloor, MemoryFloor
-from benchmarks.plan import AIO, BACKENDS, BUCKET, DISK, REDIS, SLOW, Combination, Effort, combinations
+from benchmarks.plan import AIO, BACKENDS, BUCKET, DISK, POSTGRES, REDIS, SLOW, Combination, Effort, combinations
 from benchmarks.servers import BUCKET_NAME, MissingError, Servers
-from benchmarks.service_floors import BucketFloor, RedisFloor
+from benchmarks.service_floors import BucketFloor, RedisRecords, ServiceFloor
 from benchmarks.turns import Tasks, Threads, in_pool, inline
 from benchmarks.workloads import WORKLOADS, StoreWorkloads, Work, Workloads, fill
 from chuk_artifacts import ArtifactStore, aio
@@ -185,10 +185,15 @@ class OpenStore:
         if self.backend == DISK:
             return DiskFloor(size, self.listed, folder, count)
         if self.backend == REDIS:
-            return RedisFloor(MemoryFloor(size, self.listed), self.listed, self.servers.redis_url)
+            return ServiceFloor(MemoryFloor(size, self.listed), self.listed, RedisRecords(self.servers.redis_url))
+        if self.backend == POSTGRES:
+            from benchmarks.postgres_floor import PostgresRecords  # noqa: PLC0415 - where its driver is
+
+            records = PostgresRecords(self.servers.postgres_url)
+            return ServiceFloor(MemoryFloor(size, self.listed), self.listed, records)
         if self.backend == BUCKET:
             bare = BucketFloor(size, folder, self.store, BUCKET_NAME)
-            return RedisFloor(bare, self.listed, self.servers.redis_url)
+            return ServiceFloor(bare, self.listed, RedisRecords(self.servers.redis_url))
         return MemoryFloor(size, self.listed)
 
     @cached_property
@@ -238,6 +243,8 @@ def _options(backend: str, servers: Servers, folder: Path) -> dict[str, Any]:
         return {"storage_provider": "filesystem", "fs_root": folder / "store"}
     if backend == REDIS:
         return {**in_redis, "redis_url": servers.redis_url}
+    if backend == POSTGRES:
+        return {"session_provider": "postgres", "postgres_url": servers.postgres_url}
     if backend == BUCKET:
         in_bucket = {"storage_provider": "s3", "bucket": BUCKET_NAME, "endpoint_url": servers.bucket.url}
         return {**in_redis, **in_bucket, "redis_url": servers.redis_url}

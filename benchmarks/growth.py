@@ -29,7 +29,7 @@ from benchmarks.turns import Threads, Turn
 from benchmarks.workloads import KIB, WORKLOADS, StoreWorkloads, Work, fill
 from chuk_artifacts import ArtifactStore, ArtifactStoreError
 
-CATALOGS = ("sqlite", "redis")
+CATALOGS = ("sqlite", "redis", "postgres")
 _COUNTS = (100, 10_000, 1_000_000)
 _QUICK_COUNTS = (100, 10_000)
 _METHODS = ("store", "retrieve", "metadata", "copy", "update", "delete", "list20", "list100", "store_batch", "presign")
@@ -144,11 +144,28 @@ def _opened(name: str, folder: Path) -> Iterator[_Catalog]:
             options["redis_url"] = Servers(folder, ending).redis_url
             client: Any = ending.enter_context(redis.Redis.from_url(options["redis_url"]))
             yield _Catalog(name, ending.enter_context(ArtifactStore(**options)), lambda: client.info()["used_memory"])
+        elif name == "postgres":
+            url = options["postgres_url"] = Servers(folder, ending).postgres_url
+            store = ending.enter_context(ArtifactStore(**options))
+            yield _Catalog(name, store, lambda: _schema_bytes(url))
         else:
             path = folder / "catalog.sqlite3"
             os.environ["SESSION_SQLITE_PATH"] = str(path)
             store = ending.enter_context(ArtifactStore(**options))
             yield _Catalog(name, store, lambda: _database_bytes(path))
+
+
+def _schema_bytes(url: str) -> int:
+    """Return the size of all tables and indexes of the catalog, with fresh statistics for the server's planner."""
+    import psycopg  # noqa: PLC0415 - where there is a server
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+        row = connection.execute(
+            "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class"
+            " WHERE relnamespace = 'chuk_artifacts'::regnamespace AND relkind = 'r'"
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _database_bytes(path: Path) -> int:

@@ -9,11 +9,12 @@ import attrs
 from benchmarks.workloads import KIB, MIB, WORKLOADS
 
 MEMORY, DISK, REDIS, BUCKET, SLOW = "memory", "filesystem+sqlite", "memory+redis", "s3+redis", "slow20ms"
-BACKENDS = (MEMORY, DISK, REDIS, BUCKET, SLOW)
+POSTGRES = "memory+postgres"
+BACKENDS = (MEMORY, DISK, REDIS, POSTGRES, BUCKET, SLOW)
 BLOCKING, AIO = "blocking", "aio"
 
 _BACKENDS_OF_ALL_SIZES = frozenset({MEMORY, DISK, BUCKET})
-_BACKENDS_THAT_COLLECT_STREAMS = frozenset({MEMORY, REDIS, SLOW})
+_BACKENDS_THAT_COLLECT_STREAMS = frozenset({MEMORY, REDIS, POSTGRES, SLOW})
 _RECORDS_ONLY = frozenset({"metadata", "list20", "list100", "presign"})
 _SIZE_IRRELEVANT = _RECORDS_ONLY | {"delete"}
 _BATCHES = frozenset({"store_batch", "retrieve_batch"})

@@ -23,8 +23,8 @@ from benchmarks.workloads import MIB
 _COLUMNS = ("calls/s", "p50 µs", "p90 µs", "p99 µs", "cpu µs", "MiB more", "floor µs", "ratio", "spread", "to blocking")
 _WIDTHS = (10, 10, 10, 10, 9, 9, 10, 7, 14, 12)
 _NAME = 46
-_PACKAGES = ("attrs", "boto3", "botocore", "fsspec", "redis", "hiredis", "werkzeug", "moto", "pyarrow")
-_PROGRAMS = ("redis-server", "radosgw")
+_PACKAGES = ("attrs", "boto3", "botocore", "fsspec", "psycopg", "redis", "hiredis", "werkzeug", "moto", "pyarrow")
+_PROGRAMS = ("redis-server", "psql", "radosgw")
 _HERE = Path(__file__).parent
 _STYLES = {BLOCKING: "-", AIO: "--"}
 _WORKLOADS = {"store": "C0", "retrieve": "C1", "metadata": "C2", "mixed": "C3"}

@@ -20,7 +20,7 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from tests.servers import rgw
+from tests.servers import postgres, rgw
 
 BUCKET_NAME = "bench"
 _START_SECONDS = 30
@@ -75,6 +75,22 @@ class Servers:
         with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 200)) as client:
             client.ping()
         return url
+
+    @cached_property
+    def postgres_url(self) -> str:
+        """The URL of a PostgreSQL server with its default settings, which keeps what it acknowledges.
+
+        Raises:
+            MissingError: the server or its driver is not installed.
+
+        """
+        if postgres.programs() is None or importlib.util.find_spec("psycopg") is None:
+            raise MissingError("PostgreSQL or psycopg is not installed: apt install postgresql; pip install psycopg")
+        server = postgres.PostgresServer()
+        self._ending.callback(server.remove)
+        server.make()
+        server.start("max_connections=500")
+        return server.url
 
     @cached_property
     def bucket(self) -> BucketServer:

@@ -1,4 +1,4 @@
-"""The floors over the network: redis-py for the records, boto3 for the bytes."""
+"""The floors over the network: a driver for the records, boto3 for the bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 import redis
@@ -28,43 +28,75 @@ _NO_BYTES = hashlib.sha256(b"").hexdigest()
 _MOST_FILES = 100
 
 
-class RedisFloor(Workloads):
-    """Bare calls of redis-py for the records, beside bare calls for the bytes.
+class Records(Protocol):
+    """Bare records in a server."""
+
+    def add(self, count: int = 1) -> list[str]:
+        """Write in one transaction what a store of *count* artifacts writes, and return their names."""
+        ...
+
+    def get(self, name: str) -> Any:
+        """Read a record."""
+        ...
+
+    def get_all(self, names: Sequence[str]) -> list[Any]:
+        """Read records with one call."""
+        ...
+
+    def replace(self, name: str) -> None:
+        """Write in one transaction what an update writes."""
+        ...
+
+    def remove(self, name: str) -> Any:
+        """Read and remove a record in one transaction."""
+        ...
+
+    def listing(self, listed: int, limit: int) -> Work:
+        """Return work that reads a page of an index, and its records."""
+        ...
+
+    def close(self) -> None:
+        """Remove everything but the records that are listed."""
+        ...
+
+
+class ServiceFloor(Workloads):
+    """Bare calls of a server's driver for the records, beside bare calls for the bytes.
 
     Args:
         bare: the floor of the bytes.
         listed: the number of records in the session that is listed.
-        url: the URL of the server.
+        records: the bare records.
 
     """
 
-    def __init__(self, bare: Workloads, listed: int, url: str) -> None:
+    def __init__(self, bare: Workloads, listed: int, records: Records) -> None:
         self._bare = bare
         self._listed = listed
-        self._records = _Records(url)
+        self._records = records
 
     def store(self) -> Work:
-        """Store bytes, and write with one MULTI what a store writes."""
+        """Store bytes, and write in one transaction what a store writes."""
         store, add = self._bare.store().call, self._records.add
         return Work(lambda: (store(), add()))
 
     def retrieve(self) -> Work:
-        """GET a record, and read bytes."""
+        """Read a record, and bytes."""
         retrieve, record = self._bare.retrieve().call, self.metadata().call
         return Work(lambda: (record(), retrieve()))
 
     def metadata(self) -> Work:
-        """GET a record."""
+        """Read a record."""
         get, names = self._records.get, itertools.cycle(self._records.add(BATCH))
         return Work(lambda: get(next(names)))
 
     def copy(self) -> Work:
-        """GET a record, copy bytes, and write with one MULTI."""
+        """Read a record, copy bytes, and write in one transaction."""
         copy, record, add = self._bare.copy().call, self.metadata().call, self._records.add
         return Work(lambda: (record(), copy(), add()))
 
     def update(self) -> Work:
-        """GET a record, store bytes, and write with one MULTI."""
+        """Read a record, store bytes, and write in one transaction."""
         update, records, names = self._bare.update().call, self._records, Once(self._records.add)
 
         def call() -> None:
@@ -76,7 +108,7 @@ class RedisFloor(Workloads):
         return Work(call, names.ready)
 
     def delete(self) -> Work:
-        """Delete a record with one MULTI, and the bytes."""
+        """Delete a record in one transaction, and the bytes."""
         delete, records, names = self._bare.delete(), self._records, Once(self._records.add)
 
         def ready(calls: int) -> None:
@@ -90,18 +122,18 @@ class RedisFloor(Workloads):
         return self._records.listing(self._listed, limit)
 
     def store_batch(self) -> Work:
-        """Store 100 files, and write their records with one MULTI."""
+        """Store 100 files, and write their records in one transaction."""
         store_batch, add = self._bare.store_batch().call, self._records.add
         return Work(lambda: (store_batch(), add(BATCH)))
 
     def retrieve_batch(self) -> Work:
-        """Read 100 records with one MGET, and the bytes."""
+        """Read 100 records with one call, and the bytes."""
         retrieve_batch, records = self._bare.retrieve_batch().call, self._records
         names = records.add(BATCH)
         return Work(lambda: (records.get_all(names), retrieve_batch()))
 
     def presign(self) -> Work:
-        """GET a record, and sign."""
+        """Read a record, and sign."""
         record, sign = self.metadata().call, self._bare.presign().call
         return Work(lambda: (record(), sign()))
 
@@ -111,7 +143,7 @@ class RedisFloor(Workloads):
         return Work(lambda: (upload(), add()))
 
     def download(self) -> Work:
-        """GET a record, and download a file."""
+        """Read a record, and download a file."""
         download, record = self._bare.download().call, self.metadata().call
         return Work(lambda: (record(), download()))
 
@@ -121,8 +153,8 @@ class RedisFloor(Workloads):
         self._bare.close()
 
 
-class _Records:
-    """Bare records in Redis.
+class RedisRecords:
+    """Bare records in Redis, each transaction a MULTI.
 
     Args:
         url: the URL of the server.

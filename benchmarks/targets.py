@@ -51,6 +51,8 @@ TARGETS = (
     _ratio("filesystem+sqlite/retrieve/1KiB/blocking1", 0.60),
     _ratio("memory+redis/metadata/blocking1", 0.80),
     _ratio("memory+redis/store/1KiB/blocking1", 0.80),
+    _ratio("memory+postgres/metadata/blocking1", 0.80),
+    _ratio("memory+postgres/store/1KiB/blocking1", 0.75),
     _ratio("s3+redis/store/1KiB/blocking1", 0.95, "rgw"),
     _ratio("s3+redis/retrieve/1KiB/blocking1", 0.95, "rgw"),
     _ratio("link20ms/store/1KiB", 1.6, "rgw"),

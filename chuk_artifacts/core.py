@@ -103,7 +103,7 @@ class Core:
         if self.storage.persistent and not self.catalog.persistent:
             _log.warning(
                 "the bytes go to %s and stay there, but their records are in memory and go with this process: set"
-                " session_provider to 'sqlite' or 'redis'",
+                " session_provider to 'sqlite', 'redis' or 'postgres'",
                 self.storage.provider,
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 # Patterns are compiled on first use; most stores never need them.
@@ -55,6 +55,22 @@ _REDIS_URL = (
 )
 
 
+_PLAIN_POSTGRES = frozenset(
+    {
+        "application_name", "channel_binding", "client_encoding", "connect_timeout", "dbname",
+        "fallback_application_name", "gssencmode", "host", "hostaddr", "keepalives", "keepalives_count",
+        "keepalives_idle", "keepalives_interval", "load_balance_hosts", "port", "require_auth", "service", "sslcert",
+        "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslrootcert", "sslsni", "ssl_min_protocol_version",
+        "target_session_attrs", "tcp_user_timeout", "user",
+    }
+)  # fmt: skip
+"""The options in the query of a PostgreSQL URL that are shown."""
+_POSTGRES_URL = (
+    r"(?P<scheme>postgres(ql)?://)((?P<user>[^:@/?#]*)(:[^@/?#]*)?@)?"
+    rf"(?P<server>({_HOST}(,{_HOST})*)?(/[^@?#;=&:]*)?)([?](?P<query>[^@#]*))?"
+)
+
+
 def public_url(url: str) -> str:
     """Return a URL, or a chain of URLs, without passwords and queries, which may contain a signature."""
     return re.sub(QUERY, "", re.sub(PASSWORD, r"\1@", url))
@@ -65,12 +81,29 @@ def public_redis_url(url: str) -> str:
 
     Return ``redis`` if the URL can't be parsed.
     """
-    match = re.fullmatch(_REDIS_URL, url)
+    return _public_server(_REDIS_URL, url, _is_plain_redis_option) or "redis"
+
+
+def public_postgres_url(url: str) -> str:
+    """Return the URL of a PostgreSQL server without passwords and options that may contain one.
+
+    Return ``postgres`` if the URL can't be parsed.
+    """
+    return _public_server(_POSTGRES_URL, url, _is_plain_postgres_option) or "postgres"
+
+
+def _public_server(pattern: str, url: str, is_plain: Callable[[str], bool]) -> str | None:
+    match = re.fullmatch(pattern, url)
     if match is None:
-        return "redis"
+        return None
     user = "" if not match["user"] or ":" in _decoded(match["user"]) else f"{match['user']}@"
-    query = "&".join(filter(_is_plain_redis_option, (match["query"] or "").split("&")))
+    query = "&".join(filter(is_plain, (match["query"] or "").split("&")))
     return f"{match['scheme']}{user}{match['server']}{'?' if query else ''}{query}"
+
+
+def _is_plain_postgres_option(option: str) -> bool:
+    name, _, value = map(_decoded, option.partition("="))
+    return name in _PLAIN_POSTGRES and not re.search(_SUSPICIOUS, value) and not (name == "user" and ":" in value)
 
 
 def _is_plain_redis_option(option: str) -> bool:

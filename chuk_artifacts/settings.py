@@ -31,21 +31,22 @@ from chuk_artifacts.ownership import resolve_links
 from chuk_artifacts.redaction import (
     public_bucket_options,
     public_options,
+    public_postgres_url,
     public_redis_url,
     public_url,
     secret_values,
     secrets_of_url,
 )
 
-MEMORY, FILESYSTEM, SQLITE, REDIS = "memory", "filesystem", "sqlite", "redis"
+MEMORY, FILESYSTEM, SQLITE, REDIS, POSTGRES = "memory", "filesystem", "sqlite", "redis", "postgres"
 S3, IBM_COS, IBM_COS_IAM = "s3", "ibm_cos", "ibm_cos_iam"
 StorageProvider = Literal["memory", "filesystem", "fs", "s3", "ibm_cos", "ibm_cos_iam"] | str  # noqa: PYI051 - see below
 """The name of a storage provider, which editors complete, or a URL."""
-SessionProvider = Literal["memory", "sqlite", "redis"]
+SessionProvider = Literal["memory", "sqlite", "redis", "postgres"]
 """The name of a session provider."""
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
 _STORAGE_PROVIDERS = (MEMORY, FILESYSTEM, S3, IBM_COS, IBM_COS_IAM)
-_SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS)
+_SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS, POSTGRES)
 PUT_OPTIONS = frozenset(
     {
         "ACL",
@@ -101,6 +102,10 @@ _URL = r"[a-z][a-z0-9+.-]*(://|::)"
 _PROTOCOL = r"[a-z][a-z0-9+._-]*"
 _SHORTEST_KEY_BYTES = 16  # RFC 2104 section 3 recommends the length of the hash (32), and at least half
 _DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+_DEFAULT_POSTGRES_URL = "postgresql://"  # libpq's own defaults, and the variables PG*
+_POSTGRES_URL = r"postgres(ql)?://.*"
+_DEFAULT_POSTGRES_SCHEMA = "chuk_artifacts"
+_POSTGRES_SCHEMA = r"(?!pg_)[A-Za-z_][A-Za-z0-9_-]{0,62}"  # PostgreSQL cuts longer names
 _BASE_URL = r"(?ai)https?://[^/?#@\s\\]+(/[^?#\s\\]*)?"
 
 
@@ -118,20 +123,22 @@ DEFAULT_KEEP_VERSIONS = _Default(0)
 """The default of ``keep_versions``, likewise."""
 
 
-class RedisUrl:
-    """The URL of a Redis server. Only *text* contains its passwords; ``str``, ``repr`` and pickles do not.
+class ServerUrl:
+    """The URL of a server. Only *text* contains its passwords; ``str``, ``repr`` and pickles do not.
 
-    Unpickling takes the passwords from ``SESSION_REDIS_URL`` of that process, if it names the same server.
+    Unpickling takes the passwords from the variable of that process, if it names the same server.
 
     Args:
         text: the URL.
 
     Attributes:
         text: the URL, with passwords.
+        VARIABLE: the variable of the environment that configures such a URL.
 
     """
 
     __slots__ = ("text",)
+    VARIABLE = ""
 
     def __init__(self, text: str) -> None:
         """Keep the URL."""
@@ -139,15 +146,15 @@ class RedisUrl:
 
     def __eq__(self, other: object) -> bool:
         """Return whether both are the same URL, including passwords."""
-        return self.text == other.text if isinstance(other, RedisUrl) else NotImplemented
+        return self.text == other.text if isinstance(other, type(self)) else NotImplemented
 
     def __hash__(self) -> int:
         """Return the hash of the URL."""
         return hash(self.text)
 
     def __str__(self) -> str:
-        """Return the URL without passwords and options that may be secret; ``redis`` if it can't be parsed."""
-        return public_redis_url(self.text)
+        """Return the URL without passwords and options that may be secret; only a word if it can't be parsed."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         """Return ``str`` of the URL, quoted."""
@@ -155,13 +162,35 @@ class RedisUrl:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle without passwords."""
-        return _redis_url_here, (str(self),)
+        return _url_here, (type(self), str(self))
 
 
-def _redis_url_here(shown: str) -> RedisUrl:
+class RedisUrl(ServerUrl):
+    """The URL of a Redis server."""
+
+    __slots__ = ()
+    VARIABLE = "SESSION_REDIS_URL"
+
+    def __str__(self) -> str:
+        """Return the URL without passwords and options that may be secret; ``redis`` if it can't be parsed."""
+        return public_redis_url(self.text)
+
+
+class PostgresUrl(ServerUrl):
+    """The URL of a PostgreSQL server."""
+
+    __slots__ = ()
+    VARIABLE = "SESSION_POSTGRES_URL"
+
+    def __str__(self) -> str:
+        """Return the URL without passwords and options that may be secret; ``postgres`` if it can't be parsed."""
+        return public_postgres_url(self.text)
+
+
+def _url_here(kind: type[ServerUrl], shown: str) -> ServerUrl:
     """Return the URL *shown*, with passwords if the environment has them."""
-    configured = RedisUrl(_environment("SESSION_REDIS_URL") or "")
-    return configured if str(configured) == shown else RedisUrl(shown)
+    configured = kind(_environment(kind.VARIABLE) or "")
+    return configured if str(configured) == shown else kind(shown)
 
 
 def default_provider_of_commands() -> str:
@@ -263,6 +292,8 @@ class Settings:
         sqlite_path: the database file of the sqlite session provider; None for others.
         bucket: where the bytes of a bucket provider are; None for others.
         redis_url: the server of the redis session provider; None for others.
+        postgres_url: the server of the postgres session provider; None for others.
+        postgres_schema: the schema of its tables there.
         session_ttl: the default time to live of a session, in seconds; None: it does not expire.
         max_retries: how often a driver retries a failed request.
         max_connections: the largest number of connections of a driver.
@@ -295,6 +326,8 @@ class Settings:
     max_artifact_bytes: int | None = None
     max_session_bytes: int | None = None
     url: str | None = attrs.field(default=None, repr=False)
+    postgres_url: PostgresUrl | None = None
+    postgres_schema: str = _DEFAULT_POSTGRES_SCHEMA
 
     def agrees(self, other: Settings) -> bool:
         """Return whether both describe the same store; the random sandbox names of stores in memory are ignored."""
@@ -358,7 +391,9 @@ class StoreArguments:
     max_connections: object = 32
     endpoint_url: object = None
     region: object = None
-    redis_url: object = None
+    redis_url: object = attrs.field(default=None, repr=False)
+    postgres_url: object = attrs.field(default=None, repr=False)
+    postgres_schema: object = None
     gateway_url: object = None
     signing_key: object = attrs.field(default=None, repr=False)
     storage_options: object = attrs.field(default=None, repr=False)
@@ -409,6 +444,8 @@ def resolve(*, now: float, **arguments: object) -> Settings:
         sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
         bucket=bucket,
         redis_url=_redis_url(given.redis_url) if sessions == REDIS else None,
+        postgres_url=_postgres_url(given.postgres_url) if sessions == POSTGRES else None,
+        postgres_schema=_postgres_schema(given.postgres_schema) if sessions == POSTGRES else _DEFAULT_POSTGRES_SCHEMA,
         session_ttl=_session_ttl(given.session_ttl_hours, now),
         max_retries=check_count("max_retries", given.max_retries, 0, MAX_AT_ONCE),
         max_connections=check_count("max_connections", given.max_connections, 1, MAX_AT_ONCE),
@@ -580,6 +617,23 @@ def _endpoint_of_sdk(options: Mapping[str, Any]) -> str | None:
 
 def _redis_url(given: object) -> RedisUrl:
     return RedisUrl(check_text("redis_url", given or _environment("SESSION_REDIS_URL") or _DEFAULT_REDIS_URL))
+
+
+def _postgres_url(given: object) -> PostgresUrl:
+    text = check_text("postgres_url", given or _environment("SESSION_POSTGRES_URL") or _DEFAULT_POSTGRES_URL)
+    if not re.fullmatch(_POSTGRES_URL, text, re.DOTALL):  # no value in the message: it may contain a password
+        raise InvalidInputError("postgres_url must begin with postgresql:// or postgres://")
+    return PostgresUrl(text)
+
+
+def _postgres_schema(given: object) -> str:
+    name = _given("postgres_schema", given, "SESSION_POSTGRES_SCHEMA") or _DEFAULT_POSTGRES_SCHEMA
+    if not re.fullmatch(_POSTGRES_SCHEMA, name):
+        raise InvalidInputError(
+            "postgres_schema has at most 63 letters, digits, '_' and '-', begins with a letter or '_', and not with"
+            f" 'pg_': {shown(name)}"
+        )
+    return name
 
 
 def _sandbox(given: object) -> str | None:

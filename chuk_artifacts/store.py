@@ -71,8 +71,8 @@ class ArtifactStore:
             ``s3`` (also ``s3://bucket/prefix``), ``ibm_cos``, ``ibm_cos_iam``, or any other fsspec URL (``gs://b/p``,
             ``sftp://user@host/path``, chained URLs), see :class:`~chuk_artifacts.storage.url.UrlStorage`; default:
             ``ARTIFACT_PROVIDER``.
-        session_provider: where to keep records and sessions: ``memory``, ``sqlite`` (default for ``filesystem``) or
-            ``redis``; default: ``SESSION_PROVIDER``.
+        session_provider: where to keep records and sessions: ``memory``, ``sqlite`` (default for ``filesystem``),
+            ``redis`` or ``postgres``; default: ``SESSION_PROVIDER``.
         bucket: an existing bucket; default: ``ARTIFACT_BUCKET``, else ``artifacts``.
         sandbox_id: the namespace; default: ``ARTIFACT_SANDBOX_ID``, else derived from the root folder, the bucket or
             the URL without its secrets; random in memory.
@@ -88,6 +88,10 @@ class ArtifactStore:
             ``us-east-1``.
         redis_url: for the redis session provider, a URL of redis-py, ``redis+sentinel://…`` or ``redis+cluster://…``;
             default: ``SESSION_REDIS_URL``, else ``redis://localhost:6379/0``. Other providers ignore it.
+        postgres_url: for the postgres session provider, a URL of libpq (``postgresql://user@host/database``); default:
+            ``SESSION_POSTGRES_URL``, else libpq's own settings (``PG*``). Other providers ignore it.
+        postgres_schema: the schema of the tables there, which is created if it is missing; default:
+            ``SESSION_POSTGRES_SCHEMA``, else ``chuk_artifacts``.
         gateway_url: the public URL of a :class:`~chuk_artifacts.gateway.Gateway` of this store, for URLs that the
             storage can't sign itself; default: ``ARTIFACT_GATEWAY_URL``, else the store starts a gateway on 127.0.0.1
             when it needs one.
@@ -142,6 +146,8 @@ class ArtifactStore:
         endpoint_url: str | None = None,
         region: str | None = None,
         redis_url: str | None = None,
+        postgres_url: str | None = None,
+        postgres_schema: str | None = None,
         gateway_url: str | None = None,
         signing_key: str | None = None,
         storage_options: Mapping[str, object] | None = None,

@@ -15,6 +15,7 @@ from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.server import ThreadedMotoServer
 from servers import ftp, iam, rgw, sftp
+from servers.postgres import postgres_server, postgres_url  # noqa: F401 - fixtures
 from servers.redis import (  # noqa: F401 - fixtures
     redis_cluster,
     redis_cluster_url,
@@ -28,7 +29,7 @@ from chuk_artifacts.gateway import server
 
 server._POLL_SECONDS = 0.005  # how long the end of a store with a gateway takes
 
-CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_")
+CONFIGURATION = ("ARTIFACT_", "SESSION_", "AWS_", "IBM_", "S3_", "PG")
 
 
 class Clock:

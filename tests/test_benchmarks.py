@@ -60,7 +60,7 @@ def test_list():
     quick = run("benchmarks", "--list", "--quick").stdout.splitlines()
     assert len(names) == len(set(names))
     assert len(quick) == len(set(quick)) < len(names)
-    for backend in ("memory", "filesystem+sqlite", "memory+redis", "s3+redis", "slow20ms"):
+    for backend in ("memory", "filesystem+sqlite", "memory+redis", "memory+postgres", "s3+redis", "slow20ms"):
         assert f"{backend}/store/1KiB/blocking1" in quick
         assert f"{backend}/mixed/1KiB/aio128" in names
     assert "memory/upload/256MiB/blocking1" not in names

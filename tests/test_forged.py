@@ -51,7 +51,16 @@ def in_redis(request, tmp_path):
     }
 
 
-STORES = {"memory": in_memory, "sqlite": on_disk, "redis": in_redis}
+def in_postgres(request, tmp_path):
+    """Return the options of a store with its records in PostgreSQL."""
+    return {
+        **on_disk(request, tmp_path),
+        "session_provider": "postgres",
+        "postgres_url": request.getfixturevalue("postgres_url"),
+    }
+
+
+STORES = {"memory": in_memory, "sqlite": on_disk, "redis": in_redis, "postgres": in_postgres}
 
 
 @pytest.fixture(params=STORES)
@@ -177,11 +186,22 @@ def rewrite(store, artifact_id, text):
             line, _, _ = client.get(key).partition(b"\n")
             client.set(key, line + b"\n" + text.encode())
         return
+    if core.catalog.provider == "postgres":
+        write_to_postgres(store, "artifacts SET record = %s WHERE artifact_id = %s", text, artifact_id)
+        return
     with contextlib.closing(sqlite3.connect(core.settings.sqlite_path)) as connection, connection:
         connection.execute("UPDATE artifacts SET record = ? WHERE artifact_id = ?", (text, artifact_id))
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+def write_to_postgres(store, change, *values):
+    """Change rows of a table."""
+    import psycopg  # noqa: PLC0415 - where there is a server
+
+    with psycopg.connect(store.scope.core.settings.postgres_url.text) as connection:
+        connection.execute(f"UPDATE chuk_artifacts.{change}".encode(), values)
+
+
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
 def kept_store(request, tmp_path, clock):
     """Return a store whose catalog another program can write to."""
     options = STORES[request.param](request, tmp_path)
@@ -302,6 +322,8 @@ def test_hostile_session(kept_store):
             with redis.Redis.from_url(core.settings.redis_url.text) as client:
                 key = f"chuk:{{{grid.slot_tag('box', 'mallory')[:2]}}}:box/session/mallory"
                 client.hset(key, "info", info.changed(expires_at=None).to_json().replace("{}", text))
+        elif core.catalog.provider == "postgres":
+            write_to_postgres(store, "sessions SET custom_metadata = %s", text)
         else:
             with contextlib.closing(sqlite3.connect(core.settings.sqlite_path)) as connection, connection:
                 connection.execute("UPDATE sessions SET custom_metadata = ?", (text,))
@@ -318,13 +340,14 @@ def test_hostile_session(kept_store):
 def options_of(store):
     """Return options that open the backends of a store again."""
     settings = store.scope.core.settings
-    url = settings.redis_url.text if settings.redis_url is not None else None
+    redis_url, postgres_url = (None if url is None else url.text for url in (settings.redis_url, settings.postgres_url))
     return {
         "storage_provider": "filesystem",
         "session_provider": settings.session_provider,
         "fs_root": settings.fs_root,
         "sandbox_id": settings.sandbox_id,
-        "redis_url": url,
+        "redis_url": redis_url,
+        "postgres_url": postgres_url,
     }
 
 

@@ -111,7 +111,13 @@ def in_redis(request, root):
     return {**on_disk(request, root), "session_provider": "redis", "redis_url": request.getfixturevalue("redis_url")}
 
 
-STORES = {"memory": in_memory, "sqlite": on_disk, "redis": in_redis}
+def in_postgres(request, root):
+    """Return the options of a store with its records in PostgreSQL."""
+    url = request.getfixturevalue("postgres_url")
+    return {**on_disk(request, root), "session_provider": "postgres", "postgres_url": url}
+
+
+STORES = {"memory": in_memory, "sqlite": on_disk, "redis": in_redis, "postgres": in_postgres}
 
 
 @pytest.fixture(params=STORES)
@@ -491,7 +497,7 @@ SERVED = {"serve": "it is the gateway's"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("world", ["sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("world", ["sqlite", "redis", "postgres"], indirect=True)
 def test_command_line(world, name, monkeypatch):
     """No command for another sandbox reveals or changes anything of this one."""
     before = world.everything()
@@ -501,6 +507,8 @@ def test_command_line(world, name, monkeypatch):
     monkeypatch.setenv("SESSION_PROVIDER", settings.session_provider)
     if settings.redis_url is not None:
         monkeypatch.setenv("SESSION_REDIS_URL", settings.redis_url.text)
+    if settings.postgres_url is not None:
+        monkeypatch.setenv("SESSION_POSTGRES_URL", settings.postgres_url.text)
     own = own_of(world.attackers["sandbox"])
     (world.folder / "own").write_bytes(OWN)
     for target in filter(lambda one: type(one) is str and one and "\0" not in one, world.ids(own)):

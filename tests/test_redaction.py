@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 
 from chuk_artifacts import ArtifactStore, ProviderError
-from chuk_artifacts.settings import RedisUrl
+from chuk_artifacts.settings import PostgresUrl, RedisUrl
 
 SECRET = "hunter2"
 
@@ -173,3 +173,57 @@ def test_redis_url_of_any_length():
     """A long URL that can't be parsed is rejected quickly."""
     assert str(RedisUrl("redis://" + "a" * 100_000 + "@:;")) == "redis"
     assert str(RedisUrl("redis://" + "a:1," * 100_000 + ";")) == "redis"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://user:{SECRET}@127.0.0.1:1/db",
+        f"postgres://user%3A{SECRET}@127.0.0.1:1/db",
+        f"postgresql://:{SECRET}@127.0.0.1:1",
+        f"postgresql://:{SECRET}@",
+        f"postgresql://127.0.0.1:1/db?password={SECRET}",
+        f"postgresql://127.0.0.1:1/db?pass%77ord={SECRET}",
+        f"postgresql://127.0.0.1:1/db?user=u:{SECRET}",
+        f"postgresql://127.0.0.1:1/db?sslmode=require&sslpassword={SECRET}",
+        f"postgresql://127.0.0.1:1/db?options=-c%20my.secret%3D{SECRET}",
+        f"postgresql://127.0.0.1:1/db?application_name=a%3Fpassword%3D{SECRET}",
+        f"postgresql://127.0.0.1:1/db?passfile=/{SECRET}",
+        f"postgresql://user:a/{SECRET}@127.0.0.1:1/db",
+        f"postgresql://user:a?{SECRET}@127.0.0.1:1/db",
+        f"postgresql://user:a#{SECRET}@127.0.0.1:1/db",
+        f"postgresql://user:{SECRET}@h1:1,h2:2/db?target_session_attrs=read-write",
+        f"postgresql://a:b@h1,user:{SECRET}@h2/db",
+        f"postgresql://h/db:{SECRET}",
+        f"host=h password={SECRET}",
+        f"nonsense {SECRET}",
+    ],
+)
+def test_password_of_a_postgres_url(url):
+    """No spelling of a password in a PostgreSQL URL is shown or pickled."""
+    assert SECRET not in str(PostgresUrl(url)) + repr(PostgresUrl(url))
+    assert SECRET.encode() not in pickle.dumps(PostgresUrl(url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://",
+        "postgresql:///files",
+        "postgresql://bob@localhost:5432/files?sslmode=verify-full&connect_timeout=5",
+        "postgres://h1:1,h2:2/files?target_session_attrs=read-write",
+        "postgresql://[::1]:5432/files",
+        "postgresql:///files?host=/run/postgresql&service=s",
+    ],
+)
+def test_harmless_postgres_url(url):
+    """The harmless parts of a PostgreSQL URL are shown."""
+    assert str(PostgresUrl(url)) == url
+    assert PostgresUrl(url) == pickle.loads(pickle.dumps(PostgresUrl(url)))
+    assert PostgresUrl(url) != RedisUrl(url)
+
+
+def test_postgres_url_of_any_length():
+    """A long URL that can't be parsed is rejected quickly."""
+    assert str(PostgresUrl("postgresql://" + "a" * 100_000 + "@:;")) == "postgres"
+    assert str(PostgresUrl("postgresql://" + "a:1," * 100_000 + ";")) == "postgres"

@@ -1,6 +1,7 @@
 """What a method costs in steady state: one call of the catalog, and at most one request to the storage.
 
-Both are counted twice: where the store calls its backends, and on the way from there to a bucket, Redis or SQLite.
+Both are counted twice: where the store calls its backends, and on the way from there to a bucket, Redis, PostgreSQL or
+SQLite.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 import redis.connection
 from botocore.hooks import HierarchicalEmitter
 from servers.buckets import s3_on_moto
+from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog.redis import scripts
@@ -130,7 +132,36 @@ def in_redis(request, sent):
     return {"session_provider": "redis", "redis_url": url}
 
 
-STORES = {"memory": in_memory, "filesystem": on_disk, "s3": in_bucket, "redis": in_redis}
+class Answers(Proxy):
+    """A proxy that notes each round trip."""
+
+    def __init__(self, port, sent):
+        super().__init__(port)
+        self._sent = sent
+
+    def note(self):
+        """Note a round trip."""
+        super().note()
+        self._sent.append("round trip")
+
+
+def in_postgres(request, sent):
+    """Return the options of a store whose round trips to PostgreSQL are counted."""
+    url, server = map(request.getfixturevalue, ("postgres_url", "postgres_server"))
+    sent.catalog = []
+    proxy = Answers(server.port, sent.catalog)
+    proxy.__enter__()
+    request.addfinalizer(lambda: proxy.__exit__(None, None, None))
+    return {"session_provider": "postgres", "postgres_url": url.replace(str(server.port), str(proxy.port))}
+
+
+STORES = {
+    "memory": in_memory,
+    "filesystem": on_disk,
+    "s3": in_bucket,
+    "redis": in_redis,
+    "postgres": in_postgres,
+}
 
 
 class Costs:

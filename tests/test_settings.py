@@ -322,7 +322,48 @@ def test_unused_arguments_are_harmless(monkeypatch):
     """Arguments and variables of other providers are ignored."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_REGION", "IBM_COS_APIKEY", "ARTIFACT_BUCKET", "SESSION_REDIS_URL"):
         monkeypatch.setenv(name, "unused")
-    assert providers(bucket="b", endpoint_url="https://e", region="r", redis_url="redis://h") == ("memory", "memory")
+    monkeypatch.setenv("SESSION_POSTGRES_URL", "unused")
+    monkeypatch.setenv("SESSION_POSTGRES_SCHEMA", "un used")
+    unused = {"bucket": "b", "endpoint_url": "https://e", "region": "r", "redis_url": "redis://h"}
+    assert providers(**unused, postgres_url="postgresql://h", postgres_schema="?") == ("memory", "memory")
+
+
+def test_postgres(monkeypatch):
+    """The URL and the schema of PostgreSQL come from the argument, the environment or libpq."""
+    pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+
+    def found(**options):
+        with ArtifactStore(session_provider="postgres", **options) as store:
+            settings = store.scope.core.settings
+            return settings.postgres_url.text, settings.postgres_schema
+
+    assert found() == ("postgresql://", "chuk_artifacts")
+    monkeypatch.setenv("SESSION_POSTGRES_URL", "postgresql://h/db")
+    monkeypatch.setenv("SESSION_POSTGRES_SCHEMA", "Files-1")
+    assert found() == ("postgresql://h/db", "Files-1")
+    assert found(postgres_url="postgres://i", postgres_schema="s") == ("postgres://i", "s")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"postgres_url": f"host=h password={SECRET}"},
+        {"postgres_url": f"mysql://u:{SECRET}@h/db"},
+        {"postgres_url": f"postgresql://u:{SECRET}%@h/db"},
+        {"postgres_url": 5},
+        {"postgres_schema": "pg_catalog"},
+        {"postgres_schema": "a b"},
+        {"postgres_schema": 'a"; DROP TABLE x'},
+        {"postgres_schema": "s" * 64},
+        {"postgres_schema": 5},
+    ],
+)
+def test_bad_postgres(options):
+    """A URL that is none, and the name of a schema that needs care, are refused without a look at the server."""
+    pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+    with pytest.raises(InvalidInputError) as caught:
+        ArtifactStore(session_provider="postgres", **options)
+    assert SECRET not in str(caught.value)
 
 
 def test_no_secret_in_messages(monkeypatch):

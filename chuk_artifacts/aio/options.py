@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     endpoint_url: str | None
     region: str | None
     redis_url: str | None
+    postgres_url: str | None
+    postgres_schema: str | None
     gateway_url: str | None
     signing_key: str | None
     storage_options: Mapping[str, object] | None

@@ -4,7 +4,8 @@ from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTake
 from chuk_artifacts.catalog.query import Query
 from chuk_artifacts.catalog.records import batches, place
 from chuk_artifacts.catalog.sessions import new_session, owned
-from chuk_artifacts.settings import MEMORY, REDIS, Settings
+from chuk_artifacts.errors import SessionError
+from chuk_artifacts.settings import MEMORY, POSTGRES, REDIS, Settings
 
 __all__ = [
     "NO_USERS",
@@ -31,6 +32,15 @@ def open_catalog(settings: Settings) -> Catalog:
         from chuk_artifacts.catalog.redis import open_redis  # noqa: PLC0415
 
         return open_redis(settings)
+    if settings.session_provider == POSTGRES:
+        try:
+            from chuk_artifacts.catalog.postgres import open_postgres  # noqa: PLC0415
+        except ImportError as error:
+            raise SessionError(
+                "session_provider 'postgres' needs the package psycopg and libpq: python -m pip install"
+                f" 'chuk-artifacts[postgres]' ({error})"
+            ) from error
+        return open_postgres(settings)
     from chuk_artifacts.catalog.sqlite import SqliteCatalog  # noqa: PLC0415
 
     return SqliteCatalog(str(settings.sqlite_path), settings.sandbox_id, settings.session_ttl, durable=settings.fsync)

@@ -11,6 +11,7 @@ from chuk_artifacts.cli.output import errors_in_one_line
 from chuk_artifacts.settings import (
     FILESYSTEM,
     MEMORY,
+    POSTGRES,
     REDIS,
     SQLITE,
     Settings,
@@ -49,7 +50,7 @@ def _check_persistence(settings: Settings) -> None:
     if settings.session_provider == MEMORY:
         raise InvalidInputError(
             "the records would be in memory, where the next command can't find them:"
-            f" set SESSION_PROVIDER to {SQLITE} or {REDIS}"
+            f" set SESSION_PROVIDER to {SQLITE}, {REDIS} or {POSTGRES}"
         )
     if settings.storage_provider == MEMORY:
         raise InvalidInputError(

@@ -16,7 +16,10 @@ from chuk_artifacts.errors import SessionError
 
 _UNKNOWN = "unknown"
 _SAMPLE = 20
-_ANOTHER = "set SESSION_PROVIDER, SESSION_SQLITE_PATH or SESSION_REDIS_URL to the catalog that stored these files"
+_ANOTHER = (
+    "set SESSION_PROVIDER, SESSION_SQLITE_PATH, SESSION_REDIS_URL or SESSION_POSTGRES_URL to the catalog that stored"
+    " these files"
+)
 
 
 def establish(core: Core) -> None:

@@ -537,7 +537,7 @@ def test_nothing_in_memory(monkeypatch, file, environment, words):
     for name, value in MEMORY[environment].items():
         monkeypatch.setenv(name, value)
     words = words.replace("FILE", str(file)).replace("ID", "0" * 32).split()
-    expected = "ARTIFACT_PROVIDER" if environment == "bytes" else "set SESSION_PROVIDER to sqlite or redis"
+    expected = "ARTIFACT_PROVIDER" if environment == "bytes" else "set SESSION_PROVIDER to sqlite, redis or postgres"
     assert expected in error_of(*words)
 
 
@@ -578,4 +578,18 @@ def test_doctor(monkeypatch):
     result = CliRunner().invoke(cli, ["doctor"])
     assert result.exit_code == 1
     assert "session: redis, error\n  message: catalog redis://127.0.0.1:1:" in result.output
+    assert "hunter2" not in result.output
+
+
+def test_doctor_of_postgres(monkeypatch, postgres_url):
+    """``doctor`` prints what PostgreSQL is, and fails when it can't be reached, without its password."""
+    monkeypatch.setenv("SESSION_PROVIDER", "postgres")
+    monkeypatch.setenv("SESSION_POSTGRES_URL", postgres_url)
+    result = CliRunner().invoke(cli, ["doctor"])  # exits 1: the server of the tests takes risks
+    assert "session: postgres, ok\n  server: postgresql 1" in result.output
+    assert "  schema: version " in result.output
+    monkeypatch.setenv("SESSION_POSTGRES_URL", "postgresql://u:hunter2@127.0.0.1:1/x")
+    result = CliRunner().invoke(cli, ["doctor"])
+    assert result.exit_code == 1
+    assert "session: postgres, error\n  message: catalog postgresql://u@127.0.0.1:1/x:" in result.output
     assert "hunter2" not in result.output

@@ -24,6 +24,7 @@ from chuk_artifacts.catalog.redis.client import PooledClient
 from chuk_artifacts.catalog.redis.link import Link
 from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.catalog.sqlite import SqliteCatalog
+from chuk_artifacts.settings import PostgresUrl
 from chuk_artifacts.storage import Storage
 from chuk_artifacts.storage.local import LocalStorage
 from chuk_artifacts.storage.memory import MemoryStorage
@@ -53,6 +54,9 @@ REDIS_CATALOGS = {
 }
 """Catalogs in a server, by the fixture that returns its URL."""
 
+SERVERS = [*REDIS_CATALOGS, "postgres"]
+"""Catalogs in a server."""
+
 NATIVE = {"storage_options": {"presign_upload": "native"}}
 """Whose URLs take uploads, though the service accepts headers that were not signed."""
 
@@ -71,9 +75,11 @@ STORES: dict[str, dict[str, Any]] = {
     "filesystem-redis": {"storage_provider": "filesystem", "session_provider": "redis"},
     "memory-redis-cluster": {"session_provider": "redis"},
     "memory-redis-sentinel": {"session_provider": "redis"},
+    "memory-postgres": {"session_provider": "postgres"},
+    "filesystem-postgres": {"storage_provider": "filesystem", "session_provider": "postgres"},
 }
 
-PERSISTENT = {"filesystem", "s3-rgw", "filesystem-redis", "url-memory"}
+PERSISTENT = {"filesystem", "s3-rgw", "filesystem-redis", "filesystem-postgres", "url-memory"}
 """The stores that a second instance finds again."""
 
 FACES: dict[str, Callable[..., Any]] = {"blocking": ArtifactStore, "aio": open_async}
@@ -87,6 +93,8 @@ RIGS = [
     ("blocking", "url-memory"),
     ("blocking", "memory-redis-cluster"),
     ("aio", "memory-redis-sentinel"),
+    ("aio", "memory-postgres"),
+    ("blocking", "filesystem-postgres"),
 ]
 """The faces and stores that the contract is run on. Servers take one face each; the buckets of IBM differ from S3 in
 nothing that the contract of the storage does not try."""
@@ -127,22 +135,35 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     storage.close()
 
 
-@pytest.fixture(params=[*CATALOGS, *REDIS_CATALOGS])
+@pytest.fixture(params=[*CATALOGS, *SERVERS])
 def open_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Catalog]]:
     """Return a function that opens a catalog of a sandbox and a session ttl."""
     catalogs: list[Catalog] = []
-    link = _redis_links(request) if request.param in REDIS_CATALOGS else None
+    open_on_server = _catalogs_in_servers(request) if request.param in SERVERS else None
 
     def open_one(sandbox_id: str = "box", ttl: float | None = 86400.0) -> Catalog:
-        if link is None:
+        if open_on_server is None:
             catalogs.append(CATALOGS[request.param](tmp_path, sandbox_id, ttl))
         else:
-            catalogs.append(RedisCatalog(link(), sandbox_id, ttl))
+            catalogs.append(open_on_server(sandbox_id, ttl))
         return catalogs[-1]
 
     yield open_one
     for catalog in catalogs:
         catalog.close()
+
+
+def _catalogs_in_servers(request: pytest.FixtureRequest) -> Callable[[str, float | None], Catalog]:
+    """Return a function that opens catalogs in one server."""
+    if request.param == "postgres":
+        url = PostgresUrl(request.getfixturevalue("postgres_url"))
+        from chuk_artifacts.catalog import postgres  # noqa: PLC0415 - where its driver is
+
+        return lambda sandbox_id, ttl: postgres.PostgresCatalog(
+            postgres.open_link(url, "chuk_artifacts", max_connections=8, max_retries=3), sandbox_id, ttl
+        )
+    link = _redis_links(request)
+    return lambda sandbox_id, ttl: RedisCatalog(link(), sandbox_id, ttl)
 
 
 def _redis_links(request: pytest.FixtureRequest) -> Callable[[], Link]:
@@ -182,6 +203,8 @@ def _servers_of(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the options that lead a store to the servers that a rig names."""
     if name in PLACES:
         return PLACES[name](request)
+    if name.endswith("postgres"):
+        return {"postgres_url": request.getfixturevalue("postgres_url")}
     _, is_redis, servers = name.partition("redis")
     return {"redis_url": request.getfixturevalue(f"redis{servers.replace('-', '_')}_url")} if is_redis else {}
 

@@ -24,6 +24,7 @@ class Proxy:
         cut_after: None, or after how many more bytes of answers the connection that brings them is cut. It becomes
             None then: the next one works.
         accepted: how many connections there have been.
+        round_trips: how often something was sent after an answer, or at first.
 
     """
 
@@ -33,6 +34,8 @@ class Proxy:
         self.refusing = False
         self.cut_after: int | None = None
         self.accepted = 0
+        self.round_trips = 0
+        self._has_answered = True
         self._server = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -55,6 +58,10 @@ class Proxy:
             sockets, self._sockets = self._sockets, set()
         for each in sockets:
             _cut(each)
+
+    def note(self) -> None:
+        """Note the begin of a round trip."""
+        self.round_trips += 1
 
     def _accept(self) -> None:
         while True:
@@ -80,6 +87,9 @@ class Proxy:
     def _carry(self, source: socket.socket, target: socket.socket, answers: bool) -> None:  # noqa: FBT001
         with contextlib.suppress(OSError):
             while piece := source.recv(_PIECE):
+                if self._has_answered and not answers:
+                    self.note()
+                self._has_answered = answers
                 if answers:
                     time.sleep(self.delay)
                 if self.silent:

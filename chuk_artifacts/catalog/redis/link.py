@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 import redis
@@ -22,6 +19,7 @@ from redis.sentinel import MasterNotFoundError
 
 from chuk_artifacts.catalog.redis.client import TEMPORARY, Client, NotSentError
 from chuk_artifacts.catalog.redis.scripts import Script
+from chuk_artifacts.catalog.turns import NoTurnError, Turns
 from chuk_artifacts.errors import ErrorMap, OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
 
@@ -47,35 +45,6 @@ class Answer(NamedTuple):
 
     value: Any
     repeated: bool
-
-
-class _Turns:
-    """A fixed number of locks; a call holds one while it uses a connection.
-
-    The queue only proposes the next lock to take; the locks themselves say which are in use. An exception can arrive
-    between taking a lock from the queue and putting it back, so when the queue is empty, all free locks are put there
-    again.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._all = [threading.Lock() for _ in range(number)]
-        self._free: SimpleQueue[threading.Lock] = SimpleQueue()
-        self.put = self._free.put
-        """Put a lock back."""
-
-    def take(self) -> threading.Lock:
-        """Return a lock for the caller to hold; raise :class:`NotSentError` if all stay in use for too long."""
-        with contextlib.suppress(Empty):
-            while (turn := self._free.get_nowait()).locked():
-                pass  # it was in the queue twice
-            return turn
-        for turn in self._all:
-            if not turn.locked():
-                self.put(turn)
-        try:
-            return self._free.get(timeout=_POOL_SECONDS)
-        except Empty:
-            raise NotSentError("all connections are in use") from None
 
 
 class Link(Lockable):
@@ -109,7 +78,7 @@ class Link(Lockable):
         self.spread = spread
         self._connect = connect
         self._max_connections = max_connections
-        self._turns = _Turns(max_connections)
+        self._turns = Turns(max_connections, _POOL_SECONDS)
         self._name = f"catalog {name}"
         self._max_retries = max_retries
         self._errors = ErrorMap((redis.RedisError, RedisClusterException, OSError), SessionError, self._name)
@@ -181,7 +150,7 @@ class Link(Lockable):
             if self._client is not None:
                 _inherited.append(self._client)
             self._client = None
-            self._turns = _Turns(self._max_connections)
+            self._turns = Turns(self._max_connections, _POOL_SECONDS)
         super().after_fork(child=child)
 
     def _opened(self) -> Client:
@@ -217,7 +186,7 @@ class Link(Lockable):
                     raise
                 command, script = ("EVAL", script.text, *command[2:]), None
                 continue
-            except NotSentError as error:
+            except (NotSentError, NoTurnError) as error:
                 reason = error.__cause__ or error
             except ClusterError as error:  # the Cluster is down, or a slot is moving: the command was refused
                 reason = error

@@ -1,0 +1,306 @@
+"""The statements that the PostgreSQL catalog sends: one a method, so that a change is atomic and one round trip.
+
+``$schema`` stands for the quoted name of the schema, ``%(name)s`` for a value. The isolation level is *read committed*:
+a statement that waits for a row sees it as the other transaction left it, and checks its conditions again. It sees all
+other rows as they were when it began. Whatever depends on more than one row therefore locks one first:
+
+- a record is added while its session is locked against removal (``FOR KEY SHARE``, which adders share);
+- an exclusive add and the removal of a session lock the session alone, and look at its records in the next statement.
+
+They use nothing that CockroachDB and YugabyteDB lack: no functions of our own, no triggers, no ``COPY``, no temporary
+tables, and no sequences.
+"""
+
+from __future__ import annotations
+
+_IN_SESSION = "sandbox_id = %(sandbox_id)s AND session_id = %(session_id)s"
+_INFO = "s.user_id, s.created_at, s.expires_at, s.custom_metadata, s.ttl"
+_PART = "ascii(right(artifact_id, 1)) %% 4"
+_UNKNOWN = "'\"unknown\"'::jsonb"
+_META = rf"CASE WHEN strpos({{0}}, '\u0000') = 0 THEN ({{0}}::json -> 'meta')::jsonb ELSE {_UNKNOWN} END"
+"""The meta in a record, as jsonb; a string if it may hold U+0000, which jsonb can't."""
+
+FILED = (
+    "artifact_id",
+    "session_id",
+    "sandbox_id",
+    "filename",
+    "mime",
+    "stored_at",
+    "bytes",
+    "revision",
+    "expires_at",
+    "due",
+    "files",
+    "occupied",
+    "record",
+)
+"""The columns of a record, except that which is only searched."""
+_FILED = ", ".join(FILED)
+_TAKEN = f"""
+SELECT 1 FROM $schema.artifacts WHERE {_IN_SESSION} AND filename = ANY(%(filenames)s) AND revision > 0
+AND (expires_at IS NULL OR expires_at > %(now)s)
+"""
+_COUNT_CHANGES = """
+ON CONFLICT (sandbox_id, session_id, part)
+DO UPDATE SET files = u.files + excluded.files, bytes = u.bytes + excluded.bytes
+"""
+
+# How an add makes sure of its session. Each returns a row if it is as the caller knew it, and only then adds the rest.
+
+_KEEP = f"""
+SELECT 1 FROM $schema.sessions WHERE {_IN_SESSION}
+AND (expires_at IS NULL OR (expires_at > %(now)s AND expires_at >= %(needed)s))
+AND (ttl IS NOT DISTINCT FROM %(ttl)s OR NOT %(inherits)s) AND (user_id IS NOT NULL OR %(user_id)s::text IS NULL)
+{{}}
+FOR KEY SHARE
+"""
+_BEGIN = """
+INSERT INTO $schema.sessions AS s (sandbox_id, session_id, user_id, created_at, expires_at, custom_metadata, ttl)
+SELECT %(sandbox_id)s, %(session_id)s, %(user_id)s, %(created_at)s, %(expires_at)s, %(custom_metadata)s,
+    %(ttl)s::double precision
+{}
+ON CONFLICT (sandbox_id, session_id) DO UPDATE SET user_id = excluded.user_id, created_at = excluded.created_at,
+    expires_at = excluded.expires_at, custom_metadata = excluded.custom_metadata, ttl = excluded.ttl
+WHERE s.expires_at <= %(now)s
+RETURNING 1
+"""
+_PROLONG = f"""
+UPDATE $schema.sessions SET user_id = %(user_id)s, expires_at = %(expires_at)s
+WHERE {_IN_SESSION} AND created_at = %(created_at)s AND ttl IS NOT DISTINCT FROM %(ttl)s
+AND user_id IS NOT DISTINCT FROM %(known_user_id)s AND expires_at IS NOT DISTINCT FROM %(known_expires_at)s
+{{}}
+RETURNING 1
+"""
+_ADD = f"""
+WITH known AS ({{session}}), added AS (
+    INSERT INTO $schema.artifacts ({_FILED}, meta)
+    SELECT r.artifact_id, %(session_id)s, %(sandbox_id)s, r.filename, r.mime, r.stored_at, r.bytes, r.revision,
+        r.expires_at, r.due, r.files, r.occupied, r.record, {_META.format("r.record")}
+    FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, mime text, stored_at text,
+        bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text)
+    RETURNING artifact_id, files, occupied
+), counted AS (
+    INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
+    SELECT %(sandbox_id)s, %(session_id)s, {_PART}, sum(files), sum(occupied)
+    FROM added WHERE files > 0 OR occupied > 0 GROUP BY 3 ORDER BY 3
+    {_COUNT_CHANGES}
+)
+SELECT (SELECT count(*) FROM known), {{taken}}, {_INFO} FROM (SELECT 1) AS one LEFT JOIN $schema.sessions AS s
+ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM known)
+"""
+
+
+def _add(session: str, condition: str) -> str:
+    taken = f"EXISTS ({_TAKEN})" if condition else "false"
+    return _ADD.replace("{session}", session.replace("{}", condition)).replace("{taken}", taken)
+
+
+_FREE = f"NOT EXISTS ({_TAKEN})"
+ADD_TO_SESSION = {False: _add(_KEEP, ""), True: _add(_KEEP, f"AND {_FREE}")}
+"""Add records to a session that need not change, by whether the add is exclusive."""
+ADD_WITH_SESSION = {False: _add(_BEGIN, ""), True: _add(_BEGIN, f"WHERE {_FREE}")}
+"""Add records and the session, which is missing or has ended."""
+ADD_AND_PROLONG = {False: _add(_PROLONG, ""), True: _add(_PROLONG, f"AND {_FREE}")}
+"""Add records to a session, and give it another end or a user."""
+
+ROLL_BACK_UNLESS_ADDED = """
+SELECT 1 / CASE WHEN count(*) = %(count)s::bigint THEN 1 ELSE 0 END FROM $schema.artifacts
+WHERE artifact_id = ANY(%(artifact_ids)s)
+"""
+"""End a transaction whose adds to several sessions have not all happened, without a round trip to decide it."""
+
+LOCK_SESSION = f"SELECT 1 FROM $schema.sessions WHERE {_IN_SESSION} FOR NO KEY UPDATE"
+"""Wait for other exclusive adds to the session."""
+
+GET = "SELECT record FROM $schema.artifacts WHERE artifact_id = %(artifact_id)s AND sandbox_id = %(sandbox_id)s"
+
+GET_MANY = """
+SELECT artifact_id, record FROM $schema.artifacts WHERE artifact_id = ANY(%(artifact_ids)s)
+AND sandbox_id = %(sandbox_id)s
+"""
+
+REPLACE = f"""
+WITH old AS MATERIALIZED (
+    SELECT artifact_id, files, occupied FROM $schema.artifacts
+    WHERE artifact_id = %(artifact_id)s AND {_IN_SESSION} AND revision = %(expected_revision)s::bigint
+    FOR NO KEY UPDATE
+), changed AS (
+    UPDATE $schema.artifacts AS a SET filename = %(filename)s, mime = %(mime)s, stored_at = %(stored_at)s,
+        bytes = %(bytes)s::bigint,
+        revision = %(revision)s::bigint, expires_at = %(expires_at)s, due = %(due)s, files = %(files)s::bigint,
+        occupied = %(occupied)s::bigint, record = %(record)s, meta = {_META.format("%(record)s::text")}
+    FROM old WHERE a.artifact_id = old.artifact_id AND a.session_id = %(session_id)s
+), counted AS (
+    INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
+    SELECT %(sandbox_id)s, %(session_id)s, {_PART}, %(files)s::bigint - files, %(occupied)s::bigint - occupied FROM old
+    WHERE files <> %(files)s::bigint OR occupied <> %(occupied)s::bigint
+    {_COUNT_CHANGES}
+), prolonged AS (
+    UPDATE $schema.sessions AS s SET expires_at = %(expires_at)s FROM old
+    WHERE s.sandbox_id = %(sandbox_id)s AND s.session_id = %(session_id)s
+    AND (s.expires_at < %(expires_at)s OR (%(expires_at)s::text IS NULL AND s.expires_at IS NOT NULL))
+)
+SELECT count(*) FROM old
+"""
+
+_REMOVE = f"""
+WITH doomed AS MATERIALIZED (
+    {{doomed}}
+), gone AS (
+    DELETE FROM $schema.artifacts AS a USING doomed AS d
+    WHERE a.artifact_id = d.artifact_id AND a.session_id = d.session_id
+    RETURNING a.artifact_id, a.session_id, a.filename, a.bytes, a.revision, a.expires_at, a.record, a.files, a.occupied
+), counted AS (
+    UPDATE $schema.usage AS u SET files = u.files - g.files, bytes = u.bytes - g.occupied
+    FROM (SELECT session_id, {_PART} AS part, sum(files)::bigint AS files, sum(occupied)::bigint AS occupied FROM gone
+        GROUP BY 1, 2) AS g
+    WHERE u.sandbox_id = %(sandbox_id)s AND u.session_id = g.session_id AND u.part = g.part
+    AND (g.files <> 0 OR g.occupied <> 0)
+)
+SELECT artifact_id, session_id, filename, bytes, revision, expires_at, record FROM gone
+"""
+_DOOMED = """
+SELECT artifact_id, session_id FROM $schema.artifacts
+WHERE artifact_id = ANY(%(artifact_ids)s) AND sandbox_id = %(sandbox_id)s
+AND (%(session_id)s::text IS NULL OR session_id = %(session_id)s){}
+ORDER BY left(artifact_id, 8), %(part)s, artifact_id FOR UPDATE
+""".replace("%(part)s", _PART)
+"""In the order of the counters, which other changes lock one by one: two transactions rarely wait for each other."""
+REMOVE = _REMOVE.replace("{doomed}", _DOOMED.replace("{}", ""))
+REMOVE_EXPIRED = _REMOVE.replace(
+    "{doomed}", _DOOMED.replace("{}", " AND expires_at <= %(moment)s").rstrip() + " SKIP LOCKED"
+)
+"""Remove expired records, except those that another cleaner is removing now."""
+
+LOCK_LIVING_SESSION = f"""
+SELECT 1 FROM $schema.sessions WHERE {_IN_SESSION} AND (expires_at IS NULL OR expires_at > %(now)s) FOR UPDATE
+"""
+"""Wait for all that add to the session, and let others wait."""
+
+REMOVE_OF_SESSION = _REMOVE.replace(
+    "{doomed}",
+    f"""
+SELECT artifact_id, session_id FROM $schema.artifacts WHERE {_IN_SESSION}
+AND EXISTS (SELECT 1 FROM $schema.sessions WHERE {_IN_SESSION} AND (expires_at IS NULL OR expires_at > %(now)s))
+ORDER BY filename, artifact_id LIMIT %(limit)s FOR UPDATE
+""",
+)
+
+REMOVE_EMPTY_SESSION = f"""
+WITH gone AS (
+    DELETE FROM $schema.sessions WHERE {_IN_SESSION} AND (expires_at IS NULL OR expires_at > %(now)s)
+    AND NOT EXISTS (SELECT 1 FROM $schema.artifacts WHERE {_IN_SESSION})
+    RETURNING session_id
+), emptied AS (
+    DELETE FROM $schema.usage AS u USING gone
+    WHERE u.sandbox_id = %(sandbox_id)s AND u.session_id = gone.session_id AND u.files = 0 AND u.bytes = 0
+)
+SELECT count(*) FROM gone
+"""
+
+_LISTED = f"""
+SELECT artifact_id, record FROM $schema.artifacts WHERE {_IN_SESSION}
+AND (expires_at IS NULL OR expires_at > %(now)s) AND {{}} LIMIT %(limit)s
+"""
+
+
+def _listed(start: str, end: str) -> str:
+    return _LISTED.replace("{}", f"{start}{end} ORDER BY filename, artifact_id")
+
+
+_STARTS = {False: "filename >= %(prefix)s", True: "(filename, artifact_id) > (%(filename)s, %(artifact_id)s)"}
+_ENDS = {False: "", True: " AND filename < %(end)s"}
+PAGES = {
+    (is_behind, has_end): _listed(start, end) for is_behind, start in _STARTS.items() for has_end, end in _ENDS.items()
+}
+"""A page of a listing, by whether it begins behind a place, and whether it has an end."""
+
+NAMED = _LISTED.replace("{}", "filename = %(filename)s ORDER BY artifact_id")
+
+NAMED_ANY = _LISTED.replace("{}", "filename = ANY(%(filenames)s) ORDER BY filename, artifact_id")
+
+HAS_NAMED = f"""
+SELECT max(revision) FROM $schema.artifacts WHERE {_IN_SESSION} AND filename = %(filename)s
+AND (expires_at IS NULL OR expires_at > %(now)s)
+"""
+"""The latest revision among the records with a filename; that of a pending one is 0."""
+
+_DUE = """
+SELECT artifact_id, due, record FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s AND due <= %(now)s{}
+ORDER BY due, artifact_id LIMIT %(limit)s
+"""
+DUE = {
+    False: _DUE.replace("{}", ""),
+    True: _DUE.replace("{}", " AND (due, artifact_id) > (%(due)s, %(artifact_id)s)"),
+}
+"""A page of the records that cleanup must look at, by whether it begins behind a place."""
+
+CREATE_SESSION = """
+INSERT INTO $schema.sessions (sandbox_id, session_id, user_id, created_at, expires_at, custom_metadata, ttl)
+VALUES (%(sandbox_id)s, %(session_id)s, %(user_id)s, %(created_at)s, %(expires_at)s, %(custom_metadata)s, %(ttl)s)
+ON CONFLICT (sandbox_id, session_id) DO UPDATE SET user_id = excluded.user_id, created_at = excluded.created_at,
+    expires_at = excluded.expires_at, custom_metadata = excluded.custom_metadata, ttl = excluded.ttl
+"""
+
+GET_SESSION = f"SELECT {_INFO} FROM $schema.sessions AS s WHERE {_IN_SESSION}"
+
+UPDATE_SESSION = f"""
+WITH changed AS (
+    UPDATE $schema.sessions SET expires_at = %(expires_at)s, custom_metadata = %(custom_metadata)s, ttl = %(ttl)s
+    WHERE {_IN_SESSION} AND created_at = %(created_at)s AND user_id IS NOT DISTINCT FROM %(user_id)s
+    AND expires_at IS NOT DISTINCT FROM %(known_expires_at)s AND custom_metadata = %(known_custom_metadata)s
+    AND ttl IS NOT DISTINCT FROM %(known_ttl)s
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM changed), {_INFO} FROM (SELECT 1) AS one LEFT JOIN $schema.sessions AS s
+ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM changed)
+"""
+
+COUNT_EXPIRED_SESSIONS = (
+    "SELECT count(*) FROM $schema.sessions WHERE sandbox_id = %(sandbox_id)s AND expires_at <= %(now)s"
+)
+
+EXPIRE_SESSIONS = """
+WITH doomed AS MATERIALIZED (
+    SELECT session_id FROM $schema.sessions WHERE sandbox_id = %(sandbox_id)s AND expires_at <= %(now)s
+    ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM $schema.sessions AS s USING doomed
+    WHERE s.sandbox_id = %(sandbox_id)s AND s.session_id = doomed.session_id
+    RETURNING s.session_id
+), emptied AS (
+    DELETE FROM $schema.usage AS u USING gone
+    WHERE u.sandbox_id = %(sandbox_id)s AND u.session_id = gone.session_id AND u.files = 0 AND u.bytes = 0
+)
+SELECT count(*) FROM gone
+"""
+
+STATS = """
+SELECT (SELECT count(*) FROM $schema.sessions WHERE sandbox_id = %(sandbox_id)s
+    AND (expires_at IS NULL OR expires_at > %(now)s)), count(*), coalesce(sum(bytes), 0)::bigint
+FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s AND revision > 0
+AND (expires_at IS NULL OR expires_at > %(now)s)
+"""
+
+GET_IDENTITY = "SELECT identity FROM $schema.identities WHERE sandbox_id = %(sandbox_id)s"
+
+MAKE_IDENTITY = """
+WITH made AS (
+    INSERT INTO $schema.identities (sandbox_id, identity) VALUES (%(sandbox_id)s, %(identity)s)
+    ON CONFLICT (sandbox_id) DO NOTHING RETURNING identity
+)
+SELECT identity FROM made UNION ALL SELECT identity FROM $schema.identities WHERE sandbox_id = %(sandbox_id)s
+"""
+
+SAMPLE = """
+SELECT artifact_id, record FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s AND revision > 0
+AND (expires_at IS NULL OR expires_at > %(now)s) LIMIT %(limit)s
+"""
+
+VERIFY = f"""
+SELECT {_FILED} FROM $schema.artifacts
+WHERE sandbox_id = %(sandbox_id)s
+AND (session_id, filename, artifact_id) > (%(session_id)s, %(filename)s, %(artifact_id)s)
+ORDER BY session_id, filename, artifact_id LIMIT %(limit)s
+"""
