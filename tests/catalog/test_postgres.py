@@ -18,7 +18,7 @@ from servers.postgres import pooling, running
 from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, SessionError
-from chuk_artifacts.catalog import new_session
+from chuk_artifacts.catalog import Query
 from chuk_artifacts.models import Pending, Superseded, timestamp
 from chuk_artifacts.settings import PostgresUrl
 
@@ -899,10 +899,30 @@ def test_link_without_use():
     link.close()
 
 
-def test_create_session_again(store):
-    """A session that is created again is replaced."""
-    catalog, now = store.scope.core.catalog, store.scope.core.clock()
-    catalog.create_session(new_session("s", "box", now=now, ttl=60.0, user_id="u"))
-    catalog.create_session(new_session("s", "box", now=now, ttl=None))
-    info = catalog.get_session("s", now)
-    assert (info.user_id, info.expires_at) == (None, None)
+def test_limits_take_one_round_trip(far_store, server, proxy, clock, subtests):
+    """A limit of the session costs no more round trips, nor do usage, searches and lists of sessions."""
+    catalog = far_store.scope.core.catalog
+    one = far_store.metadata(far_store.store(b"x", session_id="alice", filename="a", user_id="u"))
+    now = clock()
+    numbers = itertools.count(1)
+
+    def another():
+        digits = f"{next(numbers):024x}"
+        return one.changed(artifact_id=one.artifact_id[:8] + digits, key=one.key[:-24] + digits)
+
+    calls = {
+        "add": lambda: catalog.add([another()], now=now, max_session_bytes=10**6),
+        "replace": lambda: catalog.replace(one, expected_revision=1, max_session_bytes=10**6),
+        "usage": lambda: catalog.usage("alice"),
+        "usage of all": lambda: catalog.usage(None),
+        "sessions": lambda: catalog.sessions(now, 10, user_id="u"),
+        "search": lambda: catalog.search(["alice"], Query(prefix="a"), after=None, limit=5, now=now),
+        "search in many": lambda: catalog.search(["a", "b", "alice"], Query(), after=None, limit=5, now=now),
+    }
+    for name, call in calls.items():
+        before = proxy.round_trips
+        call()
+        with subtests.test(name):
+            assert proxy.round_trips - before == 1
+    usage, full = counted(server)
+    assert usage == full == {"alice": (2, 2)}

@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
-from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError
+from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError, Sessions
 from chuk_artifacts.catalog.postgres import statements
 from chuk_artifacts.catalog.postgres.client import Row
 from chuk_artifacts.catalog.postgres.facts import server_facts
 from chuk_artifacts.catalog.postgres.link import Link
+from chuk_artifacts.catalog.postgres.searching import comparable, search_values
+from chuk_artifacts.catalog.query import Found, Query
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
+    counted,
     decode_record,
     decode_records,
     decode_sound,
@@ -30,13 +33,16 @@ from chuk_artifacts.catalog.records import (
     salvaged,
 )
 from chuk_artifacts.catalog.sessions import join_sessions, updated
-from chuk_artifacts.errors import GridError, SessionError
+from chuk_artifacts.errors import GridError, SessionError, session_full
 from chuk_artifacts.fields import decode, encode
 from chuk_artifacts.log import log as _log
-from chuk_artifacts.models import ArtifactMetadata, SessionInfo, is_over, timestamp
+from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, timestamp
 
 _PORTION = 500  # rows that one transaction removes, adds or replaces
 _READ_AT_ONCE = 1000
+_SEARCHED_AT_ONCE = 2000  # records that one call of a search looks at
+_LOOKED_AT_AT_ONCE = 1000
+_SESSIONS_AT_ONCE = 32  # sessions that a search looks into with one round trip
 _REMEMBERED = 10_000  # sessions
 _SHORT_METADATA = 1024  # characters; a cached session has no longer custom metadata
 _ATTEMPTS = 100
@@ -77,6 +83,7 @@ class PostgresCatalog:
         self._sandbox_id = sandbox_id
         self._session_ttl = session_ttl
         self._sessions: dict[str, _Known] = {}
+        self._is_indexed: bool | None = None  # whether there is an index of meta; None before the first search
 
     @property
     def connected(self) -> bool:
@@ -91,6 +98,7 @@ class PostgresCatalog:
         inheriting: Collection[str] = (),
         user_ids: Mapping[str, str] = NO_USERS,
         exclusive: bool = False,
+        max_session_bytes: int | None = None,
     ) -> None:
         """Add new records with their sessions: one statement for each session, in one transaction."""
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
@@ -103,32 +111,34 @@ class PostgresCatalog:
             "session_ttl": self._session_ttl,
         }
         adds = [
-            _Add(some, self._remembered(name, now), terms, exclusive=exclusive)
+            _Add(some, self._remembered(name, now), terms, exclusive=exclusive, most=max_session_bytes)
             for name, some in sorted(by_session.items())  # in one sequence everywhere, or two adds may wait mutually
         ]
         for _ in range(_ATTEMPTS):
-            answers = self._send(adds, exclusive=exclusive)
+            answers = self._send(adds, alone=exclusive or max_session_bytes is not None)
             if all(answer[0] for answer in answers):
                 for add in adds:
                     self._remember(add.session_id, add.new)
                 return
             if any(answer[1] for answer in answers):
                 raise FilenameTakenError
-            for add, (fits, _, *info) in zip(adds, answers, strict=True):
+            if max_session_bytes is not None and any(answer[2] for answer in answers):
+                raise session_full(max_session_bytes)
+            for add, (fits, _, _, *info) in zip(adds, answers, strict=True):
                 if not fits:
                     add.known = self._known(add.session_id, info)
                     self._remember(add.session_id, add.known)
         raise SessionError(f"gave up after {_ATTEMPTS} attempts: other writers keep changing the sessions")
 
-    def _send(self, adds: Sequence[_Add], *, exclusive: bool) -> list[Row]:
-        """Add the records whose sessions are as they are known; return the answer of each add.
+    def _send(self, adds: Sequence[_Add], *, alone: bool) -> list[Row]:
+        """Add the records if their sessions are as they are known, all or none; return the answer of each add.
 
-        Either all of them are added or none.
+        *alone*: wait for others that need a session alone.
         """
         steps = [add.step() for add in adds]
-        if len(adds) == 1 and not exclusive:
+        if len(adds) == 1 and not alone:
             return self._link.change(*steps[0])
-        locks = [(statements.LOCK_SESSION, add.session) for add in adds] if exclusive else []
+        locks = [(statements.LOCK_SESSION, add.session) for add in adds] if alone else []
         guards = []  # of a single session, a statement that does not add all records changes nothing
         if len(adds) > 1:
             ids = [artifact_id for add in adds for artifact_id in add.artifact_ids]
@@ -154,9 +164,19 @@ class PostgresCatalog:
         rows = self._link.look(statements.GET, {"artifact_id": artifact_id, "sandbox_id": self._sandbox_id})
         return decoded((rows[0][0], artifact_id, self._sandbox_id), _decode_one) if rows else None
 
-    def replace(self, record: ArtifactMetadata, *, expected_revision: int) -> bool:
+    def replace(
+        self, record: ArtifactMetadata, *, expected_revision: int, max_session_bytes: int | None = None
+    ) -> bool:
         """Replace a record if it has the revision."""
-        return bool(self._link.change(statements.REPLACE, _replacement(record, expected_revision))[0][0])
+        values = _replacement(record, expected_revision)
+        if max_session_bytes is None:
+            return bool(self._link.change(statements.REPLACE, values)[0][0])
+        lock = (statements.LOCK_SESSION, self._session(record.session_id))
+        within = (statements.REPLACE_WITHIN, {**values, "most": max_session_bytes})
+        _, ((replaced, stored),) = self._link.change_all([lock, within])
+        if stored > replaced:
+            raise session_full(max_session_bytes)
+        return bool(replaced)
 
     def replace_each(self, changes: Sequence[tuple[ArtifactMetadata, int]]) -> list[bool]:
         """Replace records, each portion in one transaction."""
@@ -184,16 +204,52 @@ class PostgresCatalog:
         self, session_id: str, *, prefix: str, after: tuple[str, str] | None, limit: int, now: float
     ) -> list[ArtifactMetadata]:
         """Return a page of a session's listing, through the index of places."""
-        prefix = _comparable(prefix)
+        prefix = comparable(prefix)
         end = prefix_end(prefix)
         values: dict[str, object] = {"prefix": prefix, "now": timestamp(now), "end": end}
         if after is not None:
-            values |= {"filename": _comparable(after[0]), "artifact_id": _comparable(after[1])}
+            values |= {"filename": comparable(after[0]), "artifact_id": comparable(after[1])}
         return self._sound(statements.PAGES[after is not None, end is not None], values, limit, session_id)
+
+    def search(self, session_ids: Sequence[str], query: Query, *, after: Any, limit: int, now: float) -> Found:
+        """Return a page of a search; the server returns no record that can't match."""
+        found: list[ArtifactMetadata] = []
+        (number, start), left = after or (0, None), _SEARCHED_AT_ONCE
+        values = search_values(query, now)
+        if query.meta and self._is_indexed is None:
+            self._is_indexed = bool(self._link.look(statements.HAS_SEARCH_INDEX, {})[0][0])
+        while number < len(session_ids) and left > 0:
+            some = session_ids[number : number + (1 if start is not None else _SESSIONS_AT_ONCE)]
+            wanted = max(min(left, _LOOKED_AT_AT_ONCE) // len(some), 1)
+            steps = [self._search_step(one, {**values, "limit": wanted}, start) for one in some]
+            for session_id, rows in zip(some, self._link.look_all(steps), strict=True):
+                for record in self._matching(rows, session_id):
+                    if query.matches(record, now):
+                        found.append(record)
+                        if len(found) == limit:
+                            return Found(found, (number, place(record)))
+                left -= len(rows) + 1
+                start = (rows[-1][1], rows[-1][0]) if len(rows) == wanted else None
+                if start is not None:
+                    break  # there is more in this session
+                number += 1
+        return Found(found, None if number == len(session_ids) else (number, start))
+
+    def _search_step(
+        self, session_id: str, values: dict[str, object], start: tuple[str, str] | None
+    ) -> tuple[str, dict[str, object]]:
+        texts = statements.SEARCHES_BY_META if self._is_indexed and values["meta"] != "{}" else statements.SEARCHES
+        text = texts[start is not None, values["end"] is not None]
+        behind = {} if start is None else {"filename": start[0], "artifact_id": start[1]}
+        return text, {**values, **self._session(session_id), **behind}
+
+    def _matching(self, rows: Sequence[Row], session_id: str) -> list[ArtifactMetadata]:
+        matching = [row for row in rows if row[-1] is not None]
+        return decode_sound(matching, lambda some: self._decode(some, session_id), _id_of)[0]
 
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename, through the index of places."""
-        values = {"filename": _comparable(filename), "now": timestamp(now)}
+        values = {"filename": comparable(filename), "now": timestamp(now)}
         return self._sound(statements.NAMED, values, _EVERYTHING, session_id)
 
     def _sound(
@@ -214,7 +270,7 @@ class PostgresCatalog:
 
     def has_named(self, session_id: str, filename: str, now: float) -> bool | None:
         """Return whether there is an artifact with a filename, from the index and the columns."""
-        values = {**self._session(session_id), "filename": _comparable(filename), "now": timestamp(now)}
+        values = {**self._session(session_id), "filename": comparable(filename), "now": timestamp(now)}
         ((latest,),) = self._link.look(statements.HAS_NAMED, values)
         return False if latest is None else latest > 0 or None
 
@@ -222,7 +278,7 @@ class PostgresCatalog:
         """Return the records with each filename, through the index of places."""
         found: dict[str, list[ArtifactMetadata]] = {filename: [] for filename in filenames}
         for some in batches(list(found), _READ_AT_ONCE):
-            values = {"filenames": list(map(_comparable, some)), "now": timestamp(now)}
+            values = {"filenames": list(map(comparable, some)), "now": timestamp(now)}
             for record in self._sound(statements.NAMED_ANY, values, _EVERYTHING, session_id):
                 if record.filename is not None and record.filename in found:
                     found[record.filename].append(record)
@@ -238,12 +294,28 @@ class PostgresCatalog:
         behind = (rows[-1][1], rows[-1][0]) if len(rows) == limit else None
         return Due(records, list(map(_id_of, damaged)), behind)
 
-    def create_session(self, info: SessionInfo) -> None:
-        """Add a session."""
+    def create_session(self, info: SessionInfo) -> bool:
+        """Add a session, unless there is a living one."""
         text = _text_of(info)
         values = {**self._session(info.session_id), **_info_values(info), "custom_metadata": text}
-        self._link.change(statements.CREATE_SESSION, values)
+        if not self._link.change(statements.CREATE_SESSION, {**values, "now": info.created_at}):
+            return False
         self._remember(info.session_id, _Known(info, text))
+        return True
+
+    def sessions(self, now: float, limit: int, *, user_id: str | None = None, after: Any = None) -> Sessions:
+        """Return a page of sessions, sorted by id, through the index of users for those of one."""
+        values = {"sandbox_id": self._sandbox_id, "now": timestamp(now), "limit": limit, "after": after or ""}
+        values["user_id"] = _stored_user(user_id)
+        rows = self._link.look(statements.SESSIONS[user_id is not None], values)
+        found, _ = decode_sound(rows, lambda some: [self._session_of(row) for row in some], _id_of)
+        return Sessions(found, rows[-1][0] if len(rows) == limit else None)
+
+    def _session_of(self, row: Row) -> SessionInfo:
+        return _decode_session((row[0], self._sandbox_id, *row[1:]))
+
+    def forget_user(self, user_id: str) -> None:
+        """Do nothing: the index of users changes with the sessions."""
 
     def get_session(self, session_id: str, now: float) -> SessionInfo | None:
         """Return a session, or None."""
@@ -322,6 +394,11 @@ class PostgresCatalog:
         """Count sessions, artifacts and their bytes."""
         ((*counts,),) = self._link.look(statements.STATS, {"sandbox_id": self._sandbox_id, "now": timestamp(now)})
         return dict(zip(("sessions", "artifacts", "bytes"), map(int, counts), strict=True))
+
+    def usage(self, session_id: str | None) -> Usage:
+        """Sum the counters of a session, or of all sessions."""
+        ((files, size),) = self._link.look(statements.USAGE[session_id is not None], self._session(session_id))
+        return Usage(artifacts=files, bytes=size)
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of the catalog in the sandbox."""
@@ -432,6 +509,7 @@ class _Add:
         terms: Mapping[str, Any],
         *,
         exclusive: bool,
+        most: int | None,
     ) -> None:
         """Keep the arguments; *terms* are those of :func:`join_sessions`."""
         self.session_id = records[0].session_id
@@ -442,7 +520,8 @@ class _Add:
         self._records = records
         self._now: float = terms["now"]
         self._terms = terms
-        self._exclusive = exclusive
+        self._kind = exclusive, most is not None
+        self._most = most
 
     def step(self) -> tuple[str, dict[str, object]]:
         """Return the statement that adds the records if the session is as it is known, and its values."""
@@ -455,18 +534,24 @@ class _Add:
             "now": timestamp(self._now),
             "rows": encode(list(map(_row, records))),
         }
-        if self._exclusive:
+        if self._most is not None:
+            values |= {"more": sum(counted(record)[1] for record in records), "most": self._most}
+        if self._kind[0]:
             values["filenames"] = [record.filename for record in records if record.filename is not None]
         if info is None:
             self.new = known
-            return statements.ADD_TO_SESSION[self._exclusive], {**values, **self._kept(records, known)}
+            return statements.ADD_TO_SESSION[self._kind], {**values, **self._kept(records, known)}
         values |= _info_values(info)
         if known is None or before is None or is_over(before.expires_at, self._now):
             self.new = _Known(info, _text_of(info))
-            return statements.ADD_WITH_SESSION[self._exclusive], {**values, "custom_metadata": self.new.custom_metadata}
+            return statements.ADD_WITH_SESSION[self._kind], {**values, "custom_metadata": self.new.custom_metadata}
         self.new = _Known(info, known.custom_metadata)
-        values |= {"known_user_id": _stored_user(before.user_id), "known_expires_at": before.expires_at}
-        return statements.ADD_AND_PROLONG[self._exclusive], values
+        values |= {
+            "known_user_id": _stored_user(before.user_id),
+            "known_expires_at": before.expires_at,
+            "known_ttl": before.ttl,
+        }
+        return statements.ADD_AND_PROLONG[self._kind], values
 
     def _kept(self, records: Sequence[ArtifactMetadata], known: _Known | None) -> dict[str, object]:
         """Return what a session must be for records to be added without a change of it."""
@@ -487,7 +572,7 @@ def _row(record: ArtifactMetadata) -> dict[str, object]:
 
 def _columns(record: ArtifactMetadata) -> dict[str, object]:
     """Return the columns that repeat a record, except those of its session."""
-    files, occupied = _counted(record)
+    files, occupied = counted(record)
     return {
         "artifact_id": record.artifact_id,
         "filename": place(record)[0],
@@ -507,11 +592,6 @@ def _lock_order(artifact_id: str) -> tuple[str, int, str]:
     return artifact_id[:8], ord(artifact_id[-1]) % 4, artifact_id
 
 
-def _counted(record: ArtifactMetadata) -> tuple[int, int]:
-    """Return how many artifacts and bytes a record adds to the usage of its session."""
-    return (0, 0) if record.pending is not None or record.released else (1, sum(record.all_bytes.values()))
-
-
 def _replacement(record: ArtifactMetadata, expected_revision: int) -> dict[str, object]:
     return {
         **_row(record),
@@ -528,11 +608,6 @@ def _info_values(info: SessionInfo) -> dict[str, object]:
         "expires_at": info.expires_at,
         "ttl": info.ttl,
     }
-
-
-def _comparable(name: str) -> str:
-    """Return a name that a filename is compared with as the server accepts it: no filename has control characters."""
-    return name.replace("\0", "\1")
 
 
 def _stored_user(user_id: str | None) -> str | None:

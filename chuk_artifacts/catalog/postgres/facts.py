@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chuk_artifacts.catalog.postgres.link import Link
 from chuk_artifacts.catalog.postgres.schema import TABLES, VERSION
+from chuk_artifacts.catalog.postgres.statements import HAS_SEARCH_INDEX
 from chuk_artifacts.errors import SessionError
 
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -11,12 +12,11 @@ _PROBE = 8192  # bytes that a check writes
 _FACTS = """
 SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'),
     current_setting('full_page_writes'), pg_is_in_recovery(), current_user,
-    EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam
-        WHERE i.indrelid = '$schema.artifacts'::regclass AND a.amname = 'gin'),
+    ({has_search_index}),
     (SELECT string_agg(privilege || ' on ' || name, ', ' ORDER BY name, privilege)
         FROM unnest(%(tables)s::text[]) AS name, unnest(%(privileges)s::text[]) AS privilege
         WHERE name <> 'version' AND NOT has_table_privilege('$schema.' || name, privilege))
-"""
+""".replace("{has_search_index}", HAS_SEARCH_INDEX)
 _WRITE = """
 INSERT INTO $schema.sessions (sandbox_id, session_id, created_at, custom_metadata)
 VALUES (%(sandbox_id)s, %(session_id)s, '', %(text)s)

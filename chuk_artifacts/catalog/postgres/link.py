@@ -111,6 +111,10 @@ class Link(Lockable):
         """
         return self._run(_one, self._statement(text), values, unanswered=SessionError)
 
+    def look_all(self, steps: Sequence[Step]) -> list[list[Row]]:
+        """Return the rows of each of many statements that change nothing, in one round trip; raise as :meth:`look`."""
+        return self._run(_all, [(self._statement(text), values) for text, values in steps], unanswered=SessionError)
+
     def change(self, text: str, values: Mapping[str, object]) -> list[Row]:
         """Return the rows of a statement that changes something; it is a transaction.
 

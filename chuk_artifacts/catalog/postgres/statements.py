@@ -5,7 +5,8 @@ a statement that waits for a row sees it as the other transaction left it, and c
 other rows as they were when it began. Whatever depends on more than one row therefore locks one first:
 
 - a record is added while its session is locked against removal (``FOR KEY SHARE``, which adders share);
-- an exclusive add and the removal of a session lock the session alone, and look at its records in the next statement.
+- an exclusive add, a change that must keep a session below a limit, and the removal of a session lock the session
+  alone, and look at its records and counters in the next statement.
 
 They use nothing that CockroachDB and YugabyteDB lack: no functions of our own, no triggers, no ``COPY``, no temporary
 tables, and no sequences.
@@ -41,6 +42,7 @@ _TAKEN = f"""
 SELECT 1 FROM $schema.artifacts WHERE {_IN_SESSION} AND filename = ANY(%(filenames)s) AND revision > 0
 AND (expires_at IS NULL OR expires_at > %(now)s)
 """
+_USED = f"(SELECT coalesce(sum(bytes), 0) FROM $schema.usage WHERE {_IN_SESSION})"
 _COUNT_CHANGES = """
 ON CONFLICT (sandbox_id, session_id, part)
 DO UPDATE SET files = u.files + excluded.files, bytes = u.bytes + excluded.bytes
@@ -66,8 +68,8 @@ WHERE s.expires_at <= %(now)s
 RETURNING 1
 """
 _PROLONG = f"""
-UPDATE $schema.sessions SET user_id = %(user_id)s, expires_at = %(expires_at)s
-WHERE {_IN_SESSION} AND created_at = %(created_at)s AND ttl IS NOT DISTINCT FROM %(ttl)s
+UPDATE $schema.sessions SET user_id = %(user_id)s, expires_at = %(expires_at)s, ttl = %(ttl)s
+WHERE {_IN_SESSION} AND created_at = %(created_at)s AND ttl IS NOT DISTINCT FROM %(known_ttl)s
 AND user_id IS NOT DISTINCT FROM %(known_user_id)s AND expires_at IS NOT DISTINCT FROM %(known_expires_at)s
 {{}}
 RETURNING 1
@@ -86,23 +88,33 @@ WITH known AS ({{session}}), added AS (
     FROM added WHERE files > 0 OR occupied > 0 GROUP BY 3 ORDER BY 3
     {_COUNT_CHANGES}
 )
-SELECT (SELECT count(*) FROM known), {{taken}}, {_INFO} FROM (SELECT 1) AS one LEFT JOIN $schema.sessions AS s
+SELECT (SELECT count(*) FROM known), {{taken}}, {{full}}, {_INFO} FROM (SELECT 1) AS one LEFT JOIN $schema.sessions AS s
 ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM known)
 """
 
 
-def _add(session: str, condition: str) -> str:
-    taken = f"EXISTS ({_TAKEN})" if condition else "false"
-    return _ADD.replace("{session}", session.replace("{}", condition)).replace("{taken}", taken)
+_FULL = f"(%(more)s::bigint > 0 AND {_USED} + %(more)s::bigint > %(most)s::bigint)"
 
 
-_FREE = f"NOT EXISTS ({_TAKEN})"
-ADD_TO_SESSION = {False: _add(_KEEP, ""), True: _add(_KEEP, f"AND {_FREE}")}
-"""Add records to a session that need not change, by whether the add is exclusive."""
-ADD_WITH_SESSION = {False: _add(_BEGIN, ""), True: _add(_BEGIN, f"WHERE {_FREE}")}
+def _add(session: str, glue: str) -> dict[tuple[bool, bool], str]:
+    """Return the statements of an add by whether it is exclusive, and by whether the session has a limit."""
+    added = {}
+    for is_exclusive in (False, True):
+        for is_limited in (False, True):
+            taken = f"EXISTS ({_TAKEN})" if is_exclusive else "false"
+            full = _FULL if is_limited else "false"
+            conditions = f"{glue} NOT {taken} AND NOT {full}" if is_exclusive or is_limited else ""
+            text = _ADD.replace("{session}", session.replace("{}", conditions))
+            added[is_exclusive, is_limited] = text.replace("{taken}", taken).replace("{full}", full)
+    return added
+
+
+ADD_TO_SESSION = _add(_KEEP, "AND")
+"""Add records to a session that need not change."""
+ADD_WITH_SESSION = _add(_BEGIN, "WHERE")
 """Add records and the session, which is missing or has ended."""
-ADD_AND_PROLONG = {False: _add(_PROLONG, ""), True: _add(_PROLONG, f"AND {_FREE}")}
-"""Add records to a session, and give it another end or a user."""
+ADD_AND_PROLONG = _add(_PROLONG, "AND")
+"""Add records to a session, and give it another end, ttl or user."""
 
 ROLL_BACK_UNLESS_ADDED = """
 SELECT 1 / CASE WHEN count(*) = %(count)s::bigint THEN 1 ELSE 0 END FROM $schema.artifacts
@@ -111,7 +123,7 @@ WHERE artifact_id = ANY(%(artifact_ids)s)
 """End a transaction whose adds to several sessions have not all happened, without a round trip to decide it."""
 
 LOCK_SESSION = f"SELECT 1 FROM $schema.sessions WHERE {_IN_SESSION} FOR NO KEY UPDATE"
-"""Wait for other exclusive adds to the session."""
+"""Wait for others that need the session alone."""
 
 GET = "SELECT record FROM $schema.artifacts WHERE artifact_id = %(artifact_id)s AND sandbox_id = %(sandbox_id)s"
 
@@ -120,11 +132,13 @@ SELECT artifact_id, record FROM $schema.artifacts WHERE artifact_id = ANY(%(arti
 AND sandbox_id = %(sandbox_id)s
 """
 
-REPLACE = f"""
-WITH old AS MATERIALIZED (
+_REPLACE = f"""
+WITH stored AS MATERIALIZED (
     SELECT artifact_id, files, occupied FROM $schema.artifacts
     WHERE artifact_id = %(artifact_id)s AND {_IN_SESSION} AND revision = %(expected_revision)s::bigint
     FOR NO KEY UPDATE
+), old AS (
+    SELECT * FROM stored{{room}}
 ), changed AS (
     UPDATE $schema.artifacts AS a SET filename = %(filename)s, mime = %(mime)s, stored_at = %(stored_at)s,
         bytes = %(bytes)s::bigint,
@@ -141,8 +155,12 @@ WITH old AS MATERIALIZED (
     WHERE s.sandbox_id = %(sandbox_id)s AND s.session_id = %(session_id)s
     AND (s.expires_at < %(expires_at)s OR (%(expires_at)s::text IS NULL AND s.expires_at IS NOT NULL))
 )
-SELECT count(*) FROM old
+SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM stored)
 """
+REPLACE = _REPLACE.replace("{room}", "")
+_MORE = "(%(occupied)s::bigint - occupied)"
+REPLACE_WITHIN = _REPLACE.replace("{room}", f" WHERE {_MORE} <= 0 OR {_USED} + {_MORE} <= %(most)s::bigint")
+"""Replace a record unless its session would grow beyond a limit."""
 
 _REMOVE = f"""
 WITH doomed AS MATERIALIZED (
@@ -216,6 +234,43 @@ PAGES = {
 }
 """A page of a listing, by whether it begins behind a place, and whether it has an end."""
 
+_MATCHES = """
+(%(mime)s::text IS NULL OR left(lower(mime), length(%(mime)s)) = %(mime)s)
+AND (%(stored_after)s::text IS NULL OR stored_at >= %(stored_after)s)
+AND (%(stored_before)s::text IS NULL OR stored_at < %(stored_before)s)
+"""
+# jsonb_exists_all is the operator ?&, which some drivers take for a placeholder.
+_HAS_META = f"""
+(meta @> {_UNKNOWN} OR (meta @> %(meta)s::jsonb AND jsonb_exists_all(meta, %(keys)s::text[])))
+"""
+_LIVING = "revision > 0 AND (expires_at IS NULL OR expires_at > %(now)s)"
+_SEARCHED = f"""
+SELECT artifact_id, filename, CASE WHEN {_LIVING} AND {_MATCHES} AND {_HAS_META} THEN record END
+FROM $schema.artifacts WHERE {_IN_SESSION} AND {{}} LIMIT %(limit)s
+"""
+_SEARCHED_BY_META = f"""
+SELECT artifact_id, filename, record FROM $schema.artifacts
+WHERE {_IN_SESSION} AND {_LIVING} AND {_MATCHES} AND {_HAS_META} AND {{}} LIMIT %(limit)s
+"""
+
+
+def _searches(text: str) -> dict[tuple[bool, bool], str]:
+    return {
+        (is_behind, has_end): text.replace("{}", f"{start}{end} ORDER BY filename, artifact_id")
+        for is_behind, start in _STARTS.items()
+        for has_end, end in _ENDS.items()
+    }
+
+
+SEARCHES = _searches(_SEARCHED)
+"""The next places of a listing, with the records there that may match, so that a statement looks at so many records."""
+SEARCHES_BY_META = _searches(_SEARCHED_BY_META)
+"""The next records that may match, found through an index of their meta."""
+HAS_SEARCH_INDEX = """
+SELECT EXISTS (SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS a ON a.oid = c.relam
+    WHERE i.indrelid = '$schema.artifacts'::regclass AND i.indisvalid AND a.amname = 'gin')
+"""
+
 NAMED = _LISTED.replace("{}", "filename = %(filename)s ORDER BY artifact_id")
 
 NAMED_ANY = _LISTED.replace("{}", "filename = ANY(%(filenames)s) ORDER BY filename, artifact_id")
@@ -236,12 +291,18 @@ DUE = {
 }
 """A page of the records that cleanup must look at, by whether it begins behind a place."""
 
-CREATE_SESSION = """
-INSERT INTO $schema.sessions (sandbox_id, session_id, user_id, created_at, expires_at, custom_metadata, ttl)
-VALUES (%(sandbox_id)s, %(session_id)s, %(user_id)s, %(created_at)s, %(expires_at)s, %(custom_metadata)s, %(ttl)s)
-ON CONFLICT (sandbox_id, session_id) DO UPDATE SET user_id = excluded.user_id, created_at = excluded.created_at,
-    expires_at = excluded.expires_at, custom_metadata = excluded.custom_metadata, ttl = excluded.ttl
+CREATE_SESSION = _BEGIN.replace("{}", "").strip()
+"""Add a session, unless there is a living one."""
+
+_SESSIONS = f"""
+SELECT s.session_id, {_INFO} FROM $schema.sessions AS s WHERE sandbox_id = %(sandbox_id)s{{}}
+AND session_id > %(after)s AND (expires_at IS NULL OR expires_at > %(now)s) ORDER BY session_id LIMIT %(limit)s
 """
+SESSIONS = {
+    False: _SESSIONS.replace("{}", ""),
+    True: _SESSIONS.replace("{}", " AND left(user_id, 255) = left(%(user_id)s, 255) AND user_id = %(user_id)s"),
+}
+"""A page of sessions, by whether they are those of a user."""
 
 GET_SESSION = f"SELECT {_INFO} FROM $schema.sessions AS s WHERE {_IN_SESSION}"
 
@@ -282,6 +343,14 @@ SELECT (SELECT count(*) FROM $schema.sessions WHERE sandbox_id = %(sandbox_id)s
 FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s AND revision > 0
 AND (expires_at IS NULL OR expires_at > %(now)s)
 """
+
+USAGE = {
+    False: "SELECT coalesce(sum(files), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM $schema.usage"
+    " WHERE sandbox_id = %(sandbox_id)s",
+    True: "SELECT coalesce(sum(files), 0)::bigint, coalesce(sum(bytes), 0)::bigint FROM $schema.usage"
+    f" WHERE {_IN_SESSION}",
+}
+"""The usage of all sessions, or of one."""
 
 GET_IDENTITY = "SELECT identity FROM $schema.identities WHERE sandbox_id = %(sandbox_id)s"
 
