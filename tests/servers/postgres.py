@@ -20,7 +20,7 @@ from .ports import free_port
 try:
     import psycopg
 except ImportError:  # an interpreter without it runs the other tests
-    psycopg = None
+    psycopg = None  # type: ignore[assignment]
 
 _PATIENCE_SECONDS = 30.0
 _USERS = ("postgres", "nobody")
