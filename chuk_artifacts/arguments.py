@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -46,6 +47,8 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 section 5.6.2, 
 _MIME = rf"""{_TOKEN}/{_TOKEN}([ \t]*;[ \t]*{_TOKEN}=({_TOKEN}|"([\t !#-\[\]-~]|\\[\t -~])*"))*[ \t]*"""
 _DRIVE = r"[A-Za-z]:[\\/]"
 _SEPARATOR = r"[\\/]"
+_NUMBER = r"[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?|\.[0-9]+(e[+-]?[0-9]+)?"
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _ENCODED_MIMES = {
     "gzip": "application/gzip",
     "bzip2": "application/x-bzip2",
@@ -391,6 +394,29 @@ def check_ttl(name: str, value: object, now: float) -> float | None:
 def check_hours(name: str, value: object, now: float) -> float | None:
     """Return *value*, a time to live in hours, converted to seconds; None stays None."""
     return None if value is None else check_ttl(name, check_positive(name, value) * 3600.0, now)
+
+
+def parse_duration(text: str, unit: str = "s") -> float | None:
+    """Return a duration that a person wrote, in seconds; None for ``never``.
+
+    Args:
+        text: a number with one of the units ``s``, ``m``, ``h``, ``d`` and ``w``, such as ``12h`` or ``7d``; a number
+            without a unit; or ``never``.
+        unit: the unit of a number without one.
+
+    Raises:
+        InvalidInputError: *text* is nothing of these, or not a finite number above 0.
+
+    """
+    word = text.strip().lower()
+    if word == "never":
+        return None
+    number, named = (word[:-1], word[-1:]) if word[-1:] in _UNIT_SECONDS else (word, unit)
+    with contextlib.suppress(ValueError):
+        seconds = float(number) * _UNIT_SECONDS[named]
+        if 0 < seconds <= sys.float_info.max and re.fullmatch(_NUMBER, number):
+            return seconds
+    raise InvalidInputError(f"{shown(text)} is not a duration above 0, such as 90, 12h, 7d or never")
 
 
 def check_moment(name: str, moment: float) -> float:

@@ -5,10 +5,11 @@ No other module reads the environment.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -24,6 +25,8 @@ from chuk_artifacts.arguments import (
     check_positive,
     check_text,
     check_text_or_none,
+    check_ttl,
+    parse_duration,
 )
 from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.grid import check_part, check_sandbox_id
@@ -189,8 +192,8 @@ class PostgresUrl(ServerUrl):
 
 def _url_here(kind: type[ServerUrl], shown: str) -> ServerUrl:
     """Return the URL *shown*, with passwords if the environment has them."""
-    configured = kind(_environment(kind.VARIABLE) or "")
-    return configured if str(configured) == shown else kind(shown)
+    here = kind(_environment(kind.VARIABLE) or "")
+    return here if str(here) == shown else kind(shown)
 
 
 def default_provider_of_commands() -> str:
@@ -198,10 +201,30 @@ def default_provider_of_commands() -> str:
     return _environment("ARTIFACT_PROVIDER") or FILESYSTEM
 
 
+@contextlib.contextmanager
+def overridden(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a block, so that processes which it starts inherit them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def first_set(*names: str) -> str | None:
+    """Return the first of these variables that the environment sets, or None."""
+    return next((name for name in names if _environment(name) is not None), None)
+
+
 def complete_url(url: str) -> str:
     """Return *url*, which was pickled without secrets, with the secrets that ``ARTIFACT_PROVIDER`` has for it."""
-    configured = _environment("ARTIFACT_PROVIDER") or ""
-    return configured if public_url(configured) == url else url
+    here = _environment("ARTIFACT_PROVIDER") or ""
+    return here if public_url(here) == url else url
 
 
 def default_gateway_of_commands() -> str:
@@ -656,12 +679,15 @@ def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str |
 
 def _session_ttl(hours: object, now: float) -> float | None:
     configured = _environment("ARTIFACT_SESSION_TTL_HOURS")
-    if hours is DEFAULT_SESSION_TTL_HOURS and configured is not None:
-        try:
-            hours = float(configured)
-        except ValueError:
-            raise InvalidInputError(f"ARTIFACT_SESSION_TTL_HOURS must be a number: {shown(configured)}") from None
-    return check_hours("session_ttl_hours", hours, now)
+    if hours is not DEFAULT_SESSION_TTL_HOURS or configured is None:
+        return check_hours("session_ttl_hours", hours, now)
+    try:
+        ttl = parse_duration(configured, unit="h")
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"ARTIFACT_SESSION_TTL_HOURS must be a number of hours, or a duration: {error}"
+        ) from None
+    return check_ttl("ARTIFACT_SESSION_TTL_HOURS", ttl, now)
 
 
 def _keep_versions(given: object) -> int:

@@ -78,7 +78,8 @@ class ArtifactStore:
             the URL without its secrets; random in memory.
         fs_root: the folder of the filesystem provider; default: ``ARTIFACT_FS_ROOT``, else ``./artifacts``.
         session_ttl_hours: time to live of sessions, and by default of their artifacts, in hours; None: they never
-            expire. Default: ``ARTIFACT_SESSION_TTL_HOURS``, else 24.
+            expire. Default: ``ARTIFACT_SESSION_TTL_HOURS`` (hours, or a duration such as ``12h``, ``7d`` or ``never``),
+            else 24.
         max_retries: how often a driver retries a failed request.
         max_connections: the size of a driver's connection pool.
         endpoint_url: the service of a bucket provider; default: ``S3_ENDPOINT_URL`` or, for IBM, ``IBM_COS_ENDPOINT``,

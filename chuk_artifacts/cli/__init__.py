@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from chuk_artifacts import __version__
-from chuk_artifacts.cli import artifacts, serving, upkeep, urls
+from chuk_artifacts.cli import (
+    changing,
+    diagnosis,
+    fetching,
+    listing,
+    serving,
+    sessions,
+    storing,
+    syncing,
+    upkeep,
+    urls,
+)
+from chuk_artifacts.cli.opening import add_store_options
+from chuk_artifacts.cli.output import errors_in_one_line
+from chuk_artifacts.cli.values import examples
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands, which print errors in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        with errors_in_one_line():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("chuk-artifacts --root ./artifacts ls demo"),
+)
 @click.version_option(__version__, prog_name="chuk-artifacts")
 def cli() -> None:
     """Store files that belong to sessions, and find them again.
 
-    The environment configures everything: ARTIFACT_PROVIDER (default here: filesystem), ARTIFACT_FS_ROOT (default:
-    ./artifacts), ARTIFACT_SANDBOX_ID and the other variables in the README.
+    Options, or else the environment, choose the store: ARTIFACT_PROVIDER (default here: filesystem), ARTIFACT_FS_ROOT
+    (default: ./artifacts), ARTIFACT_SANDBOX_ID and the other variables in the README.
     """
 
 
 for _command in (
-    *(artifacts.put, artifacts.get, artifacts.ls, artifacts.info, artifacts.rm),
-    *(urls.url, serving.serve),
-    *(upkeep.gc, upkeep.init, upkeep.doctor),
+    *(storing.put, fetching.get, fetching.cat, changing.cp, changing.mv, changing.rm),
+    *(listing.ls, listing.info, listing.stats, urls.url, urls.upload_url, serving.serve),
+    *(syncing.sync, upkeep.gc, upkeep.init, diagnosis.doctor),
 ):
-    cli.add_command(_command)
+    cli.add_command(add_store_options(_command))
+for _command in sessions.sessions.commands.values():
+    add_store_options(_command)
+cli.add_command(sessions.sessions)
+add_store_options(cli)

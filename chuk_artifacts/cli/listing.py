@@ -1,0 +1,133 @@
+"""Commands that list and describe: ls, info, stats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+
+from chuk_artifacts import ArtifactStore
+from chuk_artifacts.cli.addressing import Address, find
+from chuk_artifacts.cli.opening import opened
+from chuk_artifacts.cli.tables import (
+    Column,
+    Row,
+    expiry_text,
+    form_options,
+    id_text,
+    is_terminal,
+    moment_text,
+    print_facts,
+    print_rows,
+    size_text,
+)
+from chuk_artifacts.cli.values import examples
+
+ARTIFACT_NAMES = (
+    *("artifact_id", "session_id", "filename", "bytes", "mime", "summary", "meta", "sha256"),
+    *("stored_at", "updated_at", "expires_at", "ttl", "revision"),
+)
+
+
+@click.command(
+    epilog=examples(
+        "chuk-artifacts ls demo", "chuk-artifacts ls -l demo/docs/ --recursive", "chuk-artifacts ls demo --json"
+    )
+)
+@click.argument("session", default="cli", type=Address(), metavar="[SESSION[/FOLDER]]")
+@click.option("--prefix", default="", help="List only filenames that begin with this, at any depth.")
+@click.option("-l", "--long", "is_long", is_flag=True, help="Add expiry, media type, titles and a total.")
+@click.option("-R", "--recursive", is_flag=True, help="List the files in folders too, at any depth.")
+@form_options
+def ls(*, session: str, prefix: str, is_long: bool, recursive: bool, form: str | None) -> None:
+    """List the files and folders of a SESSION (default: cli), or of a folder in it.
+
+    Without --recursive, a folder is one line. JSON and CSV always have every file.
+    """
+    session_id, _, folder = session.partition("/")
+    folder = f"{folder.rstrip('/')}/" if folder else ""
+    with opened(must_exist=True) as store:
+        if recursive or prefix or form is not None:
+            print_artifacts(store.iter_session(session_id, prefix=folder + prefix), form, is_long=is_long)
+        else:
+            print_artifacts(_level(store, session_id, folder), form, is_long=is_long)
+
+
+def _level(store: ArtifactStore, session_id: str, folder: str) -> Iterator[Row]:
+    """Yield the folders directly in a folder, then its files."""
+    folders, files = store.list_directory(session_id, folder)
+    yield from (_folder_row(f"{folder}{name}/") for name in folders)
+    yield from files
+
+
+def _folder_row(name: str) -> Row:
+    return {"artifact_id": "-", "bytes": None, "stored_at": "-", "expires_at": "-", "mime": "-", "filename": name}
+
+
+def print_artifacts(
+    artifacts: Iterable[Row], form: str | None, *, is_long: bool = False, with_session: bool = False
+) -> None:
+    """Print artifacts in a form; see :func:`~chuk_artifacts.cli.tables.print_rows`."""
+    if form is None and is_terminal():
+        artifacts = list(artifacts)
+        columns = _columns([one["artifact_id"] for one in artifacts], is_long=is_long, with_session=with_session)
+    else:
+        columns = _columns((), is_long=is_long, with_session=with_session)
+    print_rows(artifacts, columns, form, names=ARTIFACT_NAMES, total=total, header=is_long)
+
+
+def total(rows: Sequence[Row]) -> str:
+    """Return the last line of a listing."""
+    sizes = [row["bytes"] for row in rows if row["bytes"] is not None]
+    files = f"{len(sizes)} file{'' if len(sizes) == 1 else 's'}, {size_text(sum(sizes))}"
+    folders = len(rows) - len(sizes)
+    return f"{folders} folder{'' if folders == 1 else 's'}, {files}" if folders else files
+
+
+def _columns(ids: Sequence[str], *, is_long: bool, with_session: bool) -> list[Column]:
+    short = id_text(ids)
+    columns = [
+        Column("id", lambda row: row["artifact_id"], lambda row: short(row["artifact_id"])),
+        Column("size", _size if is_long else _bytes, _size, right=True),
+    ]
+    expires = Column("expires", lambda row: moment_text(row["expires_at"]), _expiry)
+    stored = Column("stored", lambda row: moment_text(row["stored_at"]))
+    if is_long:
+        columns += [stored, expires, Column("type", lambda row: row["mime"], folds=True)]
+    else:
+        columns += [expires if is_terminal() else stored]
+    if with_session:
+        columns.append(Column("session", lambda row: row["session_id"], folds=True))
+    return [*columns, Column("name", lambda row: row["filename"] or "-", folds=True)]
+
+
+def _size(row: Row) -> str:
+    return "-" if row["bytes"] is None else size_text(row["bytes"])
+
+
+def _bytes(row: Row) -> str:
+    return "-" if row["bytes"] is None else str(row["bytes"])
+
+
+def _expiry(row: Row) -> str:
+    return "-" if row["expires_at"] == "-" else expiry_text(row["expires_at"])
+
+
+@click.command(epilog=examples("chuk-artifacts info demo/hello.txt"))
+@click.argument("address", type=Address(), metavar="ADDRESS")
+@form_options
+def info(address: str, form: str | None) -> None:
+    """Print the metadata of a file.
+
+    ADDRESS is an id, a unique prefix of it, or session/filename.
+    """
+    with opened(must_exist=True) as store:
+        print_facts(find(store, address), form)
+
+
+@click.command(epilog=examples("chuk-artifacts stats --json"))
+@form_options
+def stats(form: str | None) -> None:
+    """Print the number of sessions and files, and their bytes in all."""
+    with opened(must_exist=True) as store:
+        print_facts(store.get_stats(), form)
