@@ -11,6 +11,7 @@ from chuk_artifacts.cli import (
     changing,
     diagnosis,
     fetching,
+    history,
     listing,
     serving,
     sessions,
@@ -50,7 +51,7 @@ def cli() -> None:
 for _command in (
     *(storing.put, fetching.get, fetching.cat, changing.cp, changing.mv, changing.rm),
     *(listing.ls, listing.info, listing.stats, urls.url, urls.upload_url, serving.serve),
-    *(syncing.sync, upkeep.gc, upkeep.init, diagnosis.doctor),
+    *(syncing.sync, history.versions, history.restore, upkeep.gc, upkeep.init, diagnosis.doctor),
 ):
     cli.add_command(add_store_options(_command))
 for _command in sessions.sessions.commands.values():

@@ -67,7 +67,7 @@ class Session(Address):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the sessions that begin with *incomplete*."""
-        return [CompletionItem(found.removesuffix("/")) for found in _completions(ctx, incomplete.partition("/")[0])]
+        return [CompletionItem(found) for found in _sessions(ctx, incomplete)]
 
 
 def find(store: ArtifactStore, address: str) -> ArtifactMetadata:
@@ -197,19 +197,34 @@ def _unless_known(store: ArtifactStore, session_id: str) -> str:
 
 
 def _completions(context: click.Context, incomplete: str) -> list[str]:
-    """Return the sessions or filenames that begin with *incomplete*; none where there is no store."""
+    """Return the sessions or filenames that begin with *incomplete*; none where there is no store.
+
+    A single folder is replaced by what is in it: shells add a space after what they complete alone.
+    """
     found: list[str] = []
     with suppress(ArtifactStoreError, OSError), overridden(chosen(context)), open_store(must_exist=True) as store:
-        session_id, is_path, prefix = incomplete.partition("/")
-        if not is_path:
-            found += sorted(f"{one}/" for one in session_ids(store) if one.startswith(session_id))
-            return found[:_MOST_COMPLETIONS]
-        for artifact in store.iter_session(session_id, prefix=prefix):
-            rest = (artifact.filename or "")[len(prefix) :]
-            folder, is_folder, _ = rest.partition("/")
-            name = f"{session_id}/{prefix}{folder}{'/' if is_folder else ''}"
-            if artifact.filename and name not in found[-1:]:
-                found.append(name)
-            if len(found) >= _MOST_COMPLETIONS:
+        found = _beginning(store, incomplete)
+        while len(found) == 1 and found[0].endswith("/"):
+            inner = _beginning(store, found[0])
+            if not inner:
                 break
+            found = inner
     return found
+
+
+def _beginning(store: ArtifactStore, incomplete: str) -> list[str]:
+    session_id, is_path, prefix = incomplete.partition("/")
+    if not is_path:
+        return sorted(f"{one}/" for one in session_ids(store) if one.startswith(session_id))[:_MOST_COMPLETIONS]
+    folder, _, name = prefix.rpartition("/")
+    folders, files = store.list_directory(session_id, folder)
+    names = [f"{one}/" for one in folders]
+    names += dict.fromkeys((one.filename or "").rpartition("/")[2] for one in files if one.filename)
+    start = f"{session_id}/{folder}/" if folder else f"{session_id}/"
+    return [start + one for one in names if one.startswith(name)][:_MOST_COMPLETIONS]
+
+
+def _sessions(context: click.Context, incomplete: str) -> list[str]:
+    with suppress(ArtifactStoreError, OSError), overridden(chosen(context)), open_store(must_exist=True) as store:
+        return sorted(one for one in session_ids(store) if one.startswith(incomplete))[:_MOST_COMPLETIONS]
+    return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ import click
 from chuk_artifacts import __version__
 from chuk_artifacts.cli.opening import STORE_OPTIONS, chosen, missing_part, no_store, open_store, settings
 from chuk_artifacts.cli.output import errors_in_one_line, in_words_of_options, print_json, shown
-from chuk_artifacts.cli.tables import form_options, print_csv
+from chuk_artifacts.cli.tables import form_options, is_terminal, print_csv
 from chuk_artifacts.cli.values import examples
 from chuk_artifacts.settings import MEMORY, Settings, default_provider_of_commands, first_set
 
@@ -109,6 +110,7 @@ def _settings(found: Settings) -> Iterator[Setting]:
     ttl = "never" if found.session_ttl is None else f"{found.session_ttl / _HOUR:g} h"
     yield _of("session-ttl", ttl, "ARTIFACT_SESSION_TTL_HOURS")
     yield _of("gateway", found.gateway_url or "of this machine", "ARTIFACT_GATEWAY_URL")
+    yield _of("keep-versions", str(found.keep_versions), "ARTIFACT_KEEP_VERSIONS")
     keys = len(found.signing_keys.secrets)
     yield _of("signing-key", f"{keys} configured" if keys else "made when needed", "ARTIFACT_SIGNING_KEY")
 
@@ -160,12 +162,23 @@ def _report(sides: Mapping[str, Mapping[str, Any]], settings: list[Setting], war
             if name not in {"provider", "status"}:
                 yield f"  {name}: {value}"
     yield "settings:"
-    widths = [
-        max(len(text) for text in column) for column in zip(*((one.name, one.value) for one in settings), strict=True)
-    ]
-    for one in settings:
-        yield f"  {one.name:{widths[0]}}  {one.value:{widths[1]}}  ({one.source})"
-    yield "versions: " + ", ".join(f"{name} {found}" for name, found in _versions().items())
+    yield from _columns(settings)
+    yield "versions:"
+    yield from (f"  {name} {found}" for name, found in _versions().items())
     if warnings:
         yield "warnings:"
         yield from (f"  {warning}" for warning in warnings)
+
+
+def _columns(settings: list[Setting]) -> Iterator[str]:
+    """Yield a line for each setting; on a narrow terminal two."""
+    names = max(len(one.name) for one in settings)
+    values = max(len(one.value) for one in settings)
+    longest = names + values + max(len(one.source) for one in settings) + len("      ()")
+    is_narrow = is_terminal() and shutil.get_terminal_size().columns < longest
+    for one in settings:
+        if is_narrow:
+            yield f"  {one.name}: {one.value}"
+            yield f"    ({one.source})"
+        else:
+            yield f"  {one.name:{names}}  {one.value:{values}}  ({one.source})"

@@ -19,6 +19,9 @@ from chuk_artifacts.cli.values import examples
 from chuk_artifacts.errors import shown
 
 STANDARD_OUTPUT = "-"
+revision_option = click.option(
+    "--revision", type=click.IntRange(1), help="The content of an earlier revision, of a single file: see versions."
+)
 
 
 @click.command(
@@ -36,6 +39,7 @@ STANDARD_OUTPUT = "-"
 @click.option("--session", type=Session(), help="All files of this session.")
 @click.option("--prefix", default="", help="With --session: only filenames that begin with this.")
 @click.option("--zip", "as_zip", is_flag=True, help="Write one ZIP archive of a session or folder to -o PATH.")
+@revision_option
 @click.option("--force", is_flag=True, help="Replace files of these names in the folder.")
 def get(
     *,
@@ -44,6 +48,7 @@ def get(
     session: str | None,
     prefix: str,
     as_zip: bool,
+    revision: int | None,
     force: bool,
 ) -> None:
     """Write the content of files to a file, to a folder, or to the standard output.
@@ -62,29 +67,38 @@ def get(
             _save_archive(store, selections, output, force=force)
             return
         is_many = len(selections) > 1 or selections[0].is_many
+        _check_revision(revision, is_many=is_many)
         if output in {None, STANDARD_OUTPUT}:
             if is_many:
                 raise InvalidInputError("several files do not fit the standard output: name a folder with -o FOLDER")
-            write(store, selections[0].found)
+            write(store, selections[0].found, revision)
         elif is_many:
             _save_all(store, selections, str(output), force=force)
         else:
-            _save(store, selections[0].found[0], str(output), force=force)
+            _save(store, selections[0].found[0], str(output), revision, force=force)
 
 
 @click.command(epilog=examples("chuk-artifacts cat demo/hello.txt"))
 @click.argument("addresses", nargs=-1, required=True, type=Address(), metavar="ADDRESS...")
-def cat(addresses: tuple[str, ...]) -> None:
+@revision_option
+def cat(addresses: tuple[str, ...], revision: int | None) -> None:
     """Write the content of files to the standard output, one after the other."""
     with opened(must_exist=True) as store:
-        for selection in [select(store, address) for address in addresses]:
-            write(store, selection.found)
+        selections = [select(store, address) for address in addresses]
+        _check_revision(revision, is_many=len(selections) > 1 or selections[0].is_many)
+        for selection in selections:
+            write(store, selection.found, revision)
 
 
-def write(store: ArtifactStore, artifacts: Iterable[ArtifactMetadata]) -> None:
+def _check_revision(revision: int | None, *, is_many: bool) -> None:
+    if revision is not None and is_many:
+        raise InvalidInputError("--revision is for a single file")
+
+
+def write(store: ArtifactStore, artifacts: Iterable[ArtifactMetadata], revision: int | None = None) -> None:
     """Write contents to the standard output."""
     for artifact in artifacts:
-        for chunk in store.stream(artifact.artifact_id):
+        for chunk in store.stream(artifact.artifact_id, revision=revision):
             sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
@@ -104,11 +118,12 @@ def newest_by_name(artifacts: Iterable[ArtifactMetadata]) -> dict[str, ArtifactM
     return found
 
 
-def _save(store: ArtifactStore, artifact: ArtifactMetadata, output: str, *, force: bool) -> None:
+def _save(store: ArtifactStore, artifact: ArtifactMetadata, output: str, revision: int | None, *, force: bool) -> None:
     if output.endswith(("/", os.sep)) and not os.path.isdir(output):
         os.makedirs(output)
     with progress("get", artifact.bytes) as advance:
-        path = store.download(artifact.artifact_id, output, overwrite=force, callback=callback_of(advance))
+        callback = callback_of(advance)
+        path = store.download(artifact.artifact_id, output, revision=revision, overwrite=force, callback=callback)
     note(str(path))
 
 

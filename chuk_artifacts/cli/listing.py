@@ -27,6 +27,7 @@ ARTIFACT_NAMES = (
     *("artifact_id", "session_id", "filename", "bytes", "mime", "summary", "meta", "sha256"),
     *("stored_at", "updated_at", "expires_at", "ttl", "revision"),
 )
+_WIDE_OF_LONG = 150
 
 
 @click.command(
@@ -85,15 +86,15 @@ def total(rows: Sequence[Row]) -> str:
 
 
 def _columns(ids: Sequence[str], *, is_long: bool, with_session: bool) -> list[Column]:
-    short = id_text(ids)
+    short = id_text(ids, wide=_WIDE_OF_LONG) if is_long else id_text(ids)
     columns = [
         Column("id", lambda row: row["artifact_id"], lambda row: short(row["artifact_id"])),
         Column("size", _size if is_long else _bytes, _size, right=True),
     ]
     expires = Column("expires", lambda row: moment_text(row["expires_at"]), _expiry)
-    stored = Column("stored", lambda row: moment_text(row["stored_at"]))
+    stored = Column("stored", lambda row: moment_text(row["stored_at"]), least=80)
     if is_long:
-        columns += [stored, expires, Column("type", lambda row: row["mime"], folds=True)]
+        columns += [stored, expires, Column("type", lambda row: row["mime"], folds=True, least=100)]
     else:
         columns += [expires if is_terminal() else stored]
     if with_session:

@@ -43,6 +43,7 @@ class Column:
         human: returns its text on a terminal; None: as in a pipe.
         right: whether it is aligned to the right.
         folds: whether a terminal may break it over several lines; the others keep their width.
+        least: the width from which a terminal shows it.
 
     """
 
@@ -51,6 +52,7 @@ class Column:
     human: Callable[[Row], str] | None = None
     right: bool = False
     folds: bool = False
+    least: int = 0
 
     def text(self, row: Row, *, human: bool) -> str:
         """Return the text of a row in this column."""
@@ -180,6 +182,7 @@ def _print_table(rows: Sequence[Row], columns: Sequence[Column], total: Callable
     from rich.table import Table  # noqa: PLC0415 - only a terminal needs it
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    columns = [column for column in columns if console.width >= column.least]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(
@@ -204,9 +207,9 @@ def terminal() -> Console | None:
     return Console(soft_wrap=False)
 
 
-def id_text(artifact_ids: Sequence[str]) -> Callable[[str], str]:
-    """Return how a terminal shows these ids: whole where there is space, else a prefix that is unique among them."""
-    if shutil.get_terminal_size().columns >= _WIDE:
+def id_text(artifact_ids: Sequence[str], *, wide: int = _WIDE) -> Callable[[str], str]:
+    """Return how a terminal shows these ids: whole from a width, else as a prefix that is unique among them."""
+    if shutil.get_terminal_size().columns >= wide:
         return str
     length = next(
         (size for size in range(_SHORT_ID, _ID) if len({one[:size] for one in artifact_ids}) == len({*artifact_ids})),

@@ -81,15 +81,15 @@ def test_completion(shell, stored, monkeypatch):
         return [one.value for one in found]
 
     assert complete("cat", "") == ["demo/", "other/"]
-    assert complete("cat", "de") == ["demo/"]
-    assert complete("cat", "demo/") == ["demo/docs/"]
-    assert complete("info", "demo/docs/") == ["demo/docs/a.txt", "demo/docs/b.md", "demo/docs/inner/"]
+    inner = ["demo/docs/inner/", "demo/docs/a.txt", "demo/docs/b.md"]
+    assert complete("cat", "de") == complete("cat", "demo/") == complete("info", "demo/docs/") == inner
+    assert complete("cat", "demo/docs/i") == ["demo/docs/inner/c.csv"]
     assert complete("put", "--session", "o") == ["other"]
     assert complete("sessions", "rm", "o") == ["other"]
     assert complete("--root", "elsewhere", "cat", "") == []
     assert complete("cat", "--root", "elsewhere", "") == []
     assert not Path("elsewhere").exists()
     monkeypatch.setenv("ARTIFACT_FS_ROOT", "elsewhere")
-    assert complete("cat", "--root", "artifacts", "o") == ["other/"]
+    assert complete("cat", "--root", "artifacts", "o") == ["other/b.md"]
     monkeypatch.setenv("ARTIFACT_PROVIDER", "nonsense")
     assert complete("cat", "") == []

@@ -239,6 +239,24 @@ def test_upload_url(shell, monkeypatch):
     assert shell("cat", found["artifact_id"]) == "12345"
 
 
+# versions
+
+
+def test_versions_and_restore(shell, tree):
+    """Earlier contents are listed, read by revision, and restored as a new revision."""
+    (artifact_id,) = shell.put(tree / "a.txt", "--session", "demo")
+    (tree / "a.txt").write_bytes(b"second")
+    shell.put(tree / "a.txt", "--session", "demo", "--replace")
+    assert [line.split()[:2] for line in shell("versions", "demo/a.txt").splitlines()] == [["2*", "6"], ["1", "1"]]
+    assert shell("cat", "demo/a.txt", "--revision", "1") == "a"
+    assert shell.result("get", artifact_id, "--revision", "1", "-o", "old").exit_code == 0
+    assert Path("old").read_bytes() == b"a"
+    assert shell("restore", "demo/a.txt", "1") == "3\n"
+    assert shell("cat", "demo/a.txt") == "a"
+    assert "revision" in shell.error("restore", "demo/a.txt", "9")
+    assert "--revision is for a single file" in shell.error("cat", "demo/", "--revision", "1")
+
+
 # sync
 
 

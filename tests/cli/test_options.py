@@ -19,9 +19,27 @@ from chuk_artifacts import ArtifactStore
 
 READING = [
     *("get x", "cat demo/x", "cp demo/x demo/y", "mv demo/x demo/y", "rm demo/x", "ls", "info x", "stats", "url x"),
-    *("sessions ls", "sessions info demo", "sessions rm demo", "sync demo ./x", "gc", "doctor"),
+    *(
+        "sessions ls",
+        "sessions info demo",
+        "sessions rm demo",
+        "sync demo ./x",
+        "versions x",
+        "restore x 1",
+        "gc",
+        "doctor",
+    ),
 ]
-LISTING = ["ls demo", "info demo/docs/a.txt", "stats", "sessions ls", "sessions info demo", "gc", "doctor"]
+LISTING = [
+    "ls demo",
+    "info demo/docs/a.txt",
+    "stats",
+    "sessions ls",
+    "sessions info demo",
+    "versions demo/docs/a.txt",
+    "gc",
+    "doctor",
+]
 
 
 @pytest.mark.parametrize("words", READING)
