@@ -13,6 +13,8 @@ def main() -> None:
         if error.name != "click":
             raise
         sys.exit("the command line needs click: python -m pip install 'chuk-artifacts[cli]'")
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 + SIGINT, as shells report it
     cli(prog_name="chuk-artifacts")
 
 

@@ -192,7 +192,16 @@ def test_empty_variable_counts_as_unset(monkeypatch, tmp_path, name):
     assert providers()[0] == "memory"
 
 
-@pytest.mark.parametrize("hours", ["a day", "nan", "inf", "0", "-1", "1e300"])
+@pytest.mark.parametrize(
+    ("text", "hours"), [("90", 90), ("36h", 36), ("7d", 168), ("90m", 1.5), ("1w", 168), ("never", None), (" 2D ", 48)]
+)
+def test_session_ttl_with_a_unit(monkeypatch, text, hours):
+    """ARTIFACT_SESSION_TTL_HOURS is a number of hours, a number with a unit, or ``never``."""
+    monkeypatch.setenv("ARTIFACT_SESSION_TTL_HOURS", text)
+    assert info()["session_ttl_hours"] == hours
+
+
+@pytest.mark.parametrize("hours", ["a day", "7y", "h", "1h30m", "nan", "inf", "0", "-1", "1e300"])
 def test_bad_session_ttl_in_environment(monkeypatch, hours):
     """A time to live must be a finite number above 0, and must not end after the year 9999."""
     monkeypatch.setenv("ARTIFACT_SESSION_TTL_HOURS", hours)

@@ -28,6 +28,13 @@ from chuk_artifacts.cli.values import examples
 class _Commands(click.Group):
     """The commands, which print errors in one line."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line, and print the help if it asks for it."""
+        with errors_in_one_line():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         with errors_in_one_line():

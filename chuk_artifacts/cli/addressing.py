@@ -80,7 +80,7 @@ def find(store: ArtifactStore, address: str) -> ArtifactMetadata:
     Raises:
         ArtifactNotFoundError: there is no such artifact. The message says where there is one of that name.
         ArtifactExpiredError: the artifact has expired.
-        InvalidInputError: several ids begin with the prefix; the message lists them.
+        InvalidInputError: several ids begin with the prefix; the message lists them. Or the name is that of a folder.
 
     """
     session_id, is_path, filename = address.partition("/")
@@ -157,7 +157,7 @@ def _by_name(store: ArtifactStore, session_id: str, filename: str) -> ArtifactMe
         return found
     if any(True for _ in store.iter_session(session_id, prefix=f"{filename.rstrip('/')}/" if filename else "")):
         folder = f"{session_id}/{filename}".rstrip("/")
-        raise ArtifactNotFoundError(f"{folder!r} is a folder: write {folder}/ with -r for all files in it")
+        raise InvalidInputError(f"{folder!r} is a folder: write {folder}/, with rm -r {folder}/, for all files in it")
     place = f"no file {shown(filename)} in session {shown(session_id)}"
     raise ArtifactNotFoundError(place + (_hint(store, filename) or _unless_known(store, session_id)))
 

@@ -98,7 +98,7 @@ def _ids(store: ArtifactStore, address: str, *, recursive: bool) -> list[str]:
     is_folder = "/" in address and not address.endswith(("/", "*"))
     try:
         return [one.artifact_id for one in select(store, address).found]
-    except ArtifactNotFoundError:
+    except (ArtifactNotFoundError, InvalidInputError):
         if not is_folder:
             raise
         return [one.artifact_id for one in select(store, f"{address}/").found]

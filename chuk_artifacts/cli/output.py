@@ -25,6 +25,7 @@ _WORDS_OF_OPTIONS = {
     "user_id": "user",
     "overwrite=True, --force": "--force",
     "max_bytes": "--max-bytes",
+    "filename must": "--name must",
     "ttl must": "--ttl must",
     "expires must": "--expires must",
     "mime must": "--mime must",
@@ -75,6 +76,7 @@ def fail(message: str) -> NoReturn:
 
 def in_words_of_options(message: str) -> str:
     """Return the message of an error with options in place of Python arguments."""
+    message = re.sub(r"^(items\[\d+\]: )?((data|path): )?", "", message)
     return _ARGUMENTS(lambda found: _WORDS_OF_OPTIONS[found[0]], message)
 
 

@@ -163,7 +163,7 @@ def test_broken_pipe_of_content():
     assert getting.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["get", "ls", "info"])
+@pytest.mark.parametrize("name", ["get", "ls", "info", "--help"])
 def test_pipe_that_is_broken_from_the_start(name):
     """A pipe without a reader causes no error message, not even when the process ends."""
     artifact_id = command("put", "-", input=b"small").stdout.decode().strip()
@@ -171,7 +171,7 @@ def test_pipe_that_is_broken_from_the_start(name):
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "chuk_artifacts", name, *([] if name == "ls" else [artifact_id])],
+            [sys.executable, "-m", "chuk_artifacts", name, *([] if name in {"ls", "--help"} else [artifact_id])],
             env=child.environment(PYTHONUNBUFFERED=""),  # the default of Python
             stdout=writer,
             stderr=subprocess.PIPE,

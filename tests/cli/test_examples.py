@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
+import child
 import pytest
+from process import eventually
 
 from chuk_artifacts.cli import cli
 
@@ -45,6 +52,29 @@ def test_examples(shell, tree, name):
         assert words[0] == PROMPT.strip()
         result = shell.result(*words[1:], input=text)
         assert result.exit_code == 0, (number, line, result.output, result.exception)
+
+
+def test_example_of_serve(shell, tmp_path):
+    """The example of ``serve`` serves until it is told to stop."""
+    (line,) = re.findall(rf"Example: ({PROMPT}serve .*)", COMMANDS["serve"].help)
+    words = shlex.split(line)[1:]
+    with subprocess.Popen(
+        [sys.executable, "-m", "chuk_artifacts", *words, "--port", "0", "--root", str(tmp_path)],
+        env=child.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        port = serving.stderr.readline().rpartition(":")[2]
+        assert eventually(lambda: _is_well(int(port)))
+        serving.send_signal(signal.SIGTERM)
+        serving.stderr.read()
+    assert serving.returncode == 0
+
+
+def _is_well(port):
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
+        return answer.status == 200
+    return False
 
 
 def _prepare(shell):

@@ -187,6 +187,7 @@ def test_rm_many(shell, tree):
     """Rm -r deletes a folder, --session a session; a folder without -r is refused."""
     shell.put("-r", tree, "--session", "demo")
     assert "add -r" in shell.error("rm", "demo/docs/")
+    assert "is a folder: write demo/docs/" in shell.error("rm", "demo/docs")
     shell("rm", "-r", "demo/docs/inner")
     assert names(shell) == ["docs/a.txt", "docs/b.md"]
     shell("rm", "-r", "demo/docs/a*")

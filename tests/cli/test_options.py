@@ -129,6 +129,25 @@ def test_bad_ttl(shell, tree, text):
     assert not Path("artifacts").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("put pipe", "'pipe' is not a file"),
+        ("put docs/a.txt --mime x", "--mime must be a media type such as 'image/png' (RFC 9110): 'x'"),
+        ("put docs/a.txt --name ../x", "--name must not hold a '..' segment: '../x'"),
+        ("get demo/x -o nowhere/x", "the folder 'nowhere' does not exist"),
+        ("url demo/x --expires 30d", "--expires must be at most 7 days"),
+        ("ls --sandbox a/b", "--sandbox (ARTIFACT_SANDBOX_ID) must not hold '/'"),
+        ("ls --provider s3 --session-provider redis --bucket a_", "--bucket (ARTIFACT_BUCKET) must be"),
+    ],
+)
+def test_messages_speak_of_options(shell, tree, words, message):
+    """A message names options and paths, and no Python arguments."""
+    os.mkfifo("pipe")
+    shell.put(tree / "a.txt", "--session", "demo", "--name", "x")
+    assert shell.error(*words.split()).startswith(message)
+
+
 @pytest.mark.parametrize("words", LISTING)
 def test_json_and_csv(shell, tree, words):
     """What lists or describes prints JSON and CSV."""
