@@ -11,6 +11,7 @@ from chuk_artifacts.cli import (
     changing,
     diagnosis,
     fetching,
+    finding,
     history,
     listing,
     serving,
@@ -57,11 +58,12 @@ def cli() -> None:
 
 for _command in (
     *(storing.put, fetching.get, fetching.cat, changing.cp, changing.mv, changing.rm),
-    *(listing.ls, listing.info, listing.stats, urls.url, urls.upload_url, serving.serve),
+    *(finding.find, finding.du, listing.ls, listing.info, listing.stats, urls.url, urls.upload_url, serving.serve),
     *(syncing.sync, history.versions, history.restore, upkeep.gc, upkeep.init, diagnosis.doctor),
 ):
     cli.add_command(add_store_options(_command))
-for _command in sessions.sessions.commands.values():
-    add_store_options(_command)
-cli.add_command(sessions.sessions)
+for _group in (sessions.sessions, sessions.users):
+    for _command in _group.commands.values():
+        add_store_options(_command)
+    cli.add_command(_group)
 add_store_options(cli)

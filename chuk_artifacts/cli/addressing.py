@@ -147,8 +147,7 @@ def destination(source: ArtifactMetadata, address: str) -> str:
 
 def session_ids(store: ArtifactStore) -> Iterator[str]:
     """Iterate over the ids of the sessions."""
-    core = store.scope.core
-    yield from dict.fromkeys(record.session_id for record in core.catalog.sample(core.clock(), 1_000_000))
+    yield from dict.fromkeys(info.session_id for info in store.iter_sessions())
 
 
 def _by_name(store: ArtifactStore, session_id: str, filename: str) -> ArtifactMetadata:

@@ -111,6 +111,8 @@ def _settings(found: Settings) -> Iterator[Setting]:
     yield _of("session-ttl", ttl, "ARTIFACT_SESSION_TTL_HOURS")
     yield _of("gateway", found.gateway_url or "of this machine", "ARTIFACT_GATEWAY_URL")
     yield _of("keep-versions", str(found.keep_versions), "ARTIFACT_KEEP_VERSIONS")
+    for name, limit in (("max-bytes", found.max_artifact_bytes), ("max-session-bytes", found.max_session_bytes)):
+        yield _of(name, "no limit" if limit is None else str(limit), f"ARTIFACT_{name.replace('-', '_').upper()}")
     keys = len(found.signing_keys.secrets)
     yield _of("signing-key", f"{keys} configured" if keys else "made when needed", "ARTIFACT_SIGNING_KEY")
 

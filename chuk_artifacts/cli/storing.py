@@ -64,7 +64,13 @@ class _Terms:
 @click.option("--name", help="The filename in the store, for a single file or the standard input.")
 @click.option("--summary", default="", help="A description.")
 @click.option("--mime", help="Media type; default: guessed from the filename.")
-@click.option("--meta", multiple=True, callback=pairs, metavar="NAME=VALUE", help="A value to keep with the files.")
+@click.option(
+    "--meta",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=VALUE",
+    help="A value to keep with the files; NAME:=JSON for one that is no text.",
+)
 @click.option(
     "--ttl",
     type=Duration(),
@@ -83,7 +89,7 @@ def put(
     name: str | None,
     summary: str,
     mime: str | None,
-    meta: dict[str, str],
+    meta: dict[str, Any],
     ttl: float | None,
     replace: bool,
     exclusive: bool,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from chuk_artifacts.arguments import OCTET_STREAM, check_mime
@@ -42,7 +44,9 @@ def url(addresses: tuple[str, ...], expires: float) -> None:
 @_EXPIRES
 @click.option("--mime", help="Media type of the upload; default: guessed from the filename.")
 @click.option("--summary", default="", help="A description.")
-@click.option("--meta", multiple=True, callback=pairs, metavar="NAME=VALUE", help="A value to keep with the file.")
+@click.option(
+    "--meta", multiple=True, callback=pairs, metavar="NAME=VALUE", help="A value to keep with the file; see put."
+)
 @click.option("--ttl", type=Duration(endless=False), metavar="DURATION", help="How long to keep the file, as for put.")
 @click.option("--max-bytes", type=click.IntRange(0), metavar="BYTES", help="The longest upload.")
 @form_options
@@ -52,7 +56,7 @@ def upload_url(
     expires: float,
     mime: str | None,
     summary: str,
-    meta: dict[str, str],
+    meta: dict[str, Any],
     ttl: float | None,
     max_bytes: int | None,
     form: str | None,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -46,6 +49,29 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # click 8.1 knows no 
         return NEVER if seconds is None else seconds
 
 
+class Moment(click.ParamType):  # type: ignore[type-arg] # click 8.1 knows no arguments of it
+    """A moment in seconds since the epoch: ISO 8601, in UTC unless it has an offset, or a duration ago: ``7d``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds since the epoch."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return time.time() - self._ago(value, param, ctx)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    def _ago(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = parse_duration(value)
+        except InvalidInputError:
+            seconds = None
+        if seconds is None or value.strip().isdecimal():
+            self.fail(f"{value!r} is neither a time such as 2026-11-27T12:00 nor a duration ago such as 7d", param, ctx)
+        return seconds
+
+
 def age(_context: click.Context, _option: click.Parameter, text: str) -> float:
     """Return an age such as ``36h``, ``7d`` or ``2w``, at least a day, in seconds."""
     match = re.fullmatch(r"([0-9]{1,6})([hdw])", text)
@@ -55,14 +81,20 @@ def age(_context: click.Context, _option: click.Parameter, text: str) -> float:
     return seconds
 
 
-def pairs(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Return options of the form ``name=value`` as a dict."""
-    found = {}
+def pairs(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    """Return options of the form ``name=value`` as a dict; the value of ``name:=value`` is JSON."""
+    found: dict[str, Any] = {}
     for text in texts:
         name, is_pair, value = text.partition("=")
-        if not is_pair or not name:
+        if not is_pair or name in {"", ":"}:
             raise click.BadParameter(f"{text!r} is not of the form name=value")
-        found[name] = value
+        if not name.endswith(":"):
+            found[name] = value
+            continue
+        try:
+            found[name[:-1]] = json.loads(value)
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: the value is not JSON") from None
     return found
 
 

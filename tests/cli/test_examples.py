@@ -15,6 +15,7 @@ import child
 import pytest
 from process import eventually
 
+from chuk_artifacts import ArtifactStore
 from chuk_artifacts.cli import cli
 
 PROMPT = "chuk-artifacts "
@@ -81,6 +82,8 @@ def _prepare(shell):
     Path("report.pdf").write_bytes(b"%PDF")
     Path("hello.txt").write_bytes(b"Hello\n")
     shell.result("rm", "--session", "demo")
+    with ArtifactStore(storage_provider="filesystem") as store:
+        store.create_session(user_id="alice")
     shell("put", "report.pdf", "hello.txt", "-r", "docs", "--session", "demo")
 
 

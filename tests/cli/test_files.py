@@ -240,6 +240,53 @@ def test_upload_url(shell, monkeypatch):
     assert shell("cat", found["artifact_id"]) == "12345"
 
 
+# find, du, users
+
+
+def found_names(shell, *words):
+    """Return the filenames that ``find`` finds."""
+    return [one["filename"] for one in json.loads(shell("find", *words, "--json"))]
+
+
+def test_find(shell, tree):
+    """``find`` looks in all sessions or in one, by prefix, media type, metadata, time and user."""
+    shell.put("-r", tree, "--session", "demo", "--meta", "team=blue", "--meta", "page:=3")
+    shell.put(tree / "a.txt", "--session", "other", "--meta", "page=3")
+    assert sorted(found_names(shell)) == ["a.txt", "docs/a.txt", "docs/b.md", "docs/inner/c.csv"]
+    assert found_names(shell, "demo/docs/i") == ["docs/inner/c.csv"]
+    assert found_names(shell, "demo", "--mime", "text/plain") == ["docs/a.txt"]
+    assert len(found_names(shell, "--meta", "page:=3")) == 3
+    assert found_names(shell, "--meta", "page=3") == ["a.txt"]
+    assert len(found_names(shell, "--after", "1h")) == 4
+    assert found_names(shell, "--before", "1h") == found_names(shell, "--before", "2026-01-01") == []
+    assert len(found_names(shell, "--after", "2026-01-01T00:00:00+02:00", "--limit", "2")) == 2
+    assert found_names(shell, "--user", "alice") == []
+    assert shell("find", "other").split()[3:] == ["other", "a.txt"]
+    for words in (["--after", "soon"], ["--after", "7"], ["--meta", "x:=nonsense"], ["--limit", "0"]):
+        assert shell.result("find", *words).exit_code == 2
+
+
+def test_du(shell, tree):
+    """``du`` prints bytes and files of each session, or of those that are named."""
+    shell.put("-r", tree, "--session", "demo")
+    shell.put(tree / "b.md", "--session", "other")
+    assert sorted(line.split() for line in shell("du").splitlines()) == [["2", "1", "other"], ["6", "3", "demo"]]
+    assert shell("du", "demo", "-l").splitlines()[-1] == "6 B in 3 files of 1 sessions"
+    assert shell.error("du", "nowhere") == "no session 'nowhere'"
+
+
+def test_users(shell, tree):
+    """``users`` lists users with their sessions, and deletes all that one has."""
+    shell("init")
+    with ArtifactStore(storage_provider="filesystem") as store:
+        for user in ("alice", "alice", "bob"):
+            store.store(b"x", session_id=store.create_session(user_id=user))
+    assert [line.split() for line in shell("users", "ls").splitlines()] == [["alice", "2"], ["bob", "1"]]
+    assert len(shell("sessions", "ls", "--user", "alice").splitlines()) == 2
+    assert shell("users", "rm", "alice") == "2\n"
+    assert shell("users", "ls").split() == ["bob", "1"]
+
+
 # versions
 
 

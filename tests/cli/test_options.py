@@ -26,6 +26,10 @@ READING = [
         "sync demo ./x",
         "versions x",
         "restore x 1",
+        "find",
+        "du",
+        "users ls",
+        "users rm x",
         "gc",
         "doctor",
     ),
@@ -39,6 +43,9 @@ LISTING = [
     "versions demo/docs/a.txt",
     "gc",
     "doctor",
+    "find --mime text/*",
+    "du",
+    "users ls",
 ]
 
 
@@ -152,6 +159,8 @@ def test_messages_speak_of_options(shell, tree, words, message):
 def test_json_and_csv(shell, tree, words):
     """What lists or describes prints JSON and CSV."""
     shell.put("-r", tree, "--session", "demo")
+    with ArtifactStore(storage_provider="filesystem") as store:
+        store.create_session(user_id="alice")
     json.loads(shell(*words.split(), "--json"))
     names, *rows = csv.reader(io.StringIO(shell(*words.split(), "--csv")))
     assert all(len(row) == len(names) for row in rows)
