@@ -6,7 +6,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import attrs
@@ -133,7 +132,8 @@ def _of(name: str, value: str, *variables: str, default: str = "default") -> Set
 
 
 def _versions() -> dict[str, str]:
-    import sqlite3  # noqa: PLC0415 - other commands may not need it
+    import sqlite3  # noqa: PLC0415 - the other commands start faster without
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - as above
 
     found = {"chuk-artifacts": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     for package in _PACKAGES:

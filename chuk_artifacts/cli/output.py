@@ -25,6 +25,8 @@ _WORDS_OF_OPTIONS = {
     "user_id": "user",
     "overwrite=True, --force": "--force",
     "max_bytes": "--max-bytes",
+    "max_artifact_bytes": "ARTIFACT_MAX_BYTES",
+    "max_session_bytes": "ARTIFACT_MAX_SESSION_BYTES",
     "filename must": "--name must",
     "ttl must": "--ttl must",
     "expires must": "--expires must",

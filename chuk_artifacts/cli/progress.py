@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
-
-from fsspec.callbacks import Callback
+from typing import TYPE_CHECKING, cast
 
 from chuk_artifacts.source import CHUNK_SIZE
+
+if TYPE_CHECKING:
+    from fsspec.callbacks import Callback
 
 _LEAST_BYTES = 8 * 1024**2  # less is read and written within a second
 _LEAST_FILES = 20
@@ -73,18 +74,14 @@ class Watched:
                 yield chunk
 
 
-class Advancing(Callback):  # type: ignore[misc] # fsspec has no types
-    """The callback of a download that advances a bar.
-
-    Args:
-        advance: is called with the length of each chunk.
-
-    """
+class _Advancing:
+    """The part of an fsspec callback that a download uses; importing fsspec would make every command slower."""
 
     def __init__(self, advance: Advance) -> None:
-        """Count nothing yet."""
-        super().__init__()
         self._advance = advance
+
+    def set_size(self, size: int) -> None:
+        """Do nothing: the bar knows the size of all files."""
 
     def relative_update(self, inc: int = 1) -> None:
         """Advance the bar."""
@@ -93,7 +90,7 @@ class Advancing(Callback):  # type: ignore[misc] # fsspec has no types
 
 def callback_of(advance: Advance | None) -> Callback | None:
     """Return the callback of a download, or None where no bar is shown."""
-    return None if advance is None else cast("Callback", Advancing(advance))
+    return None if advance is None else cast("Callback", _Advancing(advance))
 
 
 def size_of(path: str) -> int:

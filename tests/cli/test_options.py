@@ -197,7 +197,7 @@ def test_interrupted(tmp_path):
 
 
 def test_help_imports_no_driver(tmp_path):
-    """The help and a listing import no driver and no rich."""
+    """The help imports no driver, no fsspec and no rich; a store on disk imports only what it needs."""
     code = """
         import sys
         from chuk_artifacts.cli import cli
@@ -205,7 +205,8 @@ def test_help_imports_no_driver(tmp_path):
             cli(["--help"], prog_name="chuk-artifacts")
         except SystemExit:
             pass
-        print(sorted({name.partition(".")[0] for name in sys.modules} & {"boto3", "botocore", "redis", "rich"}))
+        names = {"boto3", "botocore", "fsspec", "redis", "rich"}
+        print(sorted({name.partition(".")[0] for name in sys.modules} & names))
         """
     assert child.run(code).endswith("[]\n")
     code = """
@@ -215,7 +216,8 @@ def test_help_imports_no_driver(tmp_path):
             cli(["init"], prog_name="chuk-artifacts")
         except SystemExit as ended:
             assert ended.code == 0
-        print(sorted({name.partition(".")[0] for name in sys.modules} & {"boto3", "botocore", "redis", "rich"}))
+        names = {"boto3", "botocore", "redis", "rich"}
+        print(sorted({name.partition(".")[0] for name in sys.modules} & names))
         """
     assert child.run(code, cwd=tmp_path).endswith("[]\n")
 
