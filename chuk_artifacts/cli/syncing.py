@@ -103,7 +103,10 @@ def _upload(store: ArtifactStore, folder: str, session_id: str, prefix: str, *, 
 
 
 def _download(store: ArtifactStore, folder: str, session_id: str, prefix: str, *, delete: bool, dry_run: bool) -> None:
-    stored = {local_name(name).as_posix(): one for name, one in _stored(store, session_id, prefix).items()}
+    named = _stored(store, session_id, prefix)
+    stored = {local_name(name).as_posix(): one for name, one in named.items()}
+    if len(stored) < len(named):
+        raise ConflictError("two of the files would have the same path on this machine: get them one by one")
     local = dict(walk(folder)) if os.path.isdir(folder) else {}
     with progress("compare", sum(map(_size, local.values())), len(local)) as advance:
         opposite = _plan({name: (_size(path), path) for name, path in local.items()}, stored, advance, delete=True)

@@ -348,6 +348,14 @@ def test_sync_from_nothing_deletes_nothing(shell, tree):
     assert len(names(shell)) == 3
 
 
+def test_sync_of_names_with_one_path(shell):
+    """Filenames that mean one path on this machine are refused before anything is written."""
+    for name in ("x\\y", "y"):
+        shell("put", "-", "--name", name, "--session", "demo", input=name)
+    assert "the same path" in shell.error("sync", "demo", "./out")
+    assert not Path("out").exists()
+
+
 def test_sync_needs_one_folder(shell, tree):
     """Where it is unclear which is the folder of this machine, nothing happens."""
     shell.put(tree / "a.txt", "--session", "demo")
