@@ -18,11 +18,11 @@ from chuk_artifacts.cli.tables import form_options, is_terminal, print_csv
 from chuk_artifacts.cli.values import examples
 from chuk_artifacts.settings import MEMORY, Settings, default_provider_of_commands, first_set
 
-_PACKAGES = ("click", "rich", "fsspec", "boto3", "redis")
+_PACKAGES = ("click", "rich", "fsspec", "boto3", "redis", "psycopg")
 _SOURCES = {variable: option for option, (variable, _, _) in STORE_OPTIONS.items()}
 _REMEDIES = {
     "storage": "check its settings, and that it can be reached; chuk-artifacts init creates a bucket",
-    "session": "check --session-provider, SESSION_SQLITE_PATH or SESSION_REDIS_URL, and the server",
+    "session": "check --session-provider, the variable that names the catalog (below), and its server",
 }
 _HOUR = 3600
 
@@ -81,7 +81,7 @@ def _warnings(sides: Mapping[str, Mapping[str, str]], found: Settings) -> Iterat
         if "warning" in facts:
             yield f"{side}: {in_words_of_options(facts['warning'])}"
     if found.session_provider == MEMORY != found.storage_provider:
-        yield "session: choose --session-provider sqlite or redis (SESSION_PROVIDER)"
+        yield "session: choose --session-provider sqlite, redis or postgres (SESSION_PROVIDER)"
     if found.storage_provider == MEMORY != found.session_provider:
         yield "storage: choose --provider filesystem or another (ARTIFACT_PROVIDER)"
 
@@ -97,6 +97,9 @@ def _settings(found: Settings) -> Iterator[Setting]:
         yield _of("catalog", found.sqlite_path, "SESSION_SQLITE_PATH", default="default: in the root")
     if found.redis_url is not None:
         yield _of("catalog", str(found.redis_url), "SESSION_REDIS_URL")
+    if found.postgres_url is not None:
+        yield _of("catalog", str(found.postgres_url), "SESSION_POSTGRES_URL")
+        yield _of("schema", found.postgres_schema, "SESSION_POSTGRES_SCHEMA")
     if found.url is not None:
         yield _of("location", found.location or "-", "ARTIFACT_PROVIDER")
     if found.bucket is not None:

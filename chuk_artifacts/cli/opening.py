@@ -31,7 +31,7 @@ _CHOSEN = "chuk_artifacts.cli.chosen"
 STORE_OPTIONS = {
     "--root": ("ARTIFACT_FS_ROOT", "FOLDER", "The folder of the store; default: ARTIFACT_FS_ROOT, else ./artifacts."),
     "--provider": ("ARTIFACT_PROVIDER", "NAME", "Where files are: filesystem, s3, ibm_cos, or a URL."),
-    "--session-provider": ("SESSION_PROVIDER", "NAME", "Where records are: sqlite or redis."),
+    "--session-provider": ("SESSION_PROVIDER", "NAME", "Where records are: sqlite, redis or postgres."),
     "--bucket": ("ARTIFACT_BUCKET", "NAME", "The bucket of s3 and ibm_cos."),
     "--sandbox": ("ARTIFACT_SANDBOX_ID", "NAME", "The namespace in the store."),
 }

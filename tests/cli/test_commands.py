@@ -611,6 +611,7 @@ def test_doctor_of_postgres(monkeypatch, postgres_url):
     """``doctor`` prints what PostgreSQL is, and fails when it can't be reached, without its password."""
     monkeypatch.setenv("SESSION_PROVIDER", "postgres")
     monkeypatch.setenv("SESSION_POSTGRES_URL", postgres_url)
+    run("init")
     result = CliRunner().invoke(cli, ["doctor"])  # exits 1: the server of the tests takes risks
     assert "session: postgres, ok\n  server: postgresql 1" in result.output
     assert "  schema: version " in result.output

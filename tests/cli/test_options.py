@@ -237,13 +237,14 @@ def test_doctor_says_what_decided(shell, monkeypatch):
     monkeypatch.setenv("SESSION_PROVIDER", "memory")
     report = shell.result("doctor", "--root", "here")
     assert report.exit_code == 1
-    assert "choose --session-provider sqlite or redis" in report.stdout.partition("warnings:")[2]
+    assert "choose --session-provider sqlite, redis or postgres" in report.stdout.partition("warnings:")[2]
 
 
-def test_doctor_hides_secrets(shell, monkeypatch):
+@pytest.mark.parametrize("provider", ["redis", "postgres"])
+def test_doctor_hides_secrets(shell, monkeypatch, provider):
     """No password of a URL and no signing key is in the report."""
-    monkeypatch.setenv("SESSION_PROVIDER", "redis")
-    monkeypatch.setenv("SESSION_REDIS_URL", "redis://:hunter2@127.0.0.1:1")
+    monkeypatch.setenv("SESSION_PROVIDER", provider)
+    monkeypatch.setenv(f"SESSION_{provider.upper()}_URL", f"{provider}://:hunter2@127.0.0.1:1")
     monkeypatch.setenv("ARTIFACT_SIGNING_KEY", "hunter2" * 4)
     Path("artifacts").mkdir()
     for form in ([], ["--json"], ["--csv"]):
