@@ -287,7 +287,6 @@ class MemoryCatalog(Lockable):
             number, start = number + 1, None
         return Found(found, None if number == len(session_ids) else (number, None))
 
-    @_locked
     def named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         """Return the records with a filename."""
         with self._lock: return self._named(session_id, filename, now)  # fmt: skip # noqa: E701 - see above
