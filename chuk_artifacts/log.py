@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 from chuk_artifacts.errors import shown
 
@@ -37,6 +40,20 @@ class Log:
     def error(self, message: str, *values: object, exc_info: BaseException | None = None) -> None:
         """Log at level error, with the traceback of *exc_info*; see :meth:`debug`."""
         self._log(logging.ERROR, message, values, exc_info)
+
+    @contextmanager
+    def shown(self, stream: TextIO) -> Iterator[None]:
+        """Write all records to *stream*, a line each, while the context lasts."""
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        before = self._logger.level
+        self._logger.addHandler(handler)
+        self._logger.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            self._logger.removeHandler(handler)
+            self._logger.setLevel(before)
 
     def _log(self, level: int, message: str, values: tuple[object, ...], exc_info: BaseException | None = None) -> None:
         self._logger.log(level, message, *map(shown, values), exc_info=exc_info, stacklevel=3)

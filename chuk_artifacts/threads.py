@@ -162,7 +162,11 @@ class Threads:
     def submit(self, function: Callable[[*Ts], R], *arguments: *Ts) -> Future[R]:
         """Start a call, and return it."""
         call = Call(function, *arguments)
-        self.start(call)
+        try:
+            self.start(call)
+        except BaseException:
+            call.cancel()  # an interrupt may come after it has begun, when no caller knows it yet
+            raise
         return call
 
     def start(self, call: Call[Any]) -> None:

@@ -577,6 +577,7 @@ def test_doctor_says_what_to_do(root, outside, monkeypatch):
     assert f"{root}/{DATABASE}' can be written by every user: check what it holds" in result.stdout
     (root / "signing.key").unlink()
     (root / DATABASE).unlink()
+    assert CliRunner().invoke(cli, ["init"]).exit_code == 0
     assert CliRunner().invoke(cli, ["doctor"]).exit_code == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ import click
 
 from chuk_artifacts import ArtifactStore, InvalidInputError
 from chuk_artifacts.cli.output import errors_in_one_line
+from chuk_artifacts.log import log
 from chuk_artifacts.settings import (
     DEFAULT_SESSION_TTL_HOURS,
     FILESYSTEM,
@@ -71,18 +71,7 @@ def chosen(context: click.Context) -> dict[str, str]:
 def _log_lines(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - of click
     if not value or context.resilient_parsing:
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("chuk_artifacts")
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-
-    def stop() -> None:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-
-    context.call_on_close(stop)
+    context.with_resource(log.shown(sys.stderr))
 
 
 @contextmanager

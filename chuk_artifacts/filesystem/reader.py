@@ -47,7 +47,7 @@ class Reader(io.BufferedIOBase):
         self.path: str = info["name"]
         self.size: int = info["size"]
         self.details = info
-        self.blocksize: int = _BLOCK if block_size in {None, "default"} else check_count("block_size", block_size, 1)
+        self.blocksize: int = _block_size(block_size)
         self._revision = revision
         self._cache: Any = None
         self._source = self._file = file
@@ -199,6 +199,10 @@ class _Cached(io.RawIOBase):
 
     def tell(self) -> int:
         return self._position
+
+
+def _block_size(value: object) -> int:
+    return _BLOCK if value is None or value == "default" else check_count("block_size", value, 1)
 
 
 def _reopened(fs: Any, path: str, position: int, revision: int | None) -> Any:

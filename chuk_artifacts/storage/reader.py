@@ -141,21 +141,22 @@ class RangeReader(io.RawIOBase):
         if not self._coming or self._coming[0].begin != self._position:
             self._forget()
             self._call_for(self._position)
-        block = self._coming.popleft()
+        block = self._coming[0]  # which stays there while an interrupt may come, so that closing gives it up
         if self._length == _LARGEST_BLOCK:
-            self._look_ahead(block.end)
+            self._look_ahead()
         try:
             data = block.data.result()
         except BaseException:
-            block.data.cancel()  # after an interrupt it is still being fetched, and need not be repeated
+            self._coming.popleft().data.cancel()  # after an interrupt it is still being fetched
             raise
+        self._coming.popleft()
         if not data:  # which would pass for the end
             raise ProviderError(f"the bytes end at {block.begin}, and should at {self._size}")
         self._begin, self._block = block.begin, data
 
-    def _look_ahead(self, end: int) -> None:
-        while len(self._coming) < _AHEAD:
-            begin = self._coming[-1].end if self._coming else end
+    def _look_ahead(self) -> None:
+        while len(self._coming) <= _AHEAD:
+            begin = self._coming[-1].end
             if begin >= self._size:
                 return
             self._call_for(begin)

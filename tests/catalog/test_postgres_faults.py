@@ -194,7 +194,7 @@ def test_hanging_server(server, open_store, monkeypatch):
     with server.connect() as connection:
         running_still = "SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)"
         wait_until(lambda: not connection.execute(running_still, (pids,)).fetchall())
-    assert not store.exists(artifact_id)  # done when nobody waited any more
+    assert not store.exists(artifact_id)  # done after its caller gave up
     assert len(store.list_by_session("alice")) == 1
 
 

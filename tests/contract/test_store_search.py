@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from chuk_artifacts import AccessDeniedError, InvalidInputError
+from chuk_artifacts.models import timestamp
 
 HOUR = 3600.0
 WITHOUT_ZONE = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
@@ -63,7 +64,7 @@ def test_search_in_the_sandbox(filled, clock):
 
 def test_search_by_time(filled, clock):
     """Times are datetimes, ISO 8601 or seconds; the earliest is included, the latest is not."""
-    later = datetime.fromtimestamp(clock.now, UTC)
+    later = datetime.fromisoformat(timestamp(clock.now))
     for moment in (later, later.isoformat(), clock.now, later.astimezone(timezone(timedelta(hours=5)))):
         assert sorted(names(filled.search(stored_after=moment))) == ["docs/c.png", "docs/d.png", "e"]
         assert sorted(names(filled.search(stored_before=moment))) == ["docs/a.txt", "docs/b.png"]

@@ -264,7 +264,7 @@ async def test_stalled_uploads(store):
 
 
 async def test_stalled_downloads(store):
-    """A client that does not read holds up nobody, and no more than a chunk is kept for it."""
+    """A client that does not read holds up no other, and no more than a chunk is kept for it."""
     app, url = aio.Gateway(store), await store.presign(await store.store(DATA))
     stalled, reading, sizes = asyncio.Event(), asyncio.Event(), []
 

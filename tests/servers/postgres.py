@@ -36,7 +36,7 @@ def programs() -> Path | None:
 
 
 class PostgresServer:
-    """A server process on a free port, which trusts whoever connects from this machine.
+    """A server process on a free port, which trusts all clients of this machine.
 
     PostgreSQL refuses to run as root; then it runs as another user, who owns its folder.
     """
