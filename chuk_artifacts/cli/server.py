@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,8 @@ _LOOK_SECONDS = 1.0
 _BRIEF_SECONDS = 0.5
 _ON_TOP = 100
 """Connections beyond the limit that are accepted, to be answered with a 503."""
+
+_numbers = itertools.count()
 
 
 def run(options: ServeOptions, listening: socket.socket) -> None:
@@ -68,6 +71,7 @@ class Protocol(H11Protocol):
 
     Attributes:
         since: when its last request began or was answered, or else the connection was opened, by the loop's clock.
+        number: orders connections of one moment: uvloop's clock has milliseconds.
 
     """
 
@@ -76,6 +80,7 @@ class Protocol(H11Protocol):
         super().__init__(**arguments)
         self._options = options
         self.since: float = self.loop.time()
+        self.number: int = next(_numbers)
         self._seen: tuple[object, bool] = None, True
         self._look_later: asyncio.TimerHandle | None = None
 
@@ -101,7 +106,7 @@ class Protocol(H11Protocol):
         """Cut off the connection that has been idle for longest, or this one if the others are busy or new too."""
         now = self.loop.time()
         others = (one for one in self.connections if isinstance(one, Protocol) and one is not self and one.is_idle)
-        oldest = min(others, key=lambda one: one.since, default=self)
+        oldest = min(others, key=lambda one: (one.since, one.number), default=self)
         (oldest if now - oldest.since >= _BRIEF_SECONDS else self).transport.abort()
 
     def _look(self) -> None:

@@ -181,3 +181,23 @@ def test_half_made_reader(kind):
     file = kind.__new__(kind)
     file.close()
     assert file.closed
+
+
+def test_interrupt_while_looking_ahead():
+    """If an interrupt comes while blocks are called for, closing gives up all that were called for."""
+    called = []
+
+    def fetch(begin, length):
+        if len(called) == 3:
+            raise KeyboardInterrupt
+        called.append(Future())
+        if len(called) == 1:
+            called[0].set_result(bytes(length))
+        return called[-1]
+
+    file = open_ranges(fetch, 100 * MIB)
+    file.raw._length = 8 * MIB
+    with pytest.raises(KeyboardInterrupt):
+        file.read(8 * MIB)
+    file.close()
+    assert [call.cancelled() for call in called] == [False, True, True]
