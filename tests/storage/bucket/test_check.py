@@ -94,7 +94,7 @@ def test_conditions_that_hold(storage, proxy, options):
     assert storage.check(thorough=True)["conditional_put"] == "yes"
     puts = [request for request in proxy.requests if request.method == "PUT"]
     assert all("/check/" in request.path and 0 < request.size < 10_000 for request in puts)
-    prefix = storage._place.prefix
+    prefix = storage._bucket.prefix
     assert all(request.path.startswith(f"/{options['bucket']}/{prefix}check/") for request in puts)
     assert all_keys(options) == before
 
