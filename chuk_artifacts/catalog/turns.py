@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 
@@ -25,7 +26,7 @@ class Turns:
         self._all = [threading.Lock() for _ in range(number)]
         self._seconds = seconds
         self._free: SimpleQueue[threading.Lock] = SimpleQueue()
-        self.put = self._free.put
+        self.put: Callable[[threading.Lock], None] = self._free.put
         """Put a lock back."""
 
     def take(self) -> threading.Lock:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import attrs
-import click
 from click.shell_completion import CompletionItem
 
 from chuk_artifacts import (
@@ -19,8 +19,12 @@ from chuk_artifacts import (
     grid,
 )
 from chuk_artifacts.cli.opening import chosen, open_store
+from chuk_artifacts.cli.values import ParamType
 from chuk_artifacts.errors import ArtifactExpiredError, shown
 from chuk_artifacts.settings import overridden
+
+if TYPE_CHECKING:
+    import click
 
 _LEAST_DIGITS = 4
 _TAG_DIGITS = 8
@@ -50,7 +54,7 @@ class Selection:
     is_many: bool
 
 
-class Address(click.ParamType):  # type: ignore[type-arg] # click 8.1 knows no arguments of it
+class Address(ParamType):
     """An address, completed by the shell: sessions first, then filenames."""
 
     name = "address"

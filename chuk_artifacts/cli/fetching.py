@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -19,9 +20,13 @@ from chuk_artifacts.cli.values import examples
 from chuk_artifacts.errors import shown
 
 STANDARD_OUTPUT = "-"
-revision_option = click.option(
-    "--revision", type=click.IntRange(1), help="The content of an earlier revision, of a single file: see versions."
-)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def revision_option(command: F) -> F:
+    """Add ``--revision`` to a command."""
+    text = "The content of an earlier revision, of a single file: see versions."
+    return click.option("--revision", type=click.IntRange(1), help=text)(command)
 
 
 @click.command(

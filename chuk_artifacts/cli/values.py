@@ -7,7 +7,7 @@ import math
 import re
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,13 @@ _NOT_ABOVE_ZERO = r"-[0-9]*\.?[0-9]+|0+(\.0*)?"
 _AGE_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg] # click 8.1 knows no arguments of it
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:  # click 8.1 knows no arguments of it
+    ParamType = click.ParamType
+
+
+class Duration(ParamType):
     """A duration such as ``90`` (seconds), ``12h`` or ``7d``, converted to seconds; ``never`` is infinite.
 
     Args:
@@ -49,7 +55,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # click 8.1 knows no 
         return NEVER if seconds is None else seconds
 
 
-class Moment(click.ParamType):  # type: ignore[type-arg] # click 8.1 knows no arguments of it
+class Moment(ParamType):
     """A moment in seconds since the epoch: ISO 8601, in UTC unless it has an offset, or a duration ago: ``7d``."""
 
     name = "time"
