@@ -24,18 +24,24 @@ def limit_size(core: Core, data: bytes | Stream) -> None:
         QuotaExceededError: *data* is known to be too long.
 
     """
-    settings = core.settings
-    if settings.max_artifact_bytes is not None:
-        cap(data, settings.max_artifact_bytes, partial(too_large, settings.max_artifact_bytes, "max_artifact_bytes"))
-    if settings.max_session_bytes is not None:
-        cap(data, settings.max_session_bytes, partial(session_full, settings.max_session_bytes))
+    for most, refusal in _artifact_limit(core):
+        cap(data, most, refusal)
+    limit = core.settings.max_session_bytes
+    if limit is not None:
+        cap(data, limit, partial(session_full, limit))
 
 
 def check_size(core: Core, size: int) -> None:
     """Refuse an artifact of *size* bytes that is too large; raises as :func:`limit_size`."""
+    for most, refusal in _artifact_limit(core):
+        if size > most:
+            raise refusal()
+
+
+def _artifact_limit(core: Core) -> list[tuple[int, Refusal]]:
+    """Return the limit on an artifact, with what makes the error beyond it; an empty list if there is none."""
     limit = core.settings.max_artifact_bytes
-    if limit is not None and size > limit:
-        raise too_large(limit, "max_artifact_bytes")
+    return [] if limit is None else [(limit, partial(too_large, limit, "max_artifact_bytes"))]
 
 
 def admit(core: Core, session_id: str, data: Sequence[bytes | Stream], size: int = 0) -> None:
@@ -75,14 +81,9 @@ def limits_on(core: Core, session_id: str, size: int | None) -> list[tuple[int, 
         QuotaExceededError: *size* is too large.
 
     """
-    settings = core.settings
-    limits: list[tuple[int, Refusal]] = []
-    if settings.max_artifact_bytes is not None:
-        limits.append(
-            (settings.max_artifact_bytes, partial(too_large, settings.max_artifact_bytes, "max_artifact_bytes"))
-        )
-    if settings.max_session_bytes is not None:
-        limit = settings.max_session_bytes
+    limits = _artifact_limit(core)
+    limit = core.settings.max_session_bytes
+    if limit is not None:
         limits.append((_room(core, session_id, limit, size), partial(session_full, limit)))
     for most, refusal in limits:
         if size is not None and size > most:

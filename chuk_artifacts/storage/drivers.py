@@ -36,8 +36,13 @@ class _Azure:
 
     def write(self, fs: Any, path: str, data: bytes, mime: str, metadata: Mapping[str, str]) -> None:
         """Write by two requests: ``pipe_file`` takes no metadata."""
-        with fs.open(path, "wb", metadata=metadata, content_settings={"content_type": mime}) as file:
+        file = fs.open(path, "wb", metadata=metadata, content_settings={"content_type": mime})
+        try:
             file.write(data)
+        except BaseException:
+            file.closed = True  # closing, or its destructor, would complete the upload with a part of the data
+            raise
+        file.close()
 
 
 _DRIVERS: dict[str, Driver] = {

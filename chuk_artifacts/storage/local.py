@@ -355,7 +355,9 @@ def _describe(descriptor: int, description: Description) -> None:
     """Keep a description in an extended attribute, where the file system has these and space for it."""
     if _HAS_ATTRIBUTES:
         text = "\n".join(f"{name}={value}" for name, value in pack(description).items())
-        with contextlib.suppress(OSError):  # the bytes matter more: what goes wrong with the disk, they find out
+        with contextlib.suppress(
+            OSError
+        ):  # a description is optional; a failing disk also fails the write of the bytes
             os.setxattr(descriptor, _ATTRIBUTE, text.encode())
 
 
