@@ -360,9 +360,12 @@ def copy_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> Non
     Raises:
         ArtifactNotFoundError: one was deleted meanwhile. Copies that were made in earlier portions stay.
         ArtifactCorruptedError: the stored bytes of one differ in length from its record.
+        QuotaExceededError: one is larger than is allowed, and nothing was copied; or a session would hold too much.
 
     """
     core = scope.core
+    for record, _ in names:
+        quota.check_size(core, record.bytes)
     if not core.identified:
         identity.establish(core)
     planned = [(record, Change.of(core, filename=name)) for record, name in names]

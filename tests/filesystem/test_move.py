@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from chuk_artifacts import AccessDeniedError, ArtifactNotFoundError, InvalidInputError, ProviderError
+from chuk_artifacts import (
+    AccessDeniedError,
+    ArtifactNotFoundError,
+    ArtifactStore,
+    InvalidInputError,
+    ProviderError,
+    QuotaExceededError,
+)
+from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.operations import changing
 
 
@@ -466,3 +474,19 @@ def test_what_lands_on_the_other_kind_replaces_nothing(fs, tmp_path):
     fs.cp("alice/other", "alice/docs/1", recursive=True)
     fs.mv(["alice/other/3"], ["alice/docs"])
     assert contents(fs) == {"a": "a", "a/x": "x", "docs": "3", "docs/1": "1", "docs/1/3": "3", "docs/deep/2": "2"}
+
+
+def test_copies_keep_to_the_limits(tmp_path):
+    """Copying a folder keeps to the limits of the store, and what is refused leaves nothing."""
+    place = {"storage_provider": "filesystem", "fs_root": str(tmp_path / "limited")}
+    with ArtifactStore(**place) as store:
+        fs = ArtifactFileSystem(store)
+        fs.pipe({"alice/docs/a": b"x" * 10, "alice/docs/b": b"x" * 30})
+    for limit in ("max_artifact_bytes", "max_session_bytes"):
+        with ArtifactStore(**place, **{limit: 29 if limit == "max_artifact_bytes" else 79}) as store:
+            fs = ArtifactFileSystem(store)
+            with pytest.raises(QuotaExceededError):
+                fs.cp("alice/docs/", "alice/new/", recursive=True)
+            assert fs.find("alice") == ["alice/docs/a", "alice/docs/b"]
+            grid = f"grid/{store.sandbox_id}/"
+            assert sum(item.bytes for item in store.scope.core.storage.list_objects(grid)) == 40
