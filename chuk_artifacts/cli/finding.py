@@ -11,9 +11,10 @@ from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
 from chuk_artifacts.cli.addressing import Address, Session, session_ids
 from chuk_artifacts.cli.listing import print_artifacts
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.tables import Column, Row, form_options, print_rows, size_text
+from chuk_artifacts.cli.tables import Column, Row, form_options, print_rows
 from chuk_artifacts.cli.values import Moment, examples, pairs
 from chuk_artifacts.errors import shown
+from chuk_artifacts.human import size_text
 
 
 @click.command(

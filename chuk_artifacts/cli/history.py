@@ -6,8 +6,9 @@ import click
 
 from chuk_artifacts.cli.addressing import Address, find
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.tables import Column, form_options, moment_text, print_rows, size_text
+from chuk_artifacts.cli.tables import Column, form_options, print_rows
 from chuk_artifacts.cli.values import examples
+from chuk_artifacts.human import moment_text, size_text
 
 _NAMES = ("revision", "current", "bytes", "stored_at", "mime", "filename", "sha256")
 _HASH_DIGITS = 12

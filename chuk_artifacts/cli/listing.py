@@ -9,19 +9,9 @@ import click
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.cli.addressing import Address, find
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.tables import (
-    Column,
-    Row,
-    expiry_text,
-    form_options,
-    id_text,
-    is_terminal,
-    moment_text,
-    print_facts,
-    print_rows,
-    size_text,
-)
+from chuk_artifacts.cli.tables import Column, Row, form_options, id_text, is_terminal, print_facts, print_rows
 from chuk_artifacts.cli.values import examples
+from chuk_artifacts.human import expiry_text, moment_text, size_text
 
 ARTIFACT_NAMES = (
     *("artifact_id", "session_id", "filename", "bytes", "mime", "summary", "meta", "sha256"),

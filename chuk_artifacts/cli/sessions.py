@@ -11,9 +11,10 @@ from chuk_artifacts import ArtifactNotFoundError
 from chuk_artifacts.cli.addressing import Session
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.output import fail
-from chuk_artifacts.cli.tables import Column, Row, expiry_text, form_options, moment_text, print_facts, print_rows
+from chuk_artifacts.cli.tables import Column, Row, form_options, print_facts, print_rows
 from chuk_artifacts.cli.values import examples
 from chuk_artifacts.errors import shown
+from chuk_artifacts.human import expiry_text, moment_text
 
 _NAMES = ("session_id", "user_id", "created_at", "expires_at", "custom_metadata")
 

@@ -15,18 +15,10 @@ from chuk_artifacts import ArtifactMetadata, ArtifactStore, ConflictError, Inval
 from chuk_artifacts.cli.addressing import Session
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.progress import Watched, progress, size_of
-from chuk_artifacts.cli.tables import (
-    Column,
-    expiry_text,
-    form_options,
-    id_text,
-    is_terminal,
-    moment_text,
-    print_rows,
-    size_text,
-)
+from chuk_artifacts.cli.tables import Column, form_options, id_text, is_terminal, print_rows
 from chuk_artifacts.cli.values import NEVER, Duration, examples, pairs
 from chuk_artifacts.errors import shown
+from chuk_artifacts.human import expiry_text, moment_text, size_text
 
 STANDARD_INPUT = "-"
 _NAMES = ("artifact_id", "session_id", "bytes", "expires_at", "mime", "filename", "sha256")
