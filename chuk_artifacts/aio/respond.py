@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from chuk_artifacts.aio.content import Content
 from chuk_artifacts.aio.store import ArtifactStore, inside
 from chuk_artifacts.gateway.answer import Answer
+from chuk_artifacts.gateway.download import Terms
 from chuk_artifacts.gateway.respond import Fields, headers_of, responder
 
 
@@ -50,6 +51,7 @@ async def respond(
     *,
     inline: bool = False,
     verify: bool = False,
+    revision: int | None = None,
 ) -> Response:
     """Answer a request for an artifact: its bytes, or a part of them, with type, name and ``ETag``.
 
@@ -63,12 +65,13 @@ async def respond(
         headers: the header of the request, for ``Range``, ``If-Range``, ``If-Match`` and ``If-None-Match``.
         inline: whether a browser may show the file; by default it saves it. Scripts in it never run.
         verify: whether to compare the SHA-256 of a whole download with the record, see :class:`~.Gateway`.
+        revision: the revision of the artifact whose content is sent; default: the current one.
 
     Returns:
         the answer.
 
     Raises:
-        ArtifactNotFoundError: there is no such artifact in this store. Other errors of reading pass too.
+        ArtifactNotFoundError: this store has no such artifact or revision. Other errors of reading pass too.
         InvalidInputError: an argument is invalid.
 
     Example:
@@ -84,7 +87,8 @@ async def respond(
 
     """
     blocking, calls = inside(store)
-    answer = responder(blocking.scope, artifact_id, method, headers, inline=inline, verify=verify)
+    terms = Terms(verify=verify, inline=inline, revision=revision)
+    answer = responder(blocking.scope, artifact_id, method, headers, terms)
     content = Content(calls)
     try:
         return Response(await content.open(answer), content)

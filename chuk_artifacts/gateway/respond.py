@@ -8,6 +8,7 @@ from typing import Protocol
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from chuk_artifacts import arguments
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.gateway.answer import Answer, refusal
 from chuk_artifacts.gateway.download import Terms, damage, download
@@ -60,6 +61,7 @@ def respond(
     *,
     inline: bool = False,
     verify: bool = False,
+    revision: int | None = None,
 ) -> Response:
     """Answer a request for an artifact: its bytes, or a part of them, with type, name and ``ETag``.
 
@@ -74,12 +76,13 @@ def respond(
         headers: the header of the request, for ``Range``, ``If-Range``, ``If-Match`` and ``If-None-Match``.
         inline: whether a browser may show the file; by default it saves it. Scripts in it never run.
         verify: whether to compare the SHA-256 of a whole download with the record, see :class:`~.Gateway`.
+        revision: the revision of the artifact whose content is sent; default: the current one.
 
     Returns:
         the answer.
 
     Raises:
-        ArtifactNotFoundError: there is no such artifact in this store. Other errors of reading pass too.
+        ArtifactNotFoundError: this store has no such artifact or revision. Other errors of reading pass too.
         InvalidInputError: an argument is invalid.
 
     Example:
@@ -93,15 +96,17 @@ def respond(
     """
     if not isinstance(getattr(store, "scope", None), Scope):
         raise InvalidInputError(f"store must be an ArtifactStore, not {type(store).__name__}")
-    return Response(responder(store.scope, artifact_id, method, headers, inline=inline, verify=verify)())
+    terms = Terms(verify=verify, inline=inline, revision=revision)
+    return Response(responder(store.scope, artifact_id, method, headers, terms)())
 
 
 def responder(
-    scope: Scope, artifact_id: str, method: str, headers: Fields | None, *, inline: bool, verify: bool
+    scope: Scope, artifact_id: str, method: str, headers: Fields | None, terms: Terms
 ) -> Callable[[], Answer]:
     """Return a function that answers a request; check the arguments, and do no I/O."""
+    if terms.revision is not None:
+        arguments.check_count("revision", terms.revision, 1)
     request = Request(method=method, segment="", query="", headers=_checked(headers))
-    terms = Terms(verify=verify, inline=inline)
 
     def answer() -> Answer:
         try:

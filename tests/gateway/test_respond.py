@@ -77,6 +77,21 @@ def test_download(ask, store, data):
     assert ask(artifact_id, "GET", {}, inline=True)[1]["Content-Disposition"].startswith("inline; ")
 
 
+def test_an_earlier_content(ask, store):
+    """A revision selects the content, its type and its ``ETag``; what is no revision is refused."""
+    artifact_id = store.store(b"first", mime="text/plain", keep_versions=1)
+    store.update_file(artifact_id, data=b"the second", mime="image/png")
+    status, headers, content = ask(artifact_id, "GET", {"Range": "bytes=1-"}, revision=1)
+    assert (status, content, headers["Content-Type"]) == (206, b"irst", "text/plain")
+    assert headers["ETag"] == f'"{hashlib.sha256(b"first").hexdigest()}"'
+    assert ask(artifact_id, revision=2)[2] == ask(artifact_id)[2] == b"the second"
+    with pytest.raises(ArtifactNotFoundError):
+        ask(artifact_id, revision=3)
+    for wrong in (0, -1, "1", 1.0, True):
+        with pytest.raises(InvalidInputError, match="revision"):
+            ask(artifact_id, revision=wrong)
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "content"),
     [
