@@ -1,10 +1,10 @@
-"""The ASGI application of ``chuk-artifacts serve``: the gateway, ``/healthz``, a limit of waiting, an access log."""
+"""The ASGI application of ``serve`` and ``browse``: gateway, page, ``/healthz``, a limit of waiting, an access log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import click
 
@@ -17,13 +17,14 @@ from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.operations import reporting
 
+Asgi = Callable[[Connection, Receive, Send], Awaitable[None]]
 _HEALTH_PATH = "/healthz"
 _HEALTH_SECONDS = 5.0
 _BYTES_PER_SECOND = 1024
 
 
 class Application:
-    """Answers ``/healthz``, and all else by the gateway.
+    """Answers ``/healthz``, the page that shows the store, and all else by the gateway, if each is wanted.
 
     Args:
         store: the store.
@@ -36,6 +37,7 @@ class Application:
         self._options = options
         self._gateway = Gateway(store, origins=options.origins)
         self._health = Health(store)
+        self._browser = _browser(store, options)
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -45,11 +47,32 @@ class Application:
         client = PatientClient(receive, send, self._options.timeout)
         begun = time.monotonic()
         try:
-            answering = self._health if scope["path"] == _HEALTH_PATH else self._gateway
-            await answering(scope, client.receive, client.send)
+            await self._answering(scope)(scope, client.receive, client.send)
         finally:
             if self._options.verbose:
-                click.echo(_line(scope, client, time.monotonic() - begun), err=True)
+                line = _line(scope, client, time.monotonic() - begun)
+                click.echo(line.replace(self._options.browse_token or "\0", "..."), err=True)
+
+    def _answering(self, scope: Connection) -> Asgi:
+        """Return what answers a request."""
+        if scope["path"] == _HEALTH_PATH:
+            return self._health
+        if self._browser is not None and (scope["path"].startswith("/browse/") or not self._options.has_gateway):
+            return self._browser
+        return self._gateway
+
+
+def _browser(store: ArtifactStore, options: ServeOptions) -> Asgi | None:
+    if options.browse_token is None:
+        return None
+    from chuk_artifacts.browse import Browser  # noqa: PLC0415 - an extra
+
+    browser = Browser(store, token=options.browse_token)
+
+    async def below(scope: Connection, receive: Receive, send: Send) -> None:
+        await browser({**scope, "root_path": "/browse"}, receive, send)
+
+    return below
 
 
 def _line(scope: Connection, client: PatientClient, seconds: float) -> str:

@@ -14,6 +14,8 @@ class ServeOptions:
         connections: how many clients are served at once.
         timeout: how long a client may keep a request waiting in all, in seconds.
         verbose: whether each request is a line on standard error.
+        has_gateway: whether signed URLs are served.
+        browse_token: the secret in the path of the page that shows the store; None: there is no such page.
 
     """
 
@@ -21,3 +23,10 @@ class ServeOptions:
     connections: int = 400
     timeout: float = 60.0
     verbose: bool = False
+    has_gateway: bool = True
+    browse_token: str | None = None
+
+    @property
+    def browse_path(self) -> str | None:
+        """The path that the page is below, or None."""
+        return None if self.browse_token is None else f"/browse/{self.browse_token}/"

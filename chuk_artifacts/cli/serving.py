@@ -1,8 +1,11 @@
-"""The command serve: the gateway on uvicorn, in one process or in several."""
+"""The commands serve and browse: the gateway, and a page that shows the store, on uvicorn."""
 
 from __future__ import annotations
 
+import secrets
 import socket
+import sys
+import webbrowser
 from collections.abc import Callable
 
 import click
@@ -10,9 +13,11 @@ import click
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.options import ServeOptions
 from chuk_artifacts.cli.output import errors_in_one_line, fail
+from chuk_artifacts.cli.values import examples
 from chuk_artifacts.settings import GATEWAY_PORT
 
 _BACKLOG = 1024
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
@@ -39,6 +44,9 @@ _BACKLOG = 1024
     metavar="SECONDS",
     help="How long a client may keep a request waiting in all.",
 )
+@click.option(
+    "--browse", is_flag=True, help="Serve the page of the command browse too; only on 127.0.0.1, as it shows all files."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each request, without its signature.")
 def serve(
     *,
@@ -48,6 +56,7 @@ def serve(
     workers: int,
     connections: int,
     timeout: float,
+    browse: bool,
     verbose: bool,
 ) -> None:
     """Serve the signed URLs of the store until interrupted; requests under way are answered to their end.
@@ -57,19 +66,63 @@ def serve(
 
     Example: chuk-artifacts serve --host 0.0.0.0 --workers 2 -v
     """
-    run = _runner()
-    options = ServeOptions(origins=origins, connections=connections, timeout=timeout, verbose=verbose)
+    if browse and host not in _LOOPBACK:
+        fail(f"--browse shows all files of the store, so it works on 127.0.0.1 only, and not on {host}")
+    options = ServeOptions(
+        origins=origins,
+        connections=connections,
+        timeout=timeout,
+        verbose=verbose,
+        browse_token=_token() if browse else None,
+    )
     with opened():  # what is wrong with the configuration is one line, and not one a worker
         pass
+    _serve(options, host, port, workers)
+
+
+@click.command(epilog=examples("chuk-artifacts browse"))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="The port; 0: a free one.")
+@click.option("--open/--no-open", "opens", default=None, help="Open a web browser; default: on a terminal.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each request.")
+def browse(*, port: int, opens: bool | None, verbose: bool) -> None:
+    """Show the store on a web page: sessions, files, previews, versions and search. It changes nothing.
+
+    The page is on 127.0.0.1 only. Its URL holds a random secret: whoever has it sees all files until the command ends.
+    """
+    options = ServeOptions(verbose=verbose, has_gateway=False, browse_token=_token())
+    with opened(must_exist=True):
+        pass
+    _serve(options, "127.0.0.1", port, 1, opens=sys.stdout.isatty() if opens is None else opens)
+
+
+def _serve(options: ServeOptions, host: str, port: int, workers: int, *, opens: bool = False) -> None:
+    run = _runner()
     with errors_in_one_line(), _listen(host, port) as listening:
         place = f"[{host}]" if ":" in host else host
-        click.echo(f"serving http://{place}:{listening.getsockname()[1]}", err=True)
+        address = f"http://{place}:{listening.getsockname()[1]}"
+        if options.has_gateway:
+            click.echo(f"serving {address}", err=True)
+        if options.browse_path is not None:
+            click.echo(f"{address}{options.browse_path}")
+        if opens:
+            webbrowser.open(f"{address}{options.browse_path}")
         if workers == 1:
             run(options, listening)
         else:
             from chuk_artifacts.cli.workers import Workers  # noqa: PLC0415 - as below
 
             Workers(run, options, listening).run(workers)
+
+
+def _token() -> str:
+    """Return a secret for the path of the page; the page needs an extra."""
+    try:
+        import chuk_artifacts.browse  # noqa: F401, PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name not in {"starlette", "jinja2", "markdown_it"}:
+            raise
+        fail(f"browse needs {error.name}: python -m pip install 'chuk-artifacts[browse]'")
+    return secrets.token_urlsafe(24)
 
 
 def _runner() -> Callable[[ServeOptions, socket.socket], None]:
@@ -79,7 +132,7 @@ def _runner() -> Callable[[ServeOptions, socket.socket], None]:
     except ModuleNotFoundError as error:
         if error.name != "uvicorn":
             raise
-        fail("serve needs uvicorn: python -m pip install 'chuk-artifacts[serve]'")
+        fail(f"{click.get_current_context().info_name} needs uvicorn: python -m pip install 'chuk-artifacts[serve]'")
     return run
 
 

@@ -32,7 +32,7 @@ def pages(
 
     See :meth:`ArtifactStore.iter_session`.
     """
-    return _listing(scope, scope.session(session_id), prefix, None, page_size, start=start)
+    return _listing(scope, scope.session(session_id), prefix, None, page_size, after=(start, "") if start else None)
 
 
 @operation
@@ -68,7 +68,9 @@ def directory(scope: Scope, session_id: str | None, folder: str) -> tuple[list[s
 
 
 @operation
-def level(scope: Scope, session_id: str | None, prefix: str) -> Iterator[ArtifactMetadata]:
+def level(
+    scope: Scope, session_id: str | None, prefix: str, after: tuple[str, str] | None = None
+) -> Iterator[ArtifactMetadata]:
     """Iterate over the artifacts directly in a folder, and over the first artifact of each folder in it.
 
     The cost depends on the number of results, not on the contents of the inner folders.
@@ -77,9 +79,18 @@ def level(scope: Scope, session_id: str | None, prefix: str) -> Iterator[Artifac
         scope: the scope of the session.
         session_id: the session.
         prefix: the folder with its last slash; empty: the top of the session.
+        after: the place behind which to begin, see :func:`behind`; None: at the beginning.
 
     """
-    return _first_of_each(scope, scope.session(session_id), arguments.check_text("directory", prefix))
+    if after is not None:
+        after = arguments.check_text("after", after[0]), arguments.check_text("after", after[1])
+    return _first_of_each(scope, scope.session(session_id), arguments.check_text("directory", prefix), after)
+
+
+def behind(record: ArtifactMetadata, prefix: str) -> tuple[str, str]:
+    """Return the place behind a record of :func:`level`, or behind the folder that it stands for."""
+    inner = inner_folder(shown_name(record), prefix)
+    return (_end_of(inner), "") if inner else place(record)
 
 
 def shown_name(record: ArtifactMetadata) -> str:
@@ -95,10 +106,17 @@ def inner_folder(name: str, prefix: str) -> str:
     return name[: name.find("/", len(prefix) + 1) + 1]
 
 
-def _first_of_each(scope: Scope, session_id: str, prefix: str) -> Iterator[ArtifactMetadata]:
-    start, size = "", _FIRST_PAGE
+def _end_of(folder: str) -> str:
+    """Return the first text behind all filenames in a folder."""
+    return f"{folder[:-1]}0"  # "0" follows the slash
+
+
+def _first_of_each(
+    scope: Scope, session_id: str, prefix: str, after: tuple[str, str] | None = None
+) -> Iterator[ArtifactMetadata]:
+    size = _FIRST_PAGE
     while True:
-        found = _listing(scope, session_id, prefix, None, size, start=start)
+        found = _listing(scope, session_id, prefix, None, size, after=after)
         start = ""
         while page := list(islice(found, size)):
             for record in page:
@@ -107,10 +125,11 @@ def _first_of_each(scope: Scope, session_id: str, prefix: str) -> Iterator[Artif
                     continue
                 yield record
                 inner = inner_folder(name, prefix)
-                start = f"{inner[:-1]}0" if inner else ""  # "0" follows the slash
+                start = _end_of(inner) if inner else ""
             if len(page) < size:
                 return
             if start:  # skip the rest of this folder
+                after = start, ""
                 break
         else:
             return
@@ -118,9 +137,16 @@ def _first_of_each(scope: Scope, session_id: str, prefix: str) -> Iterator[Artif
 
 
 def _listing(
-    scope: Scope, session_id: str, prefix: str, limit: int | None, page_size: int, *, start: str = ""
+    scope: Scope,
+    session_id: str,
+    prefix: str,
+    limit: int | None,
+    page_size: int,
+    *,
+    after: tuple[str, str] | None = None,
 ) -> Iterator[ArtifactMetadata]:
-    after = (start, "") if start > prefix else None
+    if after is not None and after[0] < prefix:
+        after = None
     remaining = limit
     while remaining is None or remaining > 0:
         scope.check_open()  # the store may have been closed since the last page
