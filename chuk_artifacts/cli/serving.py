@@ -119,9 +119,10 @@ def _token() -> str:
     try:
         import chuk_artifacts.browse  # noqa: F401, PLC0415 - an extra
     except ModuleNotFoundError as error:
-        if error.name not in {"starlette", "jinja2", "markdown_it"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"starlette", "jinja2", "markdown_it"}:
             raise
-        fail(f"browse needs {error.name}: python -m pip install 'chuk-artifacts[browse]'")
+        fail(f"browse needs {missing}: python -m pip install 'chuk-artifacts[browse]'")
     return secrets.token_urlsafe(24)
 
 

@@ -31,7 +31,7 @@ def leaves(group=cli, names=()):
 
 
 COMMANDS = dict(leaves())
-SERVERS = {"serve"}  # they run until they are interrupted: they have tests of their own
+SERVERS = {"browse", "serve"}  # they run until they are interrupted: they have tests of their own
 
 
 def examples(command):
