@@ -18,9 +18,11 @@ import pytest
 from click.testing import CliRunner
 from forgeries import Equal, forgeries
 from gateway_faces import FACES
+from starlette.testclient import TestClient
 from werkzeug.test import Client
 
 from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactStoreError, SessionError, aio, gateway
+from chuk_artifacts.browse import Browser
 from chuk_artifacts.cli import cli
 from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.gateway import Gateway
@@ -505,7 +507,7 @@ COMMANDS = {
     "doctor": lambda _, __: [["doctor"]],
     "init": lambda _, __: [["init"]],
 }
-SERVED = {"serve": "it is the gateway's"}
+SERVED = {"browse": "test_page", "serve": "it is the gateway's"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -528,6 +530,29 @@ def test_command_line(world, name, monkeypatch):
             result = CliRunner().invoke(cli, words)
             assert result.exception is None or isinstance(result.exception, SystemExit), words
             assert all(secret not in result.output for secret in SECRETS), words
+    assert world.everything() == before
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("attacker", ["session", "sandbox"])
+def test_page(world, attacker):
+    """No page that shows a store reveals anything of another session or sandbox."""
+    before = world.everything()
+    page = TestClient(Browser(world.attackers[attacker], token="0" * 32), base_url=f"http://x/{'0' * 32}/")
+    with page as client:
+        targets = [*world.ids(own_of(world.attackers[attacker])), *world.sessions()]
+        for target in filter(lambda one: type(one) is str, targets):
+            queries = [{"id": target}, {"id": target, "revision": "1"}]
+            queries += [
+                {"session": target, "prefix": "", "mime": "*/*"},
+                {"user": target},
+                {"in": target, "session": "alice"},
+            ]
+            for path in ("", "folder", "file", "content", "search"):
+                for query in queries:
+                    answer = client.get(path, params=query)
+                    assert answer.status_code in {200, 206, 400, 404}, (path, query)
+                    assert all(secret not in answer.text for secret in SECRETS), (path, query)
     assert world.everything() == before
 
 
