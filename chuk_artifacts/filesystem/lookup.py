@@ -18,7 +18,7 @@ from chuk_artifacts.filesystem.paths import parsed
 from chuk_artifacts.filesystem.transfers import LiteralPaths
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations import finding, listing
-from chuk_artifacts.operations.history import versions_of
+from chuk_artifacts.operations.history import version_fields
 from chuk_artifacts.store import ArtifactStore
 
 
@@ -132,11 +132,12 @@ class Lookup(LiteralPaths, FileSystem):
             ArtifactNotFoundError: there is neither a file nor a folder.
 
         """
-        path = parsed(path)[0]
-        found = self._find(path)
+        path, (session, name) = parsed(path)
+        found = self._named(session, name) if name else []
         if found:
-            versions = versions_of(found[0], self.store.scope.core.clock())
-            return file_info(path, found) | {"versions": [dict(version) for version in versions]}
+            info = file_info(path, found)
+            info["versions"] = version_fields(found[0], self.store.scope.core.clock())
+            return info
         if self._is_folder(path):
             return folder_info(path)
         raise missing(path)

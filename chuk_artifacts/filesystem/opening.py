@@ -14,7 +14,7 @@ from fsspec.core import get_compression
 from chuk_artifacts.arguments import check_encoding, check_text, plain
 from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.filesystem.files import CompressingWriter, TextWriter, Writer
-from chuk_artifacts.filesystem.infos import StoreFields, file_info, taken
+from chuk_artifacts.filesystem.infos import StoreFields, taken
 from chuk_artifacts.filesystem.paths import parsed
 from chuk_artifacts.filesystem.reader import Reader
 from chuk_artifacts.filesystem.writing import Writing, fields_of
@@ -109,7 +109,7 @@ class Opening(Writing):
         if opened is None:
             raise self._no_file(path)
         found, file = opened
-        return Reader(self, file_info(path, found), file, block_size, revision)
+        return Reader(self, path, found, file, block_size=block_size, revision=revision)
 
     def _open_to_write(self, path: str, mode: str, fields: StoreFields, *, autocommit: bool) -> Writer:
         session, name = self._split(path)

@@ -64,7 +64,7 @@ class _Portion:
 
 
 def read_ranges(
-    scope: Scope, wanted: Mapping[str, list[Range]], find: Callable[[str], ArtifactMetadata]
+    scope: Scope, wanted: Mapping[str, list[Range]], find: Callable[[str], ArtifactMetadata], *, exact: bool = False
 ) -> list[Outcome]:
     """Return the bytes of ranges of files, or the errors, in the order of their indices.
 
@@ -72,6 +72,7 @@ def read_ranges(
         scope: where the files are.
         wanted: the ranges of each file, by path.
         find: returns the artifact of a path, or raises.
+        exact: whether the bytes of a later revision are no substitute.
 
     """
     core = scope.core
@@ -85,7 +86,7 @@ def read_ranges(
             outcomes.update((one.index, found) for one in ranges)
         else:
             portions += _portions(found, ranges, share)
-    for read in core.each(partial(_read_portion, scope), portions, lambda _: 0):
+    for read in core.each(partial(_read_portion, scope, exact), portions, lambda _: 0):
         outcomes.update(read)
     return [outcomes[index] for index in range(count)]
 
@@ -104,10 +105,10 @@ def _portions(found: ArtifactMetadata, ranges: list[Range], share: int) -> Itera
         yield _Portion(found, ordered[begin : begin + share])
 
 
-def _read_portion(scope: Scope, portion: _Portion) -> dict[int, Outcome]:
+def _read_portion(scope: Scope, exact: bool, portion: _Portion) -> dict[int, Outcome]:  # noqa: FBT001 - for partial
     try:
         start, _ = portion.ranges[0].within(portion.found.bytes)
-        found, file = reading.open_record(scope, portion.found, start=start)
+        found, file = reading.open_record(scope, portion.found, start=start, exact=exact)
     except _FAILURES as error:
         return {one.index: error for one in portion.ranges}
     with file:

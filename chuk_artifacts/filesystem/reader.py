@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, BinaryIO
 
 from fsspec.caching import BaseCache
 
 from chuk_artifacts.arguments import check_count
 from chuk_artifacts.errors import shown
+from chuk_artifacts.filesystem.infos import file_info
+from chuk_artifacts.models import ArtifactMetadata
 
 _BLOCK = 5 * 1024 * 1024  # as fsspec's buffered files
 
@@ -21,16 +25,16 @@ class Reader(io.BufferedIOBase):
 
     Args:
         fs: the filesystem it is of.
-        info: the filesystem's info of it.
+        path: its path.
+        found: the artifacts that the path leads to, the newest first.
         file: what reads the bytes.
         block_size: the size of a block, for a cache that is set; None: 5 MiB.
         revision: the revision that is read, if it was chosen.
 
     Attributes:
         fs: the same.
-        path: its path.
+        path: the same.
         size: its length in bytes.
-        details: the info.
         blocksize: the size of a block in bytes.
 
     """
@@ -40,14 +44,21 @@ class Reader(io.BufferedIOBase):
     _file: BinaryIO = _source  # an interrupt may come before it is set, and collecting closes what was half made
 
     def __init__(
-        self, fs: Any, info: dict[str, Any], file: BinaryIO, block_size: object = None, revision: int | None = None
+        self,
+        fs: Any,
+        path: str,
+        found: Sequence[ArtifactMetadata],
+        file: BinaryIO,
+        *,
+        block_size: object = None,
+        revision: int | None = None,
     ) -> None:
         super().__init__()
         self.fs = fs
-        self.path: str = info["name"]
-        self.size: int = info["size"]
-        self.details = info
+        self.path: str = path
+        self.size: int = found[0].bytes
         self.blocksize: int = _block_size(block_size)
+        self._found = found
         self._revision = revision
         self._cache: Any = None
         self._source = self._file = file
@@ -96,6 +107,11 @@ class Reader(io.BufferedIOBase):
     @loc.setter
     def loc(self, position: int) -> None:
         self.seek(position)
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """The filesystem's info of the file."""
+        return file_info(self.path, self._found)
 
     def info(self) -> dict[str, Any]:
         """Return the filesystem's info of the file."""

@@ -24,27 +24,37 @@ _AT_ONCE = 1000  # files that are looked up together
 class Reading(Lookup):
     """Read files whole or in part."""
 
-    def cat_file(self, path: object, start: int | None = None, end: int | None = None, **_: object) -> bytes:
+    def cat_file(
+        self,
+        path: object,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        revision: int | None = None,
+        **_: object,
+    ) -> bytes:
         """Return the bytes of a file, verified, or a range of them.
 
         Args:
             path: the file.
             start: the first byte; negative: from the end.
             end: the byte after the last; negative: from the end.
+            revision: the revision that is read, see :meth:`ArtifactStore.versions`; None: the latest.
 
         Returns:
             the bytes.
 
         Raises:
-            ArtifactNotFoundError: there is no such file.
+            ArtifactNotFoundError: there is no such file, or its revision is not kept.
             IsADirectoryError: it is a folder.
+            InvalidInputError: *revision* is not an int above 0.
             ArtifactCorruptedError: the stored bytes are not those that were stored.
 
         """
         if start is not None or end is not None:
             start, end = bound("start", start), bound("end", end)
         session, name = parsed(path)[1]
-        data = reading.named_content(self.store.scope, session, name, start, end) if name else None
+        data = reading.named_content(self.store.scope, session, name, start, end, revision=revision) if name else None
         if data is None:
             raise self._no_file(path)
         return data
@@ -56,6 +66,8 @@ class Reading(Lookup):
         ends: Any,
         max_gap: int | None = None,
         on_error: str = "return",
+        *,
+        revision: int | None = None,
         **_: object,
     ) -> list[Any]:
         """Return ranges of bytes of files, read side by side where the storage is far away.
@@ -68,13 +80,15 @@ class Reading(Lookup):
             ends: the byte after the last of each, or one for all; None: the end.
             max_gap: not supported.
             on_error: ``return`` puts an exception in the place of the bytes, anything else raises the first.
+            revision: the revision of each file that is read; None: the latest.
 
         Returns:
             the bytes of each range.
 
         Raises:
             NotImplementedError: *max_gap* is given.
-            InvalidInputError: *paths* is no list, or there are not as many starts or ends as paths.
+            InvalidInputError: *paths* is no list, there are not as many starts or ends as paths, or *revision* is not
+                an int above 0.
 
         """
         if max_gap is not None:
@@ -88,7 +102,14 @@ class Reading(Lookup):
         for index, path in enumerate(paths):
             one = Range(index, bound("start", starts[index]), bound("end", ends[index]))
             wanted.setdefault(self._strip_protocol(path), []).append(one)
-        outcomes = read_ranges(self.store.scope, wanted, self._file)
+        revision = _checked(revision)
+        scope = self.store.scope
+        outcomes = read_ranges(
+            scope,
+            wanted,
+            lambda path: reading.at_revision(scope, self._file(path), revision),
+            exact=revision is not None,
+        )
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors and on_error != "return":
             raise errors[0]
@@ -120,6 +141,8 @@ class Reading(Lookup):
         lpath: object = None,
         callback: Callback = DEFAULT_CALLBACK,
         outfile: Any = None,
+        *,
+        revision: int | None = None,
         **_: object,
     ) -> None:
         """Copy a file to the local disk, where it appears whole and verified, or not at all.
@@ -130,15 +153,26 @@ class Reading(Lookup):
                 gets the last segment of *rpath* as its name and replaces nothing; or an open file.
             callback: an fsspec ``Callback``, which is given the size and the length of each chunk in bytes.
             outfile: an open file to write to, and not to *lpath*.
+            revision: the revision that is copied, see :meth:`ArtifactStore.versions`; None: the latest.
 
         Raises:
+            ArtifactNotFoundError: *rpath* does not exist, or its revision is not kept.
             FileExistsError: *lpath* is a folder, and something in it has that name.
+            InvalidInputError: *revision* is not an int above 0.
 
         """
-        self._get_found(self._find(rpath), rpath, lpath, callback, outfile)
+        revision = _checked(revision)
+        self._get_found(self._find(rpath), rpath, lpath, callback, outfile, revision=revision)
 
     def _get_found(
-        self, found: Sequence[ArtifactMetadata], rpath: object, lpath: Any, callback: Callback, outfile: Any = None
+        self,
+        found: Sequence[ArtifactMetadata],
+        rpath: object,
+        lpath: Any,
+        callback: Callback,
+        outfile: Any = None,
+        *,
+        revision: int | None = None,
     ) -> None:
         """Copy a file to the local disk, given the artifacts of its path; see :meth:`get_file`."""
         if outfile is None and hasattr(lpath, "write"):
@@ -146,14 +180,17 @@ class Reading(Lookup):
         lpath = check_path("lpath", lpath) if outfile is None else None
         if not found and outfile is None and self._is_folder(rpath):
             os.makedirs(lpath, exist_ok=True)
-        elif not found:
+            return
+        if not found:
             raise self._no_file(rpath)
-        elif outfile is None:
+        scope, exact = self.store.scope, revision is not None
+        record = reading.at_revision(scope, found[0], revision)
+        if outfile is None:
             os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
-            reading.download_record(self.store.scope, found[0], lpath, callback)
+            reading.download_record(scope, record, lpath, callback, exact=exact)
         else:
-            callback.set_size(found[0].bytes)
-            for piece in reading.stream_record(self.store.scope, found[0]):
+            callback.set_size(record.bytes)
+            for piece in reading.stream_record(scope, record, exact=exact):
                 outfile.write(piece)
                 callback.relative_update(len(piece))
 
@@ -164,7 +201,9 @@ class Reading(Lookup):
         recursive: bool = False,  # noqa: FBT001, FBT002 - fsspec's signature
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,
-        **kwargs: Any,
+        *,
+        revision: int | None = None,
+        **_: Any,
     ) -> None:
         """Copy files to the local disk.
 
@@ -174,18 +213,24 @@ class Reading(Lookup):
             recursive: whether what is below a folder is copied as well.
             callback: an fsspec ``Callback``; it gets the number of files, and a branch for each file.
             maxdepth: how many levels deep.
-            kwargs: nothing more is known.
+            revision: the revision of each file that is copied; None: the latest.
 
         Raises:
-            ArtifactNotFoundError: the path does not exist.
-            InvalidInputError: two files would become one.
+            ArtifactNotFoundError: the path does not exist, or the revision of a file is not kept.
+            InvalidInputError: two files would become one, or *revision* is not an int above 0.
 
         """
+        revision = _checked(revision)
         found = pairs(self, rpath, LocalFiles(), local_paths(lpath), recursive=recursive, maxdepth=maxdepth)
         callback.set_size(len(found))
         for some in batches(found, _AT_ONCE):
             artifacts = self._find_each([source for source, _ in some])
             for (source, target), of_source in zip(some, artifacts, strict=True):
                 with callback.branched(source, target) as child:
-                    self._get_found(of_source, source, target, child)
+                    self._get_found(of_source, source, target, child, revision=revision)
                 callback.relative_update()
+
+
+def _checked(revision: Any) -> int | None:
+    """Return a revision as a plain int, or None; raise :class:`InvalidInputError` if it is not an int above 0."""
+    return None if revision is None else check_count("revision", revision, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chuk_artifacts.errors import ArtifactNotFoundError
+from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.models import (
     GRACE_SECONDS,
     ArtifactMetadata,
@@ -93,29 +94,33 @@ def split_superseded(
 
 def versions_of(record: ArtifactMetadata, now: float) -> list[ArtifactVersion]:
     """Return the contents of an artifact that can be read, the newest first."""
+    return [ArtifactVersion(**fields) for fields in version_fields(record, now)]
+
+
+def version_fields(record: ArtifactMetadata, now: float) -> list[JsonObject]:
+    """Return the fields of each item of :func:`versions_of`; making the items takes three times as long."""
     origin = origin_of(record)
-    current = ArtifactVersion(
-        revision=origin.revision,
-        bytes=record.bytes,
-        sha256=record.sha256,
-        mime=record.mime,
-        filename=record.filename,
-        stored_at=origin.stored_at,
-        current=True,
-    )
-    return [current, *(_version(earlier) for earlier in reversed(record.superseded) if _is_readable(earlier, now))]
+    current = _fields_of(record, origin.revision, origin.stored_at, current=True)
+    return [
+        current,
+        *(
+            _fields_of(earlier, earlier.revision, earlier.stored_at, current=False)
+            for earlier in reversed(record.superseded)
+            if _is_readable(earlier, now)
+        ),
+    ]
 
 
-def _version(earlier: Superseded) -> ArtifactVersion:
-    return ArtifactVersion(
-        revision=earlier.revision,
-        bytes=earlier.bytes,
-        sha256=earlier.sha256,
-        mime=earlier.mime,
-        filename=earlier.filename,
-        stored_at=earlier.stored_at,
-        current=False,
-    )
+def _fields_of(content: ArtifactMetadata | Superseded, revision: int, stored_at: str, *, current: bool) -> JsonObject:
+    return {
+        "revision": revision,
+        "bytes": content.bytes,
+        "sha256": content.sha256,
+        "mime": content.mime,
+        "filename": content.filename,
+        "stored_at": stored_at,
+        "current": current,
+    }
 
 
 def _is_readable(earlier: Superseded, now: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Generator, Iterable, Iterator
 from functools import partial
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fsspec.callbacks import Callback
+
+_FEW_BYTES = 64 * 1024
+"""A file of at most so many bytes is read whole when it is opened by its path: cheaper than to keep it open."""
 
 # By id, or by metadata that a store returned earlier
 
@@ -106,20 +110,26 @@ def record_at(scope: Scope, artifact_id: str, revision: int) -> ArtifactMetadata
 
 @operation
 def named_content(
-    scope: Scope, session_id: str, name: str, start: int | None = None, end: int | None = None
+    scope: Scope,
+    session_id: str,
+    name: str,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    revision: int | None = None,
 ) -> bytes | None:
     """Return the bytes of the file that a path leads to, or a slice of them; None if it leads to no file.
 
     All bytes are verified, a slice only by the length of the whole.
     """
-    found = find_named(scope, session_id, name)
+    found = _named(scope, session_id, name, revision)
     if not found:
         return None
-    record = found[0]
+    record, exact = found[0], revision is not None
     if start is None and end is None:
-        return _content(scope, record)
+        return _content(scope, record, exact=exact)
     begin, stop, _step = slice(start, end).indices(record.bytes)
-    return b"".join(_chunks(scope, record, begin, stop, stop - begin)) if begin < stop else b""
+    return b"".join(_chunks(scope, record, begin, stop, stop - begin, exact=exact)) if begin < stop else b""
 
 
 @operation
@@ -129,16 +139,32 @@ def open_named(
     """Return the artifacts that a path leads to, the newest first, and a reader of that; None if it leads to no file.
 
     The first record is the one that is read: that of *revision*, or else the latest, which may be a later one than the
-    catalog returned at first.
+    catalog returned at first. A small file is read at once, and verified.
     """
-    if revision is not None:
-        revision = arguments.check_count("revision", revision, 1)
-    found = find_named(scope, session_id, name)
+    found = _named(scope, session_id, name, revision)
     if not found:
         return None
-    record = found[0] if revision is None else content_at(found[0], revision, scope.core.clock())
-    record, file = _opened(scope, record, exact=revision is not None)
-    return [record, *found[1:]], file
+    record, exact = found[0], revision is not None
+    if record.bytes <= _FEW_BYTES:
+        found[0], data = _loaded(scope, record, exact=exact)
+        return found, io.BytesIO(data)
+    found[0], file = _opened(scope, record, exact=exact)
+    return found, file
+
+
+def _named(scope: Scope, session_id: str, name: str, revision: int | None) -> list[ArtifactMetadata]:
+    """Return the artifacts that a path leads to, the newest first, that with the content of a revision if one is given.
+
+    Raises:
+        InvalidInputError: *revision* is not an int above 0.
+        ArtifactNotFoundError: the content of *revision* is not kept.
+
+    """
+    if revision is None:
+        return find_named(scope, session_id, name)
+    revision = arguments.check_count("revision", revision, 1)
+    found = find_named(scope, session_id, name)
+    return [at_revision(scope, found[0], revision), *found[1:]] if found else []
 
 
 # By a record that the caller has just found in the same scope
@@ -174,11 +200,26 @@ def stream_record(
 
 @operation
 def download_record(
-    scope: Scope, record: ArtifactMetadata, path: str | os.PathLike[str], callback: Callback | None
+    scope: Scope,
+    record: ArtifactMetadata,
+    path: str | os.PathLike[str],
+    callback: Callback | None,
+    *,
+    exact: bool = False,
 ) -> Path:
-    """Write the bytes of a record to a local file, verified and atomically."""
+    """Write the bytes of a record to a local file, verified, atomically; those of a later revision unless *exact*."""
     target, is_claimed = _target(record, path, overwrite=False)
-    return _save(scope, record, target, callback, is_claimed=is_claimed)
+    return _save(scope, record, target, callback, exact=exact, is_claimed=is_claimed)
+
+
+def at_revision(scope: Scope, record: ArtifactMetadata, revision: int | None) -> ArtifactMetadata:
+    """Return *record* with the content of a revision; None: as it is.
+
+    Raises:
+        ArtifactNotFoundError: the content is not kept.
+
+    """
+    return record if revision is None else content_at(record, revision, scope.core.clock())
 
 
 def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:
@@ -246,13 +287,18 @@ def _wanted(
 
 
 def _content(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> bytes:
+    return _loaded(scope, record, exact=exact)[1]
+
+
+def _loaded(scope: Scope, record: ArtifactMetadata, *, exact: bool) -> tuple[ArtifactMetadata, bytes]:
+    """Return the record that is read (*record*, or a later revision unless *exact*) and its bytes, verified."""
     try:
         data = scope.core.storage.get(record.key)
     except ObjectMissingError:
-        return _content(scope, latest(scope, record, exact=exact))
+        return _loaded(scope, latest(scope, record, exact=exact), exact=False)
     if len(data) != record.bytes or hashlib.sha256(data).hexdigest() != record.sha256:
         raise corrupted(record)
-    return data
+    return record, data
 
 
 def _opened(

@@ -176,6 +176,88 @@ def test_revision(fs, store, clock):
     assert fs.cat("alice/a.txt") == b"second, longer\n"
 
 
+def test_all_that_reads_takes_a_revision(fs, store, clock, tmp_path):
+    """Each method that reads files reads the content of a revision, or raises where that is not kept."""
+    store.store(b"first", filename="d/a.txt", session_id="alice", keep_versions=1)
+    fs.pipe_file("alice/d/a.txt", b"second, longer")
+    reads = {
+        "cat_file": lambda revision: fs.cat_file("alice/d/a.txt", revision=revision),
+        "cat_file of a range": lambda revision: fs.cat_file("alice/d/a.txt", 0, 99, revision=revision),
+        "cat": lambda revision: fs.cat("alice/d/a.txt", revision=revision),
+        "cat of several": lambda revision: fs.cat(["alice/d/a.txt"], revision=revision)["alice/d/a.txt"],
+        "cat_ranges": lambda revision: fs.cat_ranges(["alice/d/a.txt"], 0, 99, on_error="raise", revision=revision)[0],
+        "read_bytes": lambda revision: fs.read_bytes("alice/d/a.txt", revision=revision),
+        "get_file": lambda revision: _got(tmp_path / "one", fs.get_file, "alice/d/a.txt", revision),
+        "get": lambda revision: _got(tmp_path / "two", fs.get, "alice/d/a.txt", revision),
+        "get of a folder": lambda revision: _got(
+            tmp_path / f"{revision}" / "a.txt", fs.get, "alice/d", revision, tmp_path / f"{revision}"
+        ),
+        "get_file into a file": lambda revision: _written(fs, revision),
+    }
+    for name, read in reads.items():
+        assert (name, read(1), read(2), read(None)) == (name, b"first", b"second, longer", b"second, longer")
+        with pytest.raises(FileNotFoundError):
+            read(3)
+        for wrong in (0, True, "1"):
+            with pytest.raises(InvalidInputError, match="revision"):
+                read(wrong)
+
+
+def _got(written, get, path, revision, target=None):
+    """Return what a method that copies to the local disk writes."""
+    get(path, str(target or written), recursive=target is not None, revision=revision)
+    return written.read_bytes()
+
+
+def _written(fs, revision):
+    file = io.BytesIO()
+    fs.get_file("alice/d/a.txt", file, revision=revision)
+    return file.getvalue()
+
+
+def test_lost_bytes_of_a_revision_are_not_replaced(fs, store, clock, tmp_path):
+    """Where the bytes of a requested revision are gone, reading raises, and does not return those of a later one."""
+    store.store(b"first", filename="a.txt", session_id="alice", keep_versions=1)
+    key = store.metadata(fs.info("alice/a.txt")["artifact_id"]).key
+    fs.pipe_file("alice/a.txt", b"second, longer")
+    store.scope.core.storage.delete([key])
+    for read in (
+        lambda: fs.cat_file("alice/a.txt", revision=1),
+        lambda: fs.cat_file("alice/a.txt", 0, 3, revision=1),
+        lambda: fs.cat_ranges(["alice/a.txt"], 0, 3, on_error="raise", revision=1),
+        lambda: fs.open("alice/a.txt", revision=1),
+        lambda: fs.get_file("alice/a.txt", str(tmp_path / "a"), revision=1),
+        lambda: fs.get_file("alice/a.txt", io.BytesIO(), revision=1),
+    ):
+        with pytest.raises(ArtifactNotFoundError):
+            read()
+    assert fs.cat_file("alice/a.txt", revision=2) == b"second, longer"
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537])
+def test_a_small_file_is_read_once_and_verified(fs, store, monkeypatch, size):
+    """A file of at most 64 KiB is read whole and verified when it is opened; a longer one is read on demand."""
+    data = os.urandom(size)
+    fs.pipe_file("alice/a", data)
+    storage, calls = store.scope.core.storage, []
+    for name in ("get", "open"):
+        method = getattr(storage, name)
+        monkeypatch.setattr(
+            storage,
+            name,
+            lambda *args, name=name, method=method, **options: (calls.append(name), method(*args, **options))[1],
+        )
+    with fs.open("alice/a") as file:
+        assert (file.read(10), file.seek(0), file.read(), file.size) == (data[:10], 0, data, size)
+        assert (file.details["size"], file.details["name"]) == (size, "alice/a")
+    assert calls[0] == ("get" if size <= 65536 else "open")
+    if size:
+        storage.put(store.metadata(fs.info("alice/a")["artifact_id"]).key, bytes(size))
+    if 0 < size <= 65536 and data != bytes(size):
+        with pytest.raises(ArtifactCorruptedError):
+            fs.open("alice/a")
+
+
 def test_reader_of_a_revision_pickles(tmp_path):
     """A pickled reader of a revision reads that revision on, where it stood."""
     fs = ArtifactFileSystem(storage_provider="filesystem", fs_root=str(tmp_path / "kept"))
