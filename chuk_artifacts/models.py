@@ -232,8 +232,9 @@ class ArtifactMetadata(Fields):
     @classmethod
     def _holding(cls, fields: JsonObject) -> Self:
         """Return a record that keeps *fields* itself, not a copy."""
-        if not fields["superseded"]:
-            fields["superseded"] = ()  # not a list
+        superseded = fields["superseded"]
+        if type(superseded) is list:
+            fields["superseded"] = tuple(map(Superseded._make, superseded))
         origin = fields.setdefault("origin", None)
         if type(origin) is list:
             fields["origin"] = Origin(*origin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import itemgetter, le
 from typing import Any
 
 from chuk_artifacts import grid
@@ -29,6 +29,7 @@ _NAMES = (
 _VALUES = itemgetter(*_NAMES)
 _COUNT = len(_NAMES)  # a record whose content was replaced has one more, "origin"
 _ORIGIN_TEXTS = 2  # the name, and a timestamp
+_EARLIER_TEXTS = 5  # key, end, SHA-256, media type and moment of a superseded content, which may have a filename
 _ALWAYS_TEXTS = _COUNT + len(_TEXTS) + 2  # the names, and the values that are strings in each record
 _ID_DIGITS = 32
 _HASH_DIGITS = 64
@@ -73,13 +74,16 @@ def _has_usual_fields(text: str, fields: JsonObject) -> bool:
     if len(fields) != _COUNT:
         _check_origin(fields)
         texts += _ORIGIN_TEXTS
+    first = grid.beginnings(sandbox_id, session_id)[1] + artifact_id
+    if superseded:
+        texts += _texts_of_earlier(superseded, first)
     digits = artifact_id + sha256
     shown = mime + storage + catalog
     return (
         text.count('"') == _quotes(text, texts, meta)
         and type(meta) is dict
         and type(summary) is str
-        and superseded == []
+        and type(superseded) is list
         and released is False
         and pending is None
         and type(size) is type(revision) is int
@@ -92,7 +96,7 @@ def _has_usual_fields(text: str, fields: JsonObject) -> bool:
         and shown.isascii()
         and shown.isprintable()
         and "/" in mime
-        and is_own(key, grid.beginnings(sandbox_id, session_id)[1] + artifact_id)
+        and is_own(key, first)
         and (filename is None or _is_plain(filename))
     )
 
@@ -138,6 +142,39 @@ def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:
         and all(is_own(key, prefixes[session] + artifact_id) for key, artifact_id, session in owners)
         and (not names or _are_plain(names))
     )
+
+
+def _texts_of_earlier(superseded: Sequence[Sequence[Any]], first: str) -> int:
+    """Return the number of strings in the superseded contents of the artifact whose first key is *first*.
+
+    Raises:
+        ValueError: one of them is not in the usual form; other exceptions of :data:`_ODD` mean the same.
+
+    """
+    keys, untils, sizes, kept, revisions, lasts, hashes, mimes, filenames, stored = zip(*superseded, strict=True)
+    for moment in {*untils, *stored}:
+        check_moment(moment)
+    names = [name for name in filenames if name is not None]
+    digits, shown = "".join(hashes), "".join(mimes)
+    if not (
+        {*map(type, superseded)} == {list}
+        and {*map(type, kept)} == {bool}
+        and {*map(type, (*sizes, *revisions, *lasts))} == {int}
+        and min(sizes) >= 0
+        and min(revisions) > 0
+        and max(*sizes, *lasts) <= LARGEST
+        and all(map(le, revisions, lasts))
+        and {*map(len, hashes)} == {_HASH_DIGITS}
+        and len(bytes.fromhex(digits)) * 2 == len(digits)
+        and digits == digits.lower()
+        and shown.isascii()
+        and shown.isprintable()
+        and all("/" in mime for mime in {*mimes})
+        and all(is_own(key, first) for key in keys)
+        and (not names or _are_plain(names))
+    ):
+        raise ValueError("a superseded content needs a closer look")
+    return _EARLIER_TEXTS * len(superseded) + len(names)
 
 
 def _texts_of_origins(records: Sequence[JsonObject]) -> int:

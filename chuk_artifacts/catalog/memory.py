@@ -413,7 +413,9 @@ class MemoryCatalog(Lockable):
     def _named(self, session_id: str, filename: str, now: float) -> list[ArtifactMetadata]:
         if self._change is not None:
             self._completed()
-        ids = self._indexes.ids.get((session_id, filename), ())
+        ids = self._indexes.ids.get((session_id, filename))
+        if not ids:
+            return []
         return [record for one in ids if not is_over((record := self._records[one]).expires_at, now)]
 
     def _add(
@@ -497,7 +499,9 @@ class MemoryCatalog(Lockable):
     def _is_taken(self, record: ArtifactMetadata, now: float) -> bool:
         if record.filename is None:
             return False
-        others = self._indexes.ids.get((record.session_id, record.filename), ())
+        others = self._indexes.ids.get((record.session_id, record.filename))
+        if not others:
+            return False
         return any(takes_filename(self._records[artifact_id], now) for artifact_id in others)
 
 
