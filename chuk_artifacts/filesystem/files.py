@@ -84,11 +84,11 @@ class Writer(io.BufferedIOBase):
         forgotten.watch(self)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: what is spooled is here."""
+        """Raise: the spooled data exists only in this process."""
         raise TypeError("a file that is being written can't be pickled")
 
     def __repr__(self) -> str:
-        """Name the path."""
+        """Return a text that names the path."""
         return f"<Writer of {shown(self.path)}>"
 
     def __enter__(self) -> Self:
@@ -113,19 +113,19 @@ class Writer(io.BufferedIOBase):
             self.close()
 
     def readable(self) -> bool:
-        """Say whether the file can be read too."""
+        """Return whether the file can be read too."""
         return "+" in self.mode
 
     def writable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say whether the position can be set: yes unless the file is open to append."""
+        """Return whether the position can be set: not in a file that is open to append."""
         return self.mode != "ab"
 
     def write(self, data: Any, /) -> int:
-        """Write bytes, and return how many."""
+        """Write bytes, and return their number."""
         self._check_open()
         if self.mode == "a+b":
             self._spool.seek(0, os.SEEK_END)
@@ -168,7 +168,7 @@ class Writer(io.BufferedIOBase):
         return self._offset + length
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read at most *size* bytes; None or less than 0: all that are left."""
+        """Return at most *size* bytes; None or a negative number: all that are left."""
         return bytes(self._readable().read(-1 if size is None else size))
 
     def read1(self, size: int = -1, /) -> bytes:
@@ -176,11 +176,11 @@ class Writer(io.BufferedIOBase):
         return self.read(size)
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read into a buffer, and return how many bytes."""
+        """Read into a buffer, and return the number of bytes."""
         return int(self._readable().readinto(buffer))
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Read a line."""
+        """Return the next line, or at most *size* bytes of it."""
         return bytes(self._readable().readline(-1 if size is None else size))
 
     def _readable(self) -> Any:
@@ -195,7 +195,7 @@ class Writer(io.BufferedIOBase):
         return self._offset + int(self._spool.tell())
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position."""
+        """Set the position, and return it."""
         self._check_open()
         if not self.seekable():
             raise io.UnsupportedOperation("seek in a file that is open to append")
@@ -206,7 +206,7 @@ class Writer(io.BufferedIOBase):
         return position
 
     def flush(self) -> None:
-        """Leave the data where it is: a file becomes visible when it is closed."""
+        """Do nothing: a file becomes visible when it is closed."""
         self._check_open()
 
     def close(self) -> None:
@@ -224,7 +224,7 @@ class Writer(io.BufferedIOBase):
             self.commit()
 
     def commit(self) -> None:
-        """Let what was written become the artifact, unless it was discarded or a part is missing."""
+        """Store what was written as the artifact, unless it was discarded or a part is missing."""
         if not self.closed and (layer := forgotten.highest(self)) is not self:  # at the end of a transaction
             layer.close()
         if self._doomed:
@@ -242,7 +242,7 @@ class Writer(io.BufferedIOBase):
             self._commit(spool, may_replace)
 
     def discard(self) -> None:
-        """Forget what was written; harmless the second time."""
+        """Discard what was written. Calling it twice is allowed."""
         self._doomed = True
         spool = self._let_go()
         if spool is not None:
@@ -250,13 +250,13 @@ class Writer(io.BufferedIOBase):
         super().close()
 
     def _let_go(self) -> Any:
-        """Return what was spooled, which is the caller's from now on."""
+        """Return the spool; from now on the caller must close it."""
         _below.pop(id(self), None)
         spool, self._spool = self._spool, None
         return spool
 
     def doom(self) -> None:
-        """Have the next :meth:`close` discard."""
+        """Make the next :meth:`close` discard what was written."""
         self._doomed = True
 
     def forget(self) -> None:
@@ -317,7 +317,7 @@ def _spool_of(before: Iterable[bytes], *, at_end: bool) -> Any:
 
 
 def _resize(spool: Any, length: int) -> None:
-    """Cut a file, or lengthen it by zeros, which one in memory does not do by itself."""
+    """Cut a file, or lengthen it by zeros, which ``BytesIO`` does not do itself."""
     if length > _SPOOL_BYTES:
         spool.rollover()
     spool.truncate(length)
@@ -327,7 +327,7 @@ def _resize(spool: Any, length: int) -> None:
 
 
 class TextWriter(io.TextIOWrapper):
-    """A text layer over a writer, that has it discard when the ``with`` block raises."""
+    """A text layer over a writer, that makes it discard when the ``with`` block raises."""
 
     def __init__(self, buffer: Any, **options: Any) -> None:
         super().__init__(buffer, **options)
@@ -384,7 +384,7 @@ class CompressingWriter:
             self.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the compressing layer has."""
+        """Return an attribute of the compressing layer."""
         return getattr(self._layer, name)
 
     def __enter__(self) -> Self:
@@ -404,7 +404,7 @@ class CompressingWriter:
         return self._writer.closed
 
     def doom(self) -> None:
-        """Have :meth:`close` discard."""
+        """Make :meth:`close` discard what was written."""
         self._writer.doom()
 
     def forget(self) -> None:
@@ -416,7 +416,7 @@ class CompressingWriter:
         self.forget()
 
     def close(self) -> None:
-        """Write what is left, and commit; harmless the second time."""
+        """Write what is left, and commit. Closing twice is allowed."""
         if self._writer.closed:
             self._drop_layer()
             return

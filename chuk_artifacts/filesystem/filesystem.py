@@ -50,24 +50,24 @@ class ArtifactFileSystem(Reading, Opening, Moving):
     Writing to the path of an artifact makes a new revision of it. A file appears whole when it is closed, or not at
     all. A whole file is verified when it is read; of a range only the artifact's length is.
 
-    Filesystems of the same settings share one :class:`ArtifactStore` in a process, so that making one is cheap and what
-    is in memory is found again. fsspec's own cache of instances is not used: it would keep one for each thread and
-    session for ever, and would not notice a changed environment. Nor is there a cache of listings. A filesystem pickles
-    as its settings without what is secret, which the other process takes from its own environment.
+    Filesystems with the same settings share one :class:`ArtifactStore` in a process, so that making one is cheap, and
+    finds artifacts in memory again. fsspec's own cache of instances is not used: it would keep one for each thread and
+    session for ever, and would not notice a changed environment. Listings are not cached either. A filesystem pickles
+    as its settings without secrets, which the other process takes from its own environment.
 
-    What is said of errors in :class:`ArtifactStore` goes for the methods here. ``ArtifactNotFoundError`` is a
+    The methods raise errors as :class:`ArtifactStore` describes. ``ArtifactNotFoundError`` is a
     ``FileNotFoundError``, ``AccessDeniedError`` a ``PermissionError``, and an outage never looks like a missing file.
 
     Args:
         store: the store; None: one of *arguments*, or of the environment.
         session_id: the one session that can be reached; None: all.
-        arguments: those of :class:`ArtifactStore`.
+        arguments: the arguments of :class:`ArtifactStore`.
 
     Attributes:
         store: the store, bound if *session_id* is given.
 
     Raises:
-        InvalidInputError: an argument is wrong.
+        InvalidInputError: an argument is invalid.
         AccessDeniedError: *store* is bound to another session than *session_id*.
 
     Example:
@@ -100,30 +100,30 @@ class ArtifactFileSystem(Reading, Opening, Moving):
         self._made = MadeFolders()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the store, that is, as its settings without what is secret."""
+        """Pickle as the store, which pickles as its settings without secrets."""
         return type(self), (self.store,)
 
     def __repr__(self) -> str:
-        """Name the store."""
+        """Return a text that names the store."""
         return f"<{type(self).__name__} of {self.store!r}>"
 
     def __eq__(self, other: object) -> bool:
-        """Say whether both are of the same store and session."""
+        """Return whether both have the same store and session."""
         return isinstance(other, ArtifactFileSystem) and self.store == other.store
 
     def __hash__(self) -> int:
-        """Return a number that is the same for equal ones."""
+        """Return a hash; equal filesystems have the same."""
         return hash(self.store)
 
     @property
     def _fs_token(self) -> str:
-        """What dask names the filesystem by: the same in each process."""
+        """A token by which dask identifies the filesystem; it is the same in each process."""
         token: str = tokenize(type(self).__qualname__, repr(self.store))
         return token
 
     @property
     def storage_options(self) -> dict[str, Any]:
-        """The arguments it was made of, without any that may hold a secret."""
+        """The arguments it was made from, without those that may hold a secret."""
         return self._options
 
     @storage_options.setter

@@ -1,4 +1,4 @@
-"""Folders: what is in them, and below them."""
+"""Folders: listing what is in them, and below them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Folders(Lookup):
     """List what is in folders and below them."""
 
     def ls(self, path: object, detail: bool = True, **_: object) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
-        """Return what is in a folder: the files and folders directly in it, not those below.
+        """Return the files and folders directly in a folder.
 
         The cost depends on the entries returned, not on the contents of the folders below.
 
         Args:
-            path: the folder; of a file, itself is returned.
-            detail: whether infos are wanted (see :meth:`info`) or paths.
+            path: the folder, or a file, which is returned itself.
+            detail: whether to return infos (see :meth:`info`) or paths.
 
         Returns:
             the infos, or paths, ordered by name.
 
         Raises:
             ArtifactNotFoundError: there is neither a folder nor a file.
-            AccessDeniedError: the sessions of a whole store are wanted, which are not listed.
+            AccessDeniedError: the path is the root of a whole store, whose sessions are not listed.
 
         """
         path = parsed(path)[0]
@@ -89,17 +89,17 @@ class Folders(Lookup):
         """Return the files below a folder, in any depth, by one pass over the session's listing.
 
         Args:
-            path: the folder; of a file, itself is returned.
+            path: the folder, or a file, which is returned itself.
             maxdepth: how many levels deep; None: all.
             withdirs: whether to return folders too.
-            detail: whether infos are wanted or paths.
-            kwargs: nothing more is known.
+            detail: whether to return infos or paths.
+            kwargs: passed on to fsspec.
 
         Returns:
             the sorted paths, or a dict of infos by path; empty when nothing matches.
 
         Raises:
-            AccessDeniedError: the files of a whole store are wanted, whose sessions are not listed.
+            AccessDeniedError: the path is the root of a whole store, whose sessions are not listed.
 
         """
         root, maxdepth = parsed(path)[0], check_depth(maxdepth)

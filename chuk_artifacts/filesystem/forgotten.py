@@ -52,7 +52,7 @@ def handled() -> frozenset[int]:
 
 
 def in_flight(before: frozenset[int]) -> bool:
-    """Say whether an exception is being handled that was not, *before*."""
+    """Return whether an exception is being handled that was not among those *before*."""
     return _is_new(sys.exception(), before)
 
 
@@ -102,7 +102,7 @@ def _watch_collector(phase: str, _info: object) -> None:
 
 
 def _forget_parent() -> None:
-    """Leave the files of the parent process to it."""
+    """Forget the open files of the parent process, which will end them."""
     _open.clear()
     _collected.clear()
     _ending.clear()

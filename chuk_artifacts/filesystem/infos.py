@@ -1,4 +1,4 @@
-"""Infos of files and folders, as fsspec wants them, and the errors for paths that are missing or taken."""
+"""The infos that fsspec expects of files and folders, and the errors for paths that are missing or taken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chuk_artifacts.errors import ArtifactNotFoundError, shown
 from chuk_artifacts.models import ArtifactMetadata
 
 Info = dict[str, Any]
-"""What fsspec calls the info of a path: see :meth:`ArtifactFileSystem.info`."""
+"""The info of a path: see :meth:`ArtifactFileSystem.info`."""
 
 
 StoreFields = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Look up paths: the artifacts that a path leads to, folders, and what is known of both."""
+"""Look up paths: the artifacts that a path leads to, folders, and the infos of both."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Lookup(LiteralPaths, FileSystem):
         return session, name
 
     def _check_session(self, session: str) -> None:
-        """Raise for a session that can't be reached from here."""
+        """Raise if this filesystem can't reach the session."""
         scope = self.store.scope
         scope.check_open()
         scope.session(session)
 
     def _find(self, path: object) -> list[ArtifactMetadata]:
-        """Return the artifacts of a path, the newest first; none where there is no file."""
+        """Return the artifacts of a path, the newest first; an empty list if there is no file."""
         session, name = parsed(path)[1]
         return finding.named(self.store.scope, session, name) if name else []
 
@@ -69,7 +69,7 @@ class Lookup(LiteralPaths, FileSystem):
         return finding.named(self.store.scope, session, name)
 
     def _find_each(self, paths: Sequence[str]) -> list[list[ArtifactMetadata]]:
-        """Do what :meth:`_find` does for many paths, with a call of the catalog for many."""
+        """Do what :meth:`_find` does for many paths, with one call of the catalog for each portion."""
         names: dict[str, list[str]] = {}
         for path in paths:
             session, name = parsed(path)[1]
@@ -117,7 +117,7 @@ class Lookup(LiteralPaths, FileSystem):
             return iter(())
 
     def info(self, path: object, **_: object) -> Info:
-        """Return what is known of a path.
+        """Return the info of a path.
 
         Args:
             path: the path.
@@ -143,16 +143,16 @@ class Lookup(LiteralPaths, FileSystem):
         raise missing(path)
 
     def exists(self, path: object, **_: object) -> bool:
-        """Say whether there is a file or a folder; an outage raises."""
+        """Return whether there is a file or a folder; an outage raises."""
         return self.isfile(path) or self._is_folder(path)
 
     def isfile(self, path: object) -> bool:
-        """Say whether there is a file; an outage raises."""
+        """Return whether there is a file; an outage raises."""
         session, name = parsed(path)[1]
         return bool(name) and finding.is_named(self.store.scope, session, name)
 
     def isdir(self, path: object) -> bool:
-        """Say whether there is a folder and no file; an outage raises."""
+        """Return whether there is a folder and no file; an outage raises."""
         return not self.isfile(path) and self._is_folder(path)
 
     def created(self, path: object) -> datetime:

@@ -17,11 +17,11 @@ class MadeFolders:
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without folders."""
         self._paths: dict[str, None] = {}
 
     def __bool__(self) -> bool:
-        """Return whether there are any."""
+        """Return whether any folder is remembered."""
         return bool(self._paths)
 
     def __contains__(self, path: str) -> bool:

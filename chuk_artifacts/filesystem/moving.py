@@ -119,7 +119,7 @@ class Moving(Removal):
                 self._made.add(target)
 
     def _copy(self, transfers: Sequence[Transfer]) -> None:
-        """Copy to free paths first: what is read afterwards, to be written onto others, is read by its old record."""
+        """Copy to free paths first; copies onto other files read their sources by the old records."""
         new = [(transfer.found[0], transfer.name) for transfer in transfers if not transfer.replaced]
         if len(new) == 1:
             (found, name), scope = new[0], self.store.scope
@@ -137,7 +137,7 @@ class Moving(Removal):
         changing.change(self.store.scope, replaced.artifact_id, Change(fields=fields), content, record=replaced)
 
     def _fill(self, transfers: Sequence[Transfer]) -> None:
-        """Forget the made folders that hold the files now."""
+        """Forget the made folders that now hold files."""
         if self._made:
             for transfer in transfers:
                 self._made.filled(transfer.target)
@@ -201,7 +201,7 @@ class Moving(Removal):
                 self._made.move(source, target)
 
     def _move(self, transfers: Sequence[Transfer]) -> None:
-        """Rename all, and delete what they replace when they have their names: so nothing is lost halfway."""
+        """Rename all, then delete the files they replace, so that an interruption loses nothing."""
         moved = {artifact.artifact_id for transfer in transfers for artifact in transfer.found}
         changing.rename_all(
             self.store.scope,

@@ -43,12 +43,11 @@ class Opening(Writing):
 
         Args:
             path: the file.
-            mode: ``rb`` to read; ``wb`` to write, ``xb`` to write what must not exist, ``ab`` to append, ``r+b`` to
-                change what is there, all of which appears when the file is closed, and is discarded when the ``with``
-                block raises, see :class:`~chuk_artifacts.filesystem.files.Writer`. ``w+b``, ``x+b`` and ``a+b`` can be
-                read too. Without the ``b`` it is a text file.
-            block_size: the block of a cache of fsspec that reads through the file, in bytes; otherwise ignored: what is
-                read is fetched.
+            mode: ``rb`` to read; ``wb`` to write, ``xb`` to write a file that must not exist, ``ab`` to append, ``r+b``
+                to change the present bytes. What is written appears when the file is closed, and is discarded when the
+                ``with`` block raises, see :class:`~chuk_artifacts.filesystem.files.Writer`. ``w+b``, ``x+b`` and
+                ``a+b`` can be read too. Without the ``b`` it is a text file.
+            block_size: the block size of an fsspec cache that reads through the file, in bytes; otherwise ignored.
             cache_options: ignored.
             compression: the name of a compression of fsspec, or ``infer``.
             kwargs: ``encoding``, ``errors`` and ``newline`` of a text file; ``revision`` of a file that is read, see
@@ -56,7 +55,7 @@ class Opening(Writing):
                 see :meth:`ArtifactStore.store`.
 
         Returns:
-            a file object. One to append to writes behind what is there when it is closed.
+            a file object. A file that is open to append adds its bytes when it is closed.
 
         Raises:
             ArtifactNotFoundError: there is no such file to read, or its revision is not kept.
@@ -153,7 +152,7 @@ def _canonical(mode: Any) -> str:
 
 
 def _layered(writer: Any, layer: Callable[[], Any]) -> Any:
-    """Return a layer over a writer, which is discarded when there can be none."""
+    """Return a layer over a writer; discard the writer if that fails."""
     try:
         return layer()
     except BaseException:
@@ -163,7 +162,7 @@ def _layered(writer: Any, layer: Callable[[], Any]) -> Any:
 
 
 def _check_text_options(options: dict[str, Any]) -> None:
-    """Refuse what no text file can be opened with."""
+    """Raise if a text file can't be opened with these options."""
     if options.get("encoding") is not None:
         check_encoding(options["encoding"])
     if options.get("errors") is not None:

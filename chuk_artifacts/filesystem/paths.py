@@ -21,7 +21,7 @@ _UNQUOTED = "@+,;=!$'()&"  # neither a glob's magic nor what separates the parts
 
 
 def parsed(path: object) -> tuple[str, tuple[str, str]]:
-    """Return the path of a path or URL in its one form, and session and filename."""
+    """Return the canonical path of a path or URL, and its session and filename."""
     text = path if type(path) is str else text_of(path)
     return _parsed_again(text) if len(text) <= _KEPT else _parse(text)
 

@@ -21,13 +21,13 @@ _BLOCK = 5 * 1024 * 1024  # as fsspec's buffered files
 class Reader(io.BufferedIOBase):
     """A file open for reading, with the attributes of fsspec's buffered files that its caches and its users need.
 
-    What is read comes from *file*, without a cache. One that is set as :attr:`cache` is read through.
+    Reads go to *file*, or through a cache that was set as :attr:`cache`.
 
     Args:
-        fs: the filesystem it is of.
+        fs: its filesystem.
         path: its path.
         found: the artifacts that the path leads to, the newest first.
-        file: what reads the bytes.
+        file: the open file that reads the bytes.
         block_size: the size of a block, for a cache that is set; None: 5 MiB.
         revision: the revision that is read, if it was chosen.
 
@@ -68,7 +68,7 @@ class Reader(io.BufferedIOBase):
         return _reopened, (self.fs, self.path, self.tell(), self._revision)
 
     def __repr__(self) -> str:
-        """Name the path."""
+        """Return a text that names the path."""
         return f"<Reader of {shown(self.path)}>"
 
     @property
@@ -79,7 +79,7 @@ class Reader(io.BufferedIOBase):
 
     @property
     def cache(self) -> Any:
-        """The cache of fsspec that is read through; by default one that keeps nothing."""
+        """The fsspec cache through which the file is read; the default one keeps nothing."""
         if self._cache is None:
             self._cache = BaseCache(self.blocksize, self._fetch_range, self.size)
         return self._cache
@@ -118,15 +118,15 @@ class Reader(io.BufferedIOBase):
         return self.details
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read at most *size* bytes; None or less than 0: all that are left."""
+        """Return at most *size* bytes; None or a negative number: all that are left."""
         return self._file.read(self._within(size))
 
     def read1(self, size: int = -1, /) -> bytes:
@@ -134,16 +134,16 @@ class Reader(io.BufferedIOBase):
         return self._file.read(self._within(size))
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read into a buffer, and return how many bytes."""
+        """Read into a buffer, and return the number of bytes."""
         file: Any = self._file  # BinaryIO does not promise it
         return int(file.readinto(buffer))
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        """Read a line."""
+        """Return the next line, or at most *size* bytes of it."""
         return self._file.readline(self._within(size))
 
     def _within(self, size: int | None) -> int:
-        """Return a size that is no longer than the file: so much memory may be taken before it is read."""
+        """Return *size*, at most the length of the file: a read may allocate that much memory first."""
         return -1 if size is None else min(size, self.size)
 
     def __next__(self) -> bytes:
@@ -151,7 +151,7 @@ class Reader(io.BufferedIOBase):
         return next(self._file)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a position."""
+        """Set the position, and return it."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -169,7 +169,7 @@ class Reader(io.BufferedIOBase):
             Reader.close(self)  # not a function that a cache has put in its place
 
     def close(self) -> None:
-        """Close; harmless the second time."""
+        """Close the file. Closing twice is allowed."""
         if not self.closed:
             self._file.close()
             self._source.close()

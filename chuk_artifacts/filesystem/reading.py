@@ -70,16 +70,17 @@ class Reading(Lookup):
         revision: int | None = None,
         **_: object,
     ) -> list[Any]:
-        """Return ranges of bytes of files, read side by side where the storage is far away.
+        """Return ranges of bytes of files, read in parallel where the storage is remote.
 
-        Each file is looked up once, however many ranges of it are wanted.
+        Each file is looked up once, however many of its ranges are requested.
 
         Args:
             paths: the file of each range.
             starts: the first byte of each, or one for all; None: 0.
             ends: the byte after the last of each, or one for all; None: the end.
             max_gap: not supported.
-            on_error: ``return`` puts an exception in the place of the bytes, anything else raises the first.
+            on_error: ``return`` returns an exception in place of the bytes of a range; otherwise the first exception is
+                raised.
             revision: the revision of each file that is read; None: the latest.
 
         Returns:

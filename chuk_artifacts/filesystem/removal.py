@@ -26,7 +26,7 @@ class Removal(Lookup):
         """Delete files. A session stays when its last file is gone.
 
         Args:
-            path: the file, the folder, a glob pattern, or a list of these; what exists is no pattern.
+            path: the file, the folder, a glob pattern, or a list of these; a path that exists is no pattern.
             recursive: whether what is below a folder is deleted.
             maxdepth: how many levels deep.
 
@@ -57,7 +57,10 @@ class Removal(Lookup):
             self.store.delete_batch(ids[begin : begin + _MANY])
 
     def _ids(self, path: str, *, below: bool | None) -> list[str]:
-        """Return the ids of the artifacts of a path, and of those below; of a folder None is none and False raises."""
+        """Return the ids of the artifacts of a path, and, if *below* is set, of those below it.
+
+        For a folder, *below* None returns an empty list, and False raises.
+        """
         ids = [found.artifact_id for found in self._find(path)]
         if below:
             ids += [found.artifact_id for found in self._listed(*self._split(path))]

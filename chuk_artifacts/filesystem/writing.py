@@ -79,7 +79,7 @@ class Writing(Folders):
             self._made.filled(parsed(path)[0])
 
     def _append(self, path: object, data: BinaryIO, fields: StoreFields) -> None:
-        """Make what is there with data behind it the next revision; who appends meanwhile loses nothing."""
+        """Append data as the next revision; try again if another writer has changed the file meanwhile."""
         while True:
             found = self._find(path)
             try:
@@ -96,7 +96,7 @@ class Writing(Folders):
         return Stream(lambda: chain(reading.stream_record(self.store.scope, artifact), _pieces(data)), rewindable=True)
 
     def _write_each(self, contents: Mapping[str, bytes | Stream], fields: StoreFields) -> None:
-        """Write whole files by their paths: those that are new with one call of the catalog."""
+        """Write whole files by their paths; store new ones with one call of the catalog."""
         new: dict[str, list[str]] = {}
         for path, found in zip(contents, self._find_each(list(contents)), strict=True):
             if found:
@@ -123,7 +123,7 @@ class Writing(Folders):
     def pipe(self, path: object, value: object = None, **kwargs: Any) -> None:
         """Write a whole file, or the files of a mapping of bytes by paths; see :meth:`pipe_file`.
 
-        Of a mapping, the files are written in portions. When one can't be written, those of earlier portions stay.
+        The files of a mapping are written in portions. When one can't be written, the earlier portions stay.
         """
         if not isinstance(path, dict):
             super().pipe(parsed(path)[0], value, **kwargs)
@@ -157,7 +157,7 @@ class Writing(Folders):
         Args:
             path: the file.
             value: its bytes.
-            mode: ``overwrite``, or ``create`` to write what must not exist.
+            mode: ``overwrite``, or ``create`` for a file that must not exist.
             kwargs: ``mime``, ``summary``, ``meta`` and ``ttl``, see :meth:`ArtifactStore.store`.
 
         Raises:
@@ -172,7 +172,7 @@ class Writing(Folders):
         self._writing(path, mode)(path, value, fields_of(kwargs) if kwargs else kwargs)
 
     def _writing(self, path: object, mode: str) -> Callable[[Any, Any, dict[str, Any]], None]:
-        """Return what writes a whole file in a mode; raise at once when it must not be there, and is."""
+        """Return the method that writes a whole file in a mode; raise if the file must not exist, and does."""
         if mode != "create":
             return self._write
         if self._find(path):
@@ -251,7 +251,7 @@ class Writing(Folders):
             self._write_each(contents, fields)
 
     def touch(self, path: object, truncate: bool = True, **kwargs: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's
-        """Make a file empty, or with *truncate* False only set its time of modification; create a missing file."""
+        """Empty a file, or with *truncate* False only set its modification time; create a missing file."""
         found = [] if truncate else self._find(path)
         if found:
             self._update(found[0], None, Change(fields={"mime": found[0].mime}))
@@ -260,7 +260,7 @@ class Writing(Folders):
 
 
 def _portions(items: Sequence[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield items in portions: as many as one transaction may add, and as many bytes as one may wait for."""
+    """Yield items in portions that one transaction can add, limited by number and by bytes."""
     portion: list[T] = []
     length = 0
     for item in items:
@@ -303,5 +303,5 @@ def _reported_pieces(path: str, callback: Callback) -> Iterator[bytes]:
 
 
 def fields_of(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a call's further arguments a store takes; fsspec's callers give many that concern other things."""
+    """Return the arguments that a store takes; callers of fsspec pass others as well."""
     return {name: arguments[name] for name in _STORE_FIELDS if arguments.get(name) is not None}
