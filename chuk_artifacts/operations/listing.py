@@ -15,7 +15,8 @@ from chuk_artifacts.operations.finding import age, artifacts, public
 from chuk_artifacts.operations.scope import Scope
 
 PAGE_SIZE = 1000
-_FIRST_PAGE = 256
+_FIRST_PAGE = 128
+_WASTE = 8  # a later page is at most this part of what was read before: what is in an inner folder is read in vain
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 
 
@@ -116,7 +117,7 @@ def _first_of_each(
 ) -> Iterator[ArtifactMetadata]:
     size = _FIRST_PAGE
     while True:
-        found = _listing(scope, session_id, prefix, None, size, after=after)
+        found = _listing(scope, session_id, prefix, None, size, after=after, waste=_WASTE)
         start = ""
         while page := list(islice(found, size)):
             for record in page:
@@ -144,7 +145,10 @@ def _listing(
     page_size: int,
     *,
     after: tuple[str, str] | None = None,
+    waste: int | None = None,
 ) -> Iterator[ArtifactMetadata]:
+    """Iterate over the artifacts of a session; with *waste*, later pages grow up to that part of what was read."""
+    read = 0
     if after is not None and after[0] < prefix:
         after = None
     remaining = limit
@@ -159,3 +163,6 @@ def _listing(
             return
         after = place(page[-1])
         remaining = None if remaining is None else remaining - len(seen)
+        read += len(page)
+        if waste is not None:
+            page_size = min(max(page_size, read // waste), PAGE_SIZE)

@@ -149,13 +149,25 @@ def test_ls_costs_what_it_tells(fs, store, told, monkeypatch):
     assert told["records"] <= 3 * 16
 
 
+def test_a_long_folder_is_read_in_growing_pages(fs, store, told):
+    """A short folder is one page; pages of a long one grow, but never beyond an eighth of what was read before."""
+    store.store_batch([{"data": b"", "filename": f"m/{number:04}"} for number in range(4000)], "alice")
+    store.store_batch([{"data": b"", "filename": f"n/{number:04}"} for number in range(120)], "alice")
+    told.update(records=0, questions=0)
+    assert len(fs.ls("alice/m")) == 4000
+    assert told["questions"] <= 20
+    told.update(records=0, questions=0)
+    assert len(fs.ls("alice/n")) == 120
+    assert told == {"records": 120, "questions": 1}
+
+
 def test_many_folders_cost_one_page_each(fs, store, told):
     """A folder of folders is listed by a short page for each of them."""
     for number in range(10):
         store.store_batch([{"data": b"", "filename": f"{number:02}/{inner:03}"} for inner in range(100)], "alice")
     assert len(fs.ls("alice")) == 10
     assert told["questions"] <= 11
-    assert told["records"] <= 256 + 10 * 16
+    assert told["records"] <= 128 + 10 * 16
 
 
 def test_pages_of_any_length(fs, store, monkeypatch):
