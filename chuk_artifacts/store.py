@@ -11,6 +11,7 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
+from chuk_artifacts.instrumentation import AUTO, Instrumentation
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     ORPHAN_GRACE_SECONDS,
@@ -116,6 +117,10 @@ class ArtifactStore:
         max_session_bytes: how many bytes a session may hold, as :meth:`usage` counts them; default:
             ``ARTIFACT_MAX_SESSION_BYTES``, else no limit. Whatever would exceed it raises :class:`QuotaExceededError`
             and stores nothing. The limit holds for what this store writes: give all stores of one sandbox the same.
+        instrumentation: what is informed of each call: an :class:`~chuk_artifacts.instrumentation.Instrumentation`;
+            ``"otel"``: OpenTelemetry, see :class:`~chuk_artifacts.otel.OpenTelemetry`; ``"auto"``: OpenTelemetry if the
+            process has imported it before; None: nothing. Default: ``ARTIFACT_INSTRUMENTATION`` (``auto``, ``otel`` or
+            ``none``), else ``"auto"``. An object is not pickled with the store.
         clock: returns the current time in seconds since the epoch.
 
     Attributes:
@@ -158,6 +163,7 @@ class ArtifactStore:
         keep_versions: int = DEFAULT_KEEP_VERSIONS,
         max_artifact_bytes: int | None = None,
         max_session_bytes: int | None = None,
+        instrumentation: Instrumentation | Literal["auto", "otel"] | None = AUTO,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
@@ -657,7 +663,7 @@ class ArtifactStore:
         )
         if change.is_empty:
             raise InvalidInputError("nothing to change: give one of summary, meta, filename, mime")
-        return changing.change(self.scope, artifact_id, change)
+        return changing.update_metadata(self.scope, artifact_id, change)
 
     def update_file(
         self,
@@ -719,7 +725,7 @@ class ArtifactStore:
                 "nothing to change: give one of data, meta, filename, summary, mime, ttl, keep_versions"
             )
         content = source(b"" if data is None else data, max_bytes)  # checks max_bytes without data too
-        return changing.change(self.scope, artifact_id, change, None if data is None else content)
+        return changing.update_file(self.scope, artifact_id, change, None if data is None else content)
 
     def restore(self, artifact_id: str, revision: int, *, if_revision: int | None = None) -> ArtifactMetadata:
         """Make an earlier content of an artifact the current one, as a new revision.
@@ -785,7 +791,7 @@ class ArtifactStore:
         )
         if change.is_empty and new_session_id is None:
             raise InvalidInputError("nothing to change: give one of new_filename, new_meta")
-        return changing.change(self.scope, artifact_id, change)
+        return changing.move_file(self.scope, artifact_id, change)
 
     def copy_file(
         self,
@@ -850,7 +856,7 @@ class ArtifactStore:
         """
         _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
-        return changing.change(self.scope, artifact_id, Change(more_seconds=more))
+        return changing.extend_ttl(self.scope, artifact_id, Change(more_seconds=more))
 
     def lookup(self, filename: str, session_id: str | None = None) -> ArtifactMetadata | None:
         """Return the newest artifact of a session that has a filename.
@@ -881,7 +887,7 @@ class ArtifactStore:
             whether a living artifact was deleted; False for a pending upload.
 
         """
-        return self.delete_batch([artifact_id]) == 1
+        return cleanup.delete(self.scope, artifact_id)
 
     def delete_batch(self, artifact_ids: Iterable[str]) -> int:
         """Delete several artifacts; see :meth:`delete`.
@@ -893,7 +899,7 @@ class ArtifactStore:
             how many living artifacts were deleted.
 
         """
-        return cleanup.delete(self.scope, artifact_ids)
+        return cleanup.delete_batch(self.scope, artifact_ids)
 
     # List
 

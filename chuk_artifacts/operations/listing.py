@@ -10,7 +10,7 @@ from chuk_artifacts import arguments
 from chuk_artifacts.catalog import place
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.finding import age, artifacts, public
 from chuk_artifacts.operations.scope import Scope
 
@@ -19,7 +19,7 @@ _FIRST_PAGE = 256
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 
 
-@operation
+@operation_of("iter_session")
 def pages(
     scope: Scope,
     session_id: str | None,
@@ -35,7 +35,7 @@ def pages(
     return _listing(scope, scope.session(session_id), prefix, None, page_size, after=(start, "") if start else None)
 
 
-@operation
+@operation_of("list_files")
 def listed(scope: Scope, session_id: str | None, prefix: str, limit: int | None) -> list[ArtifactMetadata]:
     """Return the artifacts of a session whose filenames begin with *prefix*, at most *limit*."""
     return list(_listing(scope, scope.session(session_id), prefix, limit, PAGE_SIZE))
@@ -51,7 +51,7 @@ def lookup(scope: Scope, session_id: str | None, filename: str) -> ArtifactMetad
     return public(core, max(found, key=age)) if found else None
 
 
-@operation
+@operation_of("list_directory")
 def directory(scope: Scope, session_id: str | None, folder: str) -> tuple[list[str], list[ArtifactMetadata]]:
     """Return the folders and the artifacts directly in a folder; see :meth:`ArtifactStore.list_directory`."""
     folder = arguments.check_text("directory", folder).rstrip("/")

@@ -19,7 +19,7 @@ from chuk_artifacts.errors import (
 from chuk_artifacts.folders import claim
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
-from chuk_artifacts.operations.calls import SIGNALS, operation, public_error
+from chuk_artifacts.operations.calls import SIGNALS, operation, operation_of, public_error
 from chuk_artifacts.operations.finding import find, find_all, find_named
 from chuk_artifacts.operations.history import content_at, versions_of
 from chuk_artifacts.operations.kept import Kept, not_kept
@@ -50,7 +50,7 @@ def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
     return scope.core.each(partial(_content, scope), find_all(scope, ids), lambda record: record.bytes)
 
 
-@operation
+@operation_of("open")
 def open_reader(scope: Scope, artifact: str | ArtifactMetadata, revision: int | None = None) -> BinaryIO:
     """Return a seekable binary reader of an artifact."""
     record, exact = _wanted(scope, "open %s", artifact, revision)
