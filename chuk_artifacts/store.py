@@ -12,6 +12,7 @@ from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
 from chuk_artifacts.instrumentation import AUTO, Instrumentation
+from chuk_artifacts.listings import Listing
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     ORPHAN_GRACE_SECONDS,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from chuk_artifacts.aio import ArtifactStore as AsyncStore
+    from chuk_artifacts.previews import Preview
 
 
 class ArtifactStore:
@@ -210,6 +212,23 @@ class ArtifactStore:
         location = "" if settings.location is None else f" at {settings.location!r}"
         providers = f"{settings.storage_provider}+{settings.session_provider}"
         return f"<ArtifactStore {providers}{location} sandbox={settings.sandbox_id!r}{session}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what the repr says, for notebooks; nothing is read."""
+        from chuk_artifacts.markup import facts  # noqa: PLC0415 - only a notebook needs it
+
+        scope = self.scope
+        if scope.is_closed:
+            return facts("ArtifactStore", {"closed": True})
+        settings = scope.core.settings
+        values = {
+            "storage_provider": settings.storage_provider,
+            "session_provider": settings.session_provider,
+            "location": settings.location,
+            "sandbox_id": settings.sandbox_id,
+            "session_id": scope.session_id,
+        }
+        return facts("ArtifactStore", {name: value for name, value in values.items() if value is not None})
 
     @property
     def sandbox_id(self) -> str:
@@ -589,7 +608,7 @@ class ArtifactStore:
         """
         return finding.metadata(self.scope, artifact_id)
 
-    def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+    def versions(self, artifact_id: str) -> Listing[ArtifactVersion]:
         """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept.
 
         Every change makes a new revision of an artifact, but only :meth:`update_file` with *data*, and :meth:`restore`,
@@ -616,6 +635,34 @@ class ArtifactStore:
 
         """
         return reading.versions(self.scope, artifact_id)
+
+    def display(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> Preview:
+        """Return an artifact's content as a notebook shows it: an image, a table, text or a link.
+
+        An image of at most 8 MiB is read whole and verified. Of text and of CSV the first 64 KiB are read. Everything
+        else is a link that downloads it, valid for an hour (see :meth:`presign`). HTML is shown as text.
+
+        Args:
+            artifact_id: the artifact; metadata selects the content that it describes.
+            revision: an earlier content, see :meth:`retrieve`.
+
+        Returns:
+            the preview, which a notebook shows when it is the last value of a cell; ``print`` shows its text.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactCorruptedError: see :meth:`retrieve`.
+            InvalidInputError: see :meth:`retrieve`.
+
+        Example:
+            >>> with ArtifactStore() as store:
+            ...     store.display(store.write_file("Hello, world!", filename="hello.txt"))
+            Hello, world!
+
+        """
+        from chuk_artifacts.operations.previewing import preview  # noqa: PLC0415 - only notebooks need it
+
+        return preview(self.scope, artifact_id, revision)
 
     # Change
 
@@ -903,7 +950,7 @@ class ArtifactStore:
 
     # List
 
-    def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> list[ArtifactMetadata]:
+    def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session, ordered by filename and id.
 
         Args:
@@ -921,7 +968,7 @@ class ArtifactStore:
 
     def list_files(
         self, session_id: str | None = None, prefix: str = "", limit: int | None = None
-    ) -> list[ArtifactMetadata]:
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session whose filenames begin with a prefix, ordered by filename and id.
 
         Args:
@@ -942,7 +989,7 @@ class ArtifactStore:
 
     def get_directory_contents(
         self, session_id: str | None = None, directory_prefix: str = "", limit: int | None = None
-    ) -> list[ArtifactMetadata]:
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session below a folder, at any depth, ordered by filename and id.
 
         Args:
@@ -962,7 +1009,7 @@ class ArtifactStore:
 
     def list_directory(
         self, session_id: str | None = None, directory: str = ""
-    ) -> tuple[list[str], list[ArtifactMetadata]]:
+    ) -> tuple[list[str], Listing[ArtifactMetadata]]:
         """Return the folders and the artifacts directly in a folder of a session, not those deeper below.
 
         The cost depends on the number of results, not on the contents of the inner folders.
