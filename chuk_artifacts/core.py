@@ -10,7 +10,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, InvalidInputError, ProviderError
@@ -22,9 +22,6 @@ from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, Storage, open_storage
 from chuk_artifacts.threads import Threads
-
-if TYPE_CHECKING:
-    from chuk_artifacts.observing import Observer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,6 +48,16 @@ class LocalGateway(Protocol):
 
     def close(self) -> None:
         """Stop it; calling it again is harmless."""
+        ...
+
+
+class CallObserver(Protocol):
+    """What observes the calls of a store, see :class:`~chuk_artifacts.observing.Observer`."""
+
+    def method(
+        self, name: str, function: Callable[[], R], artifact_id: str | None, session_id: str | None, store: object
+    ) -> R:
+        """Return ``function()``, a call of the method *name* of a store."""
         ...
 
 
@@ -93,7 +100,7 @@ class Core:
         self.clock = clock
         self.storage: Storage = open_storage(settings)
         self.catalog: Catalog = open_catalog(settings)
-        self.observer: Observer | None = None
+        self.observer: CallObserver | None = None
         self.calls: dict[object, int] = {}
         self.closed: bool = False
         self.identified: bool = not (self.storage.persistent and self.catalog.persistent)
@@ -134,9 +141,10 @@ class Core:
             return
         from chuk_artifacts.observing import Observer  # noqa: PLC0415 - few stores are observed
 
-        self.observer = Observer(instrumentation, self.storage, self.catalog)
-        self.storage = self.observer.watched(self.storage, Storage, "storage")
-        self.catalog = self.observer.watched(self.catalog, Catalog, "catalog")
+        observer = Observer(instrumentation, self.storage, self.catalog)
+        self.storage = observer.watched(self.storage, Storage, "storage")
+        self.catalog = observer.watched(self.catalog, Catalog, "catalog")
+        self.observer = observer
 
     def check_open(self) -> None:
         """Raise :class:`ArtifactStoreError` if it is closed."""

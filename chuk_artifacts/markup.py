@@ -9,9 +9,6 @@ from typing import Any
 
 from chuk_artifacts.human import expiry_text, moment_text, size_text
 
-IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif", "image/svg+xml"})
-"""Media types that a browser shows in ``img``, where no script of an image runs."""
-
 _ROWS = 60  # of a listing that are shown; of a longer one the first and the last
 _COLUMNS = ("filename", "bytes", "mime", "stored_at", "expires_at", "artifact_id")
 _LEFT = ' style="text-align:left"'

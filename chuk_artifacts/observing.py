@@ -50,7 +50,7 @@ class Observer:
         self._remote["method"] = any(self._remote.values())
 
     def method(
-        self, name: str, function: Callable[..., R], artifact_id: str | None, session_id: str | None, store: object
+        self, name: str, function: Callable[[], R], artifact_id: str | None, session_id: str | None, store: object
     ) -> R:
         """Return ``function()``, a call of a method.
 

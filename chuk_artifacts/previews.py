@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from html import escape
 from itertools import islice
 from typing import Literal
 
 import attrs
 
 from chuk_artifacts.human import size_text
-from chuk_artifacts.markup import IMAGES, image, rows_of
 from chuk_artifacts.models import ArtifactMetadata
 
 Kind = Literal["image", "table", "text", "link"]
 
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif", "image/svg+xml"})
+"""Media types that a browser shows in ``img``, where no script of an image runs."""
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
 MAX_TEXT_BYTES = 64 * 1024
 _ROWS = 20
@@ -35,7 +34,7 @@ _TEXT = (
 def kind_of(record: ArtifactMetadata) -> Kind:
     """Return how an artifact is shown, by its media type and its length."""
     mime = _plain(record.mime)
-    if mime in IMAGES:
+    if mime in _IMAGES:
         return "image" if record.bytes <= MAX_IMAGE_BYTES else "link"
     if mime in _SEPARATORS:
         return "table"
@@ -73,6 +72,10 @@ class Preview:
 
     def _repr_html_(self) -> str:
         """Return the image, table, text or link. The text of an artifact is escaped, also if it is HTML."""
+        from html import escape  # noqa: PLC0415 - only a notebook needs it
+
+        from chuk_artifacts.markup import image, rows_of  # noqa: PLC0415 - as above
+
         title = escape(self._title)
         if self.kind == "image":
             return image(_plain(self.metadata.mime), self.content, "60vh")
@@ -94,6 +97,8 @@ class Preview:
 
     def _rows(self) -> list[list[str]]:
         """Return the first rows."""
+        import csv  # noqa: PLC0415 - only a notebook needs it
+
         lines = io.StringIO(self.content.decode("utf-8-sig", "replace"), newline="")
         reader = csv.reader(lines, delimiter=_SEPARATORS[_plain(self.metadata.mime)])
         try:

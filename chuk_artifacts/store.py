@@ -38,6 +38,7 @@ from chuk_artifacts.operations import (
 )
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.previews import Preview
 from chuk_artifacts.settings import (
     DEFAULT_KEEP_VERSIONS,
     DEFAULT_SESSION_TTL_HOURS,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from chuk_artifacts.aio import ArtifactStore as AsyncStore
-    from chuk_artifacts.previews import Preview
 
 
 class ArtifactStore:

@@ -33,6 +33,7 @@ from chuk_artifacts.models import (
 from chuk_artifacts.operations import changing, writing
 from chuk_artifacts.operations.quota import longest
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.previews import Preview
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.store import ArtifactStore as Blocking
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
-    from chuk_artifacts.previews import Preview
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")

@@ -66,11 +66,7 @@ def _operation(method: str, function: Callable[Concatenate[Scope, P], R]) -> Cal
                 _report(error, method, begun, scope, args)
             raise
         if _log.shows(DEBUG):
-            _log.debug(
-                f"{method} took %s ms",
-                round((perf_counter() - begun) * 1000, 1),
-                extra=_fields(method, begun, scope, args),
-            )
+            _report_success(method, begun, scope, args)
         return result
 
     return call
@@ -117,7 +113,16 @@ def _report(error: ArtifactStoreError, name: str, begun: float, scope: Scope, ar
     if _log.debugs:
         milliseconds = round((perf_counter() - begun) * 1000, 1)
         line = f"{name} failed after %s ms: {type(error).__name__}: %s"
-        _log.debug(line, milliseconds, error, extra=_fields(name, begun, scope, args, error))
+        fields = _fields(name, begun, scope, args, error)
+        _log.debug(line, milliseconds, error, extra=fields)
+
+
+def _report_success(name: str, begun: float, scope: Scope, args: Sequence[object]) -> None:
+    """Log a call that has returned; the arguments are those of :func:`_report`."""
+    milliseconds, subject = round((perf_counter() - begun) * 1000, 1), _artifact_id(args) or scope.session_id
+    line = f"{name} %s took %s ms"
+    fields = _fields(name, begun, scope, args)
+    _log.debug(line, subject, milliseconds, extra=fields)
 
 
 def _fields(
@@ -140,8 +145,8 @@ def _fields(
 def _artifact_id(args: Sequence[object]) -> str | None:
     """Return the artifact id that the first of an operation's arguments is or has, or None."""
     subject = args[0] if args else None
-    if isinstance(subject, ArtifactMetadata):
-        subject = subject.artifact_id
+    if type(subject) is ArtifactMetadata:
+        subject = subject.__dict__.get("artifact_id")  # what a caller hands in may lack it
     return subject if isinstance(subject, str) and grid.is_artifact_id(subject) else None
 
 

@@ -48,6 +48,11 @@ def download_url(scope: Scope, artifact_id: str, expires: int, revision: int | N
     core, record = scope.core, find(scope, artifact_id)
     if revision is not None:
         record = content_at(record, revision, core.clock())
+    return url_of(core, record, expires, revision)
+
+
+def url_of(core: Core, record: ArtifactMetadata, expires: int, revision: int | None = None) -> str:
+    """Return a URL that downloads the content of *record*, the one of *revision* if that is given."""
     filename = None if record.filename is None else arguments.last_segment(record.filename)
     url = core.storage.sign_get(record.key, expires=expires, filename=filename, mime=record.mime)
     return _signed(core, DOWNLOAD, Grant(record.artifact_id, revision=revision), expires) if url is None else url

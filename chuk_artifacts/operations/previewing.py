@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.calls import operation_of
-from chuk_artifacts.operations.presigning import download_url
+from chuk_artifacts.operations.presigning import url_of
 from chuk_artifacts.operations.reading import readable, retrieve_record, stream_record
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.previews import MAX_TEXT_BYTES, Preview, kind_of
@@ -18,7 +18,7 @@ def preview(scope: Scope, artifact: str | ArtifactMetadata, revision: int | None
     record, exact = readable(scope, "display %s", artifact, revision)
     kind = kind_of(record)
     if kind == "link":
-        url = download_url(scope, record.artifact_id, _URL_SECONDS, record.revision if exact else None)
+        url = url_of(scope.core, record, _URL_SECONDS, record.revision if exact else None)
         return Preview(metadata=record, kind=kind, url=url)
     if kind == "image":
         content = retrieve_record(scope, record, exact=exact)
