@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 import warnings
@@ -14,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, InvalidInputError, ProviderError
 from chuk_artifacts.fork import Lockable, watch
+from chuk_artifacts.instrumentation import AUTO, Instrumentation
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.ownership import read_secret
 from chuk_artifacts.settings import MEMORY, Settings
@@ -25,6 +27,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_OPENTELEMETRY = "opentelemetry.trace"  # an application that configures it has imported it
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32
 _KEY_ERRORS = ErrorMap(
@@ -45,6 +48,16 @@ class LocalGateway(Protocol):
 
     def close(self) -> None:
         """Stop it; calling it again is harmless."""
+        ...
+
+
+class CallObserver(Protocol):
+    """What observes the calls of a store, see :class:`~chuk_artifacts.observing.Observer`."""
+
+    def method(
+        self, name: str, function: Callable[[], R], artifact_id: str | None, session_id: str | None, store: object
+    ) -> R:
+        """Return ``function()``, a call of the method *name* of a store."""
         ...
 
 
@@ -71,6 +84,7 @@ class Core:
         clock: the clock.
         storage: the storage of the bytes.
         catalog: the catalog of the records.
+        observer: observes the calls; None: no instrumentation was chosen.
         calls: the running calls, and the thread of each.
         closed: whether new calls are refused.
         identified: whether catalog and storage are known to contain the same identity, or need none.
@@ -86,6 +100,7 @@ class Core:
         self.clock = clock
         self.storage: Storage = open_storage(settings)
         self.catalog: Catalog = open_catalog(settings)
+        self.observer: CallObserver | None = None
         self.calls: dict[object, int] = {}
         self.closed: bool = False
         self.identified: bool = not (self.storage.persistent and self.catalog.persistent)
@@ -99,6 +114,7 @@ class Core:
         self._starting = threading.Lock()
         self._gateway: LocalGateway | None = None
         self._finalizer = weakref.finalize(self, _close, self.storage, self.catalog)
+        self._observe()
         watch(self)
         if self.storage.persistent and not self.catalog.persistent:
             _log.warning(
@@ -117,6 +133,18 @@ class Core:
                 stacklevel=2,
                 source=self,
             )
+
+    def _observe(self) -> None:
+        """Let an instrumentation, if there is one, observe the calls of the store and of its backends."""
+        instrumentation = _instrumentation(self.settings.instrumentation)
+        if instrumentation is None:
+            return
+        from chuk_artifacts.observing import Observer  # noqa: PLC0415 - few stores are observed
+
+        observer = Observer(instrumentation, self.storage, self.catalog)
+        self.storage = observer.watched(self.storage, Storage, "storage")
+        self.catalog = observer.watched(self.catalog, Catalog, "catalog")
+        self.observer = observer
 
     def check_open(self) -> None:
         """Raise :class:`ArtifactStoreError` if it is closed."""
@@ -318,6 +346,28 @@ def _reopened(settings: Settings, clock: Callable[[], float], start: StartGatewa
 def forget_shared_cores() -> None:
     """Let the next calls of :func:`shared_core` open new cores."""
     _shared.forget()
+
+
+def _instrumentation(setting: Instrumentation | str | None) -> Instrumentation | None:
+    """Return the instrumentation of a store with this setting.
+
+    ``"auto"`` is OpenTelemetry if this process has imported it, so that no other process pays for the import.
+
+    Raises:
+        InvalidInputError: OpenTelemetry is wanted, and is not installed.
+
+    """
+    if not isinstance(setting, str):
+        return setting
+    if setting == AUTO and _OPENTELEMETRY not in sys.modules:
+        return None
+    try:
+        from chuk_artifacts.otel import shared  # noqa: PLC0415 - an extra, which few stores need
+    except ImportError as error:
+        raise InvalidInputError(
+            f"instrumentation 'otel' needs opentelemetry-api: python -m pip install 'chuk-artifacts[otel]' ({error})"
+        ) from error
+    return shared()
 
 
 def _kept_key(root: str, storage: Storage) -> str:

@@ -121,6 +121,12 @@ class Fields(Mapping[str, Any]):
         """Count the fields."""
         return len(_public(type(self)))
 
+    def _repr_html_(self) -> str:
+        """Return a table of the public fields, for notebooks."""
+        from chuk_artifacts.markup import facts  # noqa: PLC0415 - only a notebook needs it
+
+        return facts(type(self).__name__, self)
+
     def changed(self, **fields: object) -> Self:
         """Return a copy with new values for *fields*."""
         copy = object.__new__(type(self))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from chuk_artifacts.models import seconds_of
+from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STEP = 1024
@@ -23,10 +21,10 @@ def size_text(size: int) -> str:
 
 
 def expiry_text(moment: str | None) -> str:
-    """Return when something expires for people: ``never``, or the time left, such as ``23 h``."""
+    """Return when something expires for people: ``never``, or the time left, such as ``in 23 h``."""
     if moment is None:
         return "never"
-    left = seconds_of(moment) - time.time()
+    left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
     if left <= 0:
         return "expired"
     for unit, seconds in _PERIODS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -16,22 +16,26 @@ class Log:
     Args:
         name: the name of the logger.
 
+    Attributes:
+        shows: returns whether a level is enabled.
+
     """
 
     def __init__(self, name: str) -> None:
         """Get the logger, and give it a handler that drops records until the application configures logging."""
         self._logger = logging.getLogger(name)
+        self.shows: Callable[[int], bool] = self._logger.isEnabledFor
         self._logger.addHandler(logging.NullHandler())
 
     @property
     def debugs(self) -> bool:
         """Whether :meth:`debug` logs anything, for messages that cost something to build."""
-        return self._logger.isEnabledFor(logging.DEBUG)
+        return self.shows(logging.DEBUG)
 
-    def debug(self, message: str, *values: object) -> None:
-        """Log at level debug; *message* has a ``%s`` for each value."""
-        if self.debugs:
-            self._log(logging.DEBUG, message, values)
+    def debug(self, message: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
+        """Log at level debug; *message* has a ``%s`` for each value, and *extra* are attributes of the record."""
+        if self.shows(logging.DEBUG):
+            self._log(logging.DEBUG, message, values, extra=extra)
 
     def warning(self, message: str, *values: object) -> None:
         """Log at level warning; see :meth:`debug`."""
@@ -55,8 +59,15 @@ class Log:
             self._logger.removeHandler(handler)
             self._logger.setLevel(before)
 
-    def _log(self, level: int, message: str, values: tuple[object, ...], exc_info: BaseException | None = None) -> None:
-        self._logger.log(level, message, *map(shown, values), exc_info=exc_info, stacklevel=3)
+    def _log(
+        self,
+        level: int,
+        message: str,
+        values: tuple[object, ...],
+        exc_info: BaseException | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        self._logger.log(level, message, *map(shown, values), exc_info=exc_info, stacklevel=3, extra=extra)
 
 
 log: Log = Log("chuk_artifacts")

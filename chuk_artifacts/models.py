@@ -118,7 +118,7 @@ _TextItem = Literal[
 
 
 @without_internal_hints
-@attrs.frozen(eq=False, kw_only=True, slots=False)
+@attrs.frozen(eq=False, kw_only=True, slots=False, repr=False)
 class ArtifactMetadata(Fields):
     """The metadata of an artifact: frozen, and a JSON-serialisable mapping.
 
@@ -186,6 +186,11 @@ class ArtifactMetadata(Fields):
         @overload
         def __getitem__(self, name: str, /) -> Any: ...
         def __getitem__(self, name: str, /) -> Any: ...
+
+    def __repr__(self) -> str:
+        """Return what tells artifacts apart: id, filename, length, expiry, type, session and revision."""
+        shown = ", ".join(f"{name}={self[name]!r}" for name in _SHOWN)
+        return f"{type(self).__name__}({shown})"
 
     def to_json(self) -> str:
         """Return all fields, including internal ones, as a JSON object, without an *origin* of None."""
@@ -365,6 +370,7 @@ class Usage(Fields):
     bytes: int
 
 
+_SHOWN = ("artifact_id", "filename", "bytes", "expires_at", "mime", "session_id", "revision")
 _FIRST_FIELDS = 3  # what an earlier version wrote of a superseded content
 _LATER_FIELDS = Superseded("", "", 0)[_FIRST_FIELDS:]
 _USUAL_TYPES = (str, str, int, bool, int, int, str, str, str, str)

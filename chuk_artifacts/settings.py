@@ -30,6 +30,7 @@ from chuk_artifacts.arguments import (
 )
 from chuk_artifacts.errors import InvalidInputError, shown
 from chuk_artifacts.grid import check_part, check_sandbox_id
+from chuk_artifacts.instrumentation import AUTO, OTEL, Instrumentation
 from chuk_artifacts.ownership import resolve_links
 from chuk_artifacts.redaction import (
     public_bucket_options,
@@ -328,6 +329,7 @@ class Settings:
         max_artifact_bytes: the largest artifact, in bytes; None: no limit.
         max_session_bytes: how many bytes the artifacts of a session may have together; None: no limit.
         url: the fsspec URL of the storage; None for other providers.
+        instrumentation: what is informed of calls, or its name; None: nothing.
 
     """
 
@@ -351,6 +353,7 @@ class Settings:
     url: str | None = attrs.field(default=None, repr=False)
     postgres_url: PostgresUrl | None = None
     postgres_schema: str = _DEFAULT_POSTGRES_SCHEMA
+    instrumentation: Instrumentation | str | None = attrs.field(default=None, repr=False)
 
     def agrees(self, other: Settings) -> bool:
         """Return whether both describe the same store; the random sandbox names of stores in memory are ignored."""
@@ -359,7 +362,12 @@ class Settings:
         return self == other
 
     def without_secrets(self) -> Settings:
-        """Return the settings to pickle; the process that unpickles them reads secrets from its own environment."""
+        """Return the settings to pickle; the process that unpickles them reads secrets from its own environment.
+
+        An instrumentation has connections and locks of its own: it stays, and another process uses its default.
+        """
+        if self.instrumentation is not None and not isinstance(self.instrumentation, str):
+            return attrs.evolve(self, instrumentation=AUTO).without_secrets()
         if self.url is not None:
             options = public_options(self.storage_options)
             return attrs.evolve(self, url=public_url(self.url), storage_options=options)
@@ -426,6 +434,7 @@ class StoreArguments:
     keep_versions: object = DEFAULT_KEEP_VERSIONS
     max_artifact_bytes: object = None
     max_session_bytes: object = None
+    instrumentation: object = AUTO
 
     @property
     def limits(self) -> Limits:
@@ -480,6 +489,7 @@ def resolve(*, now: float, **arguments: object) -> Settings:
         max_artifact_bytes=_quota("max_artifact_bytes", given.max_artifact_bytes, "ARTIFACT_MAX_BYTES"),
         max_session_bytes=_quota("max_session_bytes", given.max_session_bytes, "ARTIFACT_MAX_SESSION_BYTES"),
         url=url if _is_url(storage) else None,
+        instrumentation=_instrumentation(given.instrumentation),
     )
 
 
@@ -688,6 +698,19 @@ def _session_ttl(hours: object, now: float) -> float | None:
             f"ARTIFACT_SESSION_TTL_HOURS must be a number of hours, or a duration: {error}"
         ) from None
     return check_ttl("ARTIFACT_SESSION_TTL_HOURS", ttl, now)
+
+
+def _instrumentation(given: object) -> Instrumentation | str | None:
+    name = _environment("ARTIFACT_INSTRUMENTATION") or AUTO if given is AUTO else given
+    if name is None or name == "none":
+        return None
+    if isinstance(name, str):
+        if name not in {AUTO, OTEL}:
+            raise _unknown("instrumentation", name, (AUTO, OTEL, "none"))
+        return name
+    if not isinstance(name, Instrumentation):
+        raise InvalidInputError(f"instrumentation must have the methods begin and end: {shown(name)}")
+    return name
 
 
 def _keep_versions(given: object) -> int:

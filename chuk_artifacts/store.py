@@ -11,6 +11,8 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core, LocalGateway, shared_core
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
+from chuk_artifacts.instrumentation import AUTO, Instrumentation
+from chuk_artifacts.listings import Listing
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import (
     ORPHAN_GRACE_SECONDS,
@@ -36,6 +38,7 @@ from chuk_artifacts.operations import (
 )
 from chuk_artifacts.operations.changing import Change
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.previews import Preview
 from chuk_artifacts.settings import (
     DEFAULT_KEEP_VERSIONS,
     DEFAULT_SESSION_TTL_HOURS,
@@ -116,6 +119,10 @@ class ArtifactStore:
         max_session_bytes: how many bytes a session may hold, as :meth:`usage` counts them; default:
             ``ARTIFACT_MAX_SESSION_BYTES``, else no limit. Whatever would exceed it raises :class:`QuotaExceededError`
             and stores nothing. The limit holds for what this store writes: give all stores of one sandbox the same.
+        instrumentation: what is informed of each call: an :class:`~chuk_artifacts.instrumentation.Instrumentation`;
+            ``"otel"``: OpenTelemetry, see :class:`~chuk_artifacts.otel.OpenTelemetry`; ``"auto"``: OpenTelemetry if the
+            process has imported it before; None: nothing. Default: ``ARTIFACT_INSTRUMENTATION`` (``auto``, ``otel`` or
+            ``none``), else ``"auto"``. An object is not pickled with the store.
         clock: returns the current time in seconds since the epoch.
 
     Attributes:
@@ -158,6 +165,7 @@ class ArtifactStore:
         keep_versions: int = DEFAULT_KEEP_VERSIONS,
         max_artifact_bytes: int | None = None,
         max_session_bytes: int | None = None,
+        instrumentation: Instrumentation | Literal["auto", "otel"] | None = AUTO,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Check the settings and open the backends."""
@@ -204,6 +212,23 @@ class ArtifactStore:
         location = "" if settings.location is None else f" at {settings.location!r}"
         providers = f"{settings.storage_provider}+{settings.session_provider}"
         return f"<ArtifactStore {providers}{location} sandbox={settings.sandbox_id!r}{session}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of what the repr says, for notebooks; nothing is read."""
+        from chuk_artifacts.markup import facts  # noqa: PLC0415 - only a notebook needs it
+
+        scope = self.scope
+        if scope.is_closed:
+            return facts("ArtifactStore", {"closed": True})
+        settings = scope.core.settings
+        values = {
+            "storage_provider": settings.storage_provider,
+            "session_provider": settings.session_provider,
+            "location": settings.location,
+            "sandbox_id": settings.sandbox_id,
+            "session_id": scope.session_id,
+        }
+        return facts("ArtifactStore", {name: value for name, value in values.items() if value is not None})
 
     @property
     def sandbox_id(self) -> str:
@@ -583,7 +608,7 @@ class ArtifactStore:
         """
         return finding.metadata(self.scope, artifact_id)
 
-    def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+    def versions(self, artifact_id: str) -> Listing[ArtifactVersion]:
         """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept.
 
         Every change makes a new revision of an artifact, but only :meth:`update_file` with *data*, and :meth:`restore`,
@@ -610,6 +635,34 @@ class ArtifactStore:
 
         """
         return reading.versions(self.scope, artifact_id)
+
+    def display(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> Preview:
+        """Return an artifact's content as a notebook shows it: an image, a table, text or a link.
+
+        An image of at most 8 MiB is read whole and verified. Of text and of CSV the first 64 KiB are read. Everything
+        else is a link that downloads it, valid for an hour (see :meth:`presign`). HTML is shown as text.
+
+        Args:
+            artifact_id: the artifact; metadata selects the content that it describes.
+            revision: an earlier content, see :meth:`retrieve`.
+
+        Returns:
+            the preview, which a notebook shows when it is the last value of a cell; ``print`` shows its text.
+
+        Raises:
+            ArtifactNotFoundError: see :meth:`retrieve`.
+            ArtifactCorruptedError: see :meth:`retrieve`.
+            InvalidInputError: see :meth:`retrieve`.
+
+        Example:
+            >>> with ArtifactStore() as store:
+            ...     store.display(store.write_file("Hello, world!", filename="hello.txt"))
+            Hello, world!
+
+        """
+        from chuk_artifacts.operations.previewing import preview  # noqa: PLC0415 - only notebooks need it
+
+        return preview(self.scope, artifact_id, revision)
 
     # Change
 
@@ -657,7 +710,7 @@ class ArtifactStore:
         )
         if change.is_empty:
             raise InvalidInputError("nothing to change: give one of summary, meta, filename, mime")
-        return changing.change(self.scope, artifact_id, change)
+        return changing.update_metadata(self.scope, artifact_id, change)
 
     def update_file(
         self,
@@ -719,7 +772,7 @@ class ArtifactStore:
                 "nothing to change: give one of data, meta, filename, summary, mime, ttl, keep_versions"
             )
         content = source(b"" if data is None else data, max_bytes)  # checks max_bytes without data too
-        return changing.change(self.scope, artifact_id, change, None if data is None else content)
+        return changing.update_file(self.scope, artifact_id, change, None if data is None else content)
 
     def restore(self, artifact_id: str, revision: int, *, if_revision: int | None = None) -> ArtifactMetadata:
         """Make an earlier content of an artifact the current one, as a new revision.
@@ -785,7 +838,7 @@ class ArtifactStore:
         )
         if change.is_empty and new_session_id is None:
             raise InvalidInputError("nothing to change: give one of new_filename, new_meta")
-        return changing.change(self.scope, artifact_id, change)
+        return changing.move_file(self.scope, artifact_id, change)
 
     def copy_file(
         self,
@@ -850,7 +903,7 @@ class ArtifactStore:
         """
         _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
-        return changing.change(self.scope, artifact_id, Change(more_seconds=more))
+        return changing.extend_ttl(self.scope, artifact_id, Change(more_seconds=more))
 
     def lookup(self, filename: str, session_id: str | None = None) -> ArtifactMetadata | None:
         """Return the newest artifact of a session that has a filename.
@@ -881,7 +934,7 @@ class ArtifactStore:
             whether a living artifact was deleted; False for a pending upload.
 
         """
-        return self.delete_batch([artifact_id]) == 1
+        return cleanup.delete(self.scope, artifact_id)
 
     def delete_batch(self, artifact_ids: Iterable[str]) -> int:
         """Delete several artifacts; see :meth:`delete`.
@@ -893,11 +946,11 @@ class ArtifactStore:
             how many living artifacts were deleted.
 
         """
-        return cleanup.delete(self.scope, artifact_ids)
+        return cleanup.delete_batch(self.scope, artifact_ids)
 
     # List
 
-    def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> list[ArtifactMetadata]:
+    def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session, ordered by filename and id.
 
         Args:
@@ -915,7 +968,7 @@ class ArtifactStore:
 
     def list_files(
         self, session_id: str | None = None, prefix: str = "", limit: int | None = None
-    ) -> list[ArtifactMetadata]:
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session whose filenames begin with a prefix, ordered by filename and id.
 
         Args:
@@ -936,7 +989,7 @@ class ArtifactStore:
 
     def get_directory_contents(
         self, session_id: str | None = None, directory_prefix: str = "", limit: int | None = None
-    ) -> list[ArtifactMetadata]:
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session below a folder, at any depth, ordered by filename and id.
 
         Args:
@@ -956,7 +1009,7 @@ class ArtifactStore:
 
     def list_directory(
         self, session_id: str | None = None, directory: str = ""
-    ) -> tuple[list[str], list[ArtifactMetadata]]:
+    ) -> tuple[list[str], Listing[ArtifactMetadata]]:
         """Return the folders and the artifacts directly in a folder of a session, not those deeper below.
 
         The cost depends on the number of results, not on the contents of the inner folders.

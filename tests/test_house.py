@@ -169,6 +169,7 @@ def use(store, folder):
         "exists": lambda: store.exists(one),
         "metadata": lambda: store.metadata(one),
         "versions": lambda: store.versions(one),
+        "display": lambda: store.display(store.write_file("text", filename="t.txt", session_id="alice")),
         "restore": lambda: store.restore(one, 1),
         "update_metadata": lambda: store.update_metadata(one, meta={"key": SECRET.decode()}),
         "update_file": lambda: store.update_file(one, data=SECRET),

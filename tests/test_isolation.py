@@ -207,6 +207,7 @@ BY_ID = {
     "exists": lambda store, one, _: must_be(False, store.exists(one)),
     "metadata": lambda store, one, _: store.metadata(one),
     "versions": lambda store, one, _: store.versions(one),
+    "display": lambda store, one, _: store.display(one),
     "restore": lambda store, one, _: store.restore(one, 1),
     "update_metadata": lambda store, one, _: store.update_metadata(one, summary="x"),
     "update_file": lambda store, one, _: store.update_file(one, data=b"x"),

@@ -267,6 +267,12 @@ def test_read(costs, artifact_id, method, storage):
     assert costs.of(lambda: method(costs.store, artifact_id)) == (storage, {"get": 1})
 
 
+def test_display(costs):
+    """To show a text is one get of the catalog and one request."""
+    text_id = costs.store.write_file("text", filename="a.txt", session_id="alice")
+    assert costs.of(lambda: costs.store.display(text_id)) == ({"open": 1}, {"get": 1})
+
+
 def test_download(costs, artifact_id, tmp_path):
     """A download is one get of the catalog and one request."""
     assert costs.of(lambda: costs.store.download(artifact_id, tmp_path / "file")) == ({"open": 1}, {"get": 1})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Callable, Mapping
-from typing import Required, TypedDict
+from typing import Literal, Required, TypedDict
 
+from chuk_artifacts.instrumentation import Instrumentation
 from chuk_artifacts.settings import SessionProvider, StorageProvider
 from chuk_artifacts.source import Data, Described
 
@@ -44,4 +45,5 @@ class Options(TypedDict, total=False):
     keep_versions: int
     max_artifact_bytes: int | None
     max_session_bytes: int | None
+    instrumentation: Instrumentation | Literal["auto", "otel"] | None
     clock: Callable[[], float]

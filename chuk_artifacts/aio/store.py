@@ -21,6 +21,7 @@ from chuk_artifacts.arguments import MAX_AT_ONCE, OCTET_STREAM, check_count, che
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.errors import InvalidInputError
 from chuk_artifacts.grid import GridKey
+from chuk_artifacts.listings import Listing
 from chuk_artifacts.models import (
     ORPHAN_GRACE_SECONDS,
     ArtifactMetadata,
@@ -32,6 +33,7 @@ from chuk_artifacts.models import (
 from chuk_artifacts.operations import changing, writing
 from chuk_artifacts.operations.quota import longest
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.previews import Preview
 from chuk_artifacts.source import CHUNK_SIZE, source
 from chuk_artifacts.store import ArtifactStore as Blocking
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fsspec.callbacks import Callback
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -303,6 +306,10 @@ class ArtifactStore:
         """Return the providers, the sandbox and the session."""
         return f"<aio.{repr(self._blocking).removeprefix('<')}"
 
+    def _repr_html_(self) -> str:
+        """Return a table of what the repr says, for notebooks; nothing is read."""
+        return self._blocking._repr_html_()
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the blocking store; the unpickled store starts its own threads."""
         return partial(type(self).wrap, max_workers=self._calls.workers.count), (self._blocking,)
@@ -470,8 +477,13 @@ class ArtifactStore:
         ...
 
     @_brief
-    async def versions(self, artifact_id: str) -> list[ArtifactVersion]:
+    async def versions(self, artifact_id: str) -> Listing[ArtifactVersion]:
         """Return the contents of an artifact that can be read: the current one, and the earlier ones that are kept."""
+        ...
+
+    @_hop
+    async def display(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> Preview:
+        """Return an artifact's content as a notebook shows it: an image, a table, text or a link."""
         ...
 
     # Change
@@ -564,28 +576,30 @@ class ArtifactStore:
     # List
 
     @_hop
-    async def list_by_session(self, session_id: str | None = None, limit: int | None = None) -> list[ArtifactMetadata]:
+    async def list_by_session(
+        self, session_id: str | None = None, limit: int | None = None
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session, ordered by filename and id."""
         ...
 
     @_hop
     async def list_files(
         self, session_id: str | None = None, prefix: str = "", limit: int | None = None
-    ) -> list[ArtifactMetadata]:
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session whose filenames begin with a prefix, ordered by filename and id."""
         ...
 
     @_hop
     async def get_directory_contents(
         self, session_id: str | None = None, directory_prefix: str = "", limit: int | None = None
-    ) -> list[ArtifactMetadata]:
+    ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session below a folder, at any depth, ordered by filename and id."""
         ...
 
     @_hop
     async def list_directory(
         self, session_id: str | None = None, directory: str = ""
-    ) -> tuple[list[str], list[ArtifactMetadata]]:
+    ) -> tuple[list[str], Listing[ArtifactMetadata]]:
         """Return the folders and the artifacts directly in a folder of a session, not those deeper below."""
         ...
 

@@ -18,9 +18,10 @@ from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import AccessDeniedError, ConflictError
 from chuk_artifacts.fields import JsonObject
+from chuk_artifacts.instrumentation import retried
 from chuk_artifacts.models import ArtifactMetadata, Origin, seconds_of, timestamp
 from chuk_artifacts.operations import identity, quota
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.deleting import discard
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.finding import find, public
@@ -226,8 +227,7 @@ class Change(NamedTuple):
         fields["superseded"] = retained(superseded, settings.keep_versions if chosen is None else chosen, moment)
 
 
-@operation
-def change(
+def _change(
     scope: Scope,
     artifact_id: str,
     wanted: Change,
@@ -256,6 +256,13 @@ def change(
     before, after = _swap(scope, artifact_id, wanted, record)
     _discard_dropped(scope.core, before, after)
     return public(scope.core, after)
+
+
+change = operation_of("change")(_change)
+update_metadata = operation_of("update_metadata")(_change)
+update_file = operation_of("update_file")(_change)
+move_file = operation_of("move_file")(_change)
+extend_ttl = operation_of("extend_ttl")(_change)
 
 
 @operation
@@ -312,7 +319,7 @@ def rename_all(scope: Scope, names: Sequence[tuple[ArtifactMetadata, str]]) -> N
                 _swap(scope, record.artifact_id, wanted)
 
 
-@operation
+@operation_of("copy_file")
 def copy(scope: Scope, artifact_id: str, wanted: Change, *, record: ArtifactMetadata | None = None) -> str:
     """Copy an artifact within its session, apply *wanted* to the copy, and return its id.
 
@@ -478,6 +485,7 @@ def _swap(
         ):
             return before, after
         record = None
+        retried()
         _pause(attempt)
     raise ConflictError(
         f"artifact {grid.plain_artifact_id(artifact_id)} was changed by others {ATTEMPTS} times in a row"

@@ -20,7 +20,7 @@ from chuk_artifacts.models import (
     is_over,
 )
 from chuk_artifacts.operations import identity
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.deleting import delete_keys
 from chuk_artifacts.operations.finding import if_artifact
 from chuk_artifacts.operations.releasing import release
@@ -50,10 +50,19 @@ class Sweep:
 
 
 @operation
-def delete(scope: Scope, artifact_ids: Iterable[str]) -> int:
+def delete(scope: Scope, artifact_id: str) -> bool:
+    """Delete an artifact, or cancel a pending upload; return whether it was a living artifact."""
+    return _delete(scope, [artifact_id]) == 1
+
+
+@operation
+def delete_batch(scope: Scope, artifact_ids: Iterable[str]) -> int:
     """Delete artifacts and cancel pending uploads; return the number of living artifacts that were deleted."""
+    return _delete(scope, arguments.check_items("artifact_ids", artifact_ids))
+
+
+def _delete(scope: Scope, wanted: Iterable[object]) -> int:
     core = scope.core
-    wanted = arguments.check_items("artifact_ids", artifact_ids)
     ids = [plain_id for one in wanted if (plain_id := grid.plain_artifact_id(one)) is not None]
     _log.debug("delete %s", ids)
     deleted = 0
@@ -139,7 +148,7 @@ def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
         delete_keys(core, keys)
 
 
-@operation
+@operation_of("cleanup")
 def clean(scope: Scope, sweep: Sweep | None, *, dry_run: bool = False) -> CleanupReport:
     """Remove expired artifacts and sessions, superseded bytes, and, with a *sweep*, orphans.
 

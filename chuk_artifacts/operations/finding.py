@@ -9,7 +9,6 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import ArtifactNotFoundError, InvalidInputError, no_artifact
-from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations import uploads
 from chuk_artifacts.operations.calls import operation
@@ -21,14 +20,12 @@ _NAMED_AT_ONCE = 500
 @operation
 def metadata(scope: Scope, artifact_id: str) -> ArtifactMetadata:
     """Return a copy of an artifact's record."""
-    _log.debug("metadata %s", artifact_id)
     return public(scope.core, find(scope, artifact_id))
 
 
 @operation
 def exists(scope: Scope, artifact_id: str) -> bool:
     """Return whether an artifact exists and has not expired."""
-    _log.debug("exists %s", artifact_id)
     try:
         find(scope, artifact_id)
     except ArtifactNotFoundError:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from chuk_artifacts import arguments
 from chuk_artifacts.catalog import place
+from chuk_artifacts.core import Core
+from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.listings import Listing, Thumbnails
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.finding import age, artifacts, public
+from chuk_artifacts.operations.reading import retrieve_batch
 from chuk_artifacts.operations.scope import Scope
 
 PAGE_SIZE = 1000
+_THUMBNAILS = 12
+_THUMBNAIL_BYTES = 64 * 1024
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _FIRST_PAGE = 128
 _WASTE = 8  # a later page is at most this part of what was read before: what is in an inner folder is read in vain
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
 
 
-@operation
+@operation_of("iter_session")
 def pages(
     scope: Scope,
     session_id: str | None,
@@ -36,10 +45,10 @@ def pages(
     return _listing(scope, scope.session(session_id), prefix, None, page_size, after=(start, "") if start else None)
 
 
-@operation
-def listed(scope: Scope, session_id: str | None, prefix: str, limit: int | None) -> list[ArtifactMetadata]:
+@operation_of("list_files")
+def listed(scope: Scope, session_id: str | None, prefix: str, limit: int | None) -> Listing[ArtifactMetadata]:
     """Return the artifacts of a session whose filenames begin with *prefix*, at most *limit*."""
-    return list(_listing(scope, scope.session(session_id), prefix, limit, PAGE_SIZE))
+    return Listing(_listing(scope, scope.session(session_id), prefix, limit, PAGE_SIZE), _thumbnails_of(scope))
 
 
 @operation
@@ -52,13 +61,13 @@ def lookup(scope: Scope, session_id: str | None, filename: str) -> ArtifactMetad
     return public(core, max(found, key=age)) if found else None
 
 
-@operation
-def directory(scope: Scope, session_id: str | None, folder: str) -> tuple[list[str], list[ArtifactMetadata]]:
+@operation_of("list_directory")
+def directory(scope: Scope, session_id: str | None, folder: str) -> tuple[list[str], Listing[ArtifactMetadata]]:
     """Return the folders and the artifacts directly in a folder; see :meth:`ArtifactStore.list_directory`."""
     folder = arguments.check_text("directory", folder).rstrip("/")
     prefix = f"{folder}/" if folder else ""
     folders: list[str] = []
-    files: list[ArtifactMetadata] = []
+    files = Listing[ArtifactMetadata]((), _thumbnails_of(scope))
     for record in _first_of_each(scope, scope.session(session_id), prefix):
         inner = inner_folder(shown_name(record), prefix)
         if inner:
@@ -110,6 +119,26 @@ def inner_folder(name: str, prefix: str) -> str:
 def _end_of(folder: str) -> str:
     """Return the first text behind all filenames in a folder."""
     return f"{folder[:-1]}0"  # "0" follows the slash
+
+
+def _thumbnails_of(scope: Scope) -> Thumbnails:
+    """Return a function that reads small images of a session when a notebook shows them, while the store is open."""
+    return partial(_thumbnails, weakref.ref(scope.core), scope.session_id)
+
+
+def _thumbnails(
+    core: Callable[[], Core | None], session_id: str | None, records: Sequence[Mapping[str, Any]]
+) -> Mapping[str, bytes]:
+    """Return the content of the first small images, by artifact id; of none where one can't be read."""
+    images = [one for one in records if one["mime"] in _PICTURES and one["bytes"] <= _THUMBNAIL_BYTES]
+    ids = [one["artifact_id"] for one in images[:_THUMBNAILS]]
+    store = core()
+    if store is None or not ids:
+        return {}
+    try:
+        return dict(zip(ids, retrieve_batch(Scope(store, session_id), ids), strict=True))
+    except ArtifactStoreError:
+        return {}
 
 
 def _first_of_each(

@@ -11,7 +11,7 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.core import Core
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Pending, seconds_of, timestamp
 from chuk_artifacts.operations import identity
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation_of
 from chuk_artifacts.operations.finding import find
 from chuk_artifacts.operations.history import content_at
 from chuk_artifacts.operations.scope import Scope
@@ -42,25 +42,30 @@ class UploadTerms:
         return cls(seconds, None if max_bytes is None else arguments.check_count("max_bytes", max_bytes, 0), complete)
 
 
-@operation
+@operation_of("presign")
 def download_url(scope: Scope, artifact_id: str, expires: int, revision: int | None = None) -> str:
     """Return a URL that downloads an artifact for *expires* seconds, as a file named by its last filename segment."""
     core, record = scope.core, find(scope, artifact_id)
     if revision is not None:
         record = content_at(record, revision, core.clock())
+    return url_of(core, record, expires, revision)
+
+
+def url_of(core: Core, record: ArtifactMetadata, expires: int, revision: int | None = None) -> str:
+    """Return a URL that downloads the content of *record*, the one of *revision* if that is given."""
     filename = None if record.filename is None else arguments.last_segment(record.filename)
     url = core.storage.sign_get(record.key, expires=expires, filename=filename, mime=record.mime)
     return _signed(core, DOWNLOAD, Grant(record.artifact_id, revision=revision), expires) if url is None else url
 
 
-@operation
+@operation_of("presign_archive")
 def archive_url(scope: Scope, session_id: str | None, prefix: str, expires: int) -> str:
     """Return a URL of the gateway that downloads an archive of a session for *expires* seconds."""
     core, session_id = scope.core, scope.session(session_id)
     return f"{core.gateway_url}/{core.signer.sign_archive(ArchiveGrant(session_id, prefix), core.clock() + expires)}"
 
 
-@operation
+@operation_of("presign_upload")
 def upload_url(
     scope: Scope, session_id: str | None, terms: UploadTerms, values: Mapping[str, object]
 ) -> tuple[str, str]:

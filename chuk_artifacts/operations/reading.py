@@ -18,9 +18,10 @@ from chuk_artifacts.errors import (
     shown,
 )
 from chuk_artifacts.folders import claim
+from chuk_artifacts.listings import Listing
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
-from chuk_artifacts.operations.calls import SIGNALS, operation, public_error
+from chuk_artifacts.operations.calls import SIGNALS, operation, operation_of, public_error
 from chuk_artifacts.operations.finding import find, find_all, find_named
 from chuk_artifacts.operations.history import content_at, versions_of
 from chuk_artifacts.operations.kept import Kept, not_kept
@@ -42,7 +43,7 @@ _FEW_BYTES = 64 * 1024
 @operation
 def retrieve(scope: Scope, artifact: str | ArtifactMetadata, revision: int | None = None) -> bytes:
     """Return the bytes of an artifact, verified."""
-    record, exact = _wanted(scope, "retrieve %s", artifact, revision)
+    record, exact = readable(scope, "retrieve %s", artifact, revision)
     return _content(scope, record, exact=exact)
 
 
@@ -54,10 +55,10 @@ def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
     return scope.core.each(partial(_content, scope), find_all(scope, ids), lambda record: record.bytes)
 
 
-@operation
+@operation_of("open")
 def open_reader(scope: Scope, artifact: str | ArtifactMetadata, revision: int | None = None) -> BinaryIO:
     """Return a seekable binary reader of an artifact."""
-    record, exact = _wanted(scope, "open %s", artifact, revision)
+    record, exact = readable(scope, "open %s", artifact, revision)
     return _opened(scope, record, exact=exact)[1]
 
 
@@ -72,7 +73,7 @@ def stream(
     revision: int | None = None,
 ) -> Iterator[bytes]:
     """Iterate over a range of an artifact in chunks; a whole artifact is verified."""
-    record, exact = _wanted(scope, "stream %s", artifact, revision)
+    record, exact = readable(scope, "stream %s", artifact, revision)
     return _chunks(scope, record, start, end, chunk_size, exact=exact)
 
 
@@ -87,16 +88,16 @@ def download(
     revision: int | None = None,
 ) -> Path:
     """Write an artifact to a local file, verified and atomically."""
-    record, exact = _wanted(scope, "download %s", artifact, revision)
+    record, exact = readable(scope, "download %s", artifact, revision)
     target, is_claimed = _target(record, path, overwrite=overwrite)
     return _save(scope, record, target, callback, exact=exact, is_claimed=is_claimed)
 
 
 @operation
-def versions(scope: Scope, artifact_id: str) -> list[ArtifactVersion]:
+def versions(scope: Scope, artifact_id: str) -> Listing[ArtifactVersion]:
     """Return the contents of an artifact that can be read, the newest first."""
     _log.debug("versions %s", artifact_id)
-    return versions_of(find(scope, artifact_id), scope.core.clock())
+    return Listing(versions_of(find(scope, artifact_id), scope.core.clock()))
 
 
 @operation
@@ -185,6 +186,12 @@ def path_of(scope: Scope, record: ArtifactMetadata) -> str | None:
 
 
 @operation
+def retrieve_record(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> bytes:
+    """Return the bytes of a record, verified; those of a later revision unless *exact*."""
+    return _content(scope, record, exact=exact)
+
+
+@operation
 def stream_record(
     scope: Scope,
     record: ArtifactMetadata,
@@ -220,6 +227,27 @@ def at_revision(scope: Scope, record: ArtifactMetadata, revision: int | None) ->
 
     """
     return record if revision is None else content_at(record, revision, scope.core.clock())
+
+
+def readable(
+    scope: Scope, line: str, artifact: str | ArtifactMetadata, revision: int | None
+) -> tuple[ArtifactMetadata, bool]:
+    """Return the catalog's record of an artifact, and whether the caller requested exactly its bytes.
+
+    Metadata in an argument is not trusted: see :mod:`~chuk_artifacts.operations.kept`.
+    """
+    if revision is not None:
+        revision = arguments.check_count("revision", revision, 1)
+        if isinstance(artifact, ArtifactMetadata):
+            raise InvalidInputError("metadata selects a revision already: pass the artifact_id with revision")
+        _log.debug(line, artifact)
+        return record_at(scope, artifact, revision), True
+    if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
+        _log.debug(line, artifact)
+        return find(scope, artifact), False
+    wanted = Kept.of(artifact)
+    _log.debug(line, wanted.artifact_id)
+    return wanted.content_of(find(scope, wanted.artifact_id)), True
 
 
 def latest(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> ArtifactMetadata:
@@ -263,27 +291,6 @@ def chunks_of(
             yield chunk
     if digest is not None and digest.hexdigest() != record.sha256:
         raise corrupted(record)
-
-
-def _wanted(
-    scope: Scope, line: str, artifact: str | ArtifactMetadata, revision: int | None
-) -> tuple[ArtifactMetadata, bool]:
-    """Return the catalog's record of an artifact, and whether the caller requested exactly its bytes.
-
-    Metadata in an argument is not trusted: see :mod:`~chuk_artifacts.operations.kept`.
-    """
-    if revision is not None:
-        revision = arguments.check_count("revision", revision, 1)
-        if isinstance(artifact, ArtifactMetadata):
-            raise InvalidInputError("metadata selects a revision already: pass the artifact_id with revision")
-        _log.debug(line, artifact)
-        return record_at(scope, artifact, revision), True
-    if isinstance(artifact, str) or not isinstance(artifact, ArtifactMetadata):
-        _log.debug(line, artifact)
-        return find(scope, artifact), False
-    wanted = Kept.of(artifact)
-    _log.debug(line, wanted.artifact_id)
-    return wanted.content_of(find(scope, wanted.artifact_id)), True
 
 
 def _content(scope: Scope, record: ArtifactMetadata, *, exact: bool = False) -> bytes:

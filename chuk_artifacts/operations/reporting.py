@@ -8,13 +8,13 @@ from chuk_artifacts import grid
 from chuk_artifacts.catalog import Catalog
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fields import JsonObject
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.scope import Scope
 
 _NO_ARTIFACT = "0" * 32
 
 
-@operation
+@operation_of("validate_configuration")
 def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
     """Check storage and catalog; see :meth:`ArtifactStore.validate_configuration`."""
     core = scope.unbound_core("validate_configuration")
@@ -40,7 +40,7 @@ def answers(scope: Scope) -> None:
     core.storage.stat(f"{grid.identity_prefix(core.settings.sandbox_id)}{_NO_ARTIFACT}")
 
 
-@operation
+@operation_of("get_stats")
 def stats(scope: Scope) -> JsonObject:
     """Return the providers, the sandbox and the counts; see :meth:`ArtifactStore.get_stats`."""
     core = scope.unbound_core("get_stats")
@@ -52,7 +52,7 @@ def stats(scope: Scope) -> JsonObject:
     }
 
 
-@operation
+@operation_of("get_sandbox_info")
 def sandbox_info(scope: Scope) -> JsonObject:
     """Return the configuration; see :meth:`ArtifactStore.get_sandbox_info`."""
     core = scope.unbound_core("get_sandbox_info")

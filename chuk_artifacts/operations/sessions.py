@@ -8,11 +8,11 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import new_session, owned
 from chuk_artifacts.errors import ConflictError, InvalidInputError, shown
 from chuk_artifacts.models import SessionInfo, Usage
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.scope import Scope
 
 
-@operation
+@operation_of("create_session")
 def create(
     scope: Scope,
     user_id: str | None,
@@ -40,7 +40,7 @@ def create(
     return info.session_id
 
 
-@operation
+@operation_of("iter_sessions")
 def listed(scope: Scope, user_id: object, page_size: object) -> Iterator[SessionInfo]:
     """Iterate over the sessions of a user, or all for None; see :meth:`ArtifactStore.iter_sessions`."""
     core = scope.unbound_core("iter_sessions")
@@ -75,7 +75,7 @@ def own_id(scope: Scope, user_id: object) -> str:
     return scope.session(grid.user_session_id(checked or ""))
 
 
-@operation
+@operation_of("get_session_info")
 def info(scope: Scope, session_id: str | None) -> SessionInfo | None:
     """Return a copy of a session's description, or None."""
     core = scope.core
@@ -85,7 +85,7 @@ def info(scope: Scope, session_id: str | None) -> SessionInfo | None:
     return found.changed(custom_metadata=arguments.copy_json(found.custom_metadata))
 
 
-@operation
+@operation_of("update_session_metadata")
 def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, object] | None) -> bool:
     """Merge metadata into a session's own; return False if the session does not exist."""
     core, session_id = scope.core, scope.session(session_id)
@@ -96,7 +96,7 @@ def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, 
     return core.catalog.update_session(session_id, core.clock(), custom_metadata=addition, limits=limits)
 
 
-@operation
+@operation_of("extend_session_ttl")
 def extend(scope: Scope, session_id: str | None, hours: float | None) -> bool:
     """Extend the time to live of a session; return False if it does not exist."""
     core, session_id = scope.core, scope.session(session_id)

@@ -25,7 +25,7 @@ from chuk_artifacts.fields import JsonObject
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, seconds_of, timestamp
 from chuk_artifacts.operations import quota
-from chuk_artifacts.operations.calls import operation
+from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.deleting import discard
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.scope import Scope
@@ -149,7 +149,7 @@ def _find(scope: Scope, artifact_id: str) -> ArtifactMetadata:
     return scope.check(plain_id, record, scope.core.clock(), incomplete=True)
 
 
-@operation
+@operation_of("register_uploaded_artifact")
 def register(scope: Scope, artifact_id: str, fields: JsonObject, *, session_id: str | None, ttl: float | None) -> None:
     """Make an artifact from an upload; return without a change if it is one already.
 

@@ -39,6 +39,7 @@ ARTIFACT_METHODS = {
     "download": lambda store, one, path: store.download(one, path / "file"),
     "metadata": lambda store, one, path: store.metadata(one),
     "versions": lambda store, one, path: store.versions(one),
+    "display": lambda store, one, path: store.display(one),
     "restore": lambda store, one, path: store.restore(one, 1),
     "update_metadata": lambda store, one, path: store.update_metadata(one, summary="changed"),
     "update_file": lambda store, one, path: store.update_file(one, data=b"changed"),

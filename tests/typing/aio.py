@@ -10,6 +10,7 @@ from typing import Any, assert_type
 from chuk_artifacts import ArtifactMetadata, ArtifactVersion, CleanupReport, GridKey, SessionInfo
 from chuk_artifacts import ArtifactStore as BlockingStore
 from chuk_artifacts.aio import ArtifactStore, Reader
+from chuk_artifacts.listings import Listing
 
 
 async def right(body: AsyncIterator[bytes]) -> None:
@@ -30,7 +31,7 @@ async def right(body: AsyncIterator[bytes]) -> None:
         assert_type(await store.exists(artifact_id), bool)
         assert_type(await store.metadata(artifact_id), ArtifactMetadata)
         assert_type((await store.update_file(artifact_id, data=body)).revision, int)
-        assert_type(await store.list_by_session("alice", limit=5), list[ArtifactMetadata])
+        assert_type(await store.list_by_session("alice", limit=5), Listing[ArtifactMetadata])
         assert_type(await store.presign_upload("alice", "a.txt"), tuple[str, str])
         assert_type(await store.get_session_info("alice"), SessionInfo | None)
         assert_type(await store.cleanup(orphans=True), CleanupReport)
@@ -42,8 +43,8 @@ async def right(body: AsyncIterator[bytes]) -> None:
             assert_type(chunk, bytes)
         async with aclosing(store.stream(artifact_id)) as chunks:
             assert_type(await anext(chunks), bytes)
-        assert_type(await store.list_directory("alice", "docs"), tuple[list[str], list[ArtifactMetadata]])
-        assert_type(await store.versions(artifact_id), list[ArtifactVersion])
+        assert_type(await store.list_directory("alice", "docs"), tuple[list[str], Listing[ArtifactMetadata]])
+        assert_type(await store.versions(artifact_id), Listing[ArtifactVersion])
         assert_type(await store.restore(artifact_id, 1, if_revision=2), ArtifactMetadata)
         assert_type(await store.read_file(artifact_id, as_text=False, revision=1), bytes)
         async for part in store.archive("alice", prefix="docs/"):

@@ -35,6 +35,7 @@ from chuk_artifacts.catalog.records import (
 from chuk_artifacts.catalog.sessions import join_sessions, updated
 from chuk_artifacts.errors import GridError, SessionError, session_full
 from chuk_artifacts.fields import decode, encode
+from chuk_artifacts.instrumentation import looked_up
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, timestamp
 
@@ -443,7 +444,10 @@ class PostgresCatalog:
 
     def _remembered(self, session_id: str, now: float) -> _Known | None:
         known = self._sessions.get(session_id)
-        return None if known is None or is_over(known.info.expires_at, now) else known
+        if known is not None and is_over(known.info.expires_at, now):
+            known = None
+        looked_up(cached=known is not None)
+        return known
 
     def _remember(self, session_id: str, known: _Known | None) -> None:
         if known is None or len(known.custom_metadata) > _SHORT_METADATA:

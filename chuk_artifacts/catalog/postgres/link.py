@@ -17,6 +17,7 @@ from chuk_artifacts.catalog.postgres.errors import Outcome, message_of, outcome_
 from chuk_artifacts.catalog.turns import NoTurnError, Turns
 from chuk_artifacts.errors import OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
+from chuk_artifacts.instrumentation import retried
 
 T = TypeVar("T")
 
@@ -189,6 +190,7 @@ class Link(Lockable):
                 can_repeat = can_repeat and failures <= self._max_retries
             if not can_repeat or time.monotonic() > begun + patience:
                 raise self._given_up(reason) from reason
+            retried()
             time.sleep(_PAUSE_SECONDS * 2 ** max(failures - 1, 0) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _lend(self, work: Callable[..., T], *arguments: object) -> T:

@@ -44,6 +44,7 @@ from chuk_artifacts.catalog.redis.link import Answer, Link
 from chuk_artifacts.catalog.redis.url import open_link
 from chuk_artifacts.catalog.sessions import join_sessions, updated
 from chuk_artifacts.errors import OutcomeUnknownError, QuotaExceededError, SessionError, session_full
+from chuk_artifacts.instrumentation import looked_up
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
 from chuk_artifacts.settings import RedisUrl, Settings
 
@@ -842,7 +843,10 @@ class RedisCatalog:
 
     def _remembered(self, session_id: str, now: float) -> _Session | None:
         known = self._sessions.get(session_id)
-        return None if known is None or is_over(known.info.expires_at, now) else known
+        if known is not None and is_over(known.info.expires_at, now):
+            known = None
+        looked_up(cached=known is not None)
+        return known
 
     def _remember(self, session_id: str, session: _Session | None) -> None:
         if session is not None:

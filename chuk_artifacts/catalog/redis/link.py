@@ -22,6 +22,7 @@ from chuk_artifacts.catalog.redis.scripts import Script
 from chuk_artifacts.catalog.turns import NoTurnError, Turns
 from chuk_artifacts.errors import ErrorMap, OutcomeUnknownError, SessionError
 from chuk_artifacts.fork import Lockable
+from chuk_artifacts.instrumentation import retried
 
 T = TypeVar("T")
 
@@ -195,6 +196,7 @@ class Link(Lockable):
             failures += 1
             if failures > self._max_retries or isinstance(reason, _FUTILE) or time.monotonic() > give_up:
                 raise self._given_up(reason, unanswered if sent else SessionError) from _shown(reason)
+            retried()
             time.sleep(_PAUSE_SECONDS * 2 ** (failures - 1) * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _execute(self, command: Sequence[object]) -> Any:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.fork import Lockable
+from chuk_artifacts.instrumentation import retried
 from chuk_artifacts.settings import (
     IBM_COS_IAM,
     OWN_OPTIONS,
@@ -256,6 +257,7 @@ class Client(Lockable):
             except PassingError as error:
                 if self._is_last(error, attempt) or not _pause(min(2.0 ** (attempt - 1), _LONGEST_PAUSE)):
                     raise ProviderError(*error.args) from error.__cause__
+                retried()
         raise AssertionError("counting ends")
 
     def _is_last(self, error: PassingError, attempt: int) -> bool:
