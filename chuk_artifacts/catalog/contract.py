@@ -98,6 +98,25 @@ class Catalog(Protocol):
         """
         ...
 
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add the records that the catalog lacks, and return which were written; no id comes twice.
+
+        With *replace_older* a record also replaces one of a lower revision. A record of the same or a higher revision
+        stays as it is, and so does one that can't be decoded. Each record is written independently: when this raises,
+        some of them may have been. Sessions are created or prolonged as by :meth:`add`; no limit applies.
+
+        An :meth:`add` of the same id replaces what was merged: a writer has stored the bytes, and another process came
+        upon them before the writer could add their record.
+        """
+        ...
+
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add sessions or their facts that the catalog lacks, and return which changed: see :func:`sessions.merged`.
+
+        Each session is written independently: when this raises, some of them may have been.
+        """
+        ...
+
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, expired or not; None for an unknown id."""
         ...

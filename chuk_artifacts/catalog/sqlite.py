@@ -26,6 +26,7 @@ from chuk_artifacts.catalog.query import Found, Query
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
+    can_merge,
     decode_record,
     decode_records,
     decode_sound,
@@ -37,7 +38,7 @@ from chuk_artifacts.catalog.records import (
     sizes_by_session,
 )
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
-from chuk_artifacts.catalog.sessions import join_sessions, new_session, prolonged, updated
+from chuk_artifacts.catalog.sessions import join_sessions, merged, new_session, prolonged, updated
 from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError, session_full
 from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log
@@ -186,6 +187,8 @@ class SqliteCatalog:
         """Add a record if its session exists and need not change: see :func:`join_sessions`; return whether it did."""
         try:
             cursor = self._writing.run(connection.execute, _ADD_TO_SESSION, values)
+        except sqlite3.IntegrityError:
+            return False  # another process came upon the bytes: a transaction replaces its record
         except sqlite3.OperationalError as error:
             if self._is_full(error):
                 return False  # a transaction may free space
@@ -219,19 +222,107 @@ class SqliteCatalog:
     ) -> None:
         if exclusive and any(self._is_taken(connection, record, options["now"]) for record in records):
             raise FilenameTakenError
-        joined, sessions = join_sessions(
-            records, lambda session_id: self._session(connection, session_id), session_ttl=self._session_ttl, **options
-        )
-        for info in sessions.values():
-            self._write_session(connection, info)
-        connection.executemany(_ADD, map(_row, joined))
-        for record in joined:
-            if not is_filed(record):
-                counters.note(connection, record)
-        counters.count_rows(connection)
+        joined = self._join(connection, records, **options)
         if most is not None:
             for session_id, size in sizes_by_session(joined).items():
                 self._check_room(connection, session_id, size, most)
+
+    def _join(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        *,
+        now: float,
+        inheriting: Collection[str] = (),
+        user_ids: Mapping[str, str] = NO_USERS,
+    ) -> list[ArtifactMetadata]:
+        """Write new records with their sessions, and return them as they were written."""
+        joined, sessions = join_sessions(
+            records,
+            lambda session_id: self._session(connection, session_id),
+            now=now,
+            inheriting=inheriting,
+            user_ids=user_ids,
+            session_ttl=self._session_ttl,
+        )
+        for info in sessions.values():
+            self._write_session(connection, info)
+        self._write_new(connection, joined)
+        return joined
+
+    def _write_new(self, connection: Connection, records: Sequence[ArtifactMetadata]) -> None:
+        try:
+            connection.executemany(_ADD, map(_row, records))
+        except sqlite3.IntegrityError:  # another process came upon the bytes of some, and has added records for them
+            self._remove("sandbox_id = ?", [self._sandbox_id], connection, [record.artifact_id for record in records])
+            connection.executemany(_ADD, map(_row, records))
+        for record in records:
+            if not is_filed(record):
+                counters.note(connection, record)
+        counters.count_rows(connection)
+
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add missing records, and replace older ones if asked to, each portion in one transaction."""
+        merges: list[bool] = []
+        for some in batches(records, _PORTION):
+            merges += self._read(self._merge_some, some, now, replace_older)
+        return merges
+
+    def _merge_some(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        replace_older: bool,  # noqa: FBT001 - a contract's argument, passed on
+    ) -> list[bool]:
+        merges = self._write(connection, self._merge, records, now, replace_older)
+        self._keep_room(connection)
+        return merges
+
+    def _merge(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        replace_older: bool,  # noqa: FBT001 - a contract's argument, passed on
+    ) -> list[bool]:
+        revisions = dict(
+            connection.execute(
+                f"SELECT artifact_id, revision FROM artifacts WHERE artifact_id IN ({_marks(records)})"
+                " AND sandbox_id = ?",
+                (*(record.artifact_id for record in records), self._sandbox_id),
+            ).fetchall()
+        )
+        merges = [can_merge(record, revisions, replace_older=replace_older) for record in records]
+        some = [record for record, is_merged in zip(records, merges, strict=True) if is_merged]
+        self._join(connection, [record for record in some if record.artifact_id not in revisions], now=now)
+        for record in some:
+            if record.artifact_id in revisions:
+                self._replace(connection, record, revisions[record.artifact_id])
+        return merges
+
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add missing sessions, and what others lack, each portion in one transaction."""
+        change = partial(merged, now=now, prefer_given=prefer_given)
+        return [
+            is_changed
+            for some in batches(sessions, _PORTION)
+            for is_changed in self._change(self._merge_sessions, some, change)
+        ]
+
+    def _merge_sessions(
+        self,
+        connection: Connection,
+        sessions: Sequence[SessionInfo],
+        change: Callable[[SessionInfo | None, SessionInfo], SessionInfo | None],
+    ) -> list[bool]:
+        changed = []
+        for given in sessions:
+            info = change(self._session(connection, given.session_id), given)
+            if info is not None:
+                self._write_session(connection, info)
+            changed.append(info is not None)
+        return changed
 
     def _check_room(self, connection: Connection, session_id: str, more: int, most: int) -> None:
         """Raise ``QuotaExceededError`` if a session that has just grown by *more* bytes holds more than *most*."""

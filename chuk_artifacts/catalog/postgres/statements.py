@@ -81,7 +81,7 @@ WITH known AS ({{session}}), added AS (
         r.expires_at, r.due, r.files, r.occupied, r.record, {_META.format("r.record")}
     FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, mime text, stored_at text,
         bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text)
-    RETURNING artifact_id, files, occupied
+    {{conflict}}RETURNING artifact_id, files, occupied
 ), counted AS (
     INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
     SELECT %(sandbox_id)s, %(session_id)s, {_PART}, sum(files), sum(occupied)
@@ -96,16 +96,25 @@ ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM known)
 _FULL = f"(%(more)s::bigint > 0 AND {_USED} + %(more)s::bigint > %(most)s::bigint)"
 
 
-def _add(session: str, glue: str) -> dict[tuple[bool, bool], str]:
+MERGING = None
+"""The kind of an add that leaves records that exist as they are, and returns the ids of the others."""
+
+
+def _add(session: str, glue: str) -> dict[tuple[bool, bool] | None, str]:
     """Return the statements of an add by whether it is exclusive, and by whether the session has a limit."""
-    added = {}
+    merging = _ADD.replace("{session}", session.replace("{}", "")).replace("{full}", "false")
+    merging = merging.replace("{taken}", "(SELECT string_agg(artifact_id, ',') FROM added)")
+    added: dict[tuple[bool, bool] | None, str] = {
+        MERGING: merging.replace("{conflict}", "ON CONFLICT (artifact_id, session_id) DO NOTHING ")
+    }
     for is_exclusive in (False, True):
         for is_limited in (False, True):
             taken = f"EXISTS ({_TAKEN})" if is_exclusive else "false"
             full = _FULL if is_limited else "false"
             conditions = f"{glue} NOT {taken} AND NOT {full}" if is_exclusive or is_limited else ""
             text = _ADD.replace("{session}", session.replace("{}", conditions))
-            added[is_exclusive, is_limited] = text.replace("{taken}", taken).replace("{full}", full)
+            text = text.replace("{taken}", taken).replace("{full}", full)
+            added[is_exclusive, is_limited] = text.replace("{conflict}", "")
     return added
 
 
@@ -158,6 +167,8 @@ WITH stored AS MATERIALIZED (
 SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM stored)
 """
 REPLACE = _REPLACE.replace("{room}", "")
+REPLACE_OLDER = REPLACE.replace("revision = %(expected_revision)s", "revision < %(revision)s")
+"""Replace a record of any lower revision."""
 _MORE = "(%(occupied)s::bigint - occupied)"
 REPLACE_WITHIN = _REPLACE.replace("{room}", f" WHERE {_MORE} <= 0 OR {_USED} + {_MORE} <= %(most)s::bigint")
 """Replace a record unless its session would grow beyond a limit."""
@@ -317,6 +328,21 @@ WITH changed AS (
 SELECT (SELECT count(*) FROM changed), {_INFO} FROM (SELECT 1) AS one LEFT JOIN $schema.sessions AS s
 ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM changed)
 """
+
+SESSIONS_NAMED = f"""
+SELECT s.session_id, {_INFO} FROM $schema.sessions AS s
+WHERE sandbox_id = %(sandbox_id)s AND session_id = ANY(%(session_ids)s)
+"""
+
+MERGE_SESSION = f"""
+UPDATE $schema.sessions SET user_id = %(user_id)s, created_at = %(created_at)s, expires_at = %(expires_at)s,
+    custom_metadata = %(custom_metadata)s, ttl = %(ttl)s
+WHERE {_IN_SESSION} AND created_at = %(known_created_at)s AND user_id IS NOT DISTINCT FROM %(known_user_id)s
+AND expires_at IS NOT DISTINCT FROM %(known_expires_at)s AND custom_metadata = %(known_custom_metadata)s
+AND ttl IS NOT DISTINCT FROM %(known_ttl)s
+RETURNING 1
+"""
+"""Change any fact of a session if it is as the caller knows it."""
 
 COUNT_EXPIRED_SESSIONS = (
     "SELECT count(*) FROM $schema.sessions WHERE sandbox_id = %(sandbox_id)s AND expires_at <= %(now)s"
