@@ -5,7 +5,7 @@ A catalog is bound to one sandbox: it neither returns nor changes records of ano
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -235,8 +235,13 @@ class Catalog(Protocol):
         """
         ...
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
-        """Remove the expired sessions and return their number; *dry_run* only counts them."""
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
+        """Remove the expired sessions and return their number; *dry_run* only counts them.
+
+        *gone* is called with the ids of each portion that was removed.
+        """
         ...
 
     def stats(self, now: float) -> dict[str, int]:
@@ -253,6 +258,10 @@ class Catalog(Protocol):
         earlier version wrote is counted once; while processes of such a version still write to it, the result may
         differ from what is stored.
         """
+        ...
+
+    def recount(self) -> None:
+        """Count the usage of all sessions anew, from their records, while others may change them."""
         ...
 
     def identity(self, create: str | None = None) -> str | None:

@@ -396,13 +396,21 @@ class MemoryCatalog(Lockable):
         self._make(dict.fromkeys(record.artifact_id for record in removed), sessions)
         return removed
 
-    @_locked
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions."""
+        expired = self._expire_sessions(now, dry_run=dry_run)
+        if gone is not None and expired and not dry_run:
+            gone(expired)
+        return len(expired)
+
+    @_locked
+    def _expire_sessions(self, now: float, *, dry_run: bool) -> list[str]:
         expired = [name for name, info in self._sessions.items() if is_over(info.expires_at, now)]
         if not dry_run:
             self._make({}, dict.fromkeys(expired))
-        return len(expired)
+        return expired
 
     @_locked
     def stats(self, now: float) -> dict[str, int]:
@@ -416,6 +424,12 @@ class MemoryCatalog(Lockable):
         """Return the counters of a session, or of all."""
         artifacts, size = self._indexes.usage.get(session_id, (0, 0))
         return Usage(artifacts=artifacts, bytes=size)
+
+    @_locked
+    def recount(self) -> None:
+        """Rebuild all indexes."""
+        self._change = {}, {}
+        self._completed()
 
     def identity(self, create: str | None = None) -> str | None:
         """Return None: a catalog that ends with the process proves nothing about bytes that outlive it."""

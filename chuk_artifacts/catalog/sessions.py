@@ -83,14 +83,15 @@ def merged(known: SessionInfo | None, given: SessionInfo, now: float, *, prefer_
     result = known.changed(
         created_at=first.created_at,
         ttl=None if None in ttls else max(ttl for ttl in ttls if ttl is not None),
-        expires_at=_later(known.expires_at, given.expires_at),
+        expires_at=later(known.expires_at, given.expires_at),
         user_id=given.user_id if known.user_id is None else known.user_id,
         custom_metadata={**both[0].custom_metadata, **both[1].custom_metadata},
     )
     return None if result == known and result.ttl == known.ttl else result
 
 
-def _later(expires_at: str | None, other: str | None) -> str | None:
+def later(expires_at: str | None, other: str | None) -> str | None:
+    """Return the later of two ends; None, for never, is the latest."""
     return None if expires_at is None or other is None else max(expires_at, other)
 
 

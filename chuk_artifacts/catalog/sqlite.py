@@ -627,13 +627,17 @@ class SqliteCatalog:
             connection.execute(f"DELETE FROM sessions WHERE {which}", values)
         return self._removed(rows), is_last
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions, through their index, in portions."""
         if dry_run:
             return self._read(self._count_expired_sessions, timestamp(now))
         expired = 0
         while portion := self._free_portion(partial(self._expire_sessions, timestamp(now)), _PORTION):
-            expired += portion
+            expired += len(portion)
+            if gone is not None:
+                gone(portion)
             time.sleep(_PAUSE_SECONDS)
         return expired
 
@@ -643,12 +647,13 @@ class SqliteCatalog:
         ).fetchone()
         return int(count)
 
-    def _expire_sessions(self, now: str, connection: Connection, limit: int) -> int:
-        return connection.execute(
+    def _expire_sessions(self, now: str, connection: Connection, limit: int) -> list[str]:
+        rows = connection.execute(
             "DELETE FROM sessions WHERE sandbox_id = ? AND session_id IN"
-            " (SELECT session_id FROM sessions WHERE sandbox_id = ? AND expires_at <= ? LIMIT ?)",
+            " (SELECT session_id FROM sessions WHERE sandbox_id = ? AND expires_at <= ? LIMIT ?) RETURNING session_id",
             (self._sandbox_id, self._sandbox_id, now, limit),
-        ).rowcount
+        ).fetchall()
+        return list(map(_id_of, rows))
 
     def stats(self, now: float) -> dict[str, int]:
         """Count sessions, artifacts and their bytes."""
@@ -670,6 +675,10 @@ class SqliteCatalog:
         if connection.read_only and not counters.are_there(connection):
             return counters.count(connection, self._sandbox_id, session_id)
         return counters.read(connection, self._sandbox_id, session_id)
+
+    def recount(self) -> None:
+        """Count all records of the file, in one transaction."""
+        self._change(counters.recount)
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of this file in the sandbox."""

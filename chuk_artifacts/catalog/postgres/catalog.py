@@ -8,7 +8,7 @@ session differs, and returns it: see :mod:`chuk_artifacts.catalog.postgres.state
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg.errors import UniqueViolation
@@ -472,14 +472,18 @@ class PostgresCatalog:
                 break
         return removed
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions, through their index, in portions that cleaners share."""
         values = {"sandbox_id": self._sandbox_id, "now": timestamp(now), "limit": _PORTION}
         if dry_run:
             return int(self._link.look(statements.COUNT_EXPIRED_SESSIONS, values)[0][0])
         expired = 0
-        while portion := int(self._link.change(statements.EXPIRE_SESSIONS, values)[0][0]):
-            expired += portion
+        while rows := self._link.change(statements.EXPIRE_SESSIONS, values):
+            expired += len(rows)
+            if gone is not None:
+                gone(list(map(_id_of, rows)))
         return expired
 
     def stats(self, now: float) -> dict[str, int]:
@@ -491,6 +495,10 @@ class PostgresCatalog:
         """Sum the counters of a session, or of all sessions."""
         ((files, size),) = self._link.look(statements.USAGE[session_id is not None], self._session(session_id))
         return Usage(artifacts=files, bytes=size)
+
+    def recount(self) -> None:
+        """Correct all counters by what they differ from the records, with one statement."""
+        self._link.change(statements.RECOUNT, {"sandbox_id": self._sandbox_id})
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of the catalog in the sandbox."""

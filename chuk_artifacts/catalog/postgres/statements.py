@@ -360,7 +360,7 @@ WITH doomed AS MATERIALIZED (
     DELETE FROM $schema.usage AS u USING gone
     WHERE u.sandbox_id = %(sandbox_id)s AND u.session_id = gone.session_id AND u.files = 0 AND u.bytes = 0
 )
-SELECT count(*) FROM gone
+SELECT session_id FROM gone
 """
 
 STATS = """
@@ -377,6 +377,25 @@ USAGE = {
     f" WHERE {_IN_SESSION}",
 }
 """The usage of all sessions, or of one."""
+
+RECOUNT = f"""
+WITH stored AS (
+    SELECT session_id, ({_PART})::smallint AS part, sum(files)::bigint AS files, sum(occupied)::bigint AS bytes
+    FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s GROUP BY 1, 2
+), kept AS (
+    SELECT session_id, part, files, bytes FROM $schema.usage WHERE sandbox_id = %(sandbox_id)s
+), missing AS MATERIALIZED (
+    SELECT coalesce(s.session_id, k.session_id) AS session_id, coalesce(s.part, k.part) AS part,
+        coalesce(s.files, 0) - coalesce(k.files, 0) AS files, coalesce(s.bytes, 0) - coalesce(k.bytes, 0) AS bytes
+    FROM stored AS s FULL JOIN kept AS k ON s.session_id = k.session_id AND s.part = k.part
+)
+INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
+SELECT %(sandbox_id)s, session_id, part, files, bytes FROM missing WHERE files <> 0 OR bytes <> 0
+ORDER BY session_id, part
+{_COUNT_CHANGES}
+"""
+"""Add to each counter what it lacks. Records and counters change in one transaction, so the difference stays right
+though others change both meanwhile."""
 
 GET_IDENTITY = "SELECT identity FROM $schema.identities WHERE sandbox_id = %(sandbox_id)s"
 

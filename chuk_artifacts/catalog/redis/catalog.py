@@ -612,7 +612,9 @@ class RedisCatalog:
         ).value
         return answer
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions, through their index."""
         moments = timestamp(now), _number(timestamp(now))
         count = 0
@@ -621,8 +623,10 @@ class RedisCatalog:
             while left:
                 keys = [f"{root}sessions" for root in left]
                 arguments = *moments, _BATCH, skip, "dry" if dry_run else ""
-                ended, done, skip, owned = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
+                ended, done, skip, owned, ids = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
                 self._unindex_expired([name.decode() for name in owned])
+                if gone is not None and ids:
+                    gone([name.decode() for name in ids])
                 count += ended
                 left = left[done:]
         return count
@@ -665,11 +669,23 @@ class RedisCatalog:
                 keys, behind = keys[done:], (score, entry)
         return Usage(artifacts=artifacts, bytes=size)
 
-    def _usage(self, root: str, session_id: str) -> tuple[int, int]:
+    def recount(self) -> None:
+        """Count all sessions that have not been removed, in portions."""
+        after = None
+        while True:
+            page = self._page_of_sessions(0, _BATCH, after)
+            for info in page.found:
+                self._usage(self._session_root(info.session_id), info.session_id, anew=True)
+            after = page.after
+            if after is None:
+                return
+
+    def _usage(self, root: str, session_id: str, *, anew: bool = False) -> tuple[int, int]:
         """Return the artifacts and bytes of a session; count it, in portions, if it has no counters."""
-        for _ in range(_MOST_PORTIONS):
+        for number in range(_MOST_PORTIONS):
+            word = "anew" if anew and number == 0 else ""
             artifacts, size, is_complete = self._link.look(
-                scripts.USAGE, [f"{root}index/{session_id}"], root, session_id
+                scripts.USAGE, [f"{root}index/{session_id}"], root, session_id, word
             )
             if is_complete:
                 return int(artifacts), int(size)
