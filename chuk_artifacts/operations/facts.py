@@ -38,7 +38,7 @@ def keep_info(core: Core, info: SessionInfo) -> None:
     try:
         core.storage.put(grid.facts_key(info.sandbox_id, info.session_id), info.to_json().encode())
     except ProviderError as error:
-        _log.warning("facts about session %r would be lost with the catalog: %s", info.session_id, error)
+        _log.warning("facts about session %s would be lost with the catalog: %s", info.session_id, error)
 
 
 def has_own(core: Core, info: SessionInfo) -> bool:

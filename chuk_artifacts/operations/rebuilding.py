@@ -88,7 +88,7 @@ def _content(core: Core, stored: Stored, item: StoredObject) -> Content:
     description = None
     with contextlib.suppress(ValueError):
         description = core.storage.description(item.key)
-    if description is not None:
+    if description is not None and (description.mime or description.details):
         with contextlib.suppress(*DAMAGE):
             return _described(core, stored, item, description)
     moment = timestamp(item.modified)

@@ -552,6 +552,7 @@ COMMANDS = [
     "serve --port 0",
     "gc",
     "gc --orphans",
+    "reindex",
 ]
 
 

@@ -227,6 +227,16 @@ def test_known_sessions_may_have_changed(open_catalog):
     assert usage(first) == (2, 10)
 
 
+def test_expired_sessions_are_named(catalog):
+    """The ids of expired sessions are passed on when they are removed, each once, and not in a dry run."""
+    catalog.merge_sessions([session(f"s{number}", ttl=60.0 + number) for number in range(700)], now=NOW)
+    gone = []
+    assert catalog.expire_sessions(NOW + 699, dry_run=True, gone=gone.extend) == 640
+    assert gone == []
+    assert catalog.expire_sessions(NOW + 699, gone=gone.extend) == 640
+    assert sorted(gone) == sorted(f"s{number}" for number in range(640))
+
+
 def test_many_sessions_are_merged_at_once(catalog):
     """More sessions than one portion are merged, each once."""
     given = [session(f"s{number}", user_id="ann") for number in range(700)]

@@ -224,3 +224,36 @@ def test_concurrent_adds_stay_below_the_limit(open_catalog):
         thread.join()
     assert usage(catalogs[0]) == counted(catalogs[0]) == (15, 150)
     assert len(refused) == 25
+
+
+def test_recount_changes_nothing_that_is_right(catalog):
+    """Counting anew gives what the counters say, of every kind of record."""
+    catalog.add([record(1, superseded=(earlier(1, 100),)), record(2), record(3, "bob", bytes=9)], now=NOW)
+    pending = record(4, bytes=0, revision=0, pending=Pending(timestamp(NOW + 60), True, None))
+    catalog.add([pending, record(5, ttl=60.0)], now=NOW)
+    catalog.replace_each([(record(5, ttl=60.0, released=True, revision=2), 1)])
+    before = [usage(catalog, name) for name in ("alice", "bob", None)]
+    catalog.recount()
+    assert [usage(catalog, name) for name in ("alice", "bob", None)] == before
+    catalog.remove([name(1), name(2)])
+    assert usage(catalog) == (0, 0)
+
+
+def test_recount_beside_writers(catalog):
+    """Counters stay right while records change and all is counted again and again."""
+    catalog.add([record(1000)], now=NOW)
+    stop = threading.Event()
+
+    def recount():
+        while not stop.is_set():
+            catalog.recount()
+
+    thread = threading.Thread(target=recount)
+    thread.start()
+    for number in range(60):
+        catalog.add([record(number)], now=NOW)
+        if number % 2:
+            catalog.remove([name(number)])
+    stop.set()
+    thread.join()
+    assert usage(catalog) == (31, 155)
