@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts import grid
@@ -239,7 +239,7 @@ class SqliteCatalog:
         """Write new records with their sessions, and return them as they were written."""
         joined, sessions = join_sessions(
             records,
-            lambda session_id: self._session(connection, session_id),
+            cache(partial(self._session, connection)),  # asked for each record
             now=now,
             inheriting=inheriting,
             user_ids=user_ids,

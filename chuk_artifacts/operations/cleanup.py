@@ -119,15 +119,14 @@ def _erase(core: Core, session_id: str) -> int:
     while not is_last:
         records = core.catalog.page(session_id, prefix="", after=None, limit=_PAGE, now=0)
         is_last = len(records) < _PAGE
+        delete_bytes(core, records, [session_id] if is_last else [])
         if not records:
             break
-        delete_bytes(core, records)
         known = {record.artifact_id: record.all_bytes for record in records}
         removed = core.catalog.remove([*known], session_id=session_id)
         delete_bytes(core, [one for one in removed if one.all_bytes != known[one.artifact_id]])  # changed meanwhile
         now = core.clock()
         deleted += sum(record.pending is None and not is_over(record.expires_at, now) for record in removed)
-    delete_bytes(core, (), [session_id])
     while (rest := core.catalog.remove_session(session_id, 0, _PAGE)) is not None:  # damaged records, and the session
         delete_bytes(core, rest)
         if len(rest) < _PAGE:
@@ -263,10 +262,9 @@ def _without_record(core: Core, page: Sequence[StoredObject]) -> list[StoredObje
 
 
 def _without_session(core: Core, page: Sequence[StoredObject]) -> list[StoredObject]:
-    """Return the objects that keep facts about a session that does not exist."""
+    """Return the objects that keep facts about a session that the catalog does not have, not even an expired one."""
     named = ((item, grid.session_of_facts(item.key, core.settings.sandbox_id)) for item in page)
-    now = core.clock()
-    return [item for item, name in named if name is not None and core.catalog.get_session(name, now) is None]
+    return [item for item, name in named if name is not None and core.catalog.get_session(name, 0) is None]
 
 
 def _name(key: str) -> str:

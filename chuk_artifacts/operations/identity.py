@@ -59,7 +59,9 @@ def adopt(core: Core) -> bool:
     if identity is None or not core.storage.persistent:
         return False
     _leave(core, identity)
-    core.storage.delete([_key(core, other) for other in sorted(_known(core) - {identity})])
+    others = sorted(_known(core) - {identity})
+    if others:
+        core.storage.delete([_key(core, other) for other in others])
     core.identified = True
     return True
 

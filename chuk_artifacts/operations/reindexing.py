@@ -110,7 +110,7 @@ class _Run:
         adopted = False
         if not self._dry_run:
             self._core.catalog.recount()
-            adopted = not self._counts["failed"] and identity.adopt(self._core)
+            adopted = not self._counts["failed"] and (not self._recovers or identity.adopt(self._core))
         return ReindexReport(**self._counts, failures=self._failures, adopted=adopted)
 
     def _objects(self) -> Iterator[StoredObject]:

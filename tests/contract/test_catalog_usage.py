@@ -257,3 +257,28 @@ def test_recount_beside_writers(catalog):
     stop.set()
     thread.join()
     assert usage(catalog) == (31, 155)
+
+
+def tamper(catalog):
+    """Damage the counters of alice."""
+    if catalog.provider == "memory":
+        for name in ("alice", None):
+            catalog._indexes.usage[name][1] += 7
+    elif catalog.provider == "sqlite":
+        catalog._change(lambda connection: connection.execute("UPDATE usage SET bytes = bytes + 7"))
+    elif catalog.provider == "redis":
+        catalog._link.read("HINCRBY", f"{catalog._session_root('alice')}session/alice", "bytes", 7)
+    else:
+        catalog._link.change("UPDATE $schema.usage SET bytes = bytes + 7", {})
+
+
+def test_recount_repairs_counters(catalog):
+    """Counters that were damaged are right after a recount, of one session and of all."""
+    catalog.add([record(number) for number in range(100)], now=NOW)
+    catalog.add([record(1, "bob", bytes=9)], now=NOW)
+    tamper(catalog)
+    assert usage(catalog) != (100, 500)
+    catalog.recount()
+    assert usage(catalog) == (100, 500)
+    assert usage(catalog, "bob") == (1, 9)
+    assert usage(catalog, None) == (101, 509)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fsspec.callbacks import Callback
@@ -530,6 +531,31 @@ def test_reindex_and_import_in_either_order(open_store, root, clock):
 # Beside writers
 
 
+class Writer:
+    """Stores, changes and deletes artifacts until it is stopped."""
+
+    def __init__(self, store, seed):
+        self._store = store
+        self._seed = seed
+        self.written = {}
+        self.deleted = []
+
+    def run(self, stop):
+        """Work until an event is set."""
+        chance = random.Random(self._seed)
+        while not stop.is_set():
+            data = b"%d" % self._seed
+            one = self._store.store(data, filename=f"w{self._seed}", session_id="alice", summary="of its writer")
+            if chance.random() < 0.5:
+                data = b"changed"
+                self._store.update_file(one, data=data)
+            if chance.random() < 0.5:
+                assert self._store.delete(one)
+                self.deleted.append(one)
+            else:
+                self.written[one] = data
+
+
 @needs_attributes
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_beside_writers(open_store, root, monkeypatch, is_lost):
@@ -541,41 +567,20 @@ def test_beside_writers(open_store, root, monkeypatch, is_lost):
         if is_lost:
             lose_files(root)
     store = open_store()
-    written, deleted, errors = {}, [], []
+    writers = [Writer(store, seed) for seed in range(8)]
     stop = threading.Event()
-
-    def write(seed):
-        chance = random.Random(seed)
-        try:
-            while not stop.is_set():
-                one = store.store(b"%d" % seed, filename=f"w{seed}", session_id="alice", summary="of its writer")
-                written[one] = b"%d" % seed
-                if chance.random() < 0.5:
-                    store.update_file(one, data=b"changed")
-                    written[one] = b"changed"
-                if chance.random() < 0.5:
-                    assert store.delete(one)
-                    del written[one]
-                    deleted.append(one)
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for _ in range(3):
-        store.reindex()
-    stop.set()
-    for thread in threads:
-        thread.join()
-    store.reindex()
-    assert errors == []
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(writer.run, stop) for writer in writers]
+        for _ in range(3):
+            store.reindex()
+        stop.set()
+        for one in running:
+            one.result()
+    written = {one: data for writer in writers for one, data in writer.written.items()}
     assert store.retrieve_batch([*written]) == [*written.values()]
     assert {store.metadata(one).summary for one in written} <= {"of its writer"}
     assert store.retrieve_batch(old) == [b"old"] * 60
-    for one in deleted:
-        with pytest.raises(ArtifactNotFoundError):
-            store.metadata(one)
+    assert not any(store.exists(one) for writer in writers for one in writer.deleted)
     listed = store.list_by_session("alice")
     assert {one.artifact_id for one in listed} == {*written, *old}
     assert store.usage("alice").artifacts == len(listed)
