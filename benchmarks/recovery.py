@@ -22,7 +22,7 @@ from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog.memory import MemoryCatalog
 from chuk_artifacts.core import Core
 from chuk_artifacts.operations import reindexing
-from chuk_artifacts.source import Stream
+from chuk_artifacts.source import StoreItem, Stream
 from chuk_artifacts.storage import About, Description, StoredObject
 from chuk_artifacts.threads import Threads
 
@@ -63,7 +63,7 @@ class DistantStorage(SlowStorage):
 
 def _fill(store: ArtifactStore, count: int) -> None:
     for first in range(0, count, _STORED_AT_ONCE):
-        items = [
+        items: list[StoreItem] = [
             {"data": b"x" * 100, "filename": f"{number}.txt", "summary": "a summary", "meta": {"number": number}}
             for number in range(first, min(first + _STORED_AT_ONCE, count))
         ]

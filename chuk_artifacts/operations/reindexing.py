@@ -238,7 +238,7 @@ class _Run:
                     young.add(record.artifact_id)
                 self._counts["incomplete"] += not found[-1].is_whole
                 users.update((stored.session_id, one.user_id) for one in found if one.user_id is not None)
-        written = records if self._dry_run else self._write(records, users, now)
+        written = self._write(records, users, now) if records and not self._dry_run else records
         self._counts["artifacts"] += len(written)
         self._counts["versions"] += sum(len(record.superseded) for record in written)
         self._counts["bytes"] += sum(record.occupied for record in written)
