@@ -22,7 +22,14 @@ from chuk_artifacts.errors import (
     SessionError,
 )
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion, CleanupReport, SessionInfo, Usage
+from chuk_artifacts.models import (
+    ArtifactMetadata,
+    ArtifactVersion,
+    CleanupReport,
+    ReindexReport,
+    SessionInfo,
+    Usage,
+)
 from chuk_artifacts.store import ArtifactStore
 
 __all__ = [
@@ -42,6 +49,7 @@ __all__ = [
     "OutcomeUnknownError",
     "ProviderError",
     "QuotaExceededError",
+    "ReindexReport",
     "SessionError",
     "SessionInfo",
     "Usage",

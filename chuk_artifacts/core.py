@@ -21,7 +21,7 @@ from chuk_artifacts.ownership import read_secret
 from chuk_artifacts.settings import MEMORY, Settings
 from chuk_artifacts.signing import Signer
 from chuk_artifacts.storage import ObjectExistsError, Storage, open_storage
-from chuk_artifacts.threads import Threads
+from chuk_artifacts.threads import Call, Threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -183,6 +183,13 @@ class Core:
         ):
             return [function(value) for value in values]
         return self._threads.each(function, values)
+
+    def begin(self, function: Callable[[T], R], values: Sequence[T], calls: list[Call[R]]) -> None:
+        """Start a call of *function* with each value in threads, and append it to *calls*.
+
+        The caller waits for the calls, or gives them up; work that it does meanwhile hides their latency.
+        """
+        self._threads.begin(function, values, calls)
 
     def side_by_side(self, size: int) -> int:
         """Return how many calls that transfer *size* bytes each to run side by side.

@@ -2,8 +2,9 @@
 
 A key is ``grid/{sandbox}/{session}/{artifact}``. Each later content of an artifact has the key ``…~{number}`` with a
 random number, which no other writer can have; a presigned upload goes to ``…~upload``. (Earlier versions of this
-library counted: ``…~2`` is the second content.) The identities of catalogs are outside the grid: see
-:func:`identity_prefix`.
+library counted: ``…~2`` is the second content.) Facts about a session are at ``grid/{sandbox}/{session}/~session``,
+which is not the key of any artifact, so that nothing that reads or writes artifacts reaches it. The identities of
+catalogs are outside the grid: see :func:`identity_prefix`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from chuk_artifacts.fields import Fields
 ROOT = "grid"
 OF_USER = "user:"
 """What the ids of users' own sessions begin with."""
+_LEVELS = 4  # of a key
+_ID_DIGITS = 32
+_FACTS = "~session"  # no name of an artifact begins with a tilde
 _MAX_ID_BYTES = 255
 _LONGEST_KEY = 1024  # three ids, and the parts around them
 _KEPT = 512  # characters of up to 4 bytes; a cache keeps thousands of strings
@@ -163,6 +167,24 @@ def upload_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
     return f"{artifact_key(sandbox_id, session_id, artifact_id)}~upload"
 
 
+def facts_key(sandbox_id: str, session_id: str) -> str:
+    """Return the key at which facts about a session are stored; raises as :func:`canonical_prefix`."""
+    return canonical_prefix(sandbox_id, session_id) + _FACTS
+
+
+def session_of_facts(key: str, sandbox_id: str) -> str | None:
+    """Return the session in a sandbox that has its facts at *key*, or None for any other key."""
+    if not key.endswith(_FACTS):
+        return None
+    parts = key.split("/")
+    if len(parts) != _LEVELS or parts[:2] != [ROOT, sandbox_id] or parts[3] != _FACTS:
+        return None
+    try:
+        return check_session_id(parts[2])
+    except GridError:
+        return None
+
+
 def parse(key: str) -> GridKey | None:
     """Return the parts of *key*, or None if it is not a grid key."""
     try:
@@ -192,6 +214,21 @@ def is_content(key: str, sandbox_id: str) -> bool:
     return parts is not None and parts.sandbox_id == sandbox_id and is_artifact_id(parts.artifact_id)
 
 
+def content_at(key: str, sandbox_id: str) -> tuple[str, str] | None:
+    """Return the session and the artifact of a key for bytes of an artifact in a sandbox, or None for any other key."""
+    folder, _, name = key.rpartition("/")
+    if not is_artifact_id(name[:_ID_DIGITS]) or (len(name) > _ID_DIGITS and not is_later(name[_ID_DIGITS:])):
+        return None
+    session_id = _session_of(folder[:_LONGEST_KEY], sandbox_id)
+    return None if session_id is None else (session_id, name[:_ID_DIGITS])
+
+
+@functools.lru_cache(maxsize=64)  # of many keys in one folder
+def _session_of(folder: str, sandbox_id: str) -> str | None:
+    found = session_of_facts(f"{folder}/{_FACTS}", sandbox_id)
+    return found if found is not None and canonical_prefix(sandbox_id, found) == f"{folder}/" else None
+
+
 def is_valid_grid_key(key: str) -> bool:
     """Return whether *key* is a grid key."""
     return parse(key) is not None
@@ -218,7 +255,7 @@ def validate_grid_key(key: str) -> GridKey:
         raise GridError(f"a grid key has at most {_LONGEST_KEY} characters: {shown(key)}")
     parts = key.split("/")
     last = re.fullmatch(_LAST_PART, parts[-1])
-    if len(parts) != 4 or parts[0] != ROOT or last is None:  # noqa: PLR2004 - the four levels of the layout
+    if len(parts) != _LEVELS or parts[0] != ROOT or last is None:
         raise GridError(f"not of the form grid/{{sandbox}}/{{session}}/{{artifact}}: {shown(key)}")
     return GridKey(
         sandbox_id=check_sandbox_id(parts[1]),

@@ -357,6 +357,37 @@ class CleanupReport(Fields):
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
+class ReindexReport(Fields):
+    """The result of a reindex: what came back, and what did not.
+
+    Attributes:
+        artifacts: records that were added, or replaced because the storage has a later content.
+        versions: earlier contents that came back with them.
+        sessions: sessions that were added or completed from what the storage keeps of them.
+        known: artifacts that the catalog knew, and that stay as they are.
+        expired: artifacts that have expired, and were skipped.
+        incomplete: artifacts that came back without a part of their name or metadata, because the storage does not
+            keep that.
+        bytes: the length in bytes of the contents that came back.
+        failed: objects that could not be read.
+        failures: the reason why, by the key of the object; of at most 100 of them.
+        adopted: whether catalog and storage now hold the same identity, so that an orphan sweep may run.
+
+    """
+
+    artifacts: int
+    versions: int
+    sessions: int
+    known: int
+    expired: int
+    incomplete: int
+    bytes: int
+    failed: int
+    failures: dict[str, str]
+    adopted: bool
+
+
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class Usage(Fields):
     """What a session, or a whole sandbox, holds.
 

@@ -19,6 +19,7 @@ from chuk_artifacts.models import (
     ArtifactMetadata,
     ArtifactVersion,
     CleanupReport,
+    ReindexReport,
     SessionInfo,
     Usage,
 )
@@ -30,6 +31,7 @@ from chuk_artifacts.operations import (
     listing,
     presigning,
     reading,
+    reindexing,
     reporting,
     searching,
     sessions,
@@ -1594,6 +1596,32 @@ class ArtifactStore:
             raise InvalidInputError(f"older_than must be at least a day, {ORPHAN_GRACE_SECONDS:.0f} seconds")
         sweep = cleanup.Sweep(older_than=older_than, dry_run=dry_run, force=force) if orphans else None
         return cleanup.clean(self.scope, sweep, dry_run=dry_run)
+
+    def reindex(self, *, callback: Callback | None = None, dry_run: bool = False) -> ReindexReport:
+        """Add records for what the storage holds and the catalog lacks, after the catalog was lost.
+
+        What comes back is as of when the bytes were written: the newest content of each artifact, and behind it the
+        earlier ones that are kept; names, media types, summaries, ``meta``, times and users, where the storage keeps
+        these beside the bytes. Changes of metadata come back from an export. An artifact without such a description
+        comes back with its id, length and SHA-256, as ``application/octet-stream`` and without an expiry.
+
+        It may run again, after an interruption too, and beside other writers. If all could be read, storage and
+        catalog hold the same identity at its end, so that an orphan sweep may run.
+
+        Args:
+            callback: an fsspec ``Callback``, which receives the numbers of artifacts that were looked at.
+            dry_run: report, and write nothing.
+
+        Returns:
+            what came back, and which objects could not be read.
+
+        Raises:
+            ProviderError: the storage fails. A second run completes what this one has begun.
+            SessionError: the catalog fails; as above.
+
+        """
+        _log.debug("reindex dry_run=%s", dry_run)
+        return reindexing.reindex(self.scope, callback, dry_run=dry_run)
 
     def get_canonical_prefix(self, session_id: str | None = None) -> str:
         """Return the prefix of all keys of a session, ``grid/{sandbox}/{session}/``.

@@ -190,6 +190,12 @@ class Threads:
         if interrupt is not None and not isinstance(interrupt, Exception):
             raise interrupt
 
+    def begin(self, function: Callable[[T], R], values: Sequence[T], calls: list[Call[R]]) -> None:
+        """Start a call of *function* with each value, and append them to *calls*, which the caller waits for."""
+        for value in values:
+            calls.append(Call(function, value))
+            self.start(calls[-1])
+
     def each(self, function: Callable[[T], R], values: Sequence[T]) -> list[R]:
         """Call *function* with each value, side by side, and return the results.
 
@@ -198,9 +204,7 @@ class Threads:
         """
         calls: list[Call[R]] = []
         try:
-            for value in values:
-                calls.append(Call(function, value))
-                self.start(calls[-1])
+            self.begin(function, values, calls)
             for call in calls:
                 call.exception()  # waits
         except BaseException:

@@ -256,6 +256,7 @@ WHOLE = {
     "iter_sessions": lambda store, _, __: store.iter_sessions(user_id=USER),
     "delete_user": lambda store, _, __: must_be(0, store.delete_user(USER)),
     "cleanup_expired_sessions": lambda store, _, __: store.cleanup_expired_sessions(),
+    "reindex": lambda store, _, __: store.reindex(),
     "cleanup": lambda store, _, __: store.cleanup(orphans=True, force=True),
     "get_session_prefix_pattern": lambda store, _, __: store.get_session_prefix_pattern(),
     "validate_configuration": lambda store, _, __: store.validate_configuration(thorough=True),
@@ -505,6 +506,7 @@ COMMANDS = {
     "users": lambda _, __: [["users", "ls"], ["users", "rm", "alice"]],
     "sync": lambda _, folder: [["sync", "alice/notes", str(folder / "synced")], ["sync", str(folder), "alice/own"]],
     "gc": lambda _, __: [["gc", "--orphans", "--force", "-v", "--json"]],
+    "reindex": lambda _, __: [["reindex", "--dry-run", "--json"], ["reindex"]],
     "doctor": lambda _, __: [["doctor"]],
     "init": lambda _, __: [["init"]],
 }

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from chuk_artifacts import ArtifactMetadata, ArtifactStore, ArtifactVersion, SessionInfo, Usage
 from chuk_artifacts.grid import GridKey
-from chuk_artifacts.models import CleanupReport
+from chuk_artifacts.models import CleanupReport, ReindexReport
 
 
 class Answer(BaseModel):
@@ -49,12 +49,13 @@ def values(store, metadata):
         SessionInfo: store.get_session_info("alice"),
         ArtifactVersion: store.versions(metadata.artifact_id)[0],
         CleanupReport: store.cleanup(),
+        ReindexReport: store.reindex().changed(failures={"key": "reason"}),
         GridKey: store.parse_grid_key(metadata.key),
         Usage: store.usage("alice"),
     }
 
 
-KINDS = [ArtifactMetadata, ArtifactVersion, SessionInfo, CleanupReport, GridKey, Usage]
+KINDS = [ArtifactMetadata, ArtifactVersion, SessionInfo, CleanupReport, ReindexReport, GridKey, Usage]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,6 +27,7 @@ from chuk_artifacts.models import (
     ArtifactMetadata,
     ArtifactVersion,
     CleanupReport,
+    ReindexReport,
     SessionInfo,
     Usage,
 )
@@ -791,6 +792,11 @@ class ArtifactStore:
         older_than: float = ORPHAN_GRACE_SECONDS,
     ) -> CleanupReport:
         """Remove expired sessions, expired artifacts and their bytes."""
+        ...
+
+    @_hop
+    async def reindex(self, *, callback: Callback | None = None, dry_run: bool = False) -> ReindexReport:
+        """Add records for what the storage holds and the catalog lacks, after the catalog was lost."""
         ...
 
     @_plain

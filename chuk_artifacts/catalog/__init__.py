@@ -3,7 +3,7 @@
 from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTakenError, Sessions
 from chuk_artifacts.catalog.query import Query
 from chuk_artifacts.catalog.records import batches, place
-from chuk_artifacts.catalog.sessions import new_session, owned
+from chuk_artifacts.catalog.sessions import later, new_session, owned
 from chuk_artifacts.errors import SessionError
 from chuk_artifacts.settings import MEMORY, POSTGRES, REDIS, Settings
 
@@ -15,6 +15,7 @@ __all__ = [
     "Query",
     "Sessions",
     "batches",
+    "later",
     "new_session",
     "open_catalog",
     "owned",

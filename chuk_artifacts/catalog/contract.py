@@ -5,7 +5,7 @@ A catalog is bound to one sandbox: it neither returns nor changes records of ano
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -95,6 +95,25 @@ class Catalog(Protocol):
 
         Raise ``QuotaExceededError`` and add nothing if a session would grow beyond *max_session_bytes*: see
         :meth:`usage`.
+        """
+        ...
+
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add the records that the catalog lacks, and return which were written; no id comes twice.
+
+        With *replace_older* a record also replaces one of a lower revision. A record of the same or a higher revision
+        stays as it is, and so does one that can't be decoded. Each record is written independently: when this raises,
+        some of them may have been. Sessions are created or prolonged as by :meth:`add`; no limit applies.
+
+        An :meth:`add` of the same id replaces what was merged: a writer has stored the bytes, and another process came
+        upon them before the writer could add their record.
+        """
+        ...
+
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add sessions or their facts that the catalog lacks, and return which changed: see :func:`sessions.merged`.
+
+        Each session is written independently: when this raises, some of them may have been.
         """
         ...
 
@@ -216,8 +235,13 @@ class Catalog(Protocol):
         """
         ...
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
-        """Remove the expired sessions and return their number; *dry_run* only counts them."""
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
+        """Remove the expired sessions and return their number; *dry_run* only counts them.
+
+        *gone* is called with the ids of each portion that was removed.
+        """
         ...
 
     def stats(self, now: float) -> dict[str, int]:
@@ -234,6 +258,10 @@ class Catalog(Protocol):
         earlier version wrote is counted once; while processes of such a version still write to it, the result may
         differ from what is stored.
         """
+        ...
+
+    def recount(self) -> None:
+        """Count the usage of all sessions anew, from their records, while others may change them."""
         ...
 
     def identity(self, create: str | None = None) -> str | None:

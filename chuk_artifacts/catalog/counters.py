@@ -81,7 +81,7 @@ WHERE last + {AT_ONCE} <= (SELECT max(rowid) FROM artifacts)
 """
 _FILL = f"""
 INSERT INTO usage SELECT sandbox_id, session_id, sum({_STORED}), sum(bytes * {_STORED}) FROM artifacts
-GROUP BY sandbox_id, session_id
+WHERE rowid <= {_LAST} GROUP BY sandbox_id, session_id
 """
 _FILLED = "INSERT INTO counted_rows SELECT coalesce(max(rowid), 0) FROM artifacts"
 _READ = f"""
@@ -110,10 +110,18 @@ def make(connection: sqlite3.Connection) -> None:
     for statement in filter(str.strip, _TABLES.split(";")):
         connection.execute(statement)
     connection.execute(_BY_USER)
-    connection.execute(_FILL)
     connection.execute(_FILLED)
+    connection.execute(_FILL)
     for name, action in _TRIGGERS.items():
         connection.execute(f"CREATE TRIGGER {name} AFTER {action} END")
+    for record in _unusual(connection):
+        note(connection, record)
+
+
+def recount(connection: sqlite3.Connection) -> None:
+    """Count all records anew, in the present transaction."""
+    for statement in ("DELETE FROM differences", "DELETE FROM usage", _FILL):
+        connection.execute(statement)
     for record in _unusual(connection):
         note(connection, record)
 

@@ -17,8 +17,16 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from chuk_artifacts.arguments import LIMITS, Limits
 from chuk_artifacts.catalog.contract import NO_USERS, Due, FilenameTakenError, Sessions
 from chuk_artifacts.catalog.query import Found, Query
-from chuk_artifacts.catalog.records import counted, has_artifact, place, prefix_end, sizes_by_session, takes_filename
-from chuk_artifacts.catalog.sessions import join_sessions, prolonged, updated
+from chuk_artifacts.catalog.records import (
+    can_merge,
+    counted,
+    has_artifact,
+    place,
+    prefix_end,
+    sizes_by_session,
+    takes_filename,
+)
+from chuk_artifacts.catalog.sessions import join_sessions, merged, prolonged, updated
 from chuk_artifacts.errors import session_full
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
@@ -211,6 +219,29 @@ class MemoryCatalog(Lockable):
         """Add new records with their sessions."""
         with self._lock: self._add(records, now, inheriting, user_ids, exclusive=exclusive, most=max_session_bytes)  # fmt: skip # noqa: E501, E701 - see above
 
+    @_locked
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add missing records, and replace older ones if asked to."""
+        revisions = {
+            record.artifact_id: old.revision for record in records if (old := self._records.get(record.artifact_id))
+        }
+        merges = [can_merge(record, revisions, replace_older=replace_older) for record in records]
+        some = [record for record, is_merged in zip(records, merges, strict=True) if is_merged]
+        if some:
+            self._join(some, now, (), NO_USERS)
+        return merges
+
+    @_locked
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add missing sessions, and what others lack."""
+        changed: dict[str, SessionInfo] = {}
+        for given in sessions:
+            info = merged(self._sessions.get(given.session_id), given, now, prefer_given=prefer_given)
+            if info is not None:
+                changed[given.session_id] = info
+        self._make({}, changed)
+        return [given.session_id in changed for given in sessions]
+
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
         if self._change is not None:
@@ -365,13 +396,21 @@ class MemoryCatalog(Lockable):
         self._make(dict.fromkeys(record.artifact_id for record in removed), sessions)
         return removed
 
-    @_locked
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions."""
+        expired = self._expire_sessions(now, dry_run=dry_run)
+        if gone is not None and expired and not dry_run:
+            gone(expired)
+        return len(expired)
+
+    @_locked
+    def _expire_sessions(self, now: float, *, dry_run: bool) -> list[str]:
         expired = [name for name, info in self._sessions.items() if is_over(info.expires_at, now)]
         if not dry_run:
             self._make({}, dict.fromkeys(expired))
-        return len(expired)
+        return expired
 
     @_locked
     def stats(self, now: float) -> dict[str, int]:
@@ -385,6 +424,12 @@ class MemoryCatalog(Lockable):
         """Return the counters of a session, or of all."""
         artifacts, size = self._indexes.usage.get(session_id, (0, 0))
         return Usage(artifacts=artifacts, bytes=size)
+
+    @_locked
+    def recount(self) -> None:
+        """Rebuild all indexes."""
+        self._change = {}, {}
+        self._completed()
 
     def identity(self, create: str | None = None) -> str | None:
         """Return None: a catalog that ends with the process proves nothing about bytes that outlive it."""
@@ -435,6 +480,16 @@ class MemoryCatalog(Lockable):
         if most is not None:
             for session_id, size in sizes_by_session(records).items():
                 self._check_room(session_id, size, most)
+        self._join(records, now, inheriting, user_ids)
+
+    def _join(
+        self,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        inheriting: Collection[str],
+        user_ids: Mapping[str, str],
+    ) -> None:
+        """Write records with their sessions."""
         joined, sessions = join_sessions(
             records,
             self._sessions.get,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from chuk_artifacts import grid
@@ -143,6 +143,12 @@ def place(record: ArtifactMetadata) -> tuple[str, str]:
 def takes_filename(record: ArtifactMetadata, now: float) -> bool:
     """Return whether *record* keeps others from its filename: not once expired, nor while its bytes are pending."""
     return record.pending is None and not is_over(record.expires_at, now)
+
+
+def can_merge(record: ArtifactMetadata, revisions: Mapping[str, int], *, replace_older: bool) -> bool:
+    """Return whether a catalog merges *record*, given the revisions of its records by id."""
+    revision = revisions.get(record.artifact_id)
+    return revision is None or (replace_older and revision < record.revision)
 
 
 def has_artifact(records: Sequence[ArtifactMetadata]) -> bool | None:

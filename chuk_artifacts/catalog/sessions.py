@@ -58,6 +58,43 @@ def join_sessions(
     return joined, sessions
 
 
+def merged(known: SessionInfo | None, given: SessionInfo, now: float, *, prefer_given: bool) -> SessionInfo | None:
+    """Return a session to write, which holds the facts of a known one and of a *given* one; None to write nothing.
+
+    A given session that has ended adds nothing, and replaces none. Of two that live, the result begins with the earlier
+    one and has its ttl, or the longer ttl if both began at once. It ends with the later one, belongs to the known user
+    if there is one, and has the metadata of both.
+
+    Args:
+        known: the session in the catalog, or None.
+        given: the session of an export, or what the storage keeps of it.
+        now: the present, in seconds since the epoch.
+        prefer_given: whether the given session's value of an item of metadata wins over the known one.
+
+    """
+    if is_over(given.expires_at, now):
+        return None
+    given = owned(given)
+    if known is None or is_over(known.expires_at, now):
+        return given
+    first = min(known, given, key=lambda info: info.created_at)
+    ttls = [known.ttl, given.ttl] if known.created_at == given.created_at else [first.ttl]
+    both = (known, given) if prefer_given else (given, known)
+    result = known.changed(
+        created_at=first.created_at,
+        ttl=None if None in ttls else max(ttl for ttl in ttls if ttl is not None),
+        expires_at=later(known.expires_at, given.expires_at),
+        user_id=given.user_id if known.user_id is None else known.user_id,
+        custom_metadata={**both[0].custom_metadata, **both[1].custom_metadata},
+    )
+    return None if result == known and result.ttl == known.ttl else result
+
+
+def later(expires_at: str | None, other: str | None) -> str | None:
+    """Return the later of two ends; None, for never, is the latest."""
+    return None if expires_at is None or other is None else max(expires_at, other)
+
+
 def owned(info: SessionInfo) -> SessionInfo:
     """Return *info*; if it is a user's own session, one that never expires and belongs to that user."""
     user_id = grid.user_of(info.session_id)

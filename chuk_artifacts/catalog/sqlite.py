@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar, TypeVarTuple
 
 from chuk_artifacts import grid
@@ -26,6 +26,7 @@ from chuk_artifacts.catalog.query import Found, Query
 from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
+    can_merge,
     decode_record,
     decode_records,
     decode_sound,
@@ -37,7 +38,7 @@ from chuk_artifacts.catalog.records import (
     sizes_by_session,
 )
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
-from chuk_artifacts.catalog.sessions import join_sessions, new_session, prolonged, updated
+from chuk_artifacts.catalog.sessions import join_sessions, merged, new_session, prolonged, updated
 from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError, session_full
 from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log
@@ -186,6 +187,8 @@ class SqliteCatalog:
         """Add a record if its session exists and need not change: see :func:`join_sessions`; return whether it did."""
         try:
             cursor = self._writing.run(connection.execute, _ADD_TO_SESSION, values)
+        except sqlite3.IntegrityError:
+            return False  # another process came upon the bytes: a transaction replaces its record
         except sqlite3.OperationalError as error:
             if self._is_full(error):
                 return False  # a transaction may free space
@@ -219,19 +222,107 @@ class SqliteCatalog:
     ) -> None:
         if exclusive and any(self._is_taken(connection, record, options["now"]) for record in records):
             raise FilenameTakenError
-        joined, sessions = join_sessions(
-            records, lambda session_id: self._session(connection, session_id), session_ttl=self._session_ttl, **options
-        )
-        for info in sessions.values():
-            self._write_session(connection, info)
-        connection.executemany(_ADD, map(_row, joined))
-        for record in joined:
-            if not is_filed(record):
-                counters.note(connection, record)
-        counters.count_rows(connection)
+        joined = self._join(connection, records, **options)
         if most is not None:
             for session_id, size in sizes_by_session(joined).items():
                 self._check_room(connection, session_id, size, most)
+
+    def _join(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        *,
+        now: float,
+        inheriting: Collection[str] = (),
+        user_ids: Mapping[str, str] = NO_USERS,
+    ) -> list[ArtifactMetadata]:
+        """Write new records with their sessions, and return them as they were written."""
+        joined, sessions = join_sessions(
+            records,
+            cache(partial(self._session, connection)),  # asked for each record
+            now=now,
+            inheriting=inheriting,
+            user_ids=user_ids,
+            session_ttl=self._session_ttl,
+        )
+        for info in sessions.values():
+            self._write_session(connection, info)
+        self._write_new(connection, joined)
+        return joined
+
+    def _write_new(self, connection: Connection, records: Sequence[ArtifactMetadata]) -> None:
+        try:
+            connection.executemany(_ADD, map(_row, records))
+        except sqlite3.IntegrityError:  # another process came upon the bytes of some, and has added records for them
+            self._remove("sandbox_id = ?", [self._sandbox_id], connection, [record.artifact_id for record in records])
+            connection.executemany(_ADD, map(_row, records))
+        for record in records:
+            if not is_filed(record):
+                counters.note(connection, record)
+        counters.count_rows(connection)
+
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add missing records, and replace older ones if asked to, each portion in one transaction."""
+        merges: list[bool] = []
+        for some in batches(records, _PORTION):
+            merges += self._read(self._merge_some, some, now, replace_older)
+        return merges
+
+    def _merge_some(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        replace_older: bool,  # noqa: FBT001 - a contract's argument, passed on
+    ) -> list[bool]:
+        merges = self._write(connection, self._merge, records, now, replace_older)
+        self._keep_room(connection)
+        return merges
+
+    def _merge(
+        self,
+        connection: Connection,
+        records: Sequence[ArtifactMetadata],
+        now: float,
+        replace_older: bool,  # noqa: FBT001 - a contract's argument, passed on
+    ) -> list[bool]:
+        revisions = dict(
+            connection.execute(
+                f"SELECT artifact_id, revision FROM artifacts WHERE artifact_id IN ({_marks(records)})"
+                " AND sandbox_id = ?",
+                (*(record.artifact_id for record in records), self._sandbox_id),
+            ).fetchall()
+        )
+        merges = [can_merge(record, revisions, replace_older=replace_older) for record in records]
+        some = [record for record, is_merged in zip(records, merges, strict=True) if is_merged]
+        self._join(connection, [record for record in some if record.artifact_id not in revisions], now=now)
+        for record in some:
+            if record.artifact_id in revisions:
+                self._replace(connection, record, revisions[record.artifact_id])
+        return merges
+
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add missing sessions, and what others lack, each portion in one transaction."""
+        change = partial(merged, now=now, prefer_given=prefer_given)
+        return [
+            is_changed
+            for some in batches(sessions, _PORTION)
+            for is_changed in self._change(self._merge_sessions, some, change)
+        ]
+
+    def _merge_sessions(
+        self,
+        connection: Connection,
+        sessions: Sequence[SessionInfo],
+        change: Callable[[SessionInfo | None, SessionInfo], SessionInfo | None],
+    ) -> list[bool]:
+        changed = []
+        for given in sessions:
+            info = change(self._session(connection, given.session_id), given)
+            if info is not None:
+                self._write_session(connection, info)
+            changed.append(info is not None)
+        return changed
 
     def _check_room(self, connection: Connection, session_id: str, more: int, most: int) -> None:
         """Raise ``QuotaExceededError`` if a session that has just grown by *more* bytes holds more than *most*."""
@@ -536,13 +627,17 @@ class SqliteCatalog:
             connection.execute(f"DELETE FROM sessions WHERE {which}", values)
         return self._removed(rows), is_last
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions, through their index, in portions."""
         if dry_run:
             return self._read(self._count_expired_sessions, timestamp(now))
         expired = 0
         while portion := self._free_portion(partial(self._expire_sessions, timestamp(now)), _PORTION):
-            expired += portion
+            expired += len(portion)
+            if gone is not None:
+                gone(portion)
             time.sleep(_PAUSE_SECONDS)
         return expired
 
@@ -552,12 +647,13 @@ class SqliteCatalog:
         ).fetchone()
         return int(count)
 
-    def _expire_sessions(self, now: str, connection: Connection, limit: int) -> int:
-        return connection.execute(
+    def _expire_sessions(self, now: str, connection: Connection, limit: int) -> list[str]:
+        rows = connection.execute(
             "DELETE FROM sessions WHERE sandbox_id = ? AND session_id IN"
-            " (SELECT session_id FROM sessions WHERE sandbox_id = ? AND expires_at <= ? LIMIT ?)",
+            " (SELECT session_id FROM sessions WHERE sandbox_id = ? AND expires_at <= ? LIMIT ?) RETURNING session_id",
             (self._sandbox_id, self._sandbox_id, now, limit),
-        ).rowcount
+        ).fetchall()
+        return list(map(_id_of, rows))
 
     def stats(self, now: float) -> dict[str, int]:
         """Count sessions, artifacts and their bytes."""
@@ -579,6 +675,10 @@ class SqliteCatalog:
         if connection.read_only and not counters.are_there(connection):
             return counters.count(connection, self._sandbox_id, session_id)
         return counters.read(connection, self._sandbox_id, session_id)
+
+    def recount(self) -> None:
+        """Count all records of the file, in one transaction."""
+        self._change(counters.recount)
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of this file in the sandbox."""

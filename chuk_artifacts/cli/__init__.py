@@ -60,7 +60,7 @@ for _command in (
     *(storing.put, fetching.get, fetching.cat, changing.cp, changing.mv, changing.rm),
     *(finding.find, finding.du, listing.ls, listing.info, listing.stats, urls.url, urls.upload_url, serving.serve),
     serving.browse,
-    *(syncing.sync, history.versions, history.restore, upkeep.gc, upkeep.init, diagnosis.doctor),
+    *(syncing.sync, history.versions, history.restore, upkeep.gc, upkeep.reindex, upkeep.init, diagnosis.doctor),
 ):
     cli.add_command(add_store_options(_command))
 for _group in (sessions.sessions, sessions.users):

@@ -52,6 +52,24 @@ def progress(label: str, total: int, files: int = 1) -> Iterator[Advance | None]
         yield lambda size: bar.update(task, advance=size)
 
 
+@contextmanager
+def counted(label: str) -> Iterator[Advance | None]:
+    """Count on a terminal, while things are done whose number is not known; yields as :func:`progress` does."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from rich.console import Console  # noqa: PLC0415 - an extra, and only a terminal needs it
+        from rich.progress import Progress, SpinnerColumn, TextColumn  # noqa: PLC0415 - as above
+    except ModuleNotFoundError:
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda number: bar.update(task, advance=number)
+
+
 class Watched:
     """The content of a file, in chunks; each iteration reads it from its start.
 
@@ -75,7 +93,7 @@ class Watched:
 
 
 class _Advancing:
-    """The part of an fsspec callback that a download uses; importing fsspec would make every command slower."""
+    """The part of an fsspec callback that the store uses; importing fsspec would make every command slower."""
 
     def __init__(self, advance: Advance) -> None:
         self._advance = advance
@@ -89,7 +107,7 @@ class _Advancing:
 
 
 def callback_of(advance: Advance | None) -> Callback | None:
-    """Return the callback of a download, or None where no bar is shown."""
+    """Return the callback of a method of the store, or None where no bar is shown."""
     return None if advance is None else cast("Callback", _Advancing(advance))
 
 

@@ -1,4 +1,4 @@
-"""Commands for operators: gc, init."""
+"""Commands for operators: gc, reindex, init."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from chuk_artifacts.cli.opening import opened, settings
 from chuk_artifacts.cli.output import errors_in_one_line, fail, note, shown
+from chuk_artifacts.cli.progress import callback_of, counted
 from chuk_artifacts.cli.tables import form_options, print_facts
 from chuk_artifacts.cli.values import age, examples
 from chuk_artifacts.storage import open_storage
@@ -42,6 +43,27 @@ def gc(*, orphans: bool, dry_run: bool, older_than: float, force: bool, verbose:
                 note(f"orphan  {key}")
     if report.damaged:
         fail(f"{report.damaged} records are damaged, and were left as they are: run chuk-artifacts doctor")
+
+
+@click.command(epilog=examples("chuk-artifacts reindex --dry-run --json", "chuk-artifacts --root ./artifacts reindex"))
+@click.option("--dry-run", is_flag=True, help="Only report what would come back.")
+@form_options
+def reindex(*, dry_run: bool, form: str | None) -> None:
+    """Rebuild a lost catalog from what the storage keeps beside the bytes.
+
+    Adds what the catalog lacks and leaves the rest as it is, so it may run at any time, and again after an
+    interruption. Exits with status 1 if something could not be read.
+    """
+    with opened(must_exist=True, new_catalog=True) as store, counted("reindex") as advance:
+        report = store.reindex(callback=callback_of(advance), dry_run=dry_run)
+    facts = dict(report)
+    if form is None:
+        facts.pop("failures")
+    print_facts(facts, form)
+    if report.failed:
+        for key, reason in report.failures.items():
+            note(f"{key}: {reason}")
+        fail(f"{report.failed} objects could not be read")
 
 
 @click.command(epilog=examples("chuk-artifacts init --root ./artifacts"))

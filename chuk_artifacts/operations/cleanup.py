@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import attrs
 
@@ -92,8 +93,9 @@ def delete_session(scope: Scope, session_id: str | None) -> bool:
     there = False
     while (removed := core.catalog.remove_session(session_id, core.clock(), _PAGE)) is not None:
         there = True
-        delete_bytes(core, removed)
-        if len(removed) < _PAGE:
+        is_last = len(removed) < _PAGE
+        delete_bytes(core, removed, [session_id] if is_last else [])
+        if is_last:
             break
     return there
 
@@ -126,9 +128,9 @@ def _erase(core: Core, session_id: str) -> int:
     while not is_last:
         records = core.catalog.page(session_id, prefix="", after=None, limit=_PAGE, now=0)
         is_last = len(records) < _PAGE
+        delete_bytes(core, records, [session_id] if is_last else [])
         if not records:
             break
-        delete_bytes(core, records)
         known = {record.artifact_id: record.all_bytes for record in records}
         removed = core.catalog.remove([*known], session_id=session_id)
         delete_bytes(core, [one for one in removed if one.all_bytes != known[one.artifact_id]])  # changed meanwhile
@@ -141,9 +143,11 @@ def _erase(core: Core, session_id: str) -> int:
     return deleted
 
 
-def delete_bytes(core: Core, records: Sequence[ArtifactMetadata]) -> None:
-    """Remove the bytes of records that were removed."""
+def delete_bytes(core: Core, records: Sequence[ArtifactMetadata], session_ids: Sequence[str] = ()) -> None:
+    """Remove the bytes of records, and what the storage keeps of sessions, that were removed."""
     keys = [key for record in records for key in record.all_bytes]
+    if core.storage.persistent:
+        keys += [grid.facts_key(core.settings.sandbox_id, session_id) for session_id in session_ids]
     if keys:
         delete_keys(core, keys)
 
@@ -188,7 +192,7 @@ def _remove_expired(scope: Scope, *, dry_run: bool) -> CleanupReport:
         after = due.after
         if after is None:
             break
-    sessions = catalog.expire_sessions(now, dry_run=dry_run)
+    sessions = catalog.expire_sessions(now, dry_run=dry_run, gone=partial(delete_bytes, core, ()))
     return CleanupReport(sessions=sessions, artifacts=artifacts, orphans=0, bytes=freed, damaged=damaged)
 
 
@@ -246,12 +250,14 @@ def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredOb
         ours = [item for item in page if grid.is_content(item.key, core.settings.sandbox_id)]
         count += len(ours)
         orphans += _without_record(core, [item for item in ours if item.modified < before])
+        orphans += _without_session(core, [item for item in page if item.modified < before])
     return orphans, count
 
 
 def _delete_orphans(core: Core, found: Sequence[StoredObject]) -> list[StoredObject]:
     """Remove the orphans that still have no record, and return them."""
-    orphans = _without_record(core, found)
+    orphans = _without_record(core, [item for item in found if grid.is_content(item.key, core.settings.sandbox_id)])
+    orphans += _without_session(core, found)
     delete_keys(core, [item.key for item in orphans])
     return orphans
 
@@ -262,6 +268,12 @@ def _without_record(core: Core, page: Sequence[StoredObject]) -> list[StoredObje
     # Compare only the last part: some file systems change the letter case or the Unicode form of folder names.
     used = {_name(key) for record in records if record is not None for key in record.all_bytes}
     return [item for item in page if _name(item.key) not in used]
+
+
+def _without_session(core: Core, page: Sequence[StoredObject]) -> list[StoredObject]:
+    """Return the objects that keep facts about a session that the catalog does not have, not even an expired one."""
+    named = ((item, grid.session_of_facts(item.key, core.settings.sandbox_id)) for item in page)
+    return [item for item, name in named if name is not None and core.catalog.get_session(name, 0) is None]
 
 
 def _name(key: str) -> str:

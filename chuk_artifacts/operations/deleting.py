@@ -21,7 +21,9 @@ def delete_keys(core: Core, keys: Sequence[str]) -> None:
 
     """
     sandbox_id = core.settings.sandbox_id
-    ours = [key for key in keys if grid.is_content(key, sandbox_id)]
+    ours = [
+        key for key in keys if grid.is_content(key, sandbox_id) or grid.session_of_facts(key, sandbox_id) is not None
+    ]
     if len(ours) < len(keys):
         foreign = [key for key in keys if key not in ours]
         _log.warning("keys were not removed, because they hold no artifact of this sandbox: %s", foreign)

@@ -26,10 +26,13 @@ def describe(
     mime: str,
     summary: str,
     meta: Mapping[str, object],
+    keep_versions: int | None = None,
+    inherits: bool = False,
 ) -> Description:
     """Return a description; with the key it is enough to rebuild the record if the catalog is lost.
 
-    The arguments are fields of the record, *size* its length in bytes. What is unknown is an empty text or None.
+    The arguments are fields of the record, *size* its length in bytes. What is unknown is an empty text or None. With
+    *inherits* the ttl is that of a session by default, and a session with another one decides.
     """
     details = {
         "format": FORMAT,
@@ -40,6 +43,8 @@ def describe(
         "updated-at": updated_at if updated_at != stored_at else None,
         "expires-at": expires_at,
         "ttl": None if ttl is None else str(ttl),
+        "inherits": "1" if inherits else None,
+        "keep-versions": None if keep_versions is None else str(keep_versions),
         "user": user_id,
         "filename": filename,
         "summary": summary,
@@ -63,4 +68,5 @@ def description(record: ArtifactMetadata, size: int | None, user_id: str | None 
         mime=record.mime,
         summary=record.summary,
         meta=record.meta,
+        keep_versions=None if record.origin is None else record.origin.keep_versions,
     )

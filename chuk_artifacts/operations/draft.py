@@ -64,6 +64,8 @@ class Draft:
             mime=self.mime,
             summary=self.summary,
             meta=self.meta,
+            keep_versions=self.keep_versions,
+            inherits=self.ttl is None,
         )
 
     def record(

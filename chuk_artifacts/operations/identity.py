@@ -38,6 +38,34 @@ def establish(core: Core) -> None:
     core.identified = True
 
 
+def is_adopted(core: Core) -> bool:
+    """Return whether the storage holds the identity of this catalog, and no other: the catalog has never been lost.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: the catalog fails.
+
+    """
+    identity = core.catalog.identity() if core.catalog.persistent else None
+    return identity is not None and _known(core) == {identity}
+
+
+def adopt(core: Core) -> bool:
+    """Make the storage hold the identity of this catalog, and no other; return False if the catalog has none.
+
+    The caller has made sure that the catalog describes all bytes. Raises as :func:`is_adopted`.
+    """
+    identity = core.catalog.identity(os.urandom(16).hex()) if core.catalog.persistent else None
+    if identity is None or not core.storage.persistent:
+        return False
+    _leave(core, identity)
+    others = sorted(_known(core) - {identity})
+    if others:
+        core.storage.delete([_key(core, other) for other in others])
+    core.identified = True
+    return True
+
+
 def prove(core: Core) -> None:
     """Prove that bytes without a record are orphans.
 

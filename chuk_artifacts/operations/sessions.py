@@ -8,6 +8,7 @@ from chuk_artifacts import arguments, grid
 from chuk_artifacts.catalog import new_session, owned
 from chuk_artifacts.errors import ConflictError, InvalidInputError, shown
 from chuk_artifacts.models import SessionInfo, Usage
+from chuk_artifacts.operations import facts
 from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.scope import Scope
 
@@ -35,8 +36,11 @@ def create(
     owner = grid.user_of(info.session_id)
     if owner is not None and (ttl is not None or info.user_id not in {None, owner}):
         raise InvalidInputError(f"session {shown(info.session_id)} is a user's own: it has that user and no ttl")
-    if not core.catalog.create_session(owned(info)):
+    info = owned(info)
+    if not core.catalog.create_session(info):
         raise ConflictError(f"session {shown(info.session_id)} exists")
+    if facts.has_own(core, info):
+        facts.keep_info(core, info)
     return info.session_id
 
 
@@ -93,7 +97,10 @@ def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, 
         raise InvalidInputError("metadata must be given")
     limits = core.settings.limits
     addition = limits.check_meta("metadata", metadata)
-    return core.catalog.update_session(session_id, core.clock(), custom_metadata=addition, limits=limits)
+    changed = core.catalog.update_session(session_id, core.clock(), custom_metadata=addition, limits=limits)
+    if changed:
+        facts.keep(core, session_id)
+    return changed
 
 
 @operation_of("extend_session_ttl")
@@ -104,7 +111,10 @@ def extend(scope: Scope, session_id: str | None, hours: float | None) -> bool:
     seconds = arguments.check_hours("additional_hours", hours, now)
     if seconds is None:
         raise InvalidInputError("additional_hours must be given")
-    return core.catalog.update_session(session_id, now, extend=seconds)
+    changed = core.catalog.update_session(session_id, now, extend=seconds)
+    if changed:
+        facts.keep(core, session_id)
+    return changed
 
 
 @operation

@@ -170,7 +170,9 @@ def _put(core: Core, item: Draft) -> tuple[int, str]:
         item.key,
         item.data,
         exclusive=storage.conditional_put,
-        about=lambda sha256, size: item.description(sha256, size, now=now, session_ttl=core.settings.session_ttl),
+        about=lambda sha256, size: item.description(
+            sha256, size, now=now, session_ttl=first_ttl(core, item.session_id)
+        ),
     )
 
 

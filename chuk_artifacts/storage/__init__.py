@@ -179,7 +179,10 @@ class Storage(Protocol):
         ...
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Iterate over all finished objects whose keys begin with *prefix*, which ends with a slash."""
+        """Iterate over all finished objects whose keys begin with *prefix*, which ends with a slash.
+
+        Keys of one folder that begin alike follow each other, where the service sorts its listings.
+        """
         ...
 
     def now(self) -> float:

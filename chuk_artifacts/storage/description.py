@@ -78,6 +78,9 @@ def unpack(packed: Mapping[str, str], mime: str = "") -> Description:
         ValueError: a value is not percent-encoded UTF-8.
 
     """
-    details = {name.lower().replace("_", "-"): unquote(value, errors="strict") for name, value in packed.items()}
+    details = {
+        name.lower().replace("_", "-"): unquote(value, errors="strict") if "%" in value else value
+        for name, value in packed.items()
+    }
     cut = frozenset(filter(None, details.pop(_CUT, "").split(",")))
     return Description(details.pop(_MIME, mime), details, cut)

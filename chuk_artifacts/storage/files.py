@@ -206,10 +206,10 @@ class FileStorage:
             self._fs.rm_files(keys)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Iterate over all finished objects under *prefix*, folder by folder."""
+        """Iterate over all finished objects under *prefix*, folder by folder, in each sorted by key."""
         folders = [prefix.rstrip("/")]
         while folders:
-            for info in self._entries(folders.pop()):
+            for info in sorted(self._entries(folders.pop()), key=_name_of):
                 if info["type"] == "directory":
                     folders.append(info["name"])
                 else:
@@ -270,6 +270,10 @@ class FileStorage:
 
     def close(self) -> None:
         """Give back nothing: nothing is held."""
+
+
+def _name_of(info: FileInfo) -> str:
+    return info["name"]
 
 
 def _stored(info: FileInfo) -> StoredObject:

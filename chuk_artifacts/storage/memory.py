@@ -114,8 +114,8 @@ class MemoryStorage:
         return None
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Iterate over all objects under *prefix*, in one pass."""
-        for path, file in self._files.copy().items():
+        """Iterate over all objects under *prefix*, in one pass, sorted by key."""
+        for path, file in sorted(self._files.copy().items()):
             key = path.removeprefix("/")
             if key.startswith(prefix):
                 yield _stored(key, file)

@@ -683,7 +683,7 @@ def test_errors_have_no_password_and_no_values(open_store, server, caplog):
     store = open_store(sandbox_id="box")
     record = store.metadata(store.store(b"x", session_id="alice", summary=SECRET))
     with pytest.raises(SessionError, match="duplicate key") as doubled:
-        store.scope.core.catalog.add([record], now=store.scope.core.clock())
+        store.scope.core.catalog.add([record, record], now=store.scope.core.clock())
     assert SECRET not in str(doubled.value)
     assert SECRET not in caplog.text
 

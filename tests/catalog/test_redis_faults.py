@@ -13,6 +13,7 @@ from servers.proxy import Proxy
 from servers.redis import RedisServer
 
 from chuk_artifacts import ArtifactStore, ConflictError, OutcomeUnknownError, SessionError
+from chuk_artifacts.catalog import new_session
 from chuk_artifacts.catalog.redis import RedisCatalog
 
 
@@ -212,6 +213,22 @@ def test_lost_answer_of_store(proxy, far_store):
     lose_next_answer(proxy)
     artifact_id = far_store.store(b"y", session_id="new")
     assert far_store.list_by_session("new")[0].artifact_id == artifact_id
+
+
+def test_lost_answer_of_merge(proxy, far_store):
+    """When the response to merged records is lost the command is repeated, and says what was written."""
+    catalog, now = far_store.scope.core.catalog, far_store.scope.core.clock()
+    first, second = (far_store.metadata(far_store.store(b"x", session_id="alice")) for _ in range(2))
+    catalog.remove([first.artifact_id])
+    lose_next_answer(proxy)
+    assert catalog.merge([first, second], now=now) == [True, False]
+    lose_next_answer(proxy)
+    later = [first.changed(revision=2), second.changed(revision=2)]
+    assert catalog.merge(later, now=now, replace_older=True) == [True, True]
+    assert catalog.merge(later, now=now, replace_older=True) == [False, False]
+    lose_next_answer(proxy)
+    assert catalog.merge_sessions([new_session("new", first.sandbox_id, now=now, ttl=60)], now=now) == [True]
+    assert far_store.usage("alice").artifacts == 3
 
 
 def test_lost_answer_of_update(proxy, far_store, monkeypatch):

@@ -457,6 +457,37 @@ def test_gc(file):
     assert not orphan.exists()
 
 
+def test_reindex(file):
+    """``reindex`` brings back what a lost catalog knew; --dry-run only counts it."""
+    (stored,) = put(file, "--name", "a.txt")
+    for path in Path("artifacts").glob("catalog.sqlite3*"):
+        path.unlink()
+    assert json.loads(run("reindex", "--dry-run", "--json"))["artifacts"] == 1
+    assert run("find") == ""
+    report = run("reindex").split()
+    assert report[:2] == ["artifacts", "1"]
+    assert "failures" not in report
+    assert run("cat", stored) == file.read_text()
+    assert json.loads(run("reindex", "--json")) | {"known": 0, "adopted": True} == {
+        **dict.fromkeys(("artifacts", "versions", "sessions", "known", "expired", "incomplete", "bytes", "failed"), 0),
+        "failures": {},
+        "adopted": True,
+    }
+
+
+def test_reindex_of_what_cannot_be_read(file):
+    """``reindex`` names what it could not read, and exits with status 1."""
+    (stored,) = put(file)
+    (path,) = Path("artifacts").rglob(stored)
+    foreign = path.parent.with_name("mallory") / stored
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"")
+    result = CliRunner().invoke(cli, ["reindex", "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["failed"] == 1
+    assert f"mallory/{stored}: its id is that of an artifact of another session" in result.stderr
+
+
 def test_gc_by_age(file):
     """Orphans younger than --older-than stay; an age below a day is refused."""
     (kept,) = put(file)
@@ -552,6 +583,7 @@ COMMANDS = [
     "serve --port 0",
     "gc",
     "gc --orphans",
+    "reindex",
 ]
 
 

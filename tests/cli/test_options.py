@@ -31,6 +31,7 @@ READING = [
         "users ls",
         "users rm x",
         "gc",
+        "reindex",
         "doctor",
     ),
 ]
@@ -42,6 +43,7 @@ LISTING = [
     "sessions info demo",
     "versions demo/docs/a.txt",
     "gc",
+    "reindex --dry-run",
     "doctor",
     "find --mime text/*",
     "du",

@@ -77,6 +77,13 @@ def test_narrow(demo, columns, words):
         assert on_terminal("cat", address) == "a"
 
 
+def test_reindex_counts(demo):
+    """On a terminal ``reindex`` counts what it has looked at, and leaves only the report."""
+    shown = on_terminal("reindex")
+    assert re.search(r"reindex \d", ESCAPE.sub("", shown))
+    assert re.search(r"known +3", shown)
+
+
 def test_no_colour(demo):
     """With NO_COLOR nothing is coloured; in a pipe nothing is styled either."""
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]", on_terminal("ls", "demo", NO_COLOR="1"))

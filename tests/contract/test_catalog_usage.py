@@ -224,3 +224,61 @@ def test_concurrent_adds_stay_below_the_limit(open_catalog):
         thread.join()
     assert usage(catalogs[0]) == counted(catalogs[0]) == (15, 150)
     assert len(refused) == 25
+
+
+def test_recount_changes_nothing_that_is_right(catalog):
+    """Counting anew gives what the counters say, of every kind of record."""
+    catalog.add([record(1, superseded=(earlier(1, 100),)), record(2), record(3, "bob", bytes=9)], now=NOW)
+    pending = record(4, bytes=0, revision=0, pending=Pending(timestamp(NOW + 60), True, None))
+    catalog.add([pending, record(5, ttl=60.0)], now=NOW)
+    catalog.replace_each([(record(5, ttl=60.0, released=True, revision=2), 1)])
+    before = [usage(catalog, name) for name in ("alice", "bob", None)]
+    catalog.recount()
+    assert [usage(catalog, name) for name in ("alice", "bob", None)] == before
+    catalog.remove([name(1), name(2)])
+    assert usage(catalog) == (0, 0)
+
+
+def test_recount_beside_writers(catalog):
+    """Counters stay right while records change and all is counted again and again."""
+    catalog.add([record(1000)], now=NOW)
+    stop = threading.Event()
+
+    def recount():
+        while not stop.is_set():
+            catalog.recount()
+
+    thread = threading.Thread(target=recount)
+    thread.start()
+    for number in range(60):
+        catalog.add([record(number)], now=NOW)
+        if number % 2:
+            catalog.remove([name(number)])
+    stop.set()
+    thread.join()
+    assert usage(catalog) == (31, 155)
+
+
+def tamper(catalog):
+    """Damage the counters of alice."""
+    if catalog.provider == "memory":
+        for name in ("alice", None):
+            catalog._indexes.usage[name][1] += 7
+    elif catalog.provider == "sqlite":
+        catalog._change(lambda connection: connection.execute("UPDATE usage SET bytes = bytes + 7"))
+    elif catalog.provider == "redis":
+        catalog._link.read("HINCRBY", f"{catalog._session_root('alice')}session/alice", "bytes", 7)
+    else:
+        catalog._link.change("UPDATE $schema.usage SET bytes = bytes + 7", {})
+
+
+def test_recount_repairs_counters(catalog):
+    """Counters that were damaged are right after a recount, of one session and of all."""
+    catalog.add([record(number) for number in range(100)], now=NOW)
+    catalog.add([record(1, "bob", bytes=9)], now=NOW)
+    tamper(catalog)
+    assert usage(catalog) != (100, 500)
+    catalog.recount()
+    assert usage(catalog) == (100, 500)
+    assert usage(catalog, "bob") == (1, 9)
+    assert usage(catalog, None) == (101, 509)

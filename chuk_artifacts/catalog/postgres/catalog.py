@@ -8,8 +8,10 @@ session differs, and returns it: see :mod:`chuk_artifacts.catalog.postgres.state
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from psycopg.errors import UniqueViolation
 
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LIMITS, Limits
@@ -32,7 +34,7 @@ from chuk_artifacts.catalog.records import (
     prefix_end,
     salvaged,
 )
-from chuk_artifacts.catalog.sessions import join_sessions, updated
+from chuk_artifacts.catalog.sessions import join_sessions, merged, updated
 from chuk_artifacts.errors import GridError, SessionError, session_full
 from chuk_artifacts.fields import decode, encode
 from chuk_artifacts.instrumentation import looked_up
@@ -111,12 +113,13 @@ class PostgresCatalog:
             "user_ids": user_ids,
             "session_ttl": self._session_ttl,
         }
+        kind = exclusive, max_session_bytes is not None
         adds = [
-            _Add(some, self._remembered(name, now), terms, exclusive=exclusive, most=max_session_bytes)
+            _Add(some, self._remembered(name, now), terms, kind=kind, most=max_session_bytes)
             for name, some in sorted(by_session.items())  # in one sequence everywhere, or two adds may wait mutually
         ]
         for _ in range(_ATTEMPTS):
-            answers = self._send(adds, alone=exclusive or max_session_bytes is not None)
+            answers = self._send(adds, alone=any(kind))
             if all(answer[0] for answer in answers):
                 for add in adds:
                     self._remember(add.session_id, add.new)
@@ -129,23 +132,112 @@ class PostgresCatalog:
                 if not fits:
                     add.known = self._known(add.session_id, info)
                     self._remember(add.session_id, add.known)
-        raise SessionError(f"gave up after {_ATTEMPTS} attempts: other writers keep changing the sessions")
+        raise _gave_up()
 
     def _send(self, adds: Sequence[_Add], *, alone: bool) -> list[Row]:
+        """Add the records as :meth:`_send_once` does, in place of any that another process has merged meanwhile."""
+        try:
+            return self._send_once(adds, alone=alone, replaces=False)
+        except SessionError as error:
+            if not isinstance(error.__cause__, UniqueViolation):
+                raise
+        return self._send_once(adds, alone=alone, replaces=True)
+
+    def _send_once(self, adds: Sequence[_Add], *, alone: bool, replaces: bool) -> list[Row]:
         """Add the records if their sessions are as they are known, all or none; return the answer of each add.
 
-        *alone*: wait for others that need a session alone.
+        *alone*: wait for others that need a session alone. *replaces*: remove records of these ids first.
         """
         steps = [add.step() for add in adds]
-        if len(adds) == 1 and not alone:
+        if len(adds) == 1 and not (alone or replaces):
             return self._link.change(*steps[0])
-        locks = [(statements.LOCK_SESSION, add.session) for add in adds] if alone else []
+        first: list[tuple[str, Mapping[str, object]]]
+        first = [(statements.LOCK_SESSION, add.session) for add in adds] if alone else []
+        if replaces:
+            first += [(statements.REMOVE, {**add.session, "artifact_ids": add.artifact_ids}) for add in adds]
         guards = []  # of a single session, a statement that does not add all records changes nothing
         if len(adds) > 1:
             ids = [artifact_id for add in adds for artifact_id in add.artifact_ids]
             guards = [(statements.ROLL_BACK_UNLESS_ADDED, {"artifact_ids": ids, "count": len(ids)})]
-        answers = self._link.change_all([*locks, *steps, *guards])
-        return [rows[0] for rows in answers[len(locks) : len(locks) + len(adds)]]
+        answers = self._link.change_all([*first, *steps, *guards])
+        return [rows[0] for rows in answers[len(first) : len(first) + len(adds)]]
+
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add missing records, and replace older ones if asked to: a transaction for each portion."""
+        written: set[str] = set()
+        in_order = sorted(records, key=lambda record: _lock_order(record.artifact_id))
+        for some in batches(in_order, _PORTION):
+            if replace_older:
+                steps = [(statements.REPLACE_OLDER, _replacement(record, 0)) for record in some]
+                answers = self._link.change_all(steps)
+                written.update(one.artifact_id for one, rows in zip(some, answers, strict=True) if rows[0][0])
+            written |= self._merge(some, now)
+        return [record.artifact_id in written for record in records]
+
+    def _merge(self, records: Sequence[ArtifactMetadata], now: float) -> set[str]:
+        """Add missing records, and return their ids."""
+        by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
+        for record in records:
+            by_session[record.session_id].append(record)
+        terms: dict[str, Any] = {"now": now, "inheriting": (), "user_ids": NO_USERS, "session_ttl": self._session_ttl}
+        left = [
+            _Add(some, self._remembered(name, now), terms, kind=statements.MERGING)
+            for name, some in sorted(by_session.items())
+        ]
+        written: set[str] = set()
+        for _ in range(_ATTEMPTS):
+            answers = [rows[0] for rows in self._link.change_all([add.step() for add in left])]
+            outdated = []
+            for add, (fits, ids, _, *info) in zip(left, answers, strict=True):
+                if fits:
+                    written.update((ids or "").split(","))
+                    self._remember(add.session_id, add.new)
+                else:
+                    add.known = self._known(add.session_id, info)
+                    self._remember(add.session_id, add.known)
+                    outdated.append(add)
+            left = outdated
+            if not left:
+                return written
+        raise _gave_up()
+
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add missing sessions, and what others lack: a transaction for each portion."""
+        changed: set[str] = set()
+        for some in batches(sorted(sessions, key=lambda info: info.session_id), _PORTION):
+            changed |= self._merge_sessions(some, now, prefer_given)
+        return [info.session_id in changed for info in sessions]
+
+    def _merge_sessions(self, sessions: Sequence[SessionInfo], now: float, prefer_given: bool) -> set[str]:  # noqa: FBT001 - a contract's argument, passed on
+        """Change sessions that are as they were read; read the others again."""
+        left = {info.session_id: info for info in sessions}
+        changed: set[str] = set()
+        for _ in range(_ATTEMPTS):
+            named: dict[str, object] = {"sandbox_id": self._sandbox_id, "session_ids": [*left]}
+            rows = self._link.look(statements.SESSIONS_NAMED, named)
+            known = {row[0]: self._known(row[0], row[1:]) for row in rows}
+            steps = {}
+            for name, given in left.items():
+                before = known.get(name)
+                info = merged(None if before is None else before.info, given, now, prefer_given=prefer_given)
+                if info is not None:
+                    steps[name] = self._merge_step(info, before, now)
+            answers = self._link.change_all([*steps.values()]) if steps else []
+            done = {name for name, rows in zip(steps, answers, strict=True) if rows}
+            changed |= done
+            for name in done:
+                self._sessions.pop(name, None)
+            left = {name: left[name] for name in steps if name not in done}
+            if not left:
+                return changed
+        raise _gave_up()
+
+    def _merge_step(self, info: SessionInfo, known: _Known | None, now: float) -> tuple[str, dict[str, object]]:
+        values = {**self._session(info.session_id), **_info_values(info), "custom_metadata": _text_of(info)}
+        if known is None or is_over(known.info.expires_at, now):
+            return statements.CREATE_SESSION, {**values, "now": timestamp(now)}
+        before = {**_info_values(known.info), "custom_metadata": known.custom_metadata}
+        return statements.MERGE_SESSION, {**values, **{f"known_{name}": value for name, value in before.items()}}
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -381,14 +473,18 @@ class PostgresCatalog:
                 break
         return removed
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions, through their index, in portions that cleaners share."""
         values = {"sandbox_id": self._sandbox_id, "now": timestamp(now), "limit": _PORTION}
         if dry_run:
             return int(self._link.look(statements.COUNT_EXPIRED_SESSIONS, values)[0][0])
         expired = 0
-        while portion := int(self._link.change(statements.EXPIRE_SESSIONS, values)[0][0]):
-            expired += portion
+        while rows := self._link.change(statements.EXPIRE_SESSIONS, values):
+            expired += len(rows)
+            if gone is not None:
+                gone(list(map(_id_of, rows)))
         return expired
 
     def stats(self, now: float) -> dict[str, int]:
@@ -400,6 +496,10 @@ class PostgresCatalog:
         """Sum the counters of a session, or of all sessions."""
         ((files, size),) = self._link.look(statements.USAGE[session_id is not None], self._session(session_id))
         return Usage(artifacts=files, bytes=size)
+
+    def recount(self) -> None:
+        """Correct all counters by what they differ from the records, with one statement."""
+        self._link.change(statements.RECOUNT, {"sandbox_id": self._sandbox_id})
 
     def identity(self, create: str | None = None) -> str | None:
         """Return the identity of the catalog in the sandbox."""
@@ -512,10 +612,10 @@ class _Add:
         known: _Known | None,
         terms: Mapping[str, Any],
         *,
-        exclusive: bool,
-        most: int | None,
+        kind: tuple[bool, bool] | None,
+        most: int | None = None,
     ) -> None:
-        """Keep the arguments; *terms* are those of :func:`join_sessions`."""
+        """Keep the arguments; *terms* are those of :func:`join_sessions`, *kind* selects the statement."""
         self.session_id = records[0].session_id
         self.known = known
         self.new: _Known | None = known
@@ -524,7 +624,7 @@ class _Add:
         self._records = records
         self._now: float = terms["now"]
         self._terms = terms
-        self._kind = exclusive, most is not None
+        self._kind = kind
         self._most = most
 
     def step(self) -> tuple[str, dict[str, object]]:
@@ -540,7 +640,7 @@ class _Add:
         }
         if self._most is not None:
             values |= {"more": sum(counted(record)[1] for record in records), "most": self._most}
-        if self._kind[0]:
+        if self._kind and self._kind[0]:
             values["filenames"] = [record.filename for record in records if record.filename is not None]
         if info is None:
             self.new = known
@@ -567,6 +667,10 @@ class _Add:
             "inherits": inherits,
             "user_id": self._terms["user_ids"].get(self.session_id),
         }
+
+
+def _gave_up() -> SessionError:
+    return SessionError(f"gave up after {_ATTEMPTS} attempts: other writers keep changing the sessions")
 
 
 def _row(record: ArtifactMetadata) -> dict[str, object]:

@@ -81,7 +81,7 @@ WITH known AS ({{session}}), added AS (
         r.expires_at, r.due, r.files, r.occupied, r.record, {_META.format("r.record")}
     FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, mime text, stored_at text,
         bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text)
-    RETURNING artifact_id, files, occupied
+    {{conflict}}RETURNING artifact_id, files, occupied
 ), counted AS (
     INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
     SELECT %(sandbox_id)s, %(session_id)s, {_PART}, sum(files), sum(occupied)
@@ -96,16 +96,25 @@ ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM known)
 _FULL = f"(%(more)s::bigint > 0 AND {_USED} + %(more)s::bigint > %(most)s::bigint)"
 
 
-def _add(session: str, glue: str) -> dict[tuple[bool, bool], str]:
+MERGING = None
+"""The kind of an add that leaves records that exist as they are, and returns the ids of the others."""
+
+
+def _add(session: str, glue: str) -> dict[tuple[bool, bool] | None, str]:
     """Return the statements of an add by whether it is exclusive, and by whether the session has a limit."""
-    added = {}
+    merging = _ADD.replace("{session}", session.replace("{}", "")).replace("{full}", "false")
+    merging = merging.replace("{taken}", "(SELECT string_agg(artifact_id, ',') FROM added)")
+    added: dict[tuple[bool, bool] | None, str] = {
+        MERGING: merging.replace("{conflict}", "ON CONFLICT (artifact_id, session_id) DO NOTHING ")
+    }
     for is_exclusive in (False, True):
         for is_limited in (False, True):
             taken = f"EXISTS ({_TAKEN})" if is_exclusive else "false"
             full = _FULL if is_limited else "false"
             conditions = f"{glue} NOT {taken} AND NOT {full}" if is_exclusive or is_limited else ""
             text = _ADD.replace("{session}", session.replace("{}", conditions))
-            added[is_exclusive, is_limited] = text.replace("{taken}", taken).replace("{full}", full)
+            text = text.replace("{taken}", taken).replace("{full}", full)
+            added[is_exclusive, is_limited] = text.replace("{conflict}", "")
     return added
 
 
@@ -158,6 +167,8 @@ WITH stored AS MATERIALIZED (
 SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM stored)
 """
 REPLACE = _REPLACE.replace("{room}", "")
+REPLACE_OLDER = REPLACE.replace("revision = %(expected_revision)s", "revision < %(revision)s")
+"""Replace a record of any lower revision."""
 _MORE = "(%(occupied)s::bigint - occupied)"
 REPLACE_WITHIN = _REPLACE.replace("{room}", f" WHERE {_MORE} <= 0 OR {_USED} + {_MORE} <= %(most)s::bigint")
 """Replace a record unless its session would grow beyond a limit."""
@@ -318,6 +329,21 @@ SELECT (SELECT count(*) FROM changed), {_INFO} FROM (SELECT 1) AS one LEFT JOIN 
 ON {_IN_SESSION} AND NOT EXISTS (SELECT 1 FROM changed)
 """
 
+SESSIONS_NAMED = f"""
+SELECT s.session_id, {_INFO} FROM $schema.sessions AS s
+WHERE sandbox_id = %(sandbox_id)s AND session_id = ANY(%(session_ids)s)
+"""
+
+MERGE_SESSION = f"""
+UPDATE $schema.sessions SET user_id = %(user_id)s, created_at = %(created_at)s, expires_at = %(expires_at)s,
+    custom_metadata = %(custom_metadata)s, ttl = %(ttl)s
+WHERE {_IN_SESSION} AND created_at = %(known_created_at)s AND user_id IS NOT DISTINCT FROM %(known_user_id)s
+AND expires_at IS NOT DISTINCT FROM %(known_expires_at)s AND custom_metadata = %(known_custom_metadata)s
+AND ttl IS NOT DISTINCT FROM %(known_ttl)s
+RETURNING 1
+"""
+"""Change any fact of a session if it is as the caller knows it."""
+
 COUNT_EXPIRED_SESSIONS = (
     "SELECT count(*) FROM $schema.sessions WHERE sandbox_id = %(sandbox_id)s AND expires_at <= %(now)s"
 )
@@ -334,7 +360,7 @@ WITH doomed AS MATERIALIZED (
     DELETE FROM $schema.usage AS u USING gone
     WHERE u.sandbox_id = %(sandbox_id)s AND u.session_id = gone.session_id AND u.files = 0 AND u.bytes = 0
 )
-SELECT count(*) FROM gone
+SELECT session_id FROM gone
 """
 
 STATS = """
@@ -351,6 +377,25 @@ USAGE = {
     f" WHERE {_IN_SESSION}",
 }
 """The usage of all sessions, or of one."""
+
+RECOUNT = f"""
+WITH stored AS (
+    SELECT session_id, ({_PART})::smallint AS part, sum(files)::bigint AS files, sum(occupied)::bigint AS bytes
+    FROM $schema.artifacts WHERE sandbox_id = %(sandbox_id)s GROUP BY 1, 2
+), kept AS (
+    SELECT session_id, part, files, bytes FROM $schema.usage WHERE sandbox_id = %(sandbox_id)s
+), missing AS MATERIALIZED (
+    SELECT coalesce(s.session_id, k.session_id) AS session_id, coalesce(s.part, k.part) AS part,
+        coalesce(s.files, 0) - coalesce(k.files, 0) AS files, coalesce(s.bytes, 0) - coalesce(k.bytes, 0) AS bytes
+    FROM stored AS s FULL JOIN kept AS k ON s.session_id = k.session_id AND s.part = k.part
+)
+INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
+SELECT %(sandbox_id)s, session_id, part, files, bytes FROM missing WHERE files <> 0 OR bytes <> 0
+ORDER BY session_id, part
+{_COUNT_CHANGES}
+"""
+"""Add to each counter what it lacks. Records and counters change in one transaction, so the difference stays right
+though others change both meanwhile."""
 
 GET_IDENTITY = "SELECT identity FROM $schema.identities WHERE sandbox_id = %(sandbox_id)s"
 

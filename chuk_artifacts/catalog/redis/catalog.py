@@ -42,7 +42,7 @@ from chuk_artifacts.catalog.redis import scripts
 from chuk_artifacts.catalog.redis.facts import server_facts
 from chuk_artifacts.catalog.redis.link import Answer, Link
 from chuk_artifacts.catalog.redis.url import open_link
-from chuk_artifacts.catalog.sessions import join_sessions, updated
+from chuk_artifacts.catalog.sessions import join_sessions, merged, updated
 from chuk_artifacts.errors import OutcomeUnknownError, QuotaExceededError, SessionError, session_full
 from chuk_artifacts.instrumentation import looked_up
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
@@ -67,6 +67,7 @@ Sessions with the same tag share an index of due records, so that a cleanup read
 
 _ADDS_FOR_FORGETTING = 16
 _BATCH = 1000  # keys in one command, or entries that it reads
+_MERGED_AT_ONCE = 100  # records or sessions; takes a server about 3 ms
 _REPLACED_AT_ONCE = 100  # takes a server about 3 ms, while all other clients wait
 _NAMED_AT_ONCE = 500  # filenames to look up, mostly of one record each; takes a server about 3 ms
 _FILED_AT_ONCE = 500  # records to remove or verify, each with two index entries; takes a server about 6 ms
@@ -80,6 +81,7 @@ _UNINDEXED_AFTER_SECONDS = 86400.0  # in a Cluster, an entry may be there before
 _PATIENCE_SECONDS = 60.0  # a call does not take so long
 _SHOWN = 200  # characters of a damaged name
 _NEVER = "+inf"
+_EXCLUSIVE, _MERGE, _MERGE_NEWER = "exclusive", "merge", "merge newer"  # modes of an add
 _TAKEN, _FULL = 1, 2  # answers of scripts that have changed nothing; another one: count first
 _GONE = b"1"  # the session was removed with the last of its records
 _NULS = 6  # separators in the line of a record
@@ -175,7 +177,7 @@ class RedisCatalog:
             for some in self._by_node(records, lambda record: record.artifact_id):
                 joined = functools.partial(join_sessions, some, **terms)
                 sessions = {record.session_id for record in some}
-                self._add(sessions, joined, now, exclusive=exclusive, most=max_session_bytes)
+                self._add(sessions, joined, now, mode=_EXCLUSIVE if exclusive else "", most=max_session_bytes)
                 added += [record.artifact_id for record in some]
         except (SessionError, FilenameTakenError, QuotaExceededError):
             self._take_back(added)
@@ -185,6 +187,43 @@ class RedisCatalog:
                 with contextlib.suppress(SessionError):
                     self.remove([record.artifact_id for record in records])
             raise
+
+    def merge(self, records: Sequence[ArtifactMetadata], *, now: float, replace_older: bool = False) -> list[bool]:
+        """Add missing records, and replace older ones if asked to; in a Cluster, with scripts for each hash tag."""
+        terms: dict[str, Any] = {"now": now, "inheriting": (), "user_ids": NO_USERS, "session_ttl": self._session_ttl}
+        written: dict[str, bool] = {}
+        for portion in self._by_node(records, lambda record: record.artifact_id):
+            for some in batches(portion, _MERGED_AT_ONCE):
+                joined = functools.partial(join_sessions, some, **terms)
+                sessions = {record.session_id: None for record in some}
+                mode = _MERGE_NEWER if replace_older else _MERGE
+                answers = self._add([*sessions], joined, now, mode=mode, mark=os.urandom(8).hex())
+                in_sequence = [one for session_id in sessions for one in some if one.session_id == session_id]
+                written.update(zip((one.artifact_id for one in in_sequence), map(bool, answers), strict=True))
+        return [written[record.artifact_id] for record in records]
+
+    def merge_sessions(self, sessions: Sequence[SessionInfo], *, now: float, prefer_given: bool = False) -> list[bool]:
+        """Add missing sessions, and what others lack; in a Cluster, with scripts for each hash tag."""
+        changed: set[str] = set()
+        for portion in self._by_node(sessions, lambda info: self._tag(info.session_id)):
+            for some in batches(portion, _MERGED_AT_ONCE):
+                changed |= self._merge_sessions({info.session_id: info for info in some}, now, prefer_given)
+        return [info.session_id in changed for info in sessions]
+
+    def _merge_sessions(self, given: Mapping[str, SessionInfo], now: float, prefer_given: bool) -> set[str]:  # noqa: FBT001 - a contract's argument, passed on
+        changed: set[str] = set()
+
+        def joined(
+            known: Callable[[str], SessionInfo | None],
+        ) -> tuple[list[ArtifactMetadata], dict[str, SessionInfo]]:
+            infos = {name: merged(known(name), info, now, prefer_given=prefer_given) for name, info in given.items()}
+            written = {name: info for name, info in infos.items() if info is not None}
+            changed.clear()
+            changed.update(written)
+            return [], written
+
+        self._add([*given], joined, now)
+        return changed
 
     def get(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         """Return the record of each id, or None."""
@@ -574,7 +613,9 @@ class RedisCatalog:
         ).value
         return answer
 
-    def expire_sessions(self, now: float, *, dry_run: bool = False) -> int:
+    def expire_sessions(
+        self, now: float, *, dry_run: bool = False, gone: Callable[[Sequence[str]], None] | None = None
+    ) -> int:
         """Remove the expired sessions, through their index."""
         moments = timestamp(now), _number(timestamp(now))
         count = 0
@@ -583,8 +624,10 @@ class RedisCatalog:
             while left:
                 keys = [f"{root}sessions" for root in left]
                 arguments = *moments, _BATCH, skip, "dry" if dry_run else ""
-                ended, done, skip, owned = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
+                ended, done, skip, owned, ids = self._link.run(scripts.EXPIRE_SESSIONS, keys, *arguments, *left).value
                 self._unindex_expired([name.decode() for name in owned])
+                if gone is not None and ids:
+                    gone([name.decode() for name in ids])
                 count += ended
                 left = left[done:]
         return count
@@ -627,11 +670,23 @@ class RedisCatalog:
                 keys, behind = keys[done:], (score, entry)
         return Usage(artifacts=artifacts, bytes=size)
 
-    def _usage(self, root: str, session_id: str) -> tuple[int, int]:
+    def recount(self) -> None:
+        """Count all sessions that have not been removed, in portions."""
+        after = None
+        while True:
+            page = self._page_of_sessions(0, _BATCH, after)
+            for info in page.found:
+                self._usage(self._session_root(info.session_id), info.session_id, anew=True)
+            after = page.after
+            if after is None:
+                return
+
+    def _usage(self, root: str, session_id: str, *, anew: bool = False) -> tuple[int, int]:
         """Return the artifacts and bytes of a session; count it, in portions, if it has no counters."""
-        for _ in range(_MOST_PORTIONS):
+        for number in range(_MOST_PORTIONS):
+            word = "anew" if anew and number == 0 else ""
             artifacts, size, is_complete = self._link.look(
-                scripts.USAGE, [f"{root}index/{session_id}"], root, session_id
+                scripts.USAGE, [f"{root}index/{session_id}"], root, session_id, word
             )
             if is_complete:
                 return int(artifacts), int(size)
@@ -657,10 +712,14 @@ class RedisCatalog:
         joined: Callable[[Callable[[str], SessionInfo | None]], tuple[list[ArtifactMetadata], dict[str, SessionInfo]]],
         now: float,
         *,
-        exclusive: bool = False,
+        mode: str = "",
         most: int | None = None,
-    ) -> None:
-        """Write records and sessions; repeat with the stored sessions for as long as the known ones are outdated."""
+        mark: str = "",
+    ) -> list[int]:
+        """Write records and sessions; repeat with the stored sessions for as long as the known ones are outdated.
+
+        Return, in a mode that merges, 1 for each record that was written and 0 for the others, session by session.
+        """
         known = {session_id: self._remembered(session_id, now) for session_id in session_ids}
 
         def info_of(session_id: str) -> SessionInfo | None:
@@ -674,20 +733,23 @@ class RedisCatalog:
             if self._link.spread:
                 self._index(owned)
                 owned = []
-            answer = self._send(known, records, new, owned, now, exclusive=exclusive, most=most)
+            answer = self._send(known, records, new, owned, now, mode=mode, most=most, mark=mark)
             unlike = answer.value
             if isinstance(unlike, int):
                 self._refused(unlike, session_ids, most)
                 continue
-            if not unlike:
+            if not unlike or isinstance(unlike[0], int):
+                written: list[int] = unlike
                 break
             for name, text, expires_at, _ in unlike:
                 session_id = name.decode()
                 known[session_id] = _Session.stored(session_id, self._sandbox_id, text, expires_at)
             if answer.repeated and not records and known == new:  # our first attempt has created the session
+                written = []
                 break
         for session_id, session in new.items():
             self._remember(session_id, session)
+        return written
 
     def _refused(self, answer: int, session_ids: Iterable[str], most: int | None) -> None:
         """Raise the error for the answer of a script that has changed nothing; return if it is to be sent again."""
@@ -723,8 +785,9 @@ class RedisCatalog:
         owned: Sequence[tuple[str, str]],
         now: float,
         *,
-        exclusive: bool,
+        mode: str,
         most: int | None,
+        mark: str,
     ) -> Answer:
         by_session: defaultdict[str, list[ArtifactMetadata]] = defaultdict(list)
         for record in records:
@@ -741,11 +804,11 @@ class RedisCatalog:
             changes += ("" if text == known_text else text), *end, len(by_session[session_id])
             for record in by_session[session_id]:
                 keys.append(f"{root}record/{record.artifact_id}")
-                changes += _record_arguments(record)
+                changes += _record_arguments(record, mark)
         for user_id, session_id in owned:
             keys.append(self._user_key(user_id))
             changes += self._user_key(user_id), session_id, repr(time.time())
-        limits = "exclusive" if exclusive else "", "" if most is None else most
+        limits = mode, "" if most is None else most
         return self._link.run(
             scripts.ADD, keys, timestamp(now), self._forgotten_before(), *limits, len(known), *before, *changes
         )

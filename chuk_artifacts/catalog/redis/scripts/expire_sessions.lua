@@ -1,10 +1,10 @@
 -- Remove sessions that have ended, and update the entries of those that were prolonged since they were sorted.
--- Return how many have ended, the number of roots finished, how many sessions to skip under the next one, and the users
--- and sessions that were removed.
+-- Return how many have ended, the number of roots finished, how many sessions to skip under the next one, the users and
+-- sessions that were removed, and all sessions that were.
 -- ARGV: now, now as a number, how many sessions to look at, how many to skip under the first root, '' or a word for a
 -- dry run, then roots
 local now, number, left, skip, dry = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local count, owned = 0, {}
+local count, owned, gone = 0, {}, {}
 
 -- Return true if the entry stays where it is, so that the next ZRANGEBYSCORE must skip it.
 local function expire(root, session)
@@ -18,6 +18,7 @@ local function expire(root, session)
       owned[#owned + 1] = info.user_id
       owned[#owned + 1] = session
     end
+    gone[#gone + 1] = session
     redis.call('DEL', root .. 'session/' .. session)
     redis.call('ZREM', root .. 'sessions', session)
     return false
@@ -38,8 +39,8 @@ for at = 6, #ARGV do
       if expire(root, session) then skip = skip + 1 end
     end
     left = left - #sessions
-    if left == 0 then return {count, at - 6, skip, owned} end
+    if left == 0 then return {count, at - 6, skip, owned, gone} end
   end
   skip = 0
 end
-return {count, #ARGV - 5, 0, owned}
+return {count, #ARGV - 5, 0, owned, gone}

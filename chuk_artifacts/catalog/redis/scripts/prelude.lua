@@ -126,18 +126,26 @@ local function save_usages()
   end
 end
 
--- Write a record, and return it, and 1 if it is new.
-local function put(root, value, due, milliseconds)
-  local record = parsed(value)
-  local key = root .. 'record/' .. record.id
-  if milliseconds == '' then
-    redis.call('SET', key, value)
-  else
-    redis.call('SET', key, value, 'PX', milliseconds)
-  end
+-- Set the value of a record; return false if it has one, given NX.
+local function set(root, id, value, milliseconds, ...)
+  local key = root .. 'record/' .. id
+  if milliseconds == '' then return redis.call('SET', key, value, ...) end
+  return redis.call('SET', key, value, 'PX', milliseconds, ...)
+end
+
+-- Add the entries of a record to `index` and `due`, and return 1 if it had none in `index`.
+local function file(root, record, due, milliseconds)
   local added = write(milliseconds, 'ZADD', root .. 'index/' .. record.session, 0, record.place)
   write(milliseconds, 'ZADD', root .. 'due', due, record.line)
-  return record, added
+  return added
+end
+
+-- Remove the entries of an old record that a new one has not replaced, and count the change.
+local function supersede(root, usage, old, there, new, value)
+  if old.place ~= new.place then redis.call('ZREM', root .. 'index/' .. old.session, old.place) end
+  if old.line ~= new.line then redis.call('ZREM', root .. 'due', old.line) end
+  count(usage, -1, old, there)
+  count(usage, 1, new, value)
 end
 
 -- Return the values of records, given their places or lines; false for a record that Redis has dropped. In place of a
@@ -173,13 +181,15 @@ local function forget_line(root, line)
   if record then take(root, record) else redis.call('ZREM', root .. 'due', line) end
 end
 
--- Return info, end and mark of a session that has not ended; {'', '0', ''} for any other.
+local MISSING = '0' -- precedes every end
+
+-- Return info, end and mark of a session that has not ended; {'', MISSING, ''} for any other.
 local function living(root, session, now)
   local key = root .. 'session/' .. session
   local found = redis.call('HMGET', key, 'info', 'expires_at', 'mark', 'entries', 'artifacts', 'bytes', 'upto')
   fields_of[key] = {unpack(found, 4)}
   if found[1] and (found[2] == '' or found[2] > now) then return {found[1], found[2], found[3] or ''} end
-  return {'', '0', ''}
+  return {'', MISSING, ''}
 end
 
 -- Write fields of a session, and let it live until `expires_at` at least. Python computes `expires_at` with `prolonged`

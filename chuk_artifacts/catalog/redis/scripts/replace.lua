@@ -22,11 +22,9 @@ local function replace(root, revision, released, value, due, milliseconds, ...)
     if after > before and usage.bytes + after - before > tonumber(most) then return 2 end
   end
   if released ~= '' or #value <= #there then allow_full(root .. 'due') end
-  put(root, value, due, milliseconds) -- first, because a Cluster refuses to create a key whose slot is moving
-  if old.place ~= new.place then redis.call('ZREM', root .. 'index/' .. old.session, old.place) end
-  count(usage, -1, old, there)
-  count(usage, 1, new, value)
-  redis.call('ZREM', root .. 'due', old.line)
+  set(root, new.id, value, milliseconds) -- first, because a Cluster refuses to create a key whose slot is moving
+  file(root, new, due, milliseconds)
+  supersede(root, usage, old, there, new, value)
   local known = redis.call('HGET', root .. 'session/' .. new.session, 'expires_at')
   if known then prolong(root, new.session, known, ...) end
   return 1

@@ -1,9 +1,9 @@
 -- Return the usage of a session: artifacts, bytes, and 1. If it is not known, count a BATCH of its records; if some are
 -- left, return 0 in place of the 1.
--- ARGV: the root, the session
-local root, session = ARGV[1], ARGV[2]
+-- ARGV: the root, the session, '' or a word to count it anew
+local root, session, anew = ARGV[1], ARGV[2], ARGV[3]
 local usage = usage_of(root, session)
-if not usage.is_known or usage.entries ~= entries_of(usage) then
+if anew ~= '' or not usage.is_known or usage.entries ~= entries_of(usage) then
   usage.entries, usage.artifacts, usage.bytes, usage.upto = 0, 0, 0, ''
 end
 if usage.upto then
