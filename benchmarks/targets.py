@@ -69,6 +69,8 @@ TARGETS = (
     Target("memory/metadata/aio1", "to_blocking", "at least", 0.70),
     _ratio("slow20ms/store/1KiB/aio32", 0.90),
     _ratio("slow20ms/retrieve/1KiB/aio32", 0.90),
+    _ratio("filesystem+sqlite/migrate/1KiB", 1 / 1.2),
+    _ratio("slow20ms/migrate/1KiB", 1 / 1.2),
     _ratio("filesystem+sqlite/list100/blocking1", 1 / 3),  # less than three times the bare SQL
     Target("start/import", ADDED_MS, "at most", 60),
     Target("start/help", ADDED_MS, "at most", 150),

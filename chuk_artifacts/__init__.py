@@ -22,10 +22,12 @@ from chuk_artifacts.errors import (
     SessionError,
 )
 from chuk_artifacts.grid import GridKey
+from chuk_artifacts.migration import migrate
 from chuk_artifacts.models import (
     ArtifactMetadata,
     ArtifactVersion,
     CleanupReport,
+    MigrationReport,
     ReindexReport,
     SessionInfo,
     Usage,
@@ -46,6 +48,7 @@ __all__ = [
     "GridError",
     "GridKey",
     "InvalidInputError",
+    "MigrationReport",
     "OutcomeUnknownError",
     "ProviderError",
     "QuotaExceededError",
@@ -54,6 +57,7 @@ __all__ = [
     "SessionInfo",
     "Usage",
     "__version__",
+    "migrate",
 ]
 
 __version__ = "0.1.0"

@@ -29,6 +29,7 @@ _MAX_ID_BYTES = 255
 _LONGEST_KEY = 1024  # three ids, and the parts around them
 _KEPT = 512  # characters of up to 4 bytes; a cache keeps thousands of strings
 _REVISIONS = 10**18
+_TAG_DIGITS = 8
 _FORBIDDEN = r"[/\\\x00-\x1f\x7f-\x9f]"
 _ENCODED_PART = r"[%/\\\x00-\x1f\x7f-\x9f]"
 _ARTIFACT_ID = re.compile(r"[0-9a-f]{32}").fullmatch
@@ -289,7 +290,7 @@ def slot_tag(sandbox_id: str, session_id: str) -> str:
 
 
 def _slot_tag(sandbox_id: str, session_id: str) -> str:
-    return hashlib.sha256(f"{sandbox_id}/{session_id}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{sandbox_id}/{session_id}".encode()).hexdigest()[:_TAG_DIGITS]
 
 
 _slot_tag_again = functools.lru_cache(maxsize=4096)(_slot_tag)
@@ -328,6 +329,35 @@ def _user_of(session_id: str) -> str | None:
 
 def _decoded(found: re.Match[str]) -> str:
     return bytes.fromhex(found[0].replace("%", "")).decode()
+
+
+def artifact_id_in(sandbox_id: str, session_id: str, artifact_id: str) -> str:
+    """Return the id that an artifact gets when it is migrated to another sandbox.
+
+    The first 8 digits of an id are a digest of sandbox and session, the other 24 stay.
+
+    Args:
+        sandbox_id: the new sandbox.
+        session_id: the session of the artifact, which stays.
+        artifact_id: the artifact's id.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        GridError: an id is malformed.
+
+    """
+    if plain_artifact_id(artifact_id) is None:
+        raise GridError(f"artifact_id is not one of an artifact: {shown(artifact_id)}")
+    return beginnings(sandbox_id, session_id)[0] + artifact_id[_TAG_DIGITS:]
+
+
+def key_in(sandbox_id: str, session_id: str, key: str) -> str:
+    """Return the key that bytes get when their artifact is migrated to another sandbox; raises :class:`GridError`."""
+    parts = validate_grid_key(key)
+    artifact_id = artifact_id_in(sandbox_id, session_id, parts.artifact_id)
+    return canonical_prefix(sandbox_id, session_id) + artifact_id + key.rpartition("/")[2][len(parts.artifact_id) :]
 
 
 def new_session_id() -> str:

@@ -357,6 +357,38 @@ class CleanupReport(Fields):
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
+class MigrationReport(Fields):
+    """The result of a migration.
+
+    Attributes:
+        sessions: the sessions of the source that were looked at.
+        artifacts: the artifacts that were copied, or changed in the target.
+        bytes: the length of all bytes that were copied.
+        present: artifacts that the target already had as they are.
+        newer: artifacts that stay as they are, because they were changed in the target.
+        expired: artifacts that have expired, which were not copied.
+        uploads: pending uploads, which were not copied: their URLs write to the source.
+        altered: artifacts that were deleted, or changed more than once, while they were copied.
+        damaged: records of the source that can't be decoded; 0 when only some sessions were migrated.
+        failed: artifacts and sessions that could not be copied.
+        failures: why, by id: for the first hundred of them.
+
+    """
+
+    sessions: int
+    artifacts: int
+    bytes: int
+    present: int
+    newer: int
+    expired: int
+    uploads: int
+    altered: int
+    damaged: int
+    failed: int
+    failures: dict[str, str]
+
+
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class ReindexReport(Fields):
     """The result of a reindex: what came back, and what did not.
 

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -215,6 +215,15 @@ def overridden(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def of_one_store(kept: Collection[str] = ()) -> dict[str, str]:
+    """Return the variables to override so that none of this process describes another store, apart from those *kept*.
+
+    An empty variable counts as unset.
+    """
+    own = (name for name in os.environ if name.startswith(("ARTIFACT_", "SESSION_")))
+    return {name: "" for name in own if name not in kept}
 
 
 def first_set(*names: str) -> str | None:

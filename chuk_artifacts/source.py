@@ -224,7 +224,7 @@ def _from_file(file: BinaryIO) -> Stream:
         raise InvalidInputError(
             "data must be awaited: store it with chuk_artifacts.aio, or hand over its blocking file"
         )
-    start = _position(file)
+    start = position(file)
 
     def begin() -> Iterator[bytes]:
         if start is not None:
@@ -249,7 +249,7 @@ def _left_in(file: BinaryIO, start: int | None) -> int | None:
         return None
 
 
-def _position(file: BinaryIO) -> int | None:
+def position(file: Any) -> int | None:
     """Return the position of a seekable file; None for other files."""
     try:
         return file.tell() if file.seekable() else None

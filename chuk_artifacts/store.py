@@ -27,7 +27,9 @@ from chuk_artifacts.operations import (
     archiving,
     changing,
     cleanup,
+    exporting,
     finding,
+    importing,
     listing,
     presigning,
     reading,
@@ -39,6 +41,7 @@ from chuk_artifacts.operations import (
     writing,
 )
 from chuk_artifacts.operations.changing import Change
+from chuk_artifacts.operations.exporting import Writable
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.previews import Preview
 from chuk_artifacts.settings import (
@@ -49,7 +52,7 @@ from chuk_artifacts.settings import (
     StorageProvider,
     resolve,
 )
-from chuk_artifacts.source import CHUNK_SIZE, Data, StoreItem, source
+from chuk_artifacts.source import CHUNK_SIZE, Data, Readable, StoreItem, source
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -1596,6 +1599,63 @@ class ArtifactStore:
             raise InvalidInputError(f"older_than must be at least a day, {ORPHAN_GRACE_SECONDS:.0f} seconds")
         sweep = cleanup.Sweep(older_than=older_than, dry_run=dry_run, force=force) if orphans else None
         return cleanup.clean(self.scope, sweep, dry_run=dry_run)
+
+    def export_catalog(self, target: str | os.PathLike[str] | Writable, *, callback: Callback | None = None) -> int:
+        """Write all sessions and records of the sandbox to a file, to be imported into any catalog.
+
+        The file is JSON Lines: a header, each session with its records behind it, and a last line that counts them.
+        Each record is as it was at one moment. Expired ones are left out, and so are the bytes of artifacts. A file
+        that is named by its path appears when it is complete, and only its owner can read it.
+
+        Args:
+            target: a path, where a name that ends with ``.gz`` makes it gzip; or a file open for writing in binary
+                mode, which stays open.
+            callback: an fsspec ``Callback``, which receives the number of artifacts, then that of each page.
+
+        Returns:
+            the number of records.
+
+        Raises:
+            InvalidInputError: *target* is neither, or its folder does not exist.
+            SessionError: the catalog fails, and nothing was written to a path; or some of its records are damaged, and
+                the export is complete but for these.
+            OSError: the file can't be written.
+
+        """
+        _log.debug("export_catalog")
+        return exporting.export_catalog(self.scope, target, callback)
+
+    def import_catalog(
+        self,
+        source: str | os.PathLike[str] | Readable,
+        *,
+        callback: Callback | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Add the sessions and records of an export of this sandbox, and keep what is newer in the catalog.
+
+        A record replaces one of a lower revision; or of the same revision, if that was rebuilt from the bytes by
+        :meth:`reindex`. What has expired is skipped. A seekable file is checked as a whole first. Importing it again
+        changes nothing. Bytes are neither read nor checked, and :meth:`cleanup` does not take bytes for orphans
+        because of an import: after the loss of a catalog, :meth:`reindex` completes it.
+
+        Args:
+            source: a path, or a file open for reading in binary mode, which stays open; gzip is recognised.
+            callback: an fsspec ``Callback``, which receives the number of records, then that of each portion.
+            dry_run: check the file, and change nothing.
+
+        Returns:
+            the number of records that were added or replaced; with *dry_run* the number of records in the file.
+
+        Raises:
+            InvalidInputError: *source* is neither; or a line is invalid, with its number: the export is of another
+                sandbox or a newer version, not complete, or was changed. A seekable file is then not imported at all;
+                of another one the message says how many records were.
+            OSError: the file can't be read.
+
+        """
+        _log.debug("import_catalog dry_run=%s", dry_run)
+        return importing.import_catalog(self.scope, source, callback, dry_run=dry_run)
 
     def reindex(self, *, callback: Callback | None = None, dry_run: bool = False) -> ReindexReport:
         """Add records for what the storage holds and the catalog lacks, after the catalog was lost.

@@ -192,6 +192,8 @@ def use(store, folder):
         "validate_configuration": store.validate_configuration,
         "get_stats": store.get_stats,
         "get_sandbox_info": store.get_sandbox_info,
+        "export_catalog": lambda: store.export_catalog(folder / "export"),
+        "import_catalog": lambda: store.import_catalog(folder / "export"),
         "delete": lambda: store.delete(two),
         "delete_batch": lambda: store.delete_batch([two]),
         "delete_session": lambda: store.delete_session("alice"),

@@ -8,6 +8,8 @@ without a row fails.
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -262,8 +264,22 @@ WHOLE = {
     "validate_configuration": lambda store, _, __: store.validate_configuration(thorough=True),
     "get_stats": lambda store, _, __: store.get_stats(),
     "get_sandbox_info": lambda store, _, __: store.get_sandbox_info(),
+    "export_catalog": lambda store, _, __: exported(store),
+    "import_catalog": lambda store, _, __: store.import_catalog(io.BytesIO(b"{}")),  # see test_forged_export
 }
 HARMLESS = {"close": "it closes the caller's own view", "wrap": "it takes a store, which is the right to use it"}
+
+
+def exported(store):
+    """Return the export of a catalog as text, or what is still to be awaited."""
+    file = io.BytesIO()
+    found = store.export_catalog(file)
+
+    async def later():
+        await found
+        return file.getvalue().decode()
+
+    return later() if isinstance(found, Awaitable) else file.getvalue().decode()
 
 
 def must_be(expected, found):
@@ -306,6 +322,23 @@ def test_other_session_of_own_artifact(world):
             lambda session=session: mallory.store_batch([{"data": b"x"}], session_id=session),
         ):
             attack(world, call)
+    assert world.everything() == before
+
+
+def test_forged_export(world):
+    """No line of an export brings a record into a catalog that leads to another session or another sandbox."""
+    before = world.everything()
+    for attacker in world.attackers.values():
+        own = own_of(attacker)
+        header = {"format": "chuk-artifacts catalog", "version": 1, "exported_at": own.stored_at}
+        header |= {"sandbox_id": own.sandbox_id}
+        session = json.loads(world.info.changed(sandbox_id=own.sandbox_id, session_id="mallory").to_json())
+        for victim in world.victims:
+            for fields in ({"key": victim.key}, {"superseded": [[victim.key, own.stored_at, 1]]}, dict(victim)):
+                record = {**json.loads(own.to_json()), **fields}
+                lines = [header, {"session": session}, {"artifact": record}]
+                lines += [{"end": {"sessions": 1, "artifacts": 1}}]
+                attack(world, attacker.import_catalog, io.BytesIO("\n".join(map(json.dumps, lines)).encode()))
     assert world.everything() == before
 
 
@@ -505,6 +538,11 @@ COMMANDS = {
     "sessions": lambda _, __: [["sessions", "ls"], ["sessions", "info", "alice"], ["sessions", "rm", "alice"]],
     "users": lambda _, __: [["users", "ls"], ["users", "rm", "alice"]],
     "sync": lambda _, folder: [["sync", "alice/notes", str(folder / "synced")], ["sync", str(folder), "alice/own"]],
+    "catalog": lambda _, folder: [["catalog", "export", "-"], ["catalog", "import", str(folder / "own")]],
+    "migrate": lambda _, folder: [
+        ["migrate", "--to", str(folder / "copy"), "--to-session-provider", "sqlite"],
+        ["migrate", "--to", str(folder / "copy"), "--to-session-provider", "sqlite", "--session", "alice", "--json"],
+    ],
     "gc": lambda _, __: [["gc", "--orphans", "--force", "-v", "--json"]],
     "reindex": lambda _, __: [["reindex", "--dry-run", "--json"], ["reindex"]],
     "doctor": lambda _, __: [["doctor"]],

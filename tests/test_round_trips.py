@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import sqlite3
 from collections import Counter
 from pathlib import Path
@@ -436,6 +437,24 @@ def test_search(costs, artifact_id):
     costs.catalog.clear()
     assert len(list(costs.store.search(**wanted))) == 50
     assert dict(costs.catalog) == {"sessions": 1, "search": 1}
+
+
+def test_export_and_import(costs):
+    """An export reads pages of 500 records, and verifies all once; an import looks up and writes 500 at once."""
+    costs.store.store_batch([{"data": b""}] * 600, session_id="alice")
+    sessions = len(list(costs.store.iter_sessions()))
+    file = io.BytesIO()
+    costs.catalog.clear()
+    costs.storage.clear()
+    costs.store.export_catalog(file)
+    assert dict(costs.catalog) == {"verify": 1, "identity": 1, "sessions": 1, "page": 1 + sessions}
+    assert not costs.storage
+    costs.catalog.clear()
+    file.seek(0)
+    costs.store.import_catalog(file)
+    assert {*costs.catalog} == {"get", "merge_sessions", "merge"}
+    assert max(costs.catalog.values()) == 2
+    assert set(costs.storage) <= {"list_objects"}
 
 
 def test_long_list(costs):

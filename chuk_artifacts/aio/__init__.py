@@ -23,6 +23,7 @@ from chuk_artifacts import (
     GridError,
     GridKey,
     InvalidInputError,
+    MigrationReport,
     OutcomeUnknownError,
     ProviderError,
     QuotaExceededError,
@@ -33,6 +34,7 @@ from chuk_artifacts import (
     __version__,
 )
 from chuk_artifacts.aio.gateway import Gateway
+from chuk_artifacts.aio.migration import migrate
 from chuk_artifacts.aio.respond import Response, respond
 from chuk_artifacts.aio.store import ArtifactStore
 from chuk_artifacts.aio.streams import Reader
@@ -52,6 +54,7 @@ __all__ = [
     "GridError",
     "GridKey",
     "InvalidInputError",
+    "MigrationReport",
     "OutcomeUnknownError",
     "ProviderError",
     "QuotaExceededError",
@@ -62,5 +65,6 @@ __all__ = [
     "SessionInfo",
     "Usage",
     "__version__",
+    "migrate",
     "respond",
 ]

@@ -32,10 +32,11 @@ from chuk_artifacts.models import (
     Usage,
 )
 from chuk_artifacts.operations import changing, writing
+from chuk_artifacts.operations.exporting import Writable
 from chuk_artifacts.operations.quota import longest
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.previews import Preview
-from chuk_artifacts.source import CHUNK_SIZE, source
+from chuk_artifacts.source import CHUNK_SIZE, Readable, source
 from chuk_artifacts.store import ArtifactStore as Blocking
 
 if TYPE_CHECKING:
@@ -792,6 +793,24 @@ class ArtifactStore:
         older_than: float = ORPHAN_GRACE_SECONDS,
     ) -> CleanupReport:
         """Remove expired sessions, expired artifacts and their bytes."""
+        ...
+
+    @_hop
+    async def export_catalog(
+        self, target: str | os.PathLike[str] | Writable, *, callback: Callback | None = None
+    ) -> int:
+        """Write all sessions and records of the sandbox to a file, to be imported into any catalog."""
+        ...
+
+    @_hop
+    async def import_catalog(
+        self,
+        source: str | os.PathLike[str] | Readable,
+        *,
+        callback: Callback | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Add the sessions and records of an export of this sandbox, and keep what is newer in the catalog."""
         ...
 
     @_hop

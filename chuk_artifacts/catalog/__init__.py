@@ -2,12 +2,13 @@
 
 from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTakenError, Sessions
 from chuk_artifacts.catalog.query import Query
-from chuk_artifacts.catalog.records import batches, place
-from chuk_artifacts.catalog.sessions import later, new_session, owned
+from chuk_artifacts.catalog.records import DAMAGE, batches, place
+from chuk_artifacts.catalog.sessions import later, new_session, owned, prolonged
 from chuk_artifacts.errors import SessionError
 from chuk_artifacts.settings import MEMORY, POSTGRES, REDIS, Settings
 
 __all__ = [
+    "DAMAGE",
     "NO_USERS",
     "Catalog",
     "Due",
@@ -20,6 +21,7 @@ __all__ = [
     "open_catalog",
     "owned",
     "place",
+    "prolonged",
 ]
 
 

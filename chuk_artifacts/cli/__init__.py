@@ -14,6 +14,7 @@ from chuk_artifacts.cli import (
     finding,
     history,
     listing,
+    moving,
     serving,
     sessions,
     storing,
@@ -60,10 +61,11 @@ for _command in (
     *(storing.put, fetching.get, fetching.cat, changing.cp, changing.mv, changing.rm),
     *(finding.find, finding.du, listing.ls, listing.info, listing.stats, urls.url, urls.upload_url, serving.serve),
     serving.browse,
-    *(syncing.sync, history.versions, history.restore, upkeep.gc, upkeep.reindex, upkeep.init, diagnosis.doctor),
+    *(syncing.sync, history.versions, history.restore, moving.migrate_command),
+    *(upkeep.gc, upkeep.reindex, upkeep.init, diagnosis.doctor),
 ):
     cli.add_command(add_store_options(_command))
-for _group in (sessions.sessions, sessions.users):
+for _group in (sessions.sessions, sessions.users, moving.catalog):
     for _command in _group.commands.values():
         add_store_options(_command)
     cli.add_command(_group)

@@ -12,6 +12,7 @@ from chuk_artifacts.source import CHUNK_SIZE
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
+    from rich.progress import Progress
 
 _LEAST_BYTES = 8 * 1024**2  # less is read and written within a second
 _LEAST_FILES = 20
@@ -31,25 +32,53 @@ def progress(label: str, total: int, files: int = 1) -> Iterator[Advance | None]
         a function that takes a number of bytes; None where no bar is shown: in a pipe, or for little.
 
     """
-    if not sys.stderr.isatty() or (total < _LEAST_BYTES and files < _LEAST_FILES):
+    bar = None if total < _LEAST_BYTES and files < _LEAST_FILES else _bar(of_bytes=True)
+    if bar is None:
         yield None
         return
+    with bar:
+        task = bar.add_task(label, total=total or None)
+        yield lambda size: bar.update(task, advance=size)
+
+
+@contextmanager
+def records_progress(label: str) -> Iterator[Callback | None]:
+    """Show a bar on a terminal while records are read or written, and yield the callback that moves it, or None."""
+    bar = _bar(of_bytes=False)
+    if bar is None:
+        yield None
+        return
+    with bar:
+        task = bar.add_task(label, total=None)
+        yield cast(
+            "Callback",
+            _Advancing(lambda count: bar.update(task, advance=count), lambda count: bar.update(task, total=count)),
+        )
+
+
+def _bar(*, of_bytes: bool) -> Progress | None:
+    """Return a bar; None where none is shown."""
+    if not _shows_bars():
+        return None
     try:
         from rich.console import Console  # noqa: PLC0415 - an extra, and only a terminal needs it
         from rich.progress import (  # noqa: PLC0415 - as above
             BarColumn,
             DownloadColumn,
+            MofNCompleteColumn,
             Progress,
             TextColumn,
             TimeRemainingColumn,
         )
     except ModuleNotFoundError:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total or None)
-        yield lambda size: bar.update(task, advance=size)
+        return None
+    count = DownloadColumn(binary_units=True) if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _shows_bars() -> bool:
+    return sys.stderr.isatty()
 
 
 @contextmanager
@@ -93,13 +122,22 @@ class Watched:
 
 
 class _Advancing:
-    """The part of an fsspec callback that the store uses; importing fsspec would make every command slower."""
+    """The part of an fsspec callback that is used here; importing fsspec would make every command slower.
 
-    def __init__(self, advance: Advance) -> None:
+    Args:
+        advance: advances the bar.
+        resize: sets its size; None: the bar knows it.
+
+    """
+
+    def __init__(self, advance: Advance, resize: Advance | None = None) -> None:
         self._advance = advance
+        self._resize = resize
 
     def set_size(self, size: int) -> None:
-        """Do nothing: the bar knows the size of all files."""
+        """Set the size of the bar."""
+        if self._resize is not None:
+            self._resize(size)
 
     def relative_update(self, inc: int = 1) -> None:
         """Advance the bar."""

@@ -7,6 +7,9 @@ that the catalog is lost: a storage that fails here fails no call.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+
 from chuk_artifacts import grid
 from chuk_artifacts.catalog.records import DAMAGE
 from chuk_artifacts.core import Core
@@ -29,6 +32,12 @@ def keep(core: Core, session_id: str) -> None:
         info = core.catalog.get_session(session_id, core.clock())
         if info is not None:
             keep_info(core, info)
+
+
+def keep_each(core: Core, infos: Iterable[SessionInfo]) -> None:
+    """Store the facts of many sessions, of those that have their own, as the catalog has them now; raises as above."""
+    if core.storage.persistent:
+        core.each(partial(keep, core), [info.session_id for info in infos if has_own(core, info)], lambda _: 0)
 
 
 def keep_info(core: Core, info: SessionInfo) -> None:

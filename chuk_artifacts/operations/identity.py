@@ -92,6 +92,22 @@ def prove(core: Core) -> None:
     raise _refused(f"{side} no identity, so nothing shows that this catalog describes these files", _ANOTHER)
 
 
+def doubt(core: Core) -> None:
+    """Note in the storage that the catalog may not know all its bytes, before records from elsewhere are added.
+
+    After that, only a catalog that was complete before proves anything: records alone would make an old export look
+    like one. :func:`prove` refuses until a complete reindex.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: the catalog fails.
+
+    """
+    if not (core.storage.persistent and core.catalog.persistent) or _known(core) or not _has_bytes(core):
+        return
+    _leave(core, _UNKNOWN)
+
+
 def _introduce(core: Core, identity: str | None) -> None:
     """Write the catalog's identity to the storage, and ``unknown`` if that has bytes the catalog does not know."""
     if identity is None:

@@ -128,7 +128,7 @@ def _put_if(core: Core, key: str, content: bytes | Stream, allows: Allows) -> st
 def _check_allowed(core: Core, key: str, allows: Allows) -> bool:
     """Return whether nothing was uploaded before; raise :class:`ConflictError` when *allows* refuses another upload."""
     before = core.storage.stat(key)
-    if not allows(None if before is None else lambda: _measured(core, key, before.bytes, None)[1]):
+    if not allows(None if before is None else lambda: measured(core, key, before.bytes, None)[1]):
         raise ConflictError("another upload came first, or the expected one is missing")
     return before is None
 
@@ -222,7 +222,7 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
         sha256 = core.storage.copy(
             pending.key, key, length, hashed=True, about=lambda _, size: description(record, size)
         )
-        size, sha256 = _measured(core, key, length, sha256)
+        size, sha256 = measured(core, key, length, sha256)
         _check_length(core, pending, size)  # the copy may be of a later upload
         check_bytes(core, [key], seconds_of(record.stored_at))
         record = record.changed(key=key, bytes=size, sha256=sha256)
@@ -287,7 +287,7 @@ def _check_plain(core: Core, pending: ArtifactMetadata, uploaded: StoredObject) 
         )
 
 
-def _measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int, str]:
+def measured(core: Core, key: str, size: int, sha256: str | None) -> tuple[int, str]:
     """Return length and SHA-256 of the object under *key*; *sha256* is the storage's own value, or None."""
     storage = core.storage
     if sha256 is not None:

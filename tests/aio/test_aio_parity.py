@@ -108,8 +108,14 @@ def test_same_options():
 def test_same_names():
     """The async package exports the names of the package and of the gateway, and its reader."""
     assert set(aio.__all__) == {*chuk_artifacts.__all__, *gateway.__all__, "Reader"}
-    for name in {*chuk_artifacts.__all__} - {"ArtifactStore"}:
+    for name in {*chuk_artifacts.__all__} - {"ArtifactStore", "migrate"}:
         assert getattr(aio, name) is getattr(chuk_artifacts, name)
+
+
+def test_same_function():
+    """The function that copies between stores has the arguments of the blocking one, and is awaited."""
+    assert inspect.signature(aio.migrate) == inspect.signature(chuk_artifacts.migrate)
+    assert inspect.iscoroutinefunction(aio.migrate)
 
 
 def test_subclass(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import sqlite3
@@ -13,7 +14,9 @@ import fakeredis
 import pytest
 from records import NOW, name, record
 
+from chuk_artifacts import ArtifactStore
 from chuk_artifacts.catalog import counters
+from chuk_artifacts.catalog.memory import MemoryCatalog
 from chuk_artifacts.catalog.redis import RedisCatalog, scripts
 from chuk_artifacts.catalog.redis.client import PooledClient
 from chuk_artifacts.catalog.redis.link import Link
@@ -325,6 +328,43 @@ def test_expired_session_leaves_the_index_of_its_user(redis_catalog, server):
     server.zadd(key, {"alice": 1000.0})
     assert redis_catalog.expire_sessions(NOW + 86400) == 1
     assert set(server.zrange(key, 0, -1)) == {b"carol", b"empty"}
+
+
+def store_of(catalog):
+    """Return a store of the sandbox ``box`` with a catalog, at the time of the records."""
+    store = ArtifactStore(sandbox_id="box", clock=lambda: NOW)
+    store.scope.core.catalog = catalog
+    return store
+
+
+def test_export_of_an_old_catalog(catalog):
+    """An old catalog is exported as a whole, and its export imported: what has not ended is the same afterwards."""
+    file = io.BytesIO()
+    with store_of(MemoryCatalog(86400.0)) as new:
+        with store_of(catalog) as old:
+            assert old.export_catalog(file) == 5
+        file.seek(0)
+        assert new.import_catalog(file) == 5
+        assert tuple(new.usage().values()) == WHOLE
+        assert users(new.scope.core.catalog, "ann") == ["alice", "carol", "empty"]
+
+
+def test_export_of_format_1(tmp_path):
+    """An export of the first format is imported into each later version: sessions, versions and uploads included."""
+    with ArtifactStore(sandbox_id="box", session_provider="sqlite", fs_root=tmp_path, clock=lambda: NOW) as store:
+        assert store.import_catalog(OLD / "export-1.jsonl") == 6
+        assert tuple(store.usage().values()) == (5, 54 + 2**40)
+        assert users(store.scope.core.catalog, "ann") == ["alice", "carol", "empty"]
+        assert [one.filename for one in store.list_by_session("bob")] == ["f5", "é\u2028"]
+        changed = store.lookup("é\u2028", "bob")
+        assert (changed.summary, changed.revision, changed.key[-3:]) == ('"\\\n', 2, "~78")
+        assert [(one.revision, one.filename) for one in store.versions(changed.artifact_id)] == [
+            (2, "é\u2028"),
+            (1, "old name"),
+        ]
+        (pending,) = store.scope.core.catalog.get([name(4)])
+        assert pending.pending.complete
+        assert store.import_catalog(OLD / "export-1.jsonl") == 0
 
 
 def test_rows_are_counted_whatever_their_numbers(tmp_path):

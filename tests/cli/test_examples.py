@@ -85,6 +85,7 @@ def _prepare(shell):
     with ArtifactStore(storage_provider="filesystem") as store:
         store.create_session(user_id="alice")
     shell("put", "report.pdf", "hello.txt", "-r", "docs", "--session", "demo")
+    shell("catalog", "export", "backup.jsonl.gz")
 
 
 def test_help_is_in_words_of_the_command_line():

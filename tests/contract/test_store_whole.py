@@ -86,6 +86,8 @@ WHOLE_METHODS = {
     "get_stats": lambda store: store.get_stats(),
     "get_sandbox_info": lambda store: store.get_sandbox_info(),
     "validate_configuration": lambda store: store.validate_configuration(),
+    "export_catalog": lambda store: store.export_catalog(io.BytesIO()),
+    "import_catalog": lambda store: store.import_catalog(io.BytesIO()),
 }
 """Each method that concerns the whole store."""
 
