@@ -73,7 +73,7 @@ def _demand(method: str, workloads: Workloads, store: ArtifactStore, server: Any
     _times(_WARM_UP_CALLS, work.call)
     requests: list[object] = []
     events = client_of(store).meta.events
-    events.register("request-created.s3", lambda **_: requests.append(None), unique_id="fleet")
+    events.register("before-send.s3", lambda **_: requests.append(None), unique_id="fleet")
     before, begin = _spent(server), time.process_time()
     _times(_CALLS, work.call)
     seconds, after = time.process_time() - begin, _spent(server)

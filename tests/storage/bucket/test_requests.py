@@ -180,8 +180,9 @@ def test_options_of_a_write(open_store, proxy):
     assert proxy.requests[-1].headers["x-amz-tagging-directive"] == "REPLACE"
 
 
-def test_one_client(store, monkeypatch):
+def test_one_client(open_store, monkeypatch):
     """Threads that begin at once make one client, and no more."""
+    store = open_store()
     made = []
     connect = Client._connect
     monkeypatch.setattr(Client, "_connect", lambda self: made.append(self) or connect(self))
