@@ -77,7 +77,7 @@ def _demand(method: str, workloads: Workloads, store: ArtifactStore, server: Any
     before, begin = _spent(server), time.process_time()
     _times(_CALLS, work.call)
     seconds, after = time.process_time() - begin, _spent(server)
-    events.unregister("request-created.s3", unique_id="fleet")
+    events.unregister("before-send.s3", unique_id="fleet")
     spent_us, moved = (late - early for early, late in zip(before, after, strict=True))
     return Demand(method, seconds / _CALLS * 1e6, spent_us / _CALLS, moved / _CALLS, len(requests) / _CALLS)
 
