@@ -22,6 +22,7 @@ from benchmarks.comparison import Driven, Ratio, Result, Rows, take_turns
 from benchmarks.plan import Effort
 from benchmarks.servers import BUCKET_NAME, MissingError, Servers
 from benchmarks.service_floors import client_like
+from benchmarks.targets import PROCESSOR
 from benchmarks.turns import Threads
 from benchmarks.workloads import KIB, Work
 from chuk_artifacts import ArtifactStore
@@ -79,7 +80,7 @@ def _row(effort: Effort, what: str, size: str, count: int, folder: Path) -> Resu
         method_us=[each[0].each * 1e6 for each in turns],
         floor_us=[each[1].each * 1e6 for each in turns],
         ratio=rates["store"],
-        figures={"processor": processor, **{peer: rates[peer].median for peer in [*works][2:]}},
+        figures={PROCESSOR: processor, **{peer: rates[peer].median for peer in [*works][2:]}},
     )
 
 

@@ -30,8 +30,9 @@ def all_keys(options):
     return sorted(item["Key"] for item in found.get("Contents", ()))
 
 
-def test_bytes_outlive_the_storage(storage):
+def test_bytes_outlive_the_storage(options):
     """A bucket keeps its bytes, holds connections once it is used, and gives them back."""
+    storage = open_bucket(options)
     assert storage.persistent
     assert not storage.connected
     storage.put(KEY, b"1")
