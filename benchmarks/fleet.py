@@ -148,7 +148,7 @@ def _processor_us(pid: int) -> float:
 
 
 def _demands(servers: Servers, given: Mapping[str, Any], spent: Spent, folder: Path) -> Iterator[Demand]:
-    options = {"storage_provider": "s3", "bucket": BUCKET_NAME, "endpoint_url": servers.bucket.url}
+    options: Any = {"storage_provider": "s3", "bucket": BUCKET_NAME, "endpoint_url": servers.bucket.url}
     with ArtifactStore(**options, **given) as store:
         store.store_batch([{"data": b"x"}] * _LISTED, session_id="listed")
         workloads = StoreWorkloads(store, store, size=KIB, folder=folder, listed=lambda: "listed")
@@ -189,7 +189,7 @@ def capacity(demands: Sequence[Demand], instances: int, catalog_cores: float, op
     by_method = {demand.method: demand for demand in demands}
 
     def mixed(figure: str) -> float:
-        return sum(share * getattr(by_method[method], figure) for method, share in _MIX.items())
+        return sum(share * float(getattr(by_method[method], figure)) for method, share in _MIX.items())
 
     puts = _MIX["store"] * by_method["store"].requests
     gets = mixed("requests") - puts

@@ -171,7 +171,7 @@ def test_same_requests(pair, monkeypatch):
     monkeypatch.setattr("os.urandom", lambda count: b"7" * count)
     warm(own)
     own._client.call("upload_part", Key=KEY, PartNumber=1, UploadId="1", Body=io.BytesIO(b"1"), **own._checked)
-    for call in random_calls(random.Random(7), 150):
+    for call in random_calls(random.Random(7), 100):
         call(own)
         call(other)
         (method, url, headers), (method_2, url_2, headers_2) = ours.last(), theirs.last()
