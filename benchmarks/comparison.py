@@ -136,14 +136,10 @@ def compare(
         the measured row.
 
     """
-    most = max(1, _MAX_BYTES_A_TURN // max(1, size * count))
     sides = [method, floor] if blocking is None else [method, floor, blocking]
-    with _little_garbage():
-        calls = _warm_up(method, count, most, seconds)
-        for other in sides[1:]:
-            other.turn(calls)
-        taken = [_round(sides, calls, backwards=bool(number % 2)) for number in range(rounds)]
+    taken = take_turns(sides, seconds=seconds, rounds=rounds, count=count, size=size)
     turns = [each[0] for each in taken]
+    calls = turns[0].calls
     return Result(
         name=name,
         parameters=parameters or {},
@@ -157,6 +153,25 @@ def compare(
         ratio=Ratio([each[1].seconds / each[0].seconds for each in taken]),
         to_blocking=None if blocking is None else Ratio([each[2].seconds / each[0].seconds for each in taken]),
     )
+
+
+def take_turns(sides: Sequence[Side], *, seconds: float, rounds: int, count: int, size: int) -> list[list[Turn]]:
+    """Return the turns of each round, in the order of the sides; the first side decides how many calls a turn has.
+
+    Args:
+        sides: what takes turns.
+        seconds: the approximate length of a turn.
+        rounds: the number of rounds.
+        count: the number of callers.
+        size: the bytes that a call handles.
+
+    """
+    most = max(1, _MAX_BYTES_A_TURN // max(1, size * count))
+    with _little_garbage():
+        calls = _warm_up(sides[0], count, most, seconds)
+        for other in sides[1:]:
+            other.turn(calls)
+        return [_round(sides, calls, backwards=bool(number % 2)) for number in range(rounds)]
 
 
 def compare_calls(

@@ -23,6 +23,7 @@ from benchmarks.workloads import MIB
 _COLUMNS = ("calls/s", "p50 µs", "p90 µs", "p99 µs", "cpu µs", "MiB more", "floor µs", "ratio", "spread", "to blocking")
 _WIDTHS = (10, 10, 10, 10, 9, 9, 10, 7, 14, 12)
 _NAME = 46
+_EXACT = 10  # below that, figures are ratios as a rule
 _PACKAGES = ("attrs", "boto3", "botocore", "fsspec", "psycopg", "redis", "hiredis", "werkzeug", "moto", "pyarrow")
 _PROGRAMS = ("redis-server", "psql", "radosgw")
 _HERE = Path(__file__).parent
@@ -50,7 +51,7 @@ def line(result: Result) -> str:
         _spread(result.ratio),
         "" if result.to_blocking is None else f"{result.to_blocking.median:.2f}",
     )
-    figures = "".join(f"  {name} {value:.1f}" for name, value in result.figures.items())
+    figures = "".join(f"  {name} {value:.{2 if abs(value) < _EXACT else 1}f}" for name, value in result.figures.items())
     row = "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
     return f"{f'{result.name:{_NAME}}{row}'.rstrip()}{figures}"
 

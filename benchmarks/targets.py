@@ -11,11 +11,13 @@ import attrs
 from benchmarks.comparison import Result
 
 ADDED_MS = "added_ms"
+PROCESSOR = "processor"
 
 _UNITS = {
     "ratio": "of the floor",
     "to_blocking": "of blocking",
     ADDED_MS: "ms more than python -c pass",
+    PROCESSOR: "of the processor time of boto3",
 }
 _HOLDS = {"at least": operator.ge, "at most": operator.le}
 
@@ -56,6 +58,14 @@ TARGETS = (
     _ratio("s3+redis/store/1KiB/blocking1", 0.95, "rgw"),
     _ratio("s3+redis/retrieve/1KiB/blocking1", 0.95, "rgw"),
     _ratio("link20ms/store/1KiB", 1.6, "rgw"),
+    _ratio("peers/retrieve/1KiB/1", 1.5, "rgw"),
+    _ratio("peers/retrieve/1KiB/16", 2.0, "rgw"),
+    _ratio("peers/store/1KiB/1", 1.15, "rgw"),
+    _ratio("peers/store/1KiB/16", 1.35, "rgw"),
+    _ratio("peers/retrieve/256KiB/1", 1.25, "rgw"),
+    _ratio("peers/retrieve/256KiB/16", 1.6, "rgw"),
+    Target("peers/retrieve/1KiB/1", PROCESSOR, "at most", 0.50, "rgw"),
+    Target("peers/store/1KiB/1", PROCESSOR, "at most", 0.50, "rgw"),
     _ratio("filesystem+sqlite/upload/256MiB/blocking1", 0.90),
     _ratio("filesystem+sqlite/download/256MiB/blocking1", 0.90),
     _ratio("s3+redis/upload/256MiB/blocking1", 0.90, "rgw"),

@@ -68,7 +68,7 @@ SESSION_OPTIONS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_
 """The storage options of buckets that select credentials."""
 TIMEOUT_OPTIONS = frozenset({"connect_timeout", "read_timeout"})
 """The storage options of buckets that limit the wait for a connection and for a response, in seconds."""
-OWN_OPTIONS = frozenset({"part_size", "presign_upload"})
+OWN_OPTIONS = frozenset({"direct", "part_size", "presign_upload"})
 """The storage options of buckets that this package handles and no SDK sees."""
 NATIVE, GATEWAY = "native", "gateway"
 """The values of ``presign_upload``: upload to the service's own URLs, or through the gateway."""
@@ -780,6 +780,8 @@ def _options(provider: str, url: str | None, options: object) -> dict[str, objec
     if options.get("part_size") is not None:
         check_count("part_size in storage_options", options["part_size"], _SHORTEST_PART, _LONGEST_PART)
     known = _STORAGE_OPTIONS[provider]
+    if not isinstance(options.get("direct", True), bool):
+        raise InvalidInputError("storage_options['direct'] must be True or False")
     unknown = sorted(str(name) for name in options if name not in known)
     if unknown:
         listed = ", ".join(map(repr, sorted(known))) or "none"

@@ -107,7 +107,7 @@ def in_bucket(request, sent):
     emit = HierarchicalEmitter.emit
 
     def watched(self, event_name, **details):
-        if event_name.startswith("request-created.s3."):
+        if event_name.startswith("before-send.s3."):  # on both ways
             sent.storage.append(event_name.rpartition(".")[2])
         return emit(self, event_name, **details)
 

@@ -52,6 +52,7 @@ Check = Callable[[Scope, Mapping[str, object]], None]
 
 _BRIEF_BYTES = 64 * 1024
 _HARMLESS = frozenset({bool, int, float, dict, type(None)})
+_BRIEF_ITEMS = 20  # of a listing in memory: these too take about as long as switching threads
 _CALLS_A_TURN = 64
 _PORTION = 100
 _inline_calls = itertools.count(1)
@@ -98,6 +99,11 @@ def _brief_read(declared: F) -> F:
     return _inline_or_hop(declared, reads=True)
 
 
+def _brief_list(declared: F) -> F:
+    """Make a method like :func:`_brief`'s that lists artifacts: only if its limit is low."""
+    return _inline_or_hop(declared, lists=True)
+
+
 def _upload(check: Check) -> Callable[[F], F]:
     """Make a method like :func:`_brief`'s whose data may be something that only an event loop can read.
 
@@ -110,9 +116,14 @@ def _upload(check: Check) -> Callable[[F], F]:
     return partial(_inline_or_hop, check=check)
 
 
-def _inline_or_hop(declared: F, *, reads: bool = False, check: Check | None = None) -> F:
+def _inline_or_hop(declared: F, *, reads: bool = False, lists: bool = False, check: Check | None = None) -> F:
     name = declared.__name__
     bind = signature(getattr(Blocking, name)).bind
+    place = [*signature(declared).parameters].index("limit") - 1 if lists else 0
+
+    def is_short(args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
+        limit = kwargs.get("limit", args[place] if len(args) > place else None)
+        return type(limit) is int and limit <= _BRIEF_ITEMS
 
     @wraps(getattr(Blocking, name))
     async def method(self: ArtifactStore, /, *args: object, **kwargs: object) -> Any:
@@ -120,7 +131,8 @@ def _inline_or_hop(declared: F, *, reads: bool = False, check: Check | None = No
         if check is not None and is_async(kwargs["data"] if "data" in kwargs else args[0] if args else None):
             return await collected(self, check, blocking, bind(self, *args, **kwargs).arguments)
         values = (*args, *kwargs.values()) if kwargs else args
-        if self._runs_inline and _is_brief(values, self._catalog if reads else None):
+        brief = self._runs_inline and (not lists or is_short(args, kwargs))
+        if brief and _is_brief(values, self._catalog if reads else None):
             running_loop()
             if next(_inline_calls) % _CALLS_A_TURN == 0:  # let the loop run other tasks
                 await sleep(0)
@@ -577,21 +589,21 @@ class ArtifactStore:
 
     # List
 
-    @_hop
+    @_brief_list
     async def list_by_session(
         self, session_id: str | None = None, limit: int | None = None
     ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session, ordered by filename and id."""
         ...
 
-    @_hop
+    @_brief_list
     async def list_files(
         self, session_id: str | None = None, prefix: str = "", limit: int | None = None
     ) -> Listing[ArtifactMetadata]:
         """Return the artifacts of a session whose filenames begin with a prefix, ordered by filename and id."""
         ...
 
-    @_hop
+    @_brief_list
     async def get_directory_contents(
         self, session_id: str | None = None, directory_prefix: str = "", limit: int | None = None
     ) -> Listing[ArtifactMetadata]:

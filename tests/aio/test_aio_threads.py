@@ -117,6 +117,9 @@ async def test_small_calls_in_memory_run_inline(where):
         await store.update_metadata(artifact_id, summary="A")
         await store.session("alice").exists(artifact_id)
         await store.get_session_info("alice")
+        await store.list_by_session("alice", 20)
+        await store.list_files("alice", "a", limit=1)
+        await store.get_directory_contents("alice", limit=20)
         await store.delete(artifact_id)
     assert where.threads == {threading.current_thread()}
 
@@ -139,6 +142,9 @@ HOPS = {
     "download": lambda store, large_id, path: store.download(large_id, path),
     "stream": lambda store, large_id, path: anext(store.stream(large_id)),
     "list_by_session": lambda store, large_id, path: store.list_by_session("alice"),
+    "list_by_session 21": lambda store, large_id, path: store.list_by_session("alice", 21),
+    "list_files": lambda store, large_id, path: store.list_files("alice", "", None),
+    "list_files 21": lambda store, large_id, path: store.list_files("alice", limit=21),
     "get_stats": lambda store, large_id, path: store.get_stats(),
 }
 

@@ -39,7 +39,8 @@ def bucket(spans, moto_server, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     options = {"storage_provider": "s3", "bucket": "spans", "endpoint_url": moto_server, "region": "us-east-1"}
-    with ArtifactStore(**options) as store:
+    by_client = {"direct": False}  # only the client's requests are spans of botocore
+    with ArtifactStore(**options, storage_options=by_client) as store:
         import boto3  # noqa: PLC0415 - after its instrumentation
 
         boto3.client("s3", endpoint_url=moto_server, region_name="us-east-1").create_bucket(Bucket="spans")

@@ -13,7 +13,7 @@ from typing import Any
 import fakeredis
 import pytest
 from faces import open_async
-from servers.buckets import BUCKETS, open_bucket
+from servers.buckets import BUCKETS, open_bucket, warm
 from servers.urls import URLS
 
 from chuk_artifacts import ArtifactStore
@@ -131,6 +131,8 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     """Return an empty storage."""
     name = request.param
     storage = open_bucket(PLACES[name](request)) if name in PLACES else STORAGES[name](tmp_path)
+    if name in BUCKETS:
+        warm(storage)
     yield storage
     storage.close()
 

@@ -29,6 +29,13 @@ def open_bucket(options: Options) -> Storage:
     return open_storage(resolve(now=0, **{name: options[name] for name in known if name in options}))
 
 
+def warm(storage: Storage, key: str = "warm") -> None:
+    """Let the direct path of a storage learn its requests from those of the client; nothing is left."""
+    storage.put(key, b"0123456789")
+    storage.get(key)
+    storage.delete([key])
+
+
 def fresh(options: Options, *others: str) -> Options:
     """Return *options* with a new bucket of their own, which holds objects under *others*."""
     name = f"bucket-{uuid.uuid4().hex}"
@@ -96,11 +103,17 @@ def ibm_iam_on_moto(request: pytest.FixtureRequest) -> Options:
     )
 
 
+def s3_by_client(request: pytest.FixtureRequest) -> Options:
+    """Return the options of an S3 bucket on Ceph RGW, without the direct path."""
+    return {**s3_on_rgw(request), "storage_options": {"direct": False}}
+
+
 BUCKETS: dict[str, Callable[[pytest.FixtureRequest], Options]] = {
     "s3-moto": s3_on_moto,
     "s3-moto-served": s3_on_served_moto,
     "s3-rgw": s3_on_rgw,
     "s3-rgw-prefix": s3_on_rgw_below_prefix,
+    "s3-rgw-client": s3_by_client,
     "ibm_cos-rgw": ibm_on_rgw,
     "ibm_cos_iam-moto": ibm_iam_on_moto,
 }

@@ -31,6 +31,7 @@ from chuk_artifacts.settings import (
 )
 from chuk_artifacts.storage.bucket.answers import Answer, Parameters, ignores_range, lacking, length_of_range, next_page
 from chuk_artifacts.storage.bucket.connections import harden
+from chuk_artifacts.storage.bucket.direct import PLAIN, SMALL_BODY, Direct, is_foreign
 from chuk_artifacts.storage.bucket.errors import (
     NO_API_KEY,
     NO_ENDPOINT,
@@ -42,6 +43,7 @@ from chuk_artifacts.storage.bucket.errors import (
     StaleKeysError,
     Translation,
     load_sdk,
+    status_of,
 )
 from chuk_artifacts.storage.bucket.multipart import SIDE_BY_SIDE
 from chuk_artifacts.storage.bucket.region import Region
@@ -51,7 +53,6 @@ T = TypeVar("T")
 
 DEFAULT_REGION = "us-east-1"
 
-_SMALL_BODY = 1024 * 1024  # below that, asking before sending costs more than sending in vain
 _CONNECT_SECONDS, _READ_SECONDS = 6, 12  # with three retries a silent service, of two addresses, costs a minute at most
 _LONGEST_PAUSE = 20.0  # seconds between two attempts
 _LOOK_SECONDS = 0.1  # how often a pause looks whether it is still worth it
@@ -95,6 +96,7 @@ class Client(Lockable):
         self._attempts = settings.max_retries + 1
         self._sdk_retries = getattr(settings.storage_options.get("config"), "retries", None) is not None
         self._client: Any = None
+        self._direct: Direct | None = None  # of the client, if it has one
         self._keys: Any = None  # the credentials of the client, as the SDK found them
 
     @property
@@ -104,14 +106,14 @@ class Client(Lockable):
 
     def close(self) -> None:
         """Close the connections."""
-        client, self._client = self._client, None
+        client, self._client, self._direct = self._client, None, None
         if client is not None:
             client.close()
 
     def after_fork(self, *, child: bool) -> None:
         """Release the lock; a *child* makes a client of its own."""
         if child:
-            self._client = None
+            self._client = self._direct = None
         super().after_fork(child=child)
 
     def connected(self) -> Any:
@@ -125,7 +127,10 @@ class Client(Lockable):
     @property
     def signs(self) -> bool:
         """Whether requests are signed; a configuration may say that they are not."""
-        return self.connected().meta.config.signature_version is not self.sdk.core.UNSIGNED
+        return self._is_signed(self.connected())
+
+    def _is_signed(self, client: Any) -> bool:
+        return client.meta.config.signature_version is not self.sdk.core.UNSIGNED
 
     def signing(self) -> Any:
         """Return the client, with the bucket's own region, for requests that can't be redirected: presigned URLs.
@@ -194,6 +199,7 @@ class Client(Lockable):
         )
         harden(client._endpoint.http_session)  # noqa: SLF001 - botocore has no public way to it
         self._listen(client.meta.events)
+        self._direct = self._direct_path(client)
         if self._provider != IBM_COS_IAM:
             self._keys = session.get_credentials()
         if self._sdk_retries:  # so often is repeated, too, what the SDK itself does not repeat
@@ -203,6 +209,14 @@ class Client(Lockable):
             self.region.use(region)
             client.meta.events.register("response-received.s3", self.region.note)
         return client
+
+    def _direct_path(self, client: Any) -> Direct | None:
+        """Return the direct path of a client, unless it is not wanted, or would not do what the client does."""
+        wanted = self._settings.storage_options.get("direct", True)
+        own_retries = self._sdk_retries  # perhaps with a limit of the rate
+        if not wanted or own_retries or not self._is_signed(client) or is_foreign(client.meta.events):
+            return None
+        return Direct(self.sdk, client)
 
     def _config(self, timeouts: Mapping[str, float]) -> Any:
         checksums = {
@@ -231,12 +245,20 @@ class Client(Lockable):
             events.register("before-parameter-build.s3.PutObject", _take_condition)
             events.register("before-call.s3.PutObject", _send_condition)
 
-    def call(self, operation: str, **order: Any) -> Answer:
+    def call(self, operation: str, digest: str = "", /, **order: Any) -> Answer:
         """Make a request, again after a pause where that may help, and raise what its failure means.
 
-        The bytes of an object are read here too, so that a truncated answer counts as a failure.
+        The first attempt may take the direct path, the others never. The bytes of an object are read here too, so that
+        a truncated answer counts as a failure.
+
+        Args:
+            operation: the operation, by the name of its method.
+            digest: the SHA-256 of the body in hex, where it is known.
+            order: the parameters.
+
         """
-        return self.repeated(functools.partial(self.ask, operation, **order))
+        first = iter((True,))
+        return self.repeated(lambda: self.ask(operation, digest, direct=next(first, False), **order))
 
     def repeated(self, ask: Callable[[], T]) -> T:
         """Return ``ask()``, called again after a pause, up to ``max_retries`` times, where that may help.
@@ -264,23 +286,51 @@ class Client(Lockable):
         settled = self._sdk_retries and not isinstance(error, BrokenAnswerError)
         return settled or attempt >= self._attempts
 
-    def ask(self, operation: str, **order: Any) -> Answer:
-        """Make a request once; see ``call``."""
+    def ask(self, operation: str, digest: str = "", /, *, direct: bool = False, **order: Any) -> Answer:
+        """Make a request once, on the direct path if that may be and can; see ``call``."""
+        answer = self._ask_directly(operation, digest, order) if direct else None
+        if answer is None:
+            answer = self._ask_client(operation, order)
+        lack = lacking(operation, answer, order)
+        if operation == "get_object":
+            with contextlib.closing(answer["Body"]) as body:
+                answer = {**answer, "Body": b"" if lack else self._read(body, answer, order)}
+        if lack:
+            raise BrokenAnswerError(f"{self.subject}: {lack}")
+        return answer
+
+    def _ask_client(self, operation: str, order: Parameters) -> Answer:
         if "Body" in order:
             order["Body"].seek(0)
         self.translating.begin()
         try:
-            answer: dict[str, Any] = getattr(self.connected(), operation)(Bucket=self._bucket.name, **order)
+            answer: Answer = getattr(self.connected(), operation)(Bucket=self._bucket.name, **order)
         except self.sdk.errors as error:
-            key = order.get("Key", "").removeprefix(self._bucket.prefix)
-            raise self.translating.of(error, order, key) from self.translating.cause(error)
-        lack = lacking(operation, answer, order)
-        if operation == "get_object":
-            with contextlib.closing(answer["Body"]) as body:
-                answer["Body"] = b"" if lack else self._read(body, answer, order)
-        if lack:
-            raise BrokenAnswerError(f"{self.subject}: {lack}")
+            raise self._meaning(error, order) from self.translating.cause(error)
+        if self._direct is not None:
+            self._direct.learn(operation, order)
         return answer
+
+    def _ask_directly(self, operation: str, digest: str, order: Parameters) -> Answer | None:
+        """Return the answer on the direct path; None: the client is to ask, whose answer counts.
+
+        A failure that may pass is one attempt, as any other, and the next one is the client's.
+        """
+        path = self._direct
+        if path is None:
+            return None
+        self.translating.begin()
+        try:
+            return path.ask(operation, order, digest)
+        except self.sdk.errors as error:
+            meaning = self._meaning(error, order)
+            if isinstance(meaning, PassingError) or status_of(error) in PLAIN:
+                raise meaning from self.translating.cause(error)
+        path.forget(operation, order)
+        return None
+
+    def _meaning(self, error: Exception, order: Parameters) -> ProviderError:
+        return self.translating.of(error, order, order.get("Key", "").removeprefix(self._bucket.prefix))
 
     def _read(self, body: Any, answer: Answer, order: Parameters) -> bytes:
         """Return the bytes of an answer; ask its headers first whether they are the right ones."""
@@ -332,7 +382,7 @@ def _is_aws(endpoint_url: str) -> bool:
 def _ask_before_sending_much(ask: Callable[..., None], model: object, params: Request, **more: object) -> None:
     """Let the SDK ask with ``Expect: 100-continue`` only for a body that is worth one more turn on the wire."""
     body = params.get("body")
-    if not isinstance(body, io.BytesIO) or body.getbuffer().nbytes >= _SMALL_BODY:
+    if not isinstance(body, io.BytesIO) or body.getbuffer().nbytes >= SMALL_BODY:
         ask(model=model, params=params, **more)
 
 

@@ -268,6 +268,12 @@ class Translation:
         return _known_failure(error) or f"{unknown} ({names[0]})"
 
 
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status of the answer that the SDK made an error of; None: it is about no answer."""
+    answer = getattr(error, "response", None)
+    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
+
+
 def _kind_of_repetition(status: int | None, code: str, *, head: bool) -> type[ProviderError] | None:
     """Return how a refusal may be repeated, by the class that says so, or None."""
     if status in _PASSING_STATUSES or code in PASSING_CODES:

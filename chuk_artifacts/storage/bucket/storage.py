@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import io
 import itertools
@@ -155,29 +156,32 @@ class BucketStorage:
         first = [next(parts)]
         if first[0].last:
             size, sha256 = _measured(data)
-            self._put_object(key, first[0].body, about and about(sha256, size), exclusive=exclusive)
+            self._put_object(key, first[0].body, sha256, about and about(sha256, size), exclusive=exclusive)
             return size, sha256
         known = (_measured(data)[1], total) if isinstance(data, bytes) else ("", None)  # of a stream it comes too late
         self._put_parts(key, itertools.chain(_taken(first), parts), about and about(*known))
         return _measured(data)
 
-    def _put_object(self, key: str, body: io.BytesIO, description: Description | None, *, exclusive: bool) -> None:
+    def _put_object(
+        self, key: str, body: io.BytesIO, sha256: str, description: Description | None, *, exclusive: bool
+    ) -> None:
         """Write by one request; an exclusive one only where the key is free, if the service can do that."""
         signature = os.urandom(8).hex() if exclusive else ""
+        put = functools.partial(self._client.call, "put_object", sha256)
         order = {"Key": self._full(key), "Body": body, **self._extras, **describe(description, signature)}
         if exclusive and self._conditions:
             try:
-                self._client.call("put_object", **order, IfNoneMatch=_ONLY_IF_FREE)
+                put(**order, IfNoneMatch=_ONLY_IF_FREE)
             except ObjectExistsError:
                 if not self._is_signed(key, signature):  # or a retry met the first attempt, whose answer was lost
                     raise
                 return
             except UnsupportedError:
-                self._client.call("put_object", **order)
+                put(**order)
                 self._conditions = False
                 return
             return
-        self._client.call("put_object", **order)
+        put(**order)
 
     def _is_signed(self, key: str, signature: str) -> bool:
         """Say whether an object was written with this signature; proxies and services change the case of names."""

@@ -10,7 +10,7 @@ import botocore.endpoint
 import ibm_botocore.credentials
 import ibm_botocore.endpoint
 import pytest
-from servers.buckets import Options, ibm_on_rgw, open_bucket, s3_on_rgw
+from servers.buckets import Options, ibm_on_rgw, open_bucket, s3_on_rgw, warm
 from servers.http_proxy import HttpProxy
 
 from chuk_artifacts import ArtifactStore
@@ -41,8 +41,10 @@ def proxy(options: Options) -> Iterator[HttpProxy]:
 
 @pytest.fixture
 def storage(options: Options, proxy: HttpProxy) -> Iterator[BucketStorage]:
-    """Return the storage in the bucket."""
+    """Return the storage in the bucket, which makes its next requests directly where it may."""
     storage: Any = open_bucket({**options, "endpoint_url": proxy.url})
+    warm(storage)
+    proxy.told()
     yield storage
     storage.close()
 
@@ -62,6 +64,9 @@ def open_store(options: Options, proxy: HttpProxy) -> Iterator[Callable[..., Art
 
 
 @pytest.fixture
-def store(open_store: Callable[..., ArtifactStore]) -> ArtifactStore:
-    """Return a store on the bucket."""
-    return open_store()
+def store(open_store: Callable[..., ArtifactStore], proxy: HttpProxy) -> ArtifactStore:
+    """Return a store on the bucket, which makes its next requests directly where it may."""
+    store = open_store()
+    warm(store.scope.core.storage)
+    proxy.told()
+    return store

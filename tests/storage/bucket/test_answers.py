@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
+from http.client import HTTPResponse
 
 import pytest
 from servers.buckets import ibm_iam_on_moto, ibm_on_rgw, s3_on_rgw
@@ -400,3 +402,34 @@ def test_entries_that_lack_something(bucket, proxy):
         always(proxy, (200, page.encode()))
         with pytest.raises(ProviderError):
             list(bucket.list_objects("grid/"))
+
+
+HEADS = {
+    "plain": b'ETag: "e"\r\nX-Odd:   two  words \r\nx-utf: \xc3\xa9\r\n',
+    "folded": b'ETag: "e"\r\nX-Folded: one\r\n two\r\n',
+    "twice": b'ETag: "e"\r\nX-Twice: 1\r\nX-Twice: 2\r\n',
+    "bare newlines": b'ETag: "e"\nX-Bare: 1\n',
+    "no colon": b'ETag: "e"\r\nnonsense\r\nX-After: 1\r\n',
+    "empty value": b"ETag:\r\nX-Empty:\r\n",
+    "chunked": b"Transfer-Encoding: chunked\r\n",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_headers_are_read_as_the_standard_library_reads_them(head):
+    """The headers of an answer, in whatever form, are those that http.client finds."""
+    end = b"\n" if b"\r" not in head else b"\r\n"
+    body = b"3\r\nabc\r\n0\r\n\r\n" if b"chunked" in head else b"abc"
+    length = b"" if b"chunked" in head else b"Content-Length: 3" + end
+    answer = b"HTTP/1.1 100 Continue\r\nX-First: 1\r\n\r\nHTTP/1.1 200 OK\r\n" + length + head + end + body
+    found = []
+    for kind in (HTTPResponse, connections._Response):
+        near, far = socket.socketpair()
+        with near, far:
+            far.sendall(answer)
+            far.shutdown(socket.SHUT_WR)
+            response = kind(near)
+            response.begin()
+            found.append((sorted(response.headers.items()), response.status, response.length, response.read()))
+            response.close()
+    assert found[0] == found[1]

@@ -30,8 +30,9 @@ def all_keys(options):
     return sorted(item["Key"] for item in found.get("Contents", ()))
 
 
-def test_bytes_outlive_the_storage(storage):
+def test_bytes_outlive_the_storage(options):
     """A bucket keeps its bytes, holds connections once it is used, and gives them back."""
+    storage = open_bucket(options)
     assert storage.persistent
     assert not storage.connected
     storage.put(KEY, b"1")
@@ -103,7 +104,7 @@ def test_conditions_that_are_refused(storage, proxy, options):
     """A service that answers 501 to a condition has none."""
     before = all_keys(options)
     conditional = lambda: "if-none-match" in proxy.requests[-1].headers  # noqa: E731
-    proxy.failing, proxy.failure = 1, (501, NOT_IMPLEMENTED)
+    proxy.failing, proxy.failure = 2, (501, NOT_IMPLEMENTED)
     take = proxy.take
     proxy.take = lambda name, line: name == "failing" and conditional() and take(name, line)
     assert storage.check(thorough=True)["conditional_put"] == "no"
@@ -113,7 +114,8 @@ def test_conditions_that_are_refused(storage, proxy, options):
 def test_conditions_that_are_ignored(options):
     """A service that puts a key twice, condition or not, is found out."""
     before = all_keys(options)
-    storage = open_bucket(options)
+    more = {**options.get("storage_options", {}), "direct": False}
+    storage = open_bucket({**options, "storage_options": more})
     storage._client.connected().meta.events.register_last(
         "before-sign.s3.PutObject", lambda request, **_: request.headers.__delitem__("If-None-Match")
     )
@@ -126,7 +128,7 @@ def test_check_that_fails_leaves_nothing(storage, proxy, options):
     """A check that can't end takes its object away, and the error is the first one."""
     before = all_keys(options)
     denied = (403, b"<Error><Code>AccessDenied</Code></Error>")
-    proxy.failing, proxy.failure = 1, denied
+    proxy.failing, proxy.failure = 2, denied
     take = proxy.take
     conditional = lambda: "if-none-match" in proxy.requests[-1].headers  # noqa: E731
     proxy.take = lambda name, line: name == "failing" and conditional() and take(name, line)

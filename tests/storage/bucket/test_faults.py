@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.config import Config
 from ibm_botocore.config import Config as IbmConfig
+from servers.buckets import ibm_on_rgw, s3_by_client, s3_on_rgw
 from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, InvalidInputError, ProviderError
@@ -21,8 +22,15 @@ OTHER = "grid/box/session/4567"
 SESSION = "user_alice"
 LARGE = bytes(range(256)) * (MIB // 256) * 20
 ALWAYS = 1000
+KINDS = {"s3": s3_on_rgw, "s3 by its client": s3_by_client, "ibm_cos": ibm_on_rgw}
 
 DENIED = (403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+
+
+@pytest.fixture(params=KINDS)
+def options(request):
+    """Return the options of an empty bucket, with each SDK, and without the direct path."""
+    return KINDS[request.param](request)
 
 
 def keys(storage):
@@ -248,8 +256,9 @@ def test_silence(options):
     """A service that does not answer in time is an error that says so."""
     config = (Config if options["storage_provider"] == "s3" else IbmConfig)(read_timeout=0.05)
     with Proxy(urlsplit(options["endpoint_url"]).port) as proxy:
+        more = {**options.get("storage_options", {}), "config": config}
         options = {**options, "endpoint_url": f"http://127.0.0.1:{proxy.port}", "max_retries": 1}
-        with ArtifactStore(**options, storage_options={"config": config}) as store:
+        with ArtifactStore(**{**options, "storage_options": more}) as store:
             proxy.silent = True
             with pytest.raises(ProviderError, match="does not answer in time"):
                 store.store(b"1", session_id=SESSION)

@@ -138,19 +138,22 @@ def test_one_of_twelve_wins(storage):
 
 
 def test_service_without_conditions(storage, proxy):
-    """A service that knows no conditional put gets a plain one, and no condition again; nothing is asked before it."""
-    proxy.only, proxy.failing = "PUT", 1
+    """A service that knows no conditional put gets a plain one, and no condition again; nothing is asked before it.
+
+    It refuses twice: the direct path, and the client.
+    """
+    proxy.only, proxy.failing = "PUT", 2
     proxy.failure = (501, b"<Error><Code>NotImplemented</Code></Error>")
     storage.put(KEY, b"first", exclusive=True)
     storage.put(f"{KEY}~2", b"second", exclusive=True)
     sent = [(request.method, "if-none-match" in request.headers) for request in proxy.requests]
-    assert sent == [("PUT", True), ("PUT", False), ("PUT", False)]
+    assert sent == [("PUT", True), ("PUT", True), ("PUT", False), ("PUT", False)]
     assert (storage.get(KEY), storage.get(f"{KEY}~2")) == (b"first", b"second")
 
 
 def test_service_that_refuses_all(storage, proxy):
     """A 501 to every put is an error of the provider, and says nothing of conditions."""
-    proxy.only, proxy.failing = "PUT", 2
+    proxy.only, proxy.failing = "PUT", 3
     proxy.failure = (501, b"<html>no</html>")
     with pytest.raises(ProviderError) as caught:
         storage.put(KEY, b"first", exclusive=True)

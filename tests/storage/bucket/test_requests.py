@@ -6,6 +6,7 @@ import base64
 import contextvars
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.storage.bucket.client import Client
+from chuk_artifacts.storage.bucket.connections import _Connection
 
 MIB = 1024 * 1024
 KEY = "grid/box/session/0123"
@@ -100,6 +102,21 @@ def test_small_body_is_sent_unasked(storage, proxy):
     assert ["expect" in request.headers for request in proxy.requests] == [False, True]
 
 
+@pytest.mark.parametrize(("size", "sends"), [(0, 1), (1000, 1), (64 * 1024, 1), (64 * 1024 + 1, 2)])
+def test_small_body_goes_with_its_headers(storage, monkeypatch, size, sends):
+    """The headers and a small body leave together; a longer one is not copied for that."""
+    sent, plain = [], HTTPConnection.send
+
+    def noting(self, data):
+        sent.append(type(self))
+        plain(self, data)
+
+    monkeypatch.setattr(HTTPConnection, "send", noting)
+    storage.put(KEY, b"x" * size)
+    assert len([kind for kind in sent if issubclass(kind, _Connection)]) == sends  # and not the proxy's
+    assert storage.get(KEY) == b"x" * size
+
+
 def test_write_of_a_fresh_key_is_conditional(store, proxy):
     """What is stored under a fresh key can't take the place of anything, and a plain put of the storage does."""
     store.store(b"1", session_id=SESSION)
@@ -180,8 +197,9 @@ def test_options_of_a_write(open_store, proxy):
     assert proxy.requests[-1].headers["x-amz-tagging-directive"] == "REPLACE"
 
 
-def test_one_client(store, monkeypatch):
+def test_one_client(open_store, monkeypatch):
     """Threads that begin at once make one client, and no more."""
+    store = open_store()
     made = []
     connect = Client._connect
     monkeypatch.setattr(Client, "_connect", lambda self: made.append(self) or connect(self))

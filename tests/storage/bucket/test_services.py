@@ -298,7 +298,10 @@ def test_reader_that_begins_at_the_end(storage, service):
 
 
 def test_condition_of_a_reader(storage, service):
-    """Blocks after the first ask for the same ETag; a service that refuses that is asked without, once and for all."""
+    """Blocks after the first ask for the same ETag; a service that refuses that is asked without, once and for all.
+
+    It refuses twice: the direct path, and the client.
+    """
     service.objects[KEY] = b"a" * (7 * MIB)
     with storage.open(KEY, 7 * MIB) as reader:
         assert len(reader.read()) == 7 * MIB
@@ -311,7 +314,7 @@ def test_condition_of_a_reader(storage, service):
     for _ in range(2):
         with storage.open(KEY, 7 * MIB) as reader:
             assert len(reader.read()) == 7 * MIB
-    assert sum(condition is not None for condition in conditions(service)) == 1
+    assert sum(condition is not None for condition in conditions(service)) == 2
 
 
 def test_store_that_reads_a_replaced_object(options, service):
