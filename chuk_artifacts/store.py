@@ -538,19 +538,21 @@ class ArtifactStore:
         """
         return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite, revision=revision)
 
-    def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
+    def retrieve_batch(self, artifact_ids: Iterable[str | ArtifactMetadata | tuple[str, int | None]]) -> list[bytes]:
         """Return the bytes of several artifacts, verified.
 
         Args:
-            artifact_ids: the ids.
+            artifact_ids: the ids. Instead of an id, an item may be what :meth:`retrieve` takes: metadata, or a pair
+                ``(id, revision)`` for the content that the artifact had at that revision.
 
         Returns:
             the content of each artifact, in the order of the ids.
 
         Raises:
-            ArtifactNotFoundError: an artifact does not exist.
+            ArtifactNotFoundError: an artifact does not exist, or the content of a revision is not kept.
             ArtifactExpiredError: an artifact has expired.
             ArtifactCorruptedError: the stored bytes of an artifact differ from its record.
+            InvalidInputError: *artifact_ids* is not iterable, or an item is malformed.
 
         """
         return reading.retrieve_batch(self.scope, artifact_ids)
