@@ -116,6 +116,7 @@ class ArtifactStore:
         max_session_bytes: how many bytes a session may hold, as :meth:`usage` counts them; default:
             ``ARTIFACT_MAX_SESSION_BYTES``, else no limit. Whatever would exceed it raises :class:`QuotaExceededError`
             and stores nothing. The limit holds for what this store writes: give all stores of one sandbox the same.
+            Replaced contents that stay for an hour do not count.
         clock: returns the current time in seconds since the epoch.
 
     Attributes:
@@ -743,6 +744,8 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
             ConflictError: the artifact has another revision, or other writers changed it at every attempt.
             InvalidInputError: *revision* or *if_revision* is not an int above 0.
+            QuotaExceededError: the content is larger than *max_artifact_bytes* of the store, which may have been higher
+                when it was stored; or the session would hold too much. Nothing was changed.
 
         """
         _log.debug("restore %s", artifact_id)
@@ -1482,8 +1485,8 @@ class ArtifactStore:
         """Return how many artifacts and bytes a session, or the whole sandbox, holds.
 
         The catalog counts what it records, so this reads no records: one round trip for a session; for a sandbox, time
-        that grows with its sessions (in memory it does not). Earlier contents of an artifact count while they are kept,
-        expired artifacts until :meth:`cleanup` removes their bytes, pending uploads not at all.
+        that grows with its sessions (in memory it does not). Earlier contents of an artifact count if they are kept for
+        good (*keep_versions*), expired artifacts until :meth:`cleanup` removes their bytes, pending uploads not at all.
 
         Args:
             session_id: the session; default: that of a bound store, else all sessions.
