@@ -346,3 +346,25 @@ def test_rows_are_counted_whatever_their_numbers(tmp_path):
         assert usage(catalog) == (0, 0)
         catalog.add([record(2000, bytes=1)], now=NOW)
         assert usage(catalog) == (1, 1)
+
+
+def test_rows_may_be_numbered_anew(tmp_path):
+    """Usage stays exact in a copy of a file whose rows have other numbers, with rows that were not counted yet."""
+    with closing(SqliteCatalog(str(tmp_path / "one.sqlite3"), "box", None)) as catalog:
+        for number in range(150):
+            catalog.add([record(number, bytes=1)], now=NOW)
+        catalog.remove([name(number) for number in range(0, 100, 2)])
+    copy = tmp_path / "two.sqlite3"
+    copy.touch(0o600)
+    with closing(sqlite3.connect(tmp_path / "one.sqlite3")) as one, closing(sqlite3.connect(copy)) as two:
+        two.execute("PRAGMA journal_mode = WAL")
+        two.executescript("\n".join(one.iterdump()))
+        two.execute("PRAGMA user_version = 1")
+        assert two.execute("SELECT max(rowid) FROM artifacts").fetchone() == (100,)
+    with closing(SqliteCatalog(str(copy), "box", None)) as catalog:
+        assert usage(catalog) == usage(catalog, None) == (100, 100)
+        for number in range(200, 290):
+            catalog.add([record(number, bytes=1)], now=NOW)
+            assert usage(catalog) == (number - 99, number - 99)
+        catalog.remove([name(number) for number in range(289, 99, -1)])
+        assert usage(catalog) == usage(catalog, None) == (50, 50)
