@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from benchmarks.comparison import Result
+from benchmarks.plan import DISK, POSTGRES, REDIS
 
 ADDED_MS = "added_ms"
 
@@ -70,6 +71,7 @@ TARGETS = (
     _ratio("slow20ms/store/1KiB/aio32", 0.90),
     _ratio("slow20ms/retrieve/1KiB/aio32", 0.90),
     _ratio("filesystem+sqlite/list100/blocking1", 1 / 3),  # less than three times the bare SQL
+    *(_ratio(f"{backend}/page/among100000", 1 / 1.5) for backend in (DISK, REDIS, POSTGRES)),
     Target("start/import", ADDED_MS, "at most", 60),
     Target("start/help", ADDED_MS, "at most", 150),
 )
