@@ -1063,7 +1063,8 @@ class ArtifactStore:
 
         The catalog looks at each record of the sessions whose filename begins with *prefix*, and returns those that
         match: the time grows with the records that it looks at. In each session they come ordered by filename and id,
-        one session after the other. Expired artifacts and pending uploads are left out.
+        one session after the other. Expired artifacts and pending uploads are left out; an upload
+        whose bytes have arrived is found once another method has read or listed it.
 
         Args:
             session_id: the session; default: that of a bound store, else all sessions, or those of *user_id*.
