@@ -78,6 +78,7 @@ _TRIGGERS = {
 }
 _NEW_ROWS = f"SELECT {_LAST}, (SELECT max(rowid) FROM artifacts)"
 _SUMS = f"SELECT sandbox_id, session_id, sum({_STORED}), sum(bytes * {_STORED}) FROM artifacts"
+_FILL = f"INSERT INTO usage {_SUMS} WHERE rowid <= {_LAST} GROUP BY sandbox_id, session_id"
 _COUNT_ROWS = f"INSERT INTO usage {_SUMS} WHERE rowid > ? AND rowid <= ? GROUP BY sandbox_id, session_id {_TO_USAGE}"
 _ALL_COUNTED = "(SELECT artifact_id FROM artifacts ORDER BY rowid DESC LIMIT 1)"
 _READ = f"""
@@ -106,8 +107,8 @@ def make(connection: sqlite3.Connection) -> None:
     for statement in filter(str.strip, _TABLES.split(";")):
         connection.execute(statement)
     connection.execute(_BY_USER)
-    connection.execute(f"INSERT INTO usage {_SUMS} GROUP BY sandbox_id, session_id")
     connection.execute(f"INSERT INTO counted_rows VALUES ({_ALL_COUNTED})")
+    connection.execute(_FILL)
     for name, action in _TRIGGERS.items():
         connection.execute(f"CREATE TRIGGER {name} {action}")
     for record in _unusual(connection):
