@@ -13,13 +13,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchmarks import distance, gateways, grid, interfaces, moving, peers, processes, report
+from benchmarks import distance, gateways, grid, interfaces, moving, peers, processes, report, sessions
 from benchmarks.comparison import Result, Rows
 from benchmarks.plan import FULL, QUICK, Effort
 from benchmarks.targets import judge
 
 SCHEMA = 2
-_OTHERS = (interfaces, gateways, distance, moving, peers, processes)
+_OTHERS = (sessions, interfaces, gateways, distance, moving, peers, processes)
 
 
 class NothingMatchesError(Exception):

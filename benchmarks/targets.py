@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from benchmarks.comparison import Result
+from benchmarks.plan import DISK, POSTGRES, REDIS
 
 ADDED_MS = "added_ms"
 PROCESSOR = "processor"
@@ -82,6 +83,7 @@ TARGETS = (
     _ratio("filesystem+sqlite/migrate/1KiB", 1 / 1.2),
     _ratio("slow20ms/migrate/1KiB", 1 / 1.2),
     _ratio("filesystem+sqlite/list100/blocking1", 1 / 3),  # less than three times the bare SQL
+    *(_ratio(f"{backend}/page/among100000", 1 / 1.5) for backend in (DISK, REDIS, POSTGRES)),
     Target("start/import", ADDED_MS, "at most", 60),
     Target("start/help", ADDED_MS, "at most", 150),
 )

@@ -265,7 +265,7 @@ def large_file(folder: Path, size: int) -> Path:
     return path
 
 
-def fill(store: ArtifactStore, session_id: str, count: int, *, first: int = 0) -> None:
+def fill(store: ArtifactStore, session_id: str, count: int, *, first: int = 0, tags: int = 0) -> None:
     """Add *count* records of short files to a session, without their bytes.
 
     Args:
@@ -273,6 +273,7 @@ def fill(store: ArtifactStore, session_id: str, count: int, *, first: int = 0) -
         session_id: the session.
         count: the number of records.
         first: the number in the filename of the first record.
+        tags: how many different tags the records have in their *meta*, in turn; 0: none have.
 
     """
     catalog = store.scope.core.catalog  # storing 1,000,000 files would take too long
@@ -283,5 +284,5 @@ def fill(store: ArtifactStore, session_id: str, count: int, *, first: int = 0) -
         for number in range(start, min(start + _RECORDS_AT_ONCE, first + count)):
             artifact_id, key = grid.new_artifact(model.sandbox_id, session_id)
             names = {"artifact_id": artifact_id, "key": key, "filename": f"file-{number:07}.bin"}
-            records.append(model.changed(**names))
+            records.append(model.changed(**names, meta={"tag": f"t{number % tags}"} if tags else {}))
         catalog.add(records, now=time.time())

@@ -268,8 +268,14 @@ class ArtifactMetadata(Fields):
 
     @property
     def occupied(self) -> int:
-        """How many bytes this artifact counts in the usage of its session: those of all contents that it keeps."""
-        return 0 if self.pending is not None else sum(self.all_bytes.values())
+        """How many bytes this artifact counts in the usage of its session: those of its content, and of the kept ones.
+
+        Earlier contents that stay only for an hour don't count: replacing a content makes room for the new one at once.
+        """
+        if self.pending is not None or self.released:
+            return 0
+        kept = {earlier.key: earlier.bytes for earlier in self.superseded if earlier.kept}
+        return sum(kept.values()) + (0 if self.key in kept else self.bytes)
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)
@@ -425,7 +431,7 @@ class Usage(Fields):
 
     Attributes:
         artifacts: the number of artifacts.
-        bytes: the length in bytes of their contents, including earlier contents that are still kept.
+        bytes: the length in bytes of their contents, and of the earlier contents that are kept for good.
 
     """
 

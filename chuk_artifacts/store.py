@@ -124,6 +124,7 @@ class ArtifactStore:
         max_session_bytes: how many bytes a session may hold, as :meth:`usage` counts them; default:
             ``ARTIFACT_MAX_SESSION_BYTES``, else no limit. Whatever would exceed it raises :class:`QuotaExceededError`
             and stores nothing. The limit holds for what this store writes: give all stores of one sandbox the same.
+            Replaced contents that stay for an hour do not count.
         instrumentation: what is informed of each call: an :class:`~chuk_artifacts.instrumentation.Instrumentation`;
             ``"otel"``: OpenTelemetry, see :class:`~chuk_artifacts.otel.OpenTelemetry`; ``"auto"``: OpenTelemetry if the
             process has imported it before; None: nothing. Default: ``ARTIFACT_INSTRUMENTATION`` (``auto``, ``otel`` or
@@ -568,19 +569,21 @@ class ArtifactStore:
         """
         return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite, revision=revision)
 
-    def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
+    def retrieve_batch(self, artifact_ids: Iterable[str | ArtifactMetadata | tuple[str, int | None]]) -> list[bytes]:
         """Return the bytes of several artifacts, verified.
 
         Args:
-            artifact_ids: the ids.
+            artifact_ids: the ids. Instead of an id, an item may be what :meth:`retrieve` takes: metadata, or a pair
+                ``(id, revision)`` for the content that the artifact had at that revision.
 
         Returns:
             the content of each artifact, in the order of the ids.
 
         Raises:
-            ArtifactNotFoundError: an artifact does not exist.
+            ArtifactNotFoundError: an artifact does not exist, or the content of a revision is not kept.
             ArtifactExpiredError: an artifact has expired.
             ArtifactCorruptedError: the stored bytes of an artifact differ from its record.
+            InvalidInputError: *artifact_ids* is not iterable, or an item is malformed.
 
         """
         return reading.retrieve_batch(self.scope, artifact_ids)
@@ -799,6 +802,8 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
             ConflictError: the artifact has another revision, or other writers changed it at every attempt.
             InvalidInputError: *revision* or *if_revision* is not an int above 0.
+            QuotaExceededError: the content is larger than *max_artifact_bytes* of the store, which may have been higher
+                when it was stored; or the session would hold too much. Nothing was changed.
 
         """
         _log.debug("restore %s", artifact_id)
@@ -1116,7 +1121,8 @@ class ArtifactStore:
 
         The catalog looks at each record of the sessions whose filename begins with *prefix*, and returns those that
         match: the time grows with the records that it looks at. In each session they come ordered by filename and id,
-        one session after the other. Expired artifacts and pending uploads are left out.
+        one session after the other. Expired artifacts and pending uploads are left out; an upload
+        whose bytes have arrived is found once another method has read or listed it.
 
         Args:
             session_id: the session; default: that of a bound store, else all sessions, or those of *user_id*.
@@ -1538,8 +1544,8 @@ class ArtifactStore:
         """Return how many artifacts and bytes a session, or the whole sandbox, holds.
 
         The catalog counts what it records, so this reads no records: one round trip for a session; for a sandbox, time
-        that grows with its sessions (in memory it does not). Earlier contents of an artifact count while they are kept,
-        expired artifacts until :meth:`cleanup` removes their bytes, pending uploads not at all.
+        that grows with its sessions (in memory it does not). Earlier contents of an artifact count if they are kept for
+        good (*keep_versions*), expired artifacts until :meth:`cleanup` removes their bytes, pending uploads not at all.
 
         Args:
             session_id: the session; default: that of a bound store, else all sessions.

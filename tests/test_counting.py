@@ -27,7 +27,7 @@ WORK = """
             if action < 2 or not mine:
                 mine.append(store.store(data, session_id=rng.choice(sessions)))
             elif action == 2:
-                store.update_file(rng.choice(mine), data=data)
+                store.update_file(rng.choice(mine), data=data, keep_versions=rng.choice([None, 0, 2]))
             elif action == 3:
                 store.delete(mine.pop(rng.randrange(len(mine))))
             elif action == 4:
@@ -51,7 +51,8 @@ def counted(store, session_id):
     """Return what a full count of a session's records says."""
     core = store.scope.core
     records = core.catalog.page(session_id, prefix="", after=None, limit=10**6, now=core.clock())
-    return len(records), sum(sum(one.all_bytes.values()) for one in records)
+    kept = {(earlier.key, earlier.bytes) for one in records for earlier in one.superseded if earlier.kept}
+    return len(records), sum(size for _, size in kept | {(one.key, one.bytes) for one in records})
 
 
 def start(options, seed, steps):

@@ -476,7 +476,9 @@ class ArtifactStore:
         ...
 
     @_hop
-    async def retrieve_batch(self, artifact_ids: Iterable[str]) -> list[bytes]:
+    async def retrieve_batch(
+        self, artifact_ids: Iterable[str | ArtifactMetadata | tuple[str, int | None]]
+    ) -> list[bytes]:
         """Return the bytes of several artifacts, verified."""
         ...
 

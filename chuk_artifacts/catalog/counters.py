@@ -2,13 +2,13 @@
 
 Triggers keep the counters, so that they change in the transaction of each change, also in one of an earlier version of
 this library. They know what the columns of ``artifacts`` say: see :func:`~chuk_artifacts.catalog.records.filed`.
-``differences`` has a row for each record that counts as something else, because it keeps earlier contents. Earlier
-versions do not write that table. An update of theirs is therefore counted as if it kept no earlier content, until this
-version changes the record, or the record goes.
+``differences`` has a row for each record that counts as something else, because it keeps earlier contents for good;
+earlier versions do neither.
 
 To change a counter with each new row would take a tenth of the time that storing an artifact takes. So ``usage`` counts
-the rows up to ``counted_rows.last``; :func:`count_rows` adds new rows to it 64 at a time, and a reader adds up the rows
-behind the last one. That row always exists, or is 0, and SQLite numbers a new row higher than all others.
+the rows up to that of the artifact in ``counted_rows``; :func:`count_rows` adds new rows to it 64 at a time, and a
+reader adds up the rows behind. SQLite numbers a new row higher than all others. The artifact is stored and not its row
+number, because copying a file (``VACUUM``, ``.dump``) may number the rows anew, in the same sequence.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CREATE TABLE usage (
     bytes INTEGER NOT NULL,
     PRIMARY KEY (sandbox_id, session_id)
 ) WITHOUT ROWID;
-CREATE TABLE counted_rows (last INTEGER NOT NULL);
+CREATE TABLE counted_rows (artifact_id TEXT);
 CREATE TABLE differences (
     artifact_id TEXT PRIMARY KEY,
     sandbox_id TEXT NOT NULL,
@@ -46,44 +46,41 @@ _FORGET = (
     " AND bytes = 0;"
 )
 _OF_OLD = ("OLD.sandbox_id", "OLD.session_id")
-_ADD = """
-    INSERT INTO usage VALUES (NEW.sandbox_id, NEW.session_id, {}, {}) ON CONFLICT DO
-    UPDATE SET artifacts = artifacts + excluded.artifacts, bytes = bytes + excluded.bytes;
-"""
+_TO_USAGE = (
+    "ON CONFLICT DO UPDATE SET artifacts = artifacts + excluded.artifacts, bytes = bytes + excluded.bytes"  # upsert
+)
+_ADD = f"INSERT INTO usage VALUES (NEW.sandbox_id, NEW.session_id, {{}}, {{}}) {_TO_USAGE};"
 _COUNTS = "({0}revision > 0 AND coalesce({0}due <= {0}expires_at, 1))"  # a released record is due after its end
 _NEW, _OLD, _STORED = (_COUNTS.format(row) for row in ("NEW.", "OLD.", ""))
 AT_ONCE = 64
 """How many new rows are counted at once."""
-_LAST = "(SELECT last FROM counted_rows)"
+_LAST = "coalesce((SELECT rowid FROM artifacts WHERE artifact_id = (SELECT artifact_id FROM counted_rows)), 0)"
+# The conditions that are mostly false come first: SQLite evaluates no more than it needs.
 _TRIGGERS = {
-    "rows_counted": "UPDATE OF last ON counted_rows WHEN NEW.last > OLD.last BEGIN"
-    f" INSERT INTO usage SELECT sandbox_id, session_id, sum({_STORED}), sum(bytes * {_STORED}) FROM artifacts"
-    " WHERE rowid > OLD.last AND rowid <= NEW.last GROUP BY sandbox_id, session_id ON CONFLICT DO"
-    " UPDATE SET artifacts = artifacts + excluded.artifacts, bytes = bytes + excluded.bytes;",
-    "artifact_changed": "UPDATE OF bytes, revision, due, expires_at, session_id ON artifacts"
-    f" WHEN OLD.rowid <= {_LAST} AND (OLD.bytes != NEW.bytes OR {_OLD} != {_NEW} OR OLD.session_id != NEW.session_id)"
+    "artifact_changed": "AFTER UPDATE OF bytes, revision, due, expires_at, session_id ON artifacts"
+    f" WHEN (OLD.bytes != NEW.bytes OR {_OLD} != {_NEW} OR OLD.session_id != NEW.session_id) AND OLD.rowid <= {_LAST}"
     f" BEGIN {_COUNT.format(f'-{_OLD}', f'-OLD.bytes * {_OLD}', *_OF_OLD)}"
-    f" {_ADD.format(_NEW, f'NEW.bytes * {_NEW}')}",
-    "artifact_removed": "DELETE ON artifacts BEGIN"
-    f" {_COUNT.format(f'-{_OLD}', f'-OLD.bytes * {_OLD}', *_OF_OLD)[:-1]} AND OLD.rowid <= {_LAST};"
-    " UPDATE counted_rows SET last = coalesce((SELECT max(rowid) FROM artifacts WHERE rowid < OLD.rowid), 0)"
-    " WHERE last = OLD.rowid;"
-    f" DELETE FROM differences WHERE artifact_id = OLD.artifact_id; {_FORGET}",
-    "difference_added": f"INSERT ON differences BEGIN {_ADD.format('NEW.artifacts', 'NEW.bytes')}",
-    "difference_changed": "UPDATE ON differences BEGIN"
-    f" {_COUNT.format('NEW.artifacts - OLD.artifacts', 'NEW.bytes - OLD.bytes', *_OF_OLD)}",
-    "difference_removed": "DELETE ON differences BEGIN"
-    f" {_COUNT.format('-OLD.artifacts', '-OLD.bytes', *_OF_OLD)} {_FORGET}",
+    f" {_ADD.format(_NEW, f'NEW.bytes * {_NEW}')} END",
+    "artifact_removed": f"BEFORE DELETE ON artifacts WHEN OLD.rowid <= {_LAST} BEGIN"
+    f" {_COUNT.format(f'-{_OLD}', f'-OLD.bytes * {_OLD}', *_OF_OLD)} {_FORGET} END",
+    "last_row_removed": "AFTER DELETE ON artifacts WHEN OLD.artifact_id = (SELECT artifact_id FROM counted_rows) BEGIN"
+    " UPDATE counted_rows SET artifact_id ="
+    " (SELECT artifact_id FROM artifacts WHERE rowid < OLD.rowid ORDER BY rowid DESC LIMIT 1); END",
+    **{
+        f"difference_{name}": f"AFTER {event} ON artifacts"
+        " WHEN EXISTS (SELECT 1 FROM differences WHERE artifact_id = OLD.artifact_id)"
+        " BEGIN DELETE FROM differences WHERE artifact_id = OLD.artifact_id; END"
+        for name, event in (("outdated", "UPDATE OF record"), ("orphaned", "DELETE"))
+    },
+    "difference_added": f"AFTER INSERT ON differences BEGIN {_ADD.format('NEW.artifacts', 'NEW.bytes')} END",
+    "difference_removed": "AFTER DELETE ON differences BEGIN"
+    f" {_COUNT.format('-OLD.artifacts', '-OLD.bytes', *_OF_OLD)} {_FORGET} END",
 }
-_COUNT_ROWS = f"""
-UPDATE counted_rows SET last = (SELECT max(rowid) FROM artifacts)
-WHERE last + {AT_ONCE} <= (SELECT max(rowid) FROM artifacts)
-"""
-_FILL = f"""
-INSERT INTO usage SELECT sandbox_id, session_id, sum({_STORED}), sum(bytes * {_STORED}) FROM artifacts
-WHERE rowid <= {_LAST} GROUP BY sandbox_id, session_id
-"""
-_FILLED = "INSERT INTO counted_rows SELECT coalesce(max(rowid), 0) FROM artifacts"
+_NEW_ROWS = f"SELECT {_LAST}, (SELECT max(rowid) FROM artifacts)"
+_SUMS = f"SELECT sandbox_id, session_id, sum({_STORED}), sum(bytes * {_STORED}) FROM artifacts"
+_FILL = f"INSERT INTO usage {_SUMS} WHERE rowid <= {_LAST} GROUP BY sandbox_id, session_id"
+_COUNT_ROWS = f"INSERT INTO usage {_SUMS} WHERE rowid > ? AND rowid <= ? GROUP BY sandbox_id, session_id {_TO_USAGE}"
+_ALL_COUNTED = "(SELECT artifact_id FROM artifacts ORDER BY rowid DESC LIMIT 1)"
 _READ = f"""
 SELECT sum(artifacts), sum(bytes) FROM (
     SELECT artifacts, bytes FROM usage WHERE sandbox_id = ? AND {{}}
@@ -110,10 +107,10 @@ def make(connection: sqlite3.Connection) -> None:
     for statement in filter(str.strip, _TABLES.split(";")):
         connection.execute(statement)
     connection.execute(_BY_USER)
-    connection.execute(_FILLED)
+    connection.execute(f"INSERT INTO counted_rows VALUES ({_ALL_COUNTED})")
     connection.execute(_FILL)
     for name, action in _TRIGGERS.items():
-        connection.execute(f"CREATE TRIGGER {name} AFTER {action} END")
+        connection.execute(f"CREATE TRIGGER {name} {action}")
     for record in _unusual(connection):
         note(connection, record)
 
@@ -137,21 +134,21 @@ def _unusual(connection: sqlite3.Connection) -> Iterator[ArtifactMetadata]:
 
 
 def count_rows(connection: sqlite3.Connection) -> None:
-    """Count new rows if there are many that were not counted; the next call does, if this one fails."""
-    connection.execute(_COUNT_ROWS)
+    """Count new rows if there are many that were not counted, in the present transaction."""
+    last, newest = connection.execute(_NEW_ROWS).fetchone()
+    if newest is not None and last + AT_ONCE <= newest:
+        connection.execute(_COUNT_ROWS, (last, newest))
+        connection.execute(f"UPDATE counted_rows SET artifact_id = {_ALL_COUNTED}")
 
 
 def note(connection: sqlite3.Connection, record: ArtifactMetadata) -> None:
-    """Note what a record counts as, if that differs from what its columns say."""
+    """Note what a record that was just written counts as, if that differs from what its columns say."""
     (artifacts, size), (artifacts_filed, size_filed) = counted(record), filed(record)
-    if (artifacts, size) == (artifacts_filed, size_filed):
-        connection.execute("DELETE FROM differences WHERE artifact_id = ?", (record.artifact_id,))
-        return
-    connection.execute(
-        "INSERT INTO differences VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET artifacts = excluded.artifacts, bytes = excluded.bytes",
-        (record.artifact_id, record.sandbox_id, record.session_id, artifacts - artifacts_filed, size - size_filed),
-    )
+    if (artifacts, size) != (artifacts_filed, size_filed):
+        connection.execute(
+            "INSERT INTO differences VALUES (?, ?, ?, ?, ?)",
+            (record.artifact_id, record.sandbox_id, record.session_id, artifacts - artifacts_filed, size - size_filed),
+        )
 
 
 def read(connection: sqlite3.Connection, sandbox_id: str, session_id: str | None) -> Usage:

@@ -196,7 +196,7 @@ class SqliteCatalog:
         added = cursor.rowcount > 0
         if added and (cursor.lastrowid or 0) % counters.AT_ONCE == 0:
             with contextlib.suppress(sqlite3.Error):  # the record is already committed
-                self._writing.run(counters.count_rows, connection)
+                self._write(connection, counters.count_rows)
         if added and (len(values[_RECORD]) > _LONG_RECORD or self._connections.reserve.short):
             self._keep_room(connection)
         return added
@@ -882,7 +882,7 @@ class SqliteCatalog:
             " WHERE artifact_id = ? AND sandbox_id = ? AND revision = ?",
             (*_row(record)[3:], record.artifact_id, self._sandbox_id, expected_revision),
         ).rowcount
-        if changed:
+        if changed and not is_filed(record):
             counters.note(connection, record)
         info = self._session(connection, record.session_id) if changed else None
         if info is not None and (longer := prolonged(info, record.expires_at)) is not info:

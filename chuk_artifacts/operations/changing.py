@@ -271,12 +271,18 @@ def restore(scope: Scope, artifact_id: str, revision: int, wanted: Change) -> Ar
 
     Cleanup may remove a content whose hour is over, and leaves the revision of the record as it is, so that replacing
     the record does not notice. Shortly before that moment the bytes are copied.
+
+    Raises:
+        QuotaExceededError: the content is larger than is allowed now, or its session would hold too much.
+
     """
     core = scope.core
     record = find(scope, artifact_id)
     wanted.check(record)
     now = core.clock()
     earlier = earlier_at(record, revision, now)
+    if earlier is not None:
+        quota.check_size(core, earlier.bytes)
     if earlier is not None and not earlier.kept and seconds_of(earlier.until) < now + _ENDS_SOON_SECONDS:
         wanted_bytes = content_at(record, revision, now)
         content = Stream(lambda: stream_record(scope, wanted_bytes, exact=True), rewindable=True)
@@ -447,7 +453,9 @@ def _change_content(
     begun = core.clock()
     wanted.check(record)
     quota.limit_size(core, data)
-    quota.admit(core, record.session_id, [data])
+    if core.settings.max_session_bytes is not None:
+        after = wanted.apply(record, begun, core.settings, Content("", 0, ""))
+        quota.admit(core, record.session_id, [data], after.occupied - record.occupied)
     key = grid.later_key(record.sandbox_id, record.session_id, record.artifact_id)
     try:
         size, sha256 = core.storage.put(

@@ -51,7 +51,7 @@ def admit(core: Core, session_id: str, data: Sequence[bytes | Stream], size: int
         core: the backends.
         session_id: the session.
         data: the data. A stream that turns out to be longer than the room is refused while it is read.
-        size: how many bytes the session is to take besides.
+        size: how many bytes the session is to take besides; below 0: how many the data replaces.
 
     Raises:
         QuotaExceededError: the data is known to be too long.
@@ -62,8 +62,8 @@ def admit(core: Core, session_id: str, data: Sequence[bytes | Stream], size: int
         return
     sizes = [known_size(one) for one in data]
     needed = size + sum(one for one in sizes if one is not None)
-    room = _room(core, session_id, limit, None if None in sizes else needed)
-    if needed > room:
+    room = _room(core, session_id, limit, None if None in sizes else needed) - size
+    if needed - size > room:
         raise session_full(limit)
     for one in data:
         cap(one, room, partial(session_full, limit))

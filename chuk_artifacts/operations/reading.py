@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from chuk_artifacts import arguments
 from chuk_artifacts.errors import (
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _FEW_BYTES = 64 * 1024
 """A file of at most so many bytes is read whole when it is opened by its path: cheaper than to keep it open."""
+BatchItem: TypeAlias = "str | ArtifactMetadata | tuple[str, int | None]"
+"""An item of a batch that is read: an id, metadata that a store returned earlier, or an id and a revision."""
 
 # By id, or by metadata that a store returned earlier
 
@@ -48,11 +50,32 @@ def retrieve(scope: Scope, artifact: str | ArtifactMetadata, revision: int | Non
 
 
 @operation
-def retrieve_batch(scope: Scope, artifact_ids: Iterable[str]) -> list[bytes]:
+def retrieve_batch(scope: Scope, artifacts: Iterable[BatchItem]) -> list[bytes]:
     """Return the bytes of several artifacts, verified; fetch them concurrently where that pays."""
-    ids = arguments.check_items("artifact_ids", artifact_ids)
+    now = scope.core.clock()
+    wanted = [_wanted_item(item, now) for item in arguments.check_items("artifact_ids", artifacts)]
+    ids = [artifact_id for artifact_id, _ in wanted]
     _log.debug("retrieve_batch %s", ids)
-    return scope.core.each(partial(_content, scope), find_all(scope, ids), lambda record: record.bytes)
+    records = [
+        (record if select is None else select(record), select is not None)
+        for record, (_, select) in zip(find_all(scope, ids), wanted, strict=True)
+    ]
+    return scope.core.each(lambda one: _content(scope, one[0], exact=one[1]), records, lambda one: one[0].bytes)
+
+
+def _wanted_item(item: Any, now: float) -> tuple[Any, Callable[[ArtifactMetadata], ArtifactMetadata] | None]:
+    """Return the id in an item of a batch, and what selects the wanted content of its record; None: the current one."""
+    if isinstance(item, ArtifactMetadata):
+        kept = Kept.of(item)
+        return kept.artifact_id, kept.content_of
+    if not isinstance(item, tuple):
+        return item, None
+    if len(item) != 2 or isinstance(item[0], ArtifactMetadata):  # noqa: PLR2004 - a pair
+        raise InvalidInputError("artifact_ids: an item must be an id, metadata, or a pair (id, revision)")
+    artifact_id, revision = item
+    if revision is None:
+        return artifact_id, None
+    return artifact_id, partial(content_at, revision=arguments.check_count("revision", revision, 1), now=now)
 
 
 @operation_of("open")

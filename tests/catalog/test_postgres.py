@@ -449,8 +449,8 @@ def test_usage_follows_every_change(store, server, clock):
     now = store.scope.core.clock()
     ids = store.store_batch([{"data": b"12345"}] * 20, session_id="alice")
     assert counted(server)[0] == {"alice": (20, 100)}
-    store.update_file(ids[0], data=b"1234567")
-    assert counted(server)[0] == {"alice": (20, 107)}  # the earlier content is kept for a while
+    store.update_file(ids[0], data=b"1234567", keep_versions=1)
+    assert counted(server)[0] == {"alice": (20, 107)}  # with the earlier content
     record = store.metadata(ids[1])
     pending = record.changed(pending=Pending(timestamp(now + 60), True, None), revision=0)
     assert catalog.replace(pending, expected_revision=1)
@@ -463,7 +463,7 @@ def test_usage_follows_every_change(store, server, clock):
     usage, full = counted(server)
     assert usage == full == {"alice": (11, 62)}
     kept = store.metadata(ids[19]).changed(
-        superseded=(Superseded(f"{record.key[:-32]}{ids[19]}~7", timestamp(now), 9),)
+        superseded=(Superseded(f"{record.key[:-32]}{ids[19]}~7", timestamp(now), 9, kept=True),)
     )
     assert catalog.replace(kept, expected_revision=1)
     assert counted(server)[0] == {"alice": (11, 71)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 
 import pytest
+from mounting import mounted
 from servers.postgres import PostgresServer, running, wait_until
 from servers.proxy import Proxy
 
@@ -105,6 +107,13 @@ def methods(store, artifact_id):
 # Outages
 
 
+def small_disk(server):
+    """Mount a disk of 3 MiB that belongs to the server's user, and return its folder."""
+    owner = server.folder.stat()
+    options = f"size=3m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
+    return mounted(server.folder / "disk", "-t", "tmpfs", "-o", options, "tmpfs")
+
+
 def test_outage_is_an_error(server, open_store, tmp_path, subtests):
     """While the server is down every method raises SessionError, never not-found, and no bytes are left behind."""
     store = open_store(server.url, max_retries=1)
@@ -117,6 +126,41 @@ def test_outage_is_an_error(server, open_store, tmp_path, subtests):
         assert type(caught.value) is SessionError  # nothing was sent
     assert stored_objects(tmp_path) == before
     assert store.validate_configuration()["session"]["status"] == "error"
+
+
+def test_full_disk(open_store, tmp_path, subtests):
+    """On a full disk of the server nothing is half done, what shrinks still works, and all does when there is space."""
+    with running() as server, small_disk(server) as disk:
+        with server.connect() as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{disk}'".encode())
+            connection.execute("ALTER DATABASE postgres SET default_tablespace = small")
+        store = open_store(server.url)
+        meta = {"text": os.urandom(8000).hex()}
+        kept = [store.store(b"kept", session_id="alice", meta=meta)]
+        with pytest.raises(SessionError, match="disk is full"):
+            while len(kept) < 1000:
+                kept.append(store.store(b"kept", session_id="alice", meta=meta))
+        before = stored_objects(tmp_path)
+        for name, method in {
+            "store": lambda: store.store(b"x", session_id="alice", meta=meta),
+            "store_batch": lambda: store.store_batch([{"data": b"x", "meta": meta}] * 9, session_id="alice"),
+            "two sessions": lambda: store.store_batch(
+                [{"data": b"x", "meta": meta, "session_id": one} for one in "ab"]
+            ),
+            "copy": lambda: store.copy_file(kept[0]),
+        }.items():
+            with subtests.test(name):
+                with pytest.raises(SessionError, match="disk is full"):
+                    for _ in range(100):
+                        method()
+                        before = stored_objects(tmp_path)
+                assert stored_objects(tmp_path) == before
+        count = len(before)
+        assert dict(store.usage()) == {"artifacts": count, "bytes": sum(one.bytes for one in store.search())}
+        assert [store.retrieve(one) for one in kept] == [b"kept"] * len(kept)
+        assert store.delete_batch(kept) == len(kept)
+        subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+        assert store.retrieve(store.store(b"after", session_id="alice", meta=meta)) == b"after"
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])

@@ -7,13 +7,13 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import tracemalloc
 from pathlib import Path
 
 import child
 import pytest
+from mounting import mounted
 from records import NOW, name, record
 
 from chuk_artifacts import SessionError, folders
@@ -54,21 +54,6 @@ def open_catalog(path):
     yield open_one
     for catalog in catalogs:
         catalog.close()
-
-
-@contextlib.contextmanager
-def mounted(place, *arguments):
-    """Mount a file system at a path, or skip the test."""
-    place.mkdir(exist_ok=True)
-    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root may mount, on Linux")
-    done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 # A full disk

@@ -20,16 +20,18 @@ def usage(catalog, session_id="alice"):
     return tuple(catalog.usage(session_id).values())
 
 
-def earlier(number, size, session_id="alice"):
-    """Return a superseded content of a record."""
-    return Superseded(f"{record(number, session_id).key}~{size}", timestamp(NOW + 60), size)
+def earlier(number, size, session_id="alice", *, kept=True):
+    """Return a superseded content of a record, kept for good or for an hour."""
+    stored = (number, number, record(number).sha256, "text/plain", None, timestamp(NOW)) if kept else ()
+    return Superseded(f"{record(number, session_id).key}~{size}", timestamp(NOW + 60), size, kept, *stored)
 
 
 def counted(catalog, session_id="alice"):
     """Return what a full count of a session's records says, expired ones included."""
     records = catalog.page(session_id, prefix="", after=None, limit=10**6, now=0)
     living = [one for one in records if one.pending is None and not one.released]
-    return len(living), sum(sum(one.all_bytes.values()) for one in living)
+    kept = {(earlier.key, earlier.bytes) for one in living for earlier in one.superseded if earlier.kept}
+    return len(living), sum(size for _, size in kept | {(one.key, one.bytes) for one in living})
 
 
 def test_unknown_session_holds_nothing(catalog):
@@ -91,10 +93,24 @@ def test_changes_count(catalog):
     assert usage(catalog) == usage(catalog, None) == (1, 7)
 
 
+def test_replaced_content_counts_nothing(catalog):
+    """A content that stays for an hour counts nothing, also beside one that is kept, or that two revisions share."""
+    catalog.add([record(1, bytes=10)], now=NOW)
+    for revision, superseded, size in (
+        (2, (earlier(1, 10, kept=False),), 7),
+        (3, (earlier(1, 10, kept=False), earlier(1, 20)), 27),
+        (4, (earlier(1, 20), earlier(1, 30, kept=False), earlier(1, 20)), 27),
+        (5, (earlier(1, 20)._replace(key=record(1).key, bytes=7),), 7),
+    ):
+        one = record(1, bytes=7, revision=revision, superseded=superseded)
+        assert catalog.replace(one, expected_revision=revision - 1)
+        assert usage(catalog) == counted(catalog) == usage(catalog, None) == (1, size)
+
+
 def test_record_added_with_earlier_contents(catalog):
     """A record that is added with earlier contents counts them all."""
     catalog.add([record(1, superseded=(earlier(1, 100),))], now=NOW)
-    catalog.add([record(2), record(3, superseded=(earlier(3, 50),))], now=NOW)
+    catalog.add([record(2), record(3, superseded=(earlier(3, 50), earlier(3, 70, kept=False)))], now=NOW)
     assert usage(catalog) == (3, 165)
     catalog.remove([name(1)])
     assert usage(catalog) == (2, 60)

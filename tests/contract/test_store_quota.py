@@ -84,7 +84,7 @@ def test_full_session(limited, way):
         lambda: limited.store(way(b"1234567"), session_id=SESSION),
         lambda: limited.store_batch([{"data": way(b"1234")}, {"data": b"123"}], session_id=SESSION),
         lambda: limited.store_batch([{"data": b"1"}, {"data": way(b"1234567"), "session_id": SESSION}]),
-        lambda: limited.update_file(one, data=way(b"1234567")),
+        lambda: limited.update_file(one, data=way(b"1234567"), keep_versions=1),
         lambda: limited.copy_file(two),
     ):
         refused(call, "session", 20)
@@ -122,13 +122,14 @@ def test_a_stream_is_read_no_further(limited):
 
 
 def test_expired_content_makes_room(limited, clock):
-    """What has expired, or was superseded an hour ago, does not keep a session full, though no cleanup has run."""
+    """What has expired does not keep a session full, though no cleanup has run."""
     one = limited.store(b"12345", session_id=SESSION)
     limited.update_file(one, data=b"54321")
-    limited.store(b"1234567890", session_id=SESSION, ttl=60)
+    limited.store_batch([{"data": b"12345"}, {"data": b"1234567890"}], session_id=SESSION, ttl=60)
     refused(lambda: limited.store(b"1", session_id=SESSION), "session", 20)
     clock.advance(61)
     two = limited.store(iter([b"123456789", b"0"]), session_id=SESSION, ttl=60)
+    limited.store(b"12345", session_id=SESSION, ttl=60)
     refused(lambda: limited.store(b"1", session_id=SESSION), "session", 20)
     clock.advance(3600)
     limited.store(b"1234567890", session_id=SESSION)
@@ -136,6 +137,53 @@ def test_expired_content_makes_room(limited, clock):
     with pytest.raises(ArtifactNotFoundError):
         limited.retrieve(two)
     assert dict(limited.usage(SESSION)) == {"artifacts": 2, "bytes": 15}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_replaced_content_makes_room(limited, way):
+    """A content may be replaced in a full session by one that is no longer, and by one that fits without the old."""
+    one = limited.store(way(b"1234567890"), session_id=SESSION)
+    two = limited.store(way(b"12345"), session_id=SESSION)
+    for data in (b"0987654321", b"1234567890", b"123", b"1234567890"):
+        limited.update_file(one, data=way(data))
+        assert limited.retrieve(one) == data
+    limited.store(way(b"12345"), session_id=SESSION)
+    before = keys(limited)
+    refused(lambda: limited.update_file(two, data=way(b"123456")), "session", 20)
+    assert keys(limited) == before
+    limited.update_file(two, data=way(b"54321"))
+    refused(lambda: limited.update_file(two, data=way(b"1"), keep_versions=1), "session", 20)
+    assert limited.retrieve(two) == b"54321"
+
+
+def test_kept_content_is_dropped_for_room(rig):
+    """The kept content that an update drops makes room for the new one."""
+    store = rig.open(max_session_bytes=20)
+    one = store.store(b"x" * 10, session_id=SESSION, keep_versions=1)
+    store.update_file(one, data=b"y" * 10)
+    store.update_file(one, data=b"z" * 10)
+    refused(lambda: store.update_file(one, data=b"z" * 11), "session", 20)
+    assert store.usage(SESSION).bytes == 20
+    assert [version.bytes for version in store.versions(one)][:2] == [10, 10]
+
+
+@pytest.mark.parametrize("rig", [("aio", "filesystem"), ("blocking", "url-memory")], indirect=True, ids="-".join)
+def test_restored_content_obeys_the_limits(rig, clock):
+    """A content larger than today's limits is not restored, whether it is kept or about to go."""
+    store = rig.open()
+    one = store.store(b"x" * 11, session_id=SESSION)
+    store.update_file(one, data=b"y" * 5)
+    store.update_file(one, data=b"z")
+    store.update_file(one, data=b"w", keep_versions=1)
+    lower = rig.open(max_artifact_bytes=10, max_session_bytes=12)
+    lower.store(b"1234567", session_id=SESSION)
+    for _ in range(2):
+        refused(lambda: lower.restore(one, 1), "artifact", 10)
+        refused(lambda: lower.restore(one, 2), "session", 12)
+        clock.advance(3590)  # a content that is about to go is copied
+    assert dict(lower.usage(SESSION)) == {"artifacts": 2, "bytes": 9}
+    assert lower.restore(one, 3).bytes == 1
+    assert lower.retrieve(one) == b"z"
 
 
 def test_two_stores_at_once(rig):

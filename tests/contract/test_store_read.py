@@ -169,6 +169,24 @@ def test_retrieve_batch_with_a_gap(store, artifact_id, missing):
         store.retrieve_batch([artifact_id, missing])
 
 
+def test_retrieve_batch_of_revisions(store, artifact_id):
+    """A pair or metadata selects the content of a revision, also beside another; a revision that is gone fails."""
+    first = store.metadata(artifact_id)
+    store.update_file(artifact_id, data=b"second")
+    items = [(artifact_id, 1), artifact_id, (artifact_id, 2), first, (artifact_id, None)]
+    assert store.retrieve_batch(items) == [b"0123456789", b"second", b"second", b"0123456789", b"second"]
+    with pytest.raises(ArtifactNotFoundError, match="revision 3"):
+        store.retrieve_batch([artifact_id, (artifact_id, 3)])
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("item", [(), (UNKNOWN,), (UNKNOWN, 0), (UNKNOWN, "1"), (UNKNOWN, 1, 1)])
+def test_retrieve_batch_of_malformed_pairs(store, artifact_id, item):
+    """An item that is neither an id nor a pair of an id and a revision is refused."""
+    with pytest.raises(InvalidInputError, match=r"artifact_ids|revision"):
+        store.retrieve_batch([artifact_id, item])
+
+
 @pytest.mark.same_everywhere
 def test_retrieve_batch_of_no_list(store):
     """An argument that is not an iterable of ids is refused."""

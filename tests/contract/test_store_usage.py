@@ -33,15 +33,21 @@ def test_usage_of_a_session(store):
 
 
 def test_usage_of_changed_content(store, clock):
-    """An earlier content counts for as long as it is kept, an hour; cleanup then removes it."""
+    """An earlier content that stays for an hour counts nothing; one that is kept counts until it is dropped."""
     one = store.store(b"12345", session_id=SESSION)
     store.update_file(one, data=b"123")
     store.update_metadata(one, summary="x")
+    assert usage(store) == (1, 3)
+    store.update_file(one, data=b"1234567", keep_versions=1)
     store.move_file(one, new_filename="name")
-    assert usage(store) == (1, 8)
+    assert usage(store) == (1, 10)
     clock.advance(3601)
     store.cleanup()
-    assert usage(store) == (1, 3)
+    assert usage(store) == (1, 10)
+    store.update_file(one, data=b"1")
+    assert usage(store) == (1, 8)
+    store.update_file(one, keep_versions=0)
+    assert usage(store) == usage(store, None) == (1, 1)
 
 
 def test_usage_of_what_expires(store, clock):

@@ -24,6 +24,7 @@ BAD_NUMBERS = [-1, 101, "1", 1.0, True, []]
 
 READS = {
     "retrieve": lambda store, one, revision, _: store.retrieve(one, revision=revision),
+    "retrieve_batch": lambda store, one, revision, _: store.retrieve_batch([one, (one, revision)])[1],
     "read_file": lambda store, one, revision, _: store.read_file(one, revision=revision).encode(),
     "read_file-bytes": lambda store, one, revision, _: store.read_file(one, as_text=False, revision=revision),
     "open": lambda store, one, revision, _: opened(store.open(one, revision=revision)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import socket
 import subprocess
 import threading
 import time
+import zipfile
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -204,6 +206,20 @@ def test_browser(site, browse, tmp_path):
     saved = wait_for_files(tmp_path / "saved", len(contents))
     assert saved == {name.replace('"', "_"): data for name, data in contents.items()}
     assert "/ran" not in site.asked
+
+
+def test_archive(site, browse, tmp_path):
+    """A browser saves the archive of a session, whose length the gateway does not announce, as a whole ZIP file."""
+    contents = {f"a/{name}": os.urandom(300_000) for name in FILENAMES}
+    for name, data in contents.items():
+        site.store.store(data, filename=name, session_id="s 1")
+    site.work = {"upload": "/", "download": "/", "save": [site.store.presign_archive("s 1", prefix="a/")]}
+    browse(site.pages)
+    saved = wait_for_files(tmp_path / "saved", 1)
+    assert list(saved) == ["s 1.zip"]
+    with zipfile.ZipFile(tmp_path / "saved" / "s 1.zip") as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == contents
 
 
 def test_other_origin(site, browse):

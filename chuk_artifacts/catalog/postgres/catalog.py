@@ -50,6 +50,7 @@ _REMEMBERED = 10_000  # sessions
 _SHORT_METADATA = 1024  # characters; a cached session has no longer custom metadata
 _ATTEMPTS = 100
 _EVERYTHING = 2**62
+_UNKNOWN = "unknown"  # as in the statements
 
 
 class _Known(NamedTuple):
@@ -674,8 +675,13 @@ def _gave_up() -> SessionError:
 
 
 def _row(record: ArtifactMetadata) -> dict[str, object]:
-    """Return what is stored of a record, except its session."""
-    return {**_columns(record), "record": record.to_json()}
+    """Return what is stored of a record, except its session.
+
+    Its *meta* is apart too: to find it in the record would take the server as long as all else. It is a string if it
+    may hold U+0000, which jsonb can't.
+    """
+    text = record.to_json()
+    return {**_columns(record), "record": text, "meta": _UNKNOWN if "\\u0000" in text else record.meta}
 
 
 def _columns(record: ArtifactMetadata) -> dict[str, object]:
@@ -701,8 +707,10 @@ def _lock_order(artifact_id: str) -> tuple[str, int, str]:
 
 
 def _replacement(record: ArtifactMetadata, expected_revision: int) -> dict[str, object]:
+    row = _row(record)
     return {
-        **_row(record),
+        **row,
+        "meta": encode(row["meta"]),
         "sandbox_id": record.sandbox_id,
         "session_id": record.session_id,
         "expected_revision": expected_revision,

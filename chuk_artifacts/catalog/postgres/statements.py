@@ -8,8 +8,9 @@ other rows as they were when it began. Whatever depends on more than one row the
 - an exclusive add, a change that must keep a session below a limit, and the removal of a session lock the session
   alone, and look at its records and counters in the next statement.
 
-They use nothing that CockroachDB and YugabyteDB lack: no functions of our own, no triggers, no ``COPY``, no temporary
-tables, and no sequences.
+They use nothing that CockroachDB and YugabyteDB lack: no functions of our own, no triggers, no temporary tables, and no
+sequences. A batch is one statement too, with its records in a JSON array. ``COPY`` of 1,000 records takes a third less
+of the server's processor time, but it can't depend on what the session is: that would cost more round trips.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ _IN_SESSION = "sandbox_id = %(sandbox_id)s AND session_id = %(session_id)s"
 _INFO = "s.user_id, s.created_at, s.expires_at, s.custom_metadata, s.ttl"
 _PART = "ascii(right(artifact_id, 1)) %% 4"
 _UNKNOWN = "'\"unknown\"'::jsonb"
-_META = rf"CASE WHEN strpos({{0}}, '\u0000') = 0 THEN ({{0}}::json -> 'meta')::jsonb ELSE {_UNKNOWN} END"
-"""The meta in a record, as jsonb; a string if it may hold U+0000, which jsonb can't."""
 
 FILED = (
     "artifact_id",
@@ -78,9 +77,10 @@ _ADD = f"""
 WITH known AS ({{session}}), added AS (
     INSERT INTO $schema.artifacts ({_FILED}, meta)
     SELECT r.artifact_id, %(session_id)s, %(sandbox_id)s, r.filename, r.mime, r.stored_at, r.bytes, r.revision,
-        r.expires_at, r.due, r.files, r.occupied, r.record, {_META.format("r.record")}
+        r.expires_at, r.due, r.files, r.occupied, r.record, r.meta
     FROM known, json_to_recordset(%(rows)s) AS r(artifact_id text, filename text, mime text, stored_at text,
-        bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text)
+        bytes bigint, revision bigint, expires_at text, due text, files bigint, occupied bigint, record text,
+        meta jsonb)
     {{conflict}}RETURNING artifact_id, files, occupied
 ), counted AS (
     INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)
@@ -152,7 +152,7 @@ WITH stored AS MATERIALIZED (
     UPDATE $schema.artifacts AS a SET filename = %(filename)s, mime = %(mime)s, stored_at = %(stored_at)s,
         bytes = %(bytes)s::bigint,
         revision = %(revision)s::bigint, expires_at = %(expires_at)s, due = %(due)s, files = %(files)s::bigint,
-        occupied = %(occupied)s::bigint, record = %(record)s, meta = {_META.format("%(record)s::text")}
+        occupied = %(occupied)s::bigint, record = %(record)s, meta = %(meta)s::jsonb
     FROM old WHERE a.artifact_id = old.artifact_id AND a.session_id = %(session_id)s
 ), counted AS (
     INSERT INTO $schema.usage AS u (sandbox_id, session_id, part, files, bytes)

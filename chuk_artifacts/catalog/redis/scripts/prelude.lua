@@ -86,10 +86,7 @@ local function counted(value, record)
   local is_json, fields = pcall(cjson.decode, string.sub(value, #record.line + 2))
   if not is_json or type(fields) ~= 'table' then return 1, total, false end
   if fields.released == true then return 0, 0, false end
-  for _, earlier in ipairs(type(fields.superseded) == 'table' and fields.superseded or {}) do
-    total = total + (type(earlier) == 'table' and tonumber(earlier[3]) or 0)
-  end
-  return 1, total, false
+  return 1, total, false -- earlier versions keep no contents for good
 end
 
 -- Count a record that is added (sign 1) or removed (-1). The usage is lost, and counted anew when it is needed, if the
