@@ -607,6 +607,17 @@ def test_doctor(monkeypatch):
     assert "hunter2" not in result.output
 
 
+def test_init_with_postgres(monkeypatch, postgres_url):
+    """``init`` makes the tables, so that other roles need no right to."""
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setenv("SESSION_PROVIDER", "postgres")
+    monkeypatch.setenv("SESSION_POSTGRES_URL", postgres_url)
+    monkeypatch.setenv("SESSION_POSTGRES_SCHEMA", "made_by_init")
+    run("init")
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT to_regclass('made_by_init.artifacts')").fetchone() != (None,)
+
+
 def test_doctor_of_postgres(monkeypatch, postgres_url):
     """``doctor`` prints what PostgreSQL is, and fails when it can't be reached, without its password."""
     monkeypatch.setenv("SESSION_PROVIDER", "postgres")
