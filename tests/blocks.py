@@ -1,7 +1,7 @@
 """The code blocks of the README and of the pages in ``docs/``, and how each kind is tried.
 
 A comment before a block says what it needs, or why it is not run: ``<!-- needs: pandas, duckdb -->`` names packages,
-``<!-- not run: a reason -->`` is for what needs a server or another project, ``<!-- run by: tests/… -->`` names the test
+``<!-- not run: a reason -->`` is for what needs a server or another project, ``<!-- run by: tests/… -->`` names a test
 that runs it. Blocks of Python that are not run are compiled.
 """
 
@@ -10,11 +10,9 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +21,9 @@ from typing import Any
 import attrs
 import child
 import yaml
+from click.testing import CliRunner
+
+from chuk_artifacts.cli import cli
 
 README = child.PROJECT / "README.md"
 DOCS = child.PROJECT / "docs"
@@ -31,7 +32,6 @@ BLOCK = re.compile(
     r"(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
-SEPARATOR = "\x1e"
 NOT_TRIED = re.compile(r"python -m (pip|venv|tox|pytest)\b|git clone ")
 """Commands that make an environment, or run the tests."""
 
@@ -123,40 +123,19 @@ def _python(one: Block, names: dict[str, Any]) -> None:
 
 
 def _console(one: Block, names: dict[str, Any]) -> None:
-    """Run the commands in one shell, and compare what each prints where the page shows it."""
+    """Run the commands, and compare what each prints where the page shows it."""
     if one.mark == "not run":
         return
-    commands = [
-        (command.replace("\n> ", "\n"), shown)
-        for command, shown in re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", one.code, re.MULTILINE)
-    ]
-    tried = [(command, shown) for command, shown in commands if not NOT_TRIED.match(command)]
-    script = "\n".join(f"{command}\nprintf '\\036'" for command, _ in tried)
-    done = subprocess.run(
-        ["bash", "-e", "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=child.environment(PATH=f"{_programs()}:{os.environ['PATH']}"),
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{one.place}: {done.stdout}"
-    for (command, shown), printed in zip(tried, done.stdout.split(SEPARATOR), strict=False):
+    for command, shown in re.findall(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", one.code, re.MULTILINE):
+        if NOT_TRIED.match(command):
+            continue
+        words = shlex.split(command)
+        assert words[0] == "chuk-artifacts", f"{one.place}: no way to try {words[0]!r}"
+        result = CliRunner().invoke(cli, words[1:])
+        assert result.exit_code == 0, f"{one.place}: {command}: {result.output}"
         if shown.strip():
-            same = doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS)
-            assert same, f"{one.place}: {command} prints\n{printed}"
-
-
-def _programs() -> Path:
-    """Return a folder with the programs of the examples: ours, and this interpreter."""
-    folder = Path(".programs").resolve()
-    folder.mkdir(exist_ok=True)
-    for name, words in {"chuk-artifacts": ("-m", "chuk_artifacts"), "python": ()}.items():
-        command = shlex.join([sys.executable, *words])
-        (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
-        (folder / name).chmod(0o755)
-    return folder
+            same = doctest.OutputChecker().check_output(shown, result.output, doctest.ELLIPSIS)
+            assert same, f"{one.place}: {command} prints\n{result.output}"
 
 
 def _shell(one: Block, names: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""The web applications of docs/howto/flask-django.md and docs/howto/fastapi.md in their frameworks: upload, register, download, expiry."""
+"""The web applications of the documentation in their frameworks: upload, register, download, expiry.
+
+They are in docs/howto/flask-django.md and docs/howto/fastapi.md.
+"""
 
 from __future__ import annotations
 
