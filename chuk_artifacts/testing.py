@@ -43,7 +43,15 @@ class ArtifactClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the time forward by *seconds*."""
+        """Move the time forward by *seconds*.
+
+        Example:
+            >>> clock = ArtifactClock(1000.0)
+            >>> clock.advance(60)
+            >>> clock.now
+            1060.0
+
+        """
         self.now += seconds
 
 
