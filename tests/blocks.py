@@ -2,13 +2,15 @@
 
 A comment before a block says what it needs, or why it is not run: ``<!-- needs: pandas, duckdb -->`` names packages,
 ``<!-- not run: a reason -->`` is for what needs a server or another project, ``<!-- run by: tests/… -->`` names a test
-that runs it. Blocks of Python that are not run are compiled.
+that runs it. Blocks of Python that are not run are compiled. ``<!-- prints: -->`` marks what the block before prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib.util
+import io
 import json
 import re
 import shlex
@@ -28,10 +30,12 @@ from chuk_artifacts.cli import cli
 README = child.PROJECT / "README.md"
 DOCS = child.PROJECT / "docs"
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>needs|not run|run by): (?P<note>[^\n]*?) -->\n+)?(?P<indent> *)```(?P<language>\w+)[^\n]*\n"
+    r"^(?:<!-- (?P<mark>needs|not run|run by|prints):(?P<note>[^\n]*?) -->\n+)?"
+    r"(?P<indent> *)```(?P<language>\w+)[^\n]*\n"
     r"(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
+_PRINTED = "__printed__"
 NOT_TRIED = re.compile(r"python -m (pip|venv|tox|pytest)\b|git clone ")
 """Commands that make an environment, or run the tests."""
 
@@ -45,7 +49,7 @@ class Block:
         line: the line it begins at.
         language: the first word after the fence.
         code: its text.
-        mark: what the comment before it is: ``needs``, ``not run`` or ``run by``.
+        mark: what the comment before it is: ``needs``, ``not run``, ``run by`` or ``prints``.
         note: what that comment says.
 
     """
@@ -80,7 +84,7 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in BLOCK.finditer(text):
         code = re.sub(rf"^{found['indent']}", "", found["code"], flags=re.MULTILINE)
         line = text.count("\n", 0, found.start("code"))
-        yield Block(page, line, found["language"], code, found["mark"] or "", found["note"] or "")
+        yield Block(page, line, found["language"], code, found["mark"] or "", (found["note"] or "").strip())
 
 
 def source(page: str, heading: str, number: int = 0) -> str:
@@ -119,7 +123,16 @@ def _doctest(one: Block, names: dict[str, Any]) -> None:
 def _python(one: Block, names: dict[str, Any]) -> None:
     compiled = compile(one.code, one.place, "exec")
     if one.mark in {"", "needs"}:
-        exec(compiled, names)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compiled, names)
+        names[_PRINTED] = printed.getvalue()
+
+
+def _text(one: Block, names: dict[str, Any]) -> None:
+    if one.mark == "prints":
+        same = doctest.OutputChecker().check_output(one.code, names[_PRINTED], doctest.ELLIPSIS)
+        assert same, f"{one.place}: printed\n{names[_PRINTED]}"
 
 
 def _console(one: Block, names: dict[str, Any]) -> None:
@@ -148,8 +161,9 @@ _KINDS: dict[str, Callable[[Block, dict[str, Any]], Any]] = {
     "console": _console,
     "sh": _shell,
     "json": lambda one, _: json.loads(one.code),
+    "text": _text,
     "toml": lambda one, _: tomllib.loads(one.code),
     "yaml": lambda one, _: list(yaml.safe_load_all(one.code)),
-    **dict.fromkeys(("text", "nginx", "html", "javascript", "sql", "lua", "ini"), lambda *_: None),
+    **dict.fromkeys(("nginx", "html", "javascript", "sql", "lua", "ini"), lambda *_: None),
 }
 """How a block of each language is tried; what has no interpreter here is only shown."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 import types
 
 import blocks
 import child
+import fsspec
 import pytest
 
 from chuk_artifacts import ArtifactStore
+from chuk_artifacts.core import forget_shared_cores
+from chuk_artifacts.filesystem import ArtifactFileSystem
 
 PAGES = blocks.pages()
 
@@ -20,6 +24,18 @@ def _elsewhere(tmp_path, monkeypatch):
     """Run the blocks in a folder of their own, which has what a checkout has that they name."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(blocks.README, "README.md")
+    _register()
+    yield
+    forget_shared_cores()
+
+
+def _register():
+    """Do what the entry points do of a package that is installed."""
+    fsspec.register_implementation("artifact", ArtifactFileSystem, clobber=True)
+    if importlib.util.find_spec("upath") is not None:
+        from upath.registry import register_implementation  # noqa: PLC0415 - it needs the package
+
+        register_implementation("artifact", "chuk_artifacts.path.ArtifactPath", clobber=True)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pandas, for what dask does with it

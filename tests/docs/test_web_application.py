@@ -1,4 +1,4 @@
-"""The web application of the page on FastAPI, and what the async example prints."""
+"""The web application of the page on FastAPI."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ CONTENT = b"0123456789" * 300_000
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def test_first_example(capsys):
-    """The async example prints the stored content."""
-    block("docs/howto/async.md", "Async programs")
-    assert capsys.readouterr().out == "b'Hello, world!'\nb'world!'\nb'world'\nhello.txt\n"
 
 
 def in_app(use):
