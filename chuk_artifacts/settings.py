@@ -216,6 +216,11 @@ def overridden(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def configured() -> list[str]:
+    """Return the names of the variables in the environment that choose where stores are, and how they behave."""
+    return [name for name in os.environ if name.startswith(("ARTIFACT_", "SESSION_"))]
+
+
 def first_set(*names: str) -> str | None:
     """Return the first of these variables that the environment sets, or None."""
     return next((name for name in names if _environment(name) is not None), None)

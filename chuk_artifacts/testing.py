@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from chuk_artifacts import ArtifactStore
 
-_SETTINGS = ("ARTIFACT_", "SESSION_")
-
 
 class ArtifactClock:
     """The time of the stores of a test, in seconds since the epoch, which only the test moves.
@@ -72,13 +70,11 @@ def artifact_store_factory(
     Variables that configure stores are unset, so that a test never reaches a real one by accident. Its stores have the
     test's clock.
     """
-    import os  # noqa: PLC0415 - as in the docstring of the module
+    from chuk_artifacts import ArtifactStore  # noqa: PLC0415 - as in the docstring of the module
+    from chuk_artifacts.settings import configured  # noqa: PLC0415 - as above
 
-    from chuk_artifacts import ArtifactStore  # noqa: PLC0415 - as above
-
-    for name in list(os.environ):
-        if name.startswith(_SETTINGS):
-            monkeypatch.delenv(name)
+    for name in configured():
+        monkeypatch.delenv(name)
     with ExitStack() as stores:
 
         def make(**options: Any) -> ArtifactStore:
