@@ -16,7 +16,7 @@ import traceback
 import pytest
 
 import chuk_artifacts
-from chuk_artifacts import aio, filesystem, gateway, testing
+from chuk_artifacts import aio, browse, filesystem, gateway, testing
 
 GRID = ("canonical_prefix", "artifact_key", "parse", "is_valid_grid_key", "validate_grid_key")
 WITH_MEMBERS = (chuk_artifacts.ArtifactStore, aio.ArtifactStore, aio.Reader, aio.Response, gateway.Response)
@@ -25,7 +25,7 @@ WITH_MEMBERS = (chuk_artifacts.ArtifactStore, aio.ArtifactStore, aio.Reader, aio
 
 def public():
     """Yield each public name, with what it names."""
-    for module in (chuk_artifacts, aio, gateway, filesystem):
+    for module in (chuk_artifacts, aio, gateway, filesystem, browse):
         for name in module.__all__:
             if name != "__version__":
                 yield f"{module.__name__}.{name}", getattr(module, name)
