@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 import sys
 import types
@@ -25,7 +26,12 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(blocks.README, "README.md")
     _register()
+    loggers = [logging.getLogger(), logging.getLogger("chuk_artifacts")]
+    before = [(one.level, one.handlers[:]) for one in loggers]
     yield
+    for one, (level, handlers) in zip(loggers, before, strict=True):
+        one.setLevel(level)
+        one.handlers[:] = handlers
     forget_shared_cores()
 
 
