@@ -37,6 +37,14 @@ class ArtifactStoreError(Exception):
         key: the key of the bytes it is about, or None.
         provider: the provider that failed, or None.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> try:
+        ...     ArtifactStore().retrieve("unknown")
+        ... except ArtifactStoreError as error:
+        ...     print(error, "|", error.artifact_id)
+        no artifact 'unknown' | unknown
+
     """
 
     artifact_id: str | None = None
@@ -53,27 +61,89 @@ class ArtifactStoreError(Exception):
 
 
 class ArtifactNotFoundError(ArtifactStoreError, FileNotFoundError):
-    """No such artifact: unknown, malformed, deleted, or of another sandbox or session."""
+    """No such artifact: unknown, malformed, deleted, or of another sandbox or session.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> ArtifactStore().retrieve("unknown")
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.ArtifactNotFoundError: no artifact 'unknown'
+
+    """
 
 
 class ArtifactExpiredError(ArtifactNotFoundError):
-    """The artifact has expired."""
+    """The artifact has expired.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> now = 1_800_000_000.0
+        >>> store = ArtifactStore(clock=lambda: now)
+        >>> artifact_id = store.store(b"...", ttl=60)
+        >>> now += 61
+        >>> store.retrieve(artifact_id)
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.ArtifactExpiredError: artifact ... has expired
+
+    """
 
 
 class ArtifactCorruptedError(ArtifactStoreError):
-    """The stored bytes do not match the length or SHA-256 in the record."""
+    """The stored bytes do not match the length or SHA-256 in the record.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from chuk_artifacts import ArtifactStore
+        >>> with tempfile.TemporaryDirectory() as folder, ArtifactStore(storage_provider="fs", fs_root=folder) as store:
+        ...     artifact_id = store.store(b"Hello, world!")
+        ...     _ = pathlib.Path(folder, store.metadata(artifact_id).key).write_bytes(b"Hello, World!")
+        ...     store.retrieve(artifact_id)
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.ArtifactCorruptedError: ...
+
+    """
 
 
 class AccessDeniedError(ArtifactStoreError, PermissionError):
-    """The call would cross a session boundary, or the method is not available on a bound store."""
+    """The call would cross a session boundary, or the method is not available on a bound store.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> ArtifactStore().session("user_alice").list_by_session("user_bob")
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.AccessDeniedError: this store is bound to another session
+
+    """
 
 
 class InvalidInputError(ArtifactStoreError, ValueError):
-    """An argument is wrong; nothing was written."""
+    """An argument is wrong; nothing was written.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> ArtifactStore().store(b"...", ttl=-1)
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.InvalidInputError: ttl must be ...
+
+    """
 
 
 class GridError(InvalidInputError):
-    """An id or key does not fit the grid layout ``grid/{sandbox}/{session}/{artifact}``."""
+    """An id or key does not fit the grid layout ``grid/{sandbox}/{session}/{artifact}``.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> ArtifactStore().session("..")
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.GridError: session_id must not be '..'
+
+    """
 
 
 class QuotaExceededError(InvalidInputError):
@@ -83,6 +153,14 @@ class QuotaExceededError(InvalidInputError):
         limit: the limit in bytes.
         scope: what is limited: ``"artifact"`` or ``"session"``.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> try:
+        ...     ArtifactStore(max_session_bytes=10).store(b"Hello, world!")
+        ... except QuotaExceededError as error:
+        ...     print(error.scope, error.limit)
+        session 10
+
     """
 
     limit: int = 0
@@ -90,15 +168,48 @@ class QuotaExceededError(InvalidInputError):
 
 
 class ConflictError(ArtifactStoreError):
-    """Another writer changed the artifact first."""
+    """Another writer changed the artifact first.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> artifact_id = store.store(b"...")
+        >>> store.update_file(artifact_id, data=b"...", if_revision=7)
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.ConflictError: artifact ... has revision 1, not 7
+
+    """
 
 
 class ProviderError(ArtifactStoreError):
-    """The storage is unreachable, refused the request, or is out of space."""
+    """The storage is unreachable, refused the request, or is out of space.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> def report(store: ArtifactStore) -> str:
+        ...     try:
+        ...         return f"{store.get_stats()['artifacts']} artifacts"
+        ...     except ProviderError as error:
+        ...         return f"the storage {error.provider} fails: {error}"
+        >>> report(ArtifactStore())
+        '0 artifacts'
+
+    """
 
 
 class SessionError(ArtifactStoreError):
-    """The catalog is unreachable, or refused the request."""
+    """The catalog is unreachable, or refused the request.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> with ArtifactStore(session_provider="redis", redis_url="redis://127.0.0.1:1", max_retries=0) as store:
+        ...     store.usage("user_alice")
+        Traceback (most recent call last):
+            ...
+        chuk_artifacts.errors.SessionError: catalog redis://127.0.0.1:1: ...
+
+    """
 
 
 class FileTakenError(ConflictError, FileExistsError):
@@ -109,6 +220,18 @@ class OutcomeUnknownError(SessionError):
     """The connection to the catalog was lost before it confirmed a change, which may or may not have been made.
 
     Read the record before you repeat the call. No bytes that the change may refer to were deleted.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> def rename(store: ArtifactStore, artifact_id: str, filename: str) -> None:
+        ...     try:
+        ...         store.move_file(artifact_id, new_filename=filename)
+        ...     except OutcomeUnknownError:
+        ...         if store.metadata(artifact_id).filename != filename:
+        ...             raise
+        >>> store = ArtifactStore()
+        >>> rename(store, store.store(b"...", filename="a.txt"), "b.txt")
+
     """
 
 

@@ -47,6 +47,10 @@ class GridKey(Fields):
         artifact_id: the third level.
         revision: 1 for the first content, or the number after ``~``; 0 for the key of an upload.
 
+    Example:
+        >>> dict(GridKey(sandbox_id="demo", session_id="user_alice", artifact_id="0123"))
+        {'sandbox_id': 'demo', 'session_id': 'user_alice', 'artifact_id': '0123', 'revision': 1}
+
     """
 
     sandbox_id: str
@@ -106,6 +110,10 @@ def canonical_prefix(sandbox_id: str, session_id: str) -> str:
         GridError: an id is empty, ``.`` or ``..``, longer than 255 bytes of UTF-8, or contains ``/``, a backslash
             or a control character.
 
+    Example:
+        >>> canonical_prefix("demo", "user_alice")
+        'grid/demo/user_alice/'
+
     """
     return _prefix(check_sandbox_id(sandbox_id), check_session_id(session_id))
 
@@ -134,6 +142,10 @@ def artifact_key(sandbox_id: str, session_id: str, artifact_id: str, revision: i
 
     Raises:
         GridError: :func:`canonical_prefix` refuses an id, *artifact_id* contains ``~``, or *revision* is below 1.
+
+    Example:
+        >>> artifact_key("demo", "user_alice", "0123")
+        'grid/demo/user_alice/0123'
 
     """
     prefix = canonical_prefix(sandbox_id, session_id)
@@ -187,7 +199,15 @@ def session_of_facts(key: str, sandbox_id: str) -> str | None:
 
 
 def parse(key: str) -> GridKey | None:
-    """Return the parts of *key*, or None if it is not a grid key."""
+    """Return the parts of *key*, or None if it is not a grid key.
+
+    Example:
+        >>> parse("grid/demo/user_alice/0123").session_id
+        'user_alice'
+        >>> parse("elsewhere/0123") is None
+        True
+
+    """
     try:
         return validate_grid_key(key)
     except GridError:
@@ -231,7 +251,13 @@ def _session_of(folder: str, sandbox_id: str) -> str | None:
 
 
 def is_valid_grid_key(key: str) -> bool:
-    """Return whether *key* is a grid key."""
+    """Return whether *key* is a grid key.
+
+    Example:
+        >>> is_valid_grid_key("grid/demo/user_alice/0123"), is_valid_grid_key("grid/demo/../0123")
+        (True, False)
+
+    """
     return parse(key) is not None
 
 
@@ -247,6 +273,10 @@ def validate_grid_key(key: str) -> GridKey:
     Raises:
         GridError: *key* is not a str, has another number of levels, does not begin with ``grid/``, or contains an
             invalid id.
+
+    Example:
+        >>> validate_grid_key("grid/demo/user_alice/0123").artifact_id
+        '0123'
 
     """
     if not isinstance(key, str):

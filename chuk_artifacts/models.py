@@ -147,6 +147,13 @@ class ArtifactMetadata(Fields):
             artifact yet; its revision is 0.
         origin: internal, not in the mapping: when its content was stored, or None if that was at its first revision.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> metadata = store.metadata(store.store(b"Hello, world!", filename="hello.txt"))
+        >>> metadata.bytes, metadata["filename"], dict(metadata)["mime"]
+        (13, 'hello.txt', 'text/plain')
+
     """
 
     artifact_id: str
@@ -291,6 +298,13 @@ class ArtifactVersion(Fields):
         stored_at: when that first revision was made (ISO 8601, UTC).
         current: whether it is the current content.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> (version,) = store.versions(store.store(b"Hello, world!"))
+        >>> version.revision, version.bytes, version.current
+        (1, 13, True)
+
     """
 
     revision: int
@@ -315,6 +329,13 @@ class SessionInfo(Fields):
         expires_at: when it ends (ISO 8601, UTC), or None for never.
         custom_metadata: a JSON object of the caller.
         ttl: internal, not in the mapping: the default time to live of its artifacts in seconds, or None.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> info = store.get_session_info(store.create_session(user_id="alice"))
+        >>> info.user_id, info["custom_metadata"]
+        ('alice', {})
 
     """
 
@@ -351,6 +372,12 @@ class CleanupReport(Fields):
         bytes: the length of all deleted bytes.
         damaged: internal, not in the mapping: records that can't be decoded, which cleanup does not touch.
         orphan_keys: internal, not in the mapping: the keys of the first ten orphans.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> dict(store.cleanup())
+        {'sessions': 0, 'artifacts': 0, 'orphans': 0, 'bytes': 0}
 
     """
 
@@ -432,6 +459,13 @@ class Usage(Fields):
     Attributes:
         artifacts: the number of artifacts.
         bytes: the length in bytes of their contents, and of the earlier contents that are kept for good.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> _ = store.store(b"Hello, world!")
+        >>> dict(store.usage())
+        {'artifacts': 1, 'bytes': 13}
 
     """
 

@@ -217,13 +217,17 @@ def overridden(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def configured() -> list[str]:
+    """Return the names of the variables in the environment that choose where stores are, and how they behave."""
+    return [name for name in os.environ if name.startswith(("ARTIFACT_", "SESSION_"))]
+
+
 def of_one_store(kept: Collection[str] = ()) -> dict[str, str]:
     """Return the variables to override so that none of this process describes another store, apart from those *kept*.
 
     An empty variable counts as unset.
     """
-    own = (name for name in os.environ if name.startswith(("ARTIFACT_", "SESSION_")))
-    return {name: "" for name in own if name not in kept}
+    return {name: "" for name in configured() if name not in kept}
 
 
 def first_set(*names: str) -> str | None:

@@ -238,22 +238,46 @@ class ArtifactStore:
 
     @property
     def sandbox_id(self) -> str:
-        """The namespace of the store."""
+        """The namespace of the store.
+
+        Example:
+            >>> ArtifactStore(sandbox_id="demo").sandbox_id
+            'demo'
+
+        """
         return self.scope.open_core.settings.sandbox_id
 
     @property
     def storage_provider(self) -> str:
-        """Where the bytes are: the name of the provider, or the protocol of its URL."""
+        """Where the bytes are: the name of the provider, or the protocol of its URL.
+
+        Example:
+            >>> ArtifactStore().storage_provider
+            'memory'
+
+        """
         return self.scope.open_core.storage.provider
 
     @property
     def session_provider(self) -> str:
-        """Where the records are: the name of the provider."""
+        """Where the records are: the name of the provider.
+
+        Example:
+            >>> ArtifactStore().session_provider
+            'memory'
+
+        """
         return self.scope.open_core.catalog.provider
 
     @property
     def bucket(self) -> str | None:
-        """The name of the bucket, or None where the bytes are in no bucket of S3 or IBM COS."""
+        """The name of the bucket, or None where the bytes are in no bucket of S3 or IBM COS.
+
+        Example:
+            >>> ArtifactStore().bucket is None
+            True
+
+        """
         bucket = self.scope.open_core.settings.bucket
         return None if bucket is None else bucket.name
 
@@ -300,6 +324,12 @@ class ArtifactStore:
             InvalidInputError: an argument is invalid; nothing was stored.
             QuotaExceededError: the data has more than *max_bytes*, and is read no further; nothing was
                 stored.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"Hello, world!", filename="hello.txt", session_id="user_alice")
+            >>> store.metadata(artifact_id).mime
+            'text/plain'
 
         """
         values = {
@@ -352,6 +382,12 @@ class ArtifactStore:
             InvalidInputError: an argument is invalid, or *encoding* can't encode the text; nothing was stored.
             QuotaExceededError: see :meth:`store`.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.write_file("All well", filename="reports/q3.md", session_id="user_alice")
+            >>> store.metadata(artifact_id).bytes
+            8
+
         """
         if filename is None:
             raise InvalidInputError("filename must be given")
@@ -385,6 +421,13 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an item is invalid; the message begins with its index; nothing was stored.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> items = [{"data": b"one", "filename": "1.txt"}, {"data": b"two", "filename": "2.txt"}]
+            >>> ids = store.store_batch(items, session_id="user_alice")
+            >>> store.retrieve_batch(ids)
+            [b'one', b'two']
+
         """
         return writing.store_batch(self.scope, items, session_id, ttl)
 
@@ -410,6 +453,12 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes differ in length or SHA-256 from the record.
             InvalidInputError: the metadata has a field that no store could have returned, or *revision* is not an int
                 above 0 or was passed with metadata.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"Hello, world!")
+            >>> store.retrieve(artifact_id)
+            b'Hello, world!'
 
         """
         return reading.retrieve(self.scope, artifact_id, revision)
@@ -469,6 +518,14 @@ class ArtifactStore:
             ArtifactCorruptedError: see :meth:`retrieve`.
             InvalidInputError: the bytes can't be decoded, or *encoding* is unknown.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.write_file("Hello", filename="note.txt")
+            >>> store.read_file(artifact_id)
+            'Hello'
+            >>> store.read_file(artifact_id, as_text=False)
+            b'Hello'
+
         """
         if as_text:
             encoding = arguments.check_encoding(encoding)
@@ -499,6 +556,14 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
             ArtifactCorruptedError: the stored bytes differ in length from the record.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"Hello, world!")
+            >>> with store.open(artifact_id) as file:
+            ...     _ = file.seek(7)
+            ...     file.read(5)
+            b'world'
+
         """
         return reading.open_reader(self.scope, artifact_id, revision)
 
@@ -528,6 +593,12 @@ class ArtifactStore:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
             InvalidInputError: *start* or *end* is negative, *end* below *start*, or *chunk_size* below 1.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"Hello, world!")
+            >>> list(store.stream(artifact_id, start=7, chunk_size=3))
+            [b'wor', b'ld!']
 
         """
         start = arguments.check_count("start", start, 0)
@@ -566,6 +637,15 @@ class ArtifactStore:
             InvalidInputError: the parent folder of *path* does not exist.
             OSError: the file can't be written.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"Hello, world!", filename="docs/hello.txt")
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = store.download(artifact_id, folder)
+            ...     path.name, path.read_bytes()
+            ('hello.txt', b'Hello, world!')
+
         """
         return reading.download(self.scope, artifact_id, path, callback, overwrite=overwrite, revision=revision)
 
@@ -585,6 +665,12 @@ class ArtifactStore:
             ArtifactCorruptedError: the stored bytes of an artifact differ from its record.
             InvalidInputError: *artifact_ids* is not iterable, or an item is malformed.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> ids = [store.store(b"one"), store.store(b"two")]
+            >>> store.retrieve_batch(ids)
+            [b'one', b'two']
+
         """
         return reading.retrieve_batch(self.scope, artifact_ids)
 
@@ -596,6 +682,12 @@ class ArtifactStore:
 
         Returns:
             whether :meth:`metadata` would find it.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...")
+            >>> store.exists(artifact_id), store.exists("unknown")
+            (True, False)
 
         """
         return finding.exists(self.scope, artifact_id)
@@ -612,6 +704,13 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: see :meth:`retrieve`.
             ArtifactExpiredError: see :meth:`retrieve`.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...", filename="a.png", meta={"page": 1})
+            >>> found = store.metadata(artifact_id)
+            >>> found.mime, found["meta"]
+            ('image/png', {'page': 1})
 
         """
         return finding.metadata(self.scope, artifact_id)
@@ -705,6 +804,12 @@ class ArtifactStore:
             ConflictError: the artifact has another revision, or other writers changed it at every attempt.
             InvalidInputError: an argument is invalid, or no change was given.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...", meta={"page": 1})
+            >>> store.update_metadata(artifact_id, meta={"author": "Alice"}).meta
+            {'page': 1, 'author': 'Alice'}
+
         """
         _log.debug("update_metadata %s", artifact_id)
         change = Change.of(
@@ -763,6 +868,14 @@ class ArtifactStore:
             InvalidInputError: an argument is invalid, or no change was given.
             QuotaExceededError: *data* has more than *max_bytes*; nothing was changed.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"draft")
+            >>> store.update_file(artifact_id, data=b"final", if_revision=1).revision
+            2
+            >>> store.retrieve(artifact_id)
+            b'final'
+
         """
         _log.debug("update_file %s", artifact_id)
         change = Change.of(
@@ -805,6 +918,15 @@ class ArtifactStore:
             QuotaExceededError: the content is larger than *max_artifact_bytes* of the store, which may have been higher
                 when it was stored; or the session would hold too much. Nothing was changed.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"draft")
+            >>> _ = store.update_file(artifact_id, data=b"final")
+            >>> store.restore(artifact_id, 1).revision
+            3
+            >>> store.retrieve(artifact_id)
+            b'draft'
+
         """
         _log.debug("restore %s", artifact_id)
         revision = arguments.check_count("revision", revision, 1)
@@ -835,6 +957,12 @@ class ArtifactStore:
             ArtifactExpiredError: see :meth:`retrieve`.
             ConflictError: other writers changed the artifact at every attempt.
             InvalidInputError: an argument is invalid, or no change was given.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...", filename="a.txt")
+            >>> store.move_file(artifact_id, new_filename="old/a.txt").filename
+            'old/a.txt'
 
         """
         _log.debug("move_file %s", artifact_id)
@@ -880,6 +1008,13 @@ class ArtifactStore:
                 reading the copy does.
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...", filename="a.txt")
+            >>> copy_id = store.copy_file(artifact_id, new_filename="backup/a.txt")
+            >>> store.metadata(copy_id).filename
+            'backup/a.txt'
+
         """
         _log.debug("copy_file %s", artifact_id)
         change = Change.of(
@@ -910,6 +1045,12 @@ class ArtifactStore:
             InvalidInputError: *additional_seconds* is not a finite number above 0, or the expiry is after the year
                 9999.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...", ttl=60)
+            >>> store.extend_ttl(artifact_id, 3600).ttl
+            3660
+
         """
         _log.debug("extend_ttl %s", artifact_id)
         more = arguments.check_positive("additional_seconds", additional_seconds)
@@ -929,6 +1070,12 @@ class ArtifactStore:
             AccessDeniedError: this store is bound to another session.
             InvalidInputError: no artifact can be called that, or no session.
 
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> artifact_id = store.store(b"...", filename="a.txt")
+            >>> store.lookup("a.txt").artifact_id == artifact_id, store.lookup("b.txt")
+            (True, None)
+
         """
         return listing.lookup(self.scope, session_id, filename)
 
@@ -943,6 +1090,12 @@ class ArtifactStore:
         Returns:
             whether a living artifact was deleted; False for a pending upload.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...")
+            >>> store.delete(artifact_id), store.delete(artifact_id)
+            (True, False)
+
         """
         return cleanup.delete(self.scope, artifact_id)
 
@@ -954,6 +1107,11 @@ class ArtifactStore:
 
         Returns:
             how many living artifacts were deleted.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> store.delete_batch([store.store(b"one"), store.store(b"two"), "unknown"])
+            2
 
         """
         return cleanup.delete_batch(self.scope, artifact_ids)
@@ -973,6 +1131,13 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> for name in ("b.txt", "a.txt"):
+            ...     _ = store.store(b"...", filename=name, session_id="user_alice")
+            >>> [file.filename for file in store.list_by_session("user_alice")]
+            ['a.txt', 'b.txt']
+
         """
         return self.list_files(session_id, limit=limit)
 
@@ -991,6 +1156,13 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: an argument is invalid.
+
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> for name in ("docs/a.txt", "docs-old.txt", "c.txt"):
+            ...     _ = store.store(b"...", filename=name)
+            >>> [file.filename for file in store.list_files(prefix="docs")]
+            ['docs-old.txt', 'docs/a.txt']
 
         """
         _log.debug("list_files %s", session_id)
@@ -1012,6 +1184,13 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: an argument is invalid.
+
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> for name in ("docs/a.txt", "docs/old/b.txt", "docs-old.txt"):
+            ...     _ = store.store(b"...", filename=name)
+            >>> [file.filename for file in store.get_directory_contents(directory_prefix="docs")]
+            ['docs/a.txt', 'docs/old/b.txt']
 
         """
         folder = arguments.check_text("directory_prefix", directory_prefix).rstrip("/")
@@ -1065,6 +1244,13 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> for name in ("a.txt", "b.txt", "c.txt"):
+            ...     _ = store.store(b"...", filename=name)
+            >>> [file.filename for file in store.iter_session(start="b", page_size=500)]
+            ['b.txt', 'c.txt']
+
         """
         _log.debug("iter_session %s", session_id)
         return listing.pages(
@@ -1099,6 +1285,14 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: an argument is invalid.
+
+        Example:
+            >>> store = ArtifactStore().session("user_alice")
+            >>> _ = store.store(b"...", filename="docs/a.txt")
+            >>> import io, zipfile
+            >>> data = b"".join(store.archive(prefix="docs/"))
+            >>> zipfile.ZipFile(io.BytesIO(data)).namelist()
+            ['docs/a.txt']
 
         """
         prefix = arguments.check_text("prefix", prefix)
@@ -1142,6 +1336,12 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.store(b"...", filename="scan.png", meta={"tag": "q3"}, session_id="user_alice")
+            >>> [file.filename for file in store.search(mime="image/*", meta={"tag": "q3"})]
+            ['scan.png']
+
         """
         _log.debug("search %s", session_id)
         given = {
@@ -1179,6 +1379,12 @@ class ArtifactStore:
                 0, or a signing key must be configured, because other processes share the bytes.
             ProviderError: the signing key in the root folder can't be read, or another user could have written it.
 
+        Example:
+            >>> store = ArtifactStore(gateway_url="https://files.example.org")
+            >>> artifact_id = store.store(b"...")
+            >>> store.presign(artifact_id, expires=60)
+            'https://files.example.org/...'
+
         """
         _log.debug("presign %s", artifact_id)
         expires = arguments.check_expires(expires)
@@ -1187,15 +1393,36 @@ class ArtifactStore:
         return presigning.download_url(self.scope, artifact_id, expires, revision)
 
     def presign_short(self, artifact_id: str, *, revision: int | None = None) -> str:
-        """Return a URL that works for 15 minutes; see :meth:`presign`."""
+        """Return a URL that works for 15 minutes; see :meth:`presign`.
+
+        Example:
+            >>> store = ArtifactStore(gateway_url="https://files.example.org")
+            >>> store.presign_short(store.store(b"..."))
+            'https://files.example.org/...'
+
+        """
         return self.presign(artifact_id, 900, revision=revision)
 
     def presign_medium(self, artifact_id: str, *, revision: int | None = None) -> str:
-        """Return a URL that works for an hour; see :meth:`presign`."""
+        """Return a URL that works for an hour; see :meth:`presign`.
+
+        Example:
+            >>> store = ArtifactStore(gateway_url="https://files.example.org")
+            >>> store.presign_medium(store.store(b"..."))
+            'https://files.example.org/...'
+
+        """
         return self.presign(artifact_id, 3600, revision=revision)
 
     def presign_long(self, artifact_id: str, *, revision: int | None = None) -> str:
-        """Return a URL that works for a day; see :meth:`presign`."""
+        """Return a URL that works for a day; see :meth:`presign`.
+
+        Example:
+            >>> store = ArtifactStore(gateway_url="https://files.example.org")
+            >>> store.presign_long(store.store(b"..."))
+            'https://files.example.org/...'
+
+        """
         return self.presign(artifact_id, 86400, revision=revision)
 
     def presign_archive(self, session_id: str | None = None, *, prefix: str = "", expires: float = 3600) -> str:
@@ -1215,6 +1442,11 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid, or a signing key must be configured; see :meth:`presign`.
             ProviderError: see :meth:`presign`.
+
+        Example:
+            >>> store = ArtifactStore(gateway_url="https://files.example.org")
+            >>> store.presign_archive("user_alice", prefix="docs/")
+            'https://files.example.org/archive?...'
 
         """
         _log.debug("presign_archive %s", session_id)
@@ -1256,6 +1488,12 @@ class ArtifactStore:
             InvalidInputError: an argument is invalid, or a signing key must be configured; see :meth:`presign`.
             ProviderError: the storage fails, or probing the service gives no clear result.
 
+        Example:
+            >>> store = ArtifactStore(gateway_url="https://files.example.org")
+            >>> url, artifact_id = store.presign_upload("user_alice", "photo.jpg", mime_type="image/jpeg")
+            >>> url, store.exists(artifact_id)  # until it is uploaded and registered
+            ('https://files.example.org/...', False)
+
         """
         _log.debug("presign_upload")
         terms = presigning.UploadTerms.of(expires, max_bytes, complete=False)
@@ -1294,6 +1532,18 @@ class ArtifactStore:
             ArtifactExpiredError: the hour after the URL's expiry is over.
             AccessDeniedError: *session_id* is another session.
             InvalidInputError: an argument is invalid; or the upload is too long or has more than bytes, and is removed.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> url, artifact_id = store.presign_upload("user_alice", "hello.txt")
+            >>> from urllib.request import Request, urlopen
+            >>> urlopen(Request(url, data=b"Hello, world!", method="PUT")).status
+            200
+            >>> store.register_uploaded_artifact(artifact_id, mime="text/plain", summary="A greeting")
+            True
+            >>> store.retrieve(artifact_id)
+            b'Hello, world!'
+            >>> store.close()
 
         """
         _log.debug("register_uploaded_artifact %s", artifact_id)
@@ -1342,6 +1592,16 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> url, artifact_id = store.presign_upload_and_register(mime="text/plain", summary="A greeting")
+            >>> from urllib.request import Request, urlopen
+            >>> urlopen(Request(url, data=b"Hello!", method="PUT", headers={"Content-Type": "text/plain"})).status
+            200
+            >>> store.retrieve(artifact_id)
+            b'Hello!'
+            >>> store.close()
+
         """
         _log.debug("presign_upload_and_register")
         terms = presigning.UploadTerms.of(expires, max_bytes, complete=True)
@@ -1364,6 +1624,13 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: *session_id* is malformed.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> alice, bob = store.session("user_alice"), store.session("user_bob")
+            >>> artifact_id = alice.store(b"mine")
+            >>> bob.exists(artifact_id)
+            False
 
         """
         self.scope.check_open()
@@ -1395,6 +1662,11 @@ class ArtifactStore:
             ConflictError: a session with this id exists and has not expired.
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> store.create_session(user_id="alice", ttl_hours=48, session_id="run-7")
+            'run-7'
+
         """
         _log.debug("create_session %s", session_id)
         return sessions.create(self.scope, user_id, ttl_hours, custom_metadata, session_id)
@@ -1416,6 +1688,12 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.create_session(user_id="alice", session_id="run-7")
+            >>> [session.session_id for session in store.iter_sessions(user_id="alice")]
+            ['run-7']
+
         """
         _log.debug("iter_sessions")
         return sessions.listed(self.scope, user_id, page_size)
@@ -1435,6 +1713,12 @@ class ArtifactStore:
         Raises:
             InvalidInputError: *user_id* is empty, or longer than 250 bytes.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.user("alice").store(b"...", filename="profile.json")
+            >>> store.metadata(artifact_id).session_id, store.metadata(artifact_id).expires_at
+            ('user:alice', None)
+
         """
         return self.session(sessions.own_id(self.scope, user_id))
 
@@ -1453,6 +1737,13 @@ class ArtifactStore:
         Raises:
             InvalidInputError: *user_id* is malformed.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.user("alice").store(b"...")
+            >>> _ = store.store(b"...", session_id="run-7", user_id="alice")
+            >>> store.delete_user("alice")
+            2
+
         """
         _log.debug("delete_user")
         return cleanup.delete_user(self.scope, user_id)
@@ -1469,6 +1760,12 @@ class ArtifactStore:
         Raises:
             InvalidInputError: *session_id* is missing or malformed.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> session_id = store.create_session()
+            >>> store.validate_session(session_id), store.validate_session("unknown")
+            (True, False)
+
         """
         return self.get_session_info(session_id) is not None
 
@@ -1483,6 +1780,13 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: *session_id* is missing or malformed.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> session_id = store.create_session(user_id="alice", custom_metadata={"purpose": "demo"})
+            >>> info = store.get_session_info(session_id)
+            >>> info.user_id, info.custom_metadata
+            ('alice', {'purpose': 'demo'})
 
         """
         _log.debug("get_session_info %s", session_id)
@@ -1503,6 +1807,14 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> session_id = store.create_session(custom_metadata={"purpose": "demo"})
+            >>> store.update_session_metadata(session_id, {"state": "done"})
+            True
+            >>> store.get_session_info(session_id).custom_metadata
+            {'purpose': 'demo', 'state': 'done'}
+
         """
         _log.debug("update_session_metadata %s", session_id)
         return sessions.merge_metadata(self.scope, session_id, metadata)
@@ -1520,6 +1832,11 @@ class ArtifactStore:
         Raises:
             InvalidInputError: an argument is invalid, or the expiry is after the year 9999.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> store.extend_session_ttl(store.create_session(), 24)
+            True
+
         """
         _log.debug("extend_session_ttl %s", session_id)
         return sessions.extend(self.scope, session_id, additional_hours)
@@ -1535,6 +1852,12 @@ class ArtifactStore:
 
         Raises:
             InvalidInputError: *session_id* is missing or malformed.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> artifact_id = store.store(b"...", session_id="run-7")
+            >>> store.delete_session("run-7"), store.exists(artifact_id)
+            (True, False)
 
         """
         _log.debug("delete_session %s", session_id)
@@ -1556,6 +1879,13 @@ class ArtifactStore:
         Raises:
             InvalidInputError: *session_id* is malformed.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.store(b"Hello, world!", session_id="user_alice")
+            >>> usage = store.usage("user_alice")
+            >>> usage.artifacts, usage.bytes
+            (1, 13)
+
         """
         _log.debug("usage %s", session_id)
         return sessions.usage(self.scope, session_id)
@@ -1567,6 +1897,11 @@ class ArtifactStore:
 
         Returns:
             the number of sessions that were removed.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> store.cleanup_expired_sessions()
+            0
 
         """
         return self.cleanup().sessions
@@ -1597,6 +1932,16 @@ class ArtifactStore:
             InvalidInputError: *older_than* is not a finite number of at least 86,400.
             SessionError: the catalog fails, does not provably describe this storage, is damaged, or knows less than
                 half of all objects. Expired artifacts were removed, orphans were not.
+
+        Example:
+            >>> import time
+            >>> now = time.time()
+            >>> store = ArtifactStore(clock=lambda: now)
+            >>> _ = store.store(b"Hello, world!", ttl=60)
+            >>> now += 100_000  # more than a day
+            >>> report = store.cleanup()
+            >>> report.artifacts, report.sessions, report.bytes
+            (1, 1, 13)
 
         """
         _log.debug("cleanup orphans=%s dry_run=%s", orphans, dry_run)
@@ -1701,6 +2046,11 @@ class ArtifactStore:
         Raises:
             InvalidInputError: *session_id* is missing or malformed.
 
+        Example:
+            >>> store = ArtifactStore(sandbox_id="demo")
+            >>> store.get_canonical_prefix("user_alice")
+            'grid/demo/user_alice/'
+
         """
         self.scope.check_open()
         return grid.canonical_prefix(self.scope.core.settings.sandbox_id, self.scope.session(session_id))
@@ -1718,6 +2068,11 @@ class ArtifactStore:
         Raises:
             GridError: an id is malformed.
 
+        Example:
+            >>> store = ArtifactStore(sandbox_id="demo")
+            >>> store.generate_artifact_key("user_alice", "0123")
+            'grid/demo/user_alice/0123'
+
         """
         self.scope.check_open()
         return grid.artifact_key(self.scope.core.settings.sandbox_id, self.scope.session(session_id), artifact_id)
@@ -1731,12 +2086,26 @@ class ArtifactStore:
         Returns:
             its sandbox, session, artifact and revision, or None when it is not a key of an artifact.
 
+        Example:
+            >>> store = ArtifactStore(sandbox_id="demo")
+            >>> store.parse_grid_key("grid/demo/user_alice/0123").session_id
+            'user_alice'
+            >>> store.parse_grid_key("elsewhere/0123") is None
+            True
+
         """
         self.scope.check_open()
         return grid.parse(key)
 
     def get_session_prefix_pattern(self) -> str:
-        """Return the prefix of the keys of all sessions, ``grid/{sandbox}/``."""
+        """Return the prefix of the keys of all sessions, ``grid/{sandbox}/``.
+
+        Example:
+            >>> store = ArtifactStore(sandbox_id="demo")
+            >>> store.get_session_prefix_pattern()
+            'grid/demo/'
+
+        """
         self.scope.check_open()
         return grid.sandbox_prefix(self.scope.core.settings.sandbox_id)
 
@@ -1752,6 +2121,12 @@ class ArtifactStore:
             error, ``message``. Some providers add more facts, and a ``warning`` where data may be lost or the signing
             key is refused.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> report = store.validate_configuration()
+            >>> report["storage"]["status"], report["session"]["status"]
+            ('ok', 'ok')
+
         """
         _log.debug("validate_configuration")
         return reporting.validate(self.scope, thorough=thorough)
@@ -1760,6 +2135,14 @@ class ArtifactStore:
         """Return the providers, the sandbox, and its numbers of ``sessions``, ``artifacts`` and ``bytes``.
 
         Pending uploads do not count.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.store(b"Hello, world!")
+            >>> stats = store.get_stats()
+            >>> stats["sessions"], stats["artifacts"], stats["bytes"]
+            (1, 1, 13)
+
         """
         _log.debug("get_stats")
         return reporting.stats(self.scope)
@@ -1769,6 +2152,13 @@ class ArtifactStore:
 
         ``location`` is where the bytes are: the folder, ``s3://bucket/prefix`` or the URL without its secrets; None: in
         memory.
+
+        Example:
+            >>> store = ArtifactStore(sandbox_id="demo")
+            >>> info = store.get_sandbox_info()
+            >>> info["sandbox_id"], info["location"]
+            ('demo', None)
+
         """
         _log.debug("get_sandbox_info")
         return reporting.sandbox_info(self.scope)
@@ -1785,6 +2175,14 @@ class ArtifactStore:
         Raises:
             ArtifactStoreError: calls are still running after *timeout*. Their backends stay open; close it again.
             InvalidInputError: *timeout* is not a finite number above 0.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> store.close()
+            >>> store.usage()
+            Traceback (most recent call last):
+                ...
+            chuk_artifacts.errors.ArtifactStoreError: store is closed
 
         """
         timeout = arguments.check_timeout(timeout)

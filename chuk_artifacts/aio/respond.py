@@ -18,6 +18,13 @@ class Response:
         status: the status code: 200; 206 for a part; 304, 412, 416 or 405 where the request asks for it.
         headers: the header: length, type, ``Content-Disposition``, ``ETag`` and what keeps scripts from running.
 
+    Example:
+        >>> from chuk_artifacts.aio import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> answer = await respond(store, await store.store(b"Hello, world!"))
+        >>> answer.status, [chunk async for chunk in answer]
+        (200, [b'Hello, world!'])
+
     """
 
     def __init__(self, answer: Answer, content: Content) -> None:
@@ -38,7 +45,15 @@ class Response:
             raise
 
     def close(self) -> None:
-        """Close the file that the content is read from. Closing twice is allowed."""
+        """Close the file that the content is read from. Closing twice is allowed.
+
+        Example:
+            >>> from chuk_artifacts.aio import ArtifactStore
+            >>> store = ArtifactStore()
+            >>> answer = await respond(store, await store.store(b"Hello, world!"), "HEAD")
+            >>> answer.close()
+
+        """
         if not self._content.is_whole:
             self._content.release()
 

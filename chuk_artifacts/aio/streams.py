@@ -51,19 +51,58 @@ class Reader:
         await self.close()
 
     async def read(self, size: int = -1, /) -> bytes:
-        """Return up to *size* bytes, or all the rest for -1; empty at the end of the file."""
+        """Return up to *size* bytes, or all the rest for -1; empty at the end of the file.
+
+        Example:
+            >>> from chuk_artifacts.aio import ArtifactStore
+            >>> store = ArtifactStore()
+            >>> file = await store.open(await store.store(b"Hello, world!"))
+            >>> await file.read(5), await file.read()
+            (b'Hello', b', world!')
+            >>> await file.close()
+
+        """
         return await self._calls.run(self._do, lambda file: file.read(size))
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to an offset in bytes, relative to start, position or end as *whence* says; return the new position."""
+        """Move to an offset in bytes, relative to start, position or end as *whence* says; return the new position.
+
+        Example:
+            >>> from chuk_artifacts.aio import ArtifactStore
+            >>> store = ArtifactStore()
+            >>> file = await store.open(await store.store(b"Hello, world!"))
+            >>> await file.seek(-6, 2), await file.read()
+            (7, b'world!')
+            >>> await file.close()
+
+        """
         return await self._calls.run(self._do, lambda file: file.seek(offset, whence))
 
     async def tell(self) -> int:
-        """Return the current position in bytes."""
+        """Return the current position in bytes.
+
+        Example:
+            >>> from chuk_artifacts.aio import ArtifactStore
+            >>> store = ArtifactStore()
+            >>> file = await store.open(await store.store(b"Hello, world!"))
+            >>> _ = await file.read(5)
+            >>> await file.tell()
+            5
+            >>> await file.close()
+
+        """
         return await self._calls.run(self._do, lambda file: file.tell())
 
     async def close(self) -> None:
-        """Close the reader. Closing twice is allowed."""
+        """Close the reader. Closing twice is allowed.
+
+        Example:
+            >>> from chuk_artifacts.aio import ArtifactStore
+            >>> store = ArtifactStore()
+            >>> file = await store.open(await store.store(b"Hello, world!"))
+            >>> await file.close()
+
+        """
         loop = running_loop()
         await until(self._calls.release(self._close), loop)
 

@@ -53,7 +53,7 @@ def cli() -> None:
     """Store files that belong to sessions, and find them again.
 
     Options, or else the environment, choose the store: ARTIFACT_PROVIDER (default here: filesystem), ARTIFACT_FS_ROOT
-    (default: ./artifacts), ARTIFACT_SANDBOX_ID and the other variables in the README.
+    (default: ./artifacts), ARTIFACT_SANDBOX_ID and others, which the documentation lists.
     """
 
 

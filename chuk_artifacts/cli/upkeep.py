@@ -9,6 +9,7 @@ from chuk_artifacts.cli.output import errors_in_one_line, fail, note, shown
 from chuk_artifacts.cli.progress import callback_of, counted
 from chuk_artifacts.cli.tables import form_options, print_facts
 from chuk_artifacts.cli.values import age, examples
+from chuk_artifacts.settings import POSTGRES, SQLITE
 from chuk_artifacts.storage import open_storage
 
 
@@ -68,7 +69,7 @@ def reindex(*, dry_run: bool, form: str | None) -> None:
 
 @click.command(epilog=examples("chuk-artifacts init --root ./artifacts"))
 def init() -> None:
-    """Create the store: its folder and database, or its bucket. What exists stays as it is.
+    """Create the store: its folder or bucket, and the database or its tables. What exists stays as it is.
 
     Other commands that store files create the folder too, but not a bucket.
     """
@@ -78,6 +79,6 @@ def init() -> None:
         storage.create()
         storage.check()
         storage.close()
-    if found.sqlite_path is not None:
+    if found.session_provider in {SQLITE, POSTGRES}:
         with opened(in_memory=True) as store:
-            store.get_stats()  # opening the database creates it
+            store.get_stats()  # opening the database creates it, or its tables

@@ -34,6 +34,13 @@ class Response:
         status: the status code: 200; 206 for a part; 304, 412, 416 or 405 where the request asks for it.
         headers: the header: length, type, ``Content-Disposition``, ``ETag`` and what keeps scripts from running.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> answer = respond(store, store.store(b"Hello, world!", filename="hello.txt"))
+        >>> answer.status, answer.headers["Content-Disposition"], b"".join(answer)
+        (200, 'attachment; filename="hello.txt"', b'Hello, world!')
+
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -48,7 +55,15 @@ class Response:
         return self._content
 
     def close(self) -> None:
-        """Close the file that the content is read from. Closing twice is allowed."""
+        """Close the file that the content is read from. Closing twice is allowed.
+
+        Example:
+            >>> from chuk_artifacts import ArtifactStore
+            >>> store = ArtifactStore()
+            >>> answer = respond(store, store.store(b"Hello, world!"), "HEAD")
+            >>> answer.close()
+
+        """
         if self._close is not None:
             self._close()
 

@@ -1,4 +1,4 @@
-"""FastAPI on uvicorn: the README's application, slow clients, forms, response models and the ASGI gateway."""
+"""FastAPI on uvicorn: the documented application, slow clients, forms, response models and the ASGI gateway."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ class Client:
 
 @pytest.fixture
 def readme(serve, monkeypatch, options):
-    """Return a client of the README's application."""
+    """Return a client of the documented application."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", options["fs_root"])
-    return Client(serve(block("In a web application")["app"], lifespan="on"))
+    return Client(serve(block("docs/howto/fastapi.md", "Upload and download")["app"], lifespan="on"))
 
 
 def test_upload_and_download(readme, store):
-    """The README's application takes a file and gives it back, to its user only."""
+    """The documented application takes a file and gives it back, to its user only."""
     status, _, content = readme.ask("PUT", "/files/docs/a.png", b"x" * 300_000, User="alice", Content_Type="image/png")
     assert status == 200
     path = f"/files/{json.loads(content)['file_id']}"

@@ -1,4 +1,7 @@
-"""The README's web applications in their frameworks: upload, register, download, expiry."""
+"""The web applications of the documentation in their frameworks: upload, register, download, expiry.
+
+They are in docs/howto/flask-django.md and docs/howto/fastapi.md.
+"""
 
 from __future__ import annotations
 
@@ -50,23 +53,23 @@ def served_by_uvicorn(app):
 
 
 def in_flask():
-    """Return the store of the README's Flask application, and its server."""
-    module = SimpleNamespace(**block("Flask"))
+    """Return the store of the page's Flask application, and its server."""
+    module = SimpleNamespace(**block("docs/howto/flask-django.md", "Flask"))
     return module.store, served(module.app)
 
 
 def in_django():
-    """Return the store of the README's Django application, and its server."""
+    """Return the store of the page's Django application, and its server."""
     if not django.conf.settings.configured:
         django.conf.settings.configure(ROOT_URLCONF="django_app", ALLOWED_HOSTS=["localhost"])
     django.urls.clear_url_caches()
-    module = sys.modules["django_app"] = SimpleNamespace(**block("Django"))
+    module = sys.modules["django_app"] = SimpleNamespace(**block("docs/howto/flask-django.md", "Django"))
     return module.store, served(module.application)
 
 
 def in_fastapi():
-    """Return the store of the README's FastAPI application, and its server."""
-    module = SimpleNamespace(**block("FastAPI"))
+    """Return the store of the page's FastAPI application, and its server."""
+    module = SimpleNamespace(**block("docs/howto/fastapi.md", "Signed URLs"))
     return module.store._blocking, served_by_uvicorn(module.app)
 
 
@@ -125,7 +128,7 @@ def test_upload_and_download(application, clock):
 def test_answer_in_flask(monkeypatch, tmp_path):
     """The Flask application shows a photo, whole, in part and not again, and only that of its user."""
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
-    module = SimpleNamespace(**block("Flask"))
+    module = SimpleNamespace(**block("docs/howto/flask-django.md", "Flask"))
     with module.store as store, served(module.app) as port:
         browser = Browser(store, port)
         data = os.urandom(700_000)

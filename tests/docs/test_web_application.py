@@ -1,4 +1,4 @@
-"""The async examples of the README run; its blocking ones are doctests."""
+"""The web application of the page on FastAPI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 import pytest
-from blocks import block, sources
+from blocks import block
 from starlette.requests import ClientDisconnect
 
 CONTENT = b"0123456789" * 300_000
@@ -17,15 +17,9 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_first_example(capsys):
-    """The async example prints the stored content."""
-    block("Use it in async programs")
-    assert capsys.readouterr().out == "b'Hello, world!'\nb'world!'\nb'world'\nhello.txt\n"
-
-
 def in_app(use):
-    """Run *use* with the README's web application and a client of it."""
-    app = block("In a web application")["app"]
+    """Run *use* with the page's web application and a client of it."""
+    app = block("docs/howto/fastapi.md", "Upload and download")["app"]
 
     async def main():
         async with (
@@ -101,9 +95,3 @@ def test_download_of_a_part():
         assert (await client.get(path, headers={**alice, "range": "bytes=9000000-"})).status_code == 416
 
     in_app(use)
-
-
-@pytest.mark.parametrize("number", range(len(sources())))
-def test_syntax(number):
-    """Each example is Python, also those whose packages are missing here."""
-    compile(sources()[number], "README.md", "exec")

@@ -1,4 +1,4 @@
-"""The README's examples that need packages of clients: tools of an MCP server, and a form of FastAPI."""
+"""Examples of docs/howto/mcp.md and docs/howto/fastapi.md: tools of an MCP server, and a form."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FIRST_SDK = {
 
 @pytest.fixture
 def program(tmp_path):
-    """Return a file with the README's MCP server, on the version of the SDK that is installed."""
-    code = source("As tools of an MCP server")
+    """Return a file with the page's MCP server, on the version of the SDK that is installed."""
+    code = source("docs/howto/mcp.md", "The tools")
     for name, replacement in FIRST_SDK.items():
         assert name in code
         code = code.replace(name, replacement) if version("mcp").startswith("1.") else code
@@ -72,8 +72,9 @@ def test_form(serve, options, store, monkeypatch, size):
     httpx = pytest.importorskip("httpx")
     pytest.importorskip("python_multipart")
     monkeypatch.setenv("ARTIFACT_FS_ROOT", options["fs_root"])
-    names = block("In a web application")
-    exec(compile(source("In a web application", 1), "README.md", "exec"), names)
+    page = "docs/howto/fastapi.md"
+    names = block(page, "Upload and download")
+    exec(compile(source(page, "Forms"), page, "exec"), names)
     here = f"http://127.0.0.1:{serve(names['app'], lifespan='on')}/forms"
     answer = httpx.post(here, files={"upload": ("photo.png", b"x" * size, "image/png")}, headers={"user": "alice"})
     assert answer.status_code == 200
