@@ -1,0 +1,109 @@
+"""A child that works on a store with four threads, and writes each intent and each answer to a log.
+
+Run as ``worker.py options log seed``. It ends when it is killed, or when standard input closes. A line of the log is
+JSON, written by one system call, so that a kill leaves whole lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import threading
+
+from chuk_artifacts import ArtifactStore, ArtifactStoreError
+
+THREADS = 4
+
+
+class Thread(threading.Thread):
+    """One thread, with a session and artifacts of its own."""
+
+    def __init__(self, store, log, name, seed):
+        super().__init__(daemon=True)
+        self.store, self.log, self.who = store.session(name), log, name
+        self.random = random.Random(f"{seed}-{name}")
+        self.ids, self.number = [], 0
+        self.stopped = False
+
+    def run(self):
+        """Work until it is stopped."""
+        while not self.stopped:
+            act = self.random.choice((self.put, self.put, self.put_stream, self.many, self.update, self.note, self.drop))
+            try:
+                act()
+            except ArtifactStoreError as error:
+                self.say(error=type(error).__name__, text=str(error))
+
+    def say(self, **fields):
+        """Write a line."""
+        line = json.dumps({"who": self.who, "number": self.number, **fields})
+        os.write(self.log, f"{line}\n".encode())
+
+    def content(self):
+        """Return new content, and count."""
+        self.number += 1
+        return f"{self.who}/{self.number};".encode() * self.random.choice((1, 50, 5000))
+
+    def put(self):
+        data = self.content()
+        self.say(op="store", filenames=[f"{self.number}"], data=[data.decode()[:200], len(data)])
+        self.ids.append(self.store.store(data, filename=f"{self.number}"))
+        self.say(done="store", ids=self.ids[-1:])
+
+    def put_stream(self):
+        data = self.content()
+        self.say(op="store", filenames=[f"{self.number}"], data=[data.decode()[:200], len(data)])
+        self.ids.append(self.store.store(iter([data[:7], data[7:]]), filename=f"{self.number}"))
+        self.say(done="store", ids=self.ids[-1:])
+
+    def many(self):
+        data = self.content()
+        names = [f"{self.number}.{part}" for part in range(3)]
+        self.say(op="store", filenames=names, data=[data.decode()[:200], len(data)])
+        made = self.store.store_batch([{"data": data, "filename": name} for name in names])
+        self.ids += made
+        self.say(done="store", ids=made)
+
+    def update(self):
+        if self.ids:
+            one, data = self.random.choice(self.ids), self.content()
+            self.say(op="update", id=one, data=[data.decode()[:200], len(data)])
+            self.store.update_file(one, data=data, summary=f"{self.number}")
+            self.say(done="update", id=one)
+
+    def note(self):
+        if self.ids:
+            one = self.random.choice(self.ids)
+            self.number += 1
+            self.say(op="note", id=one)
+            self.store.update_metadata(one, meta={"note": self.number})
+            self.say(done="note", id=one)
+
+    def drop(self):
+        if len(self.ids) > 5:
+            one = self.ids.pop(self.random.randrange(len(self.ids)))
+            self.number += 1
+            self.say(op="drop", id=one)
+            self.store.delete(one)
+            self.say(done="drop", id=one)
+
+
+def main():
+    """Work."""
+    options, path, seed = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with ArtifactStore(**options) as store:
+        threads = [Thread(store, log, f"{seed}-{number}", seed) for number in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        sys.stdin.read()
+        for thread in threads:
+            thread.stopped = True
+        for thread in threads:
+            thread.join()
+
+
+if __name__ == "__main__":
+    main()
