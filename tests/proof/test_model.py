@@ -5,8 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from proof import mutants
 from proof.machine import CALLS, ELSEWHERE, Machine, Place
 
 from chuk_artifacts import ArtifactStore, aio
@@ -79,3 +78,13 @@ def test_every_method_is_called():
         if not name.startswith("_") and callable(getattr(surface, name))
     }
     assert public == {*CALLS, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("fault", mutants.FAULTS)
+def test_seeded_fault(fault, request, effort):
+    """The model finds each of these faults in the library."""
+    if not effort.minutes and fault not in mutants.IN_THE_GATE:
+        pytest.skip("tried with --minutes")
+    machine = type("Machine", (Machine,), {"place": staticmethod(in_memory(request))})
+    with mutants.FAULTS[fault](), pytest.raises((AssertionError, BaseExceptionGroup)):
+        effort.run(machine, 200, 60)
