@@ -52,6 +52,7 @@ class Session:
         intent, self.intent = self.intent, None
         assert intent is not None
         assert intent["number"] == line["number"]
+        assert line.get("error") != "wrong", line
         if "error" in line:
             if line["error"] == UNKNOWN:
                 self.is_open(intent)

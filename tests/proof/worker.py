@@ -1,7 +1,8 @@
 """A child that works on a store with four threads, and writes each intent and each answer to a log.
 
-Run as ``worker.py options log seed``. It ends when it is killed, or when standard input closes. A line of the log is
-JSON, written by one system call, so that a kill leaves whole lines.
+Run as ``worker.py options log seed [threads [changes]]``. With *changes* each thread makes so many and ends, after a
+line on standard input has come; otherwise it ends when it is killed, or when standard input closes. A line of the log
+is JSON, written by one system call, so that a kill leaves whole lines.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ THREADS = 4
 class Thread(threading.Thread):
     """One thread, with a session and artifacts of its own."""
 
-    def __init__(self, store, log, name, seed):
+    def __init__(self, store, log, name, seed, changes=None):
         super().__init__(daemon=True)
         self.store, self.log, self.who = store.session(name), log, name
         self.random = random.Random(f"{seed}-{name}")
         self.ids, self.number = [], 0
-        self.stopped = False
+        self.changes, self.stopped = changes, False
 
     def run(self):
-        """Work until it is stopped."""
-        while not self.stopped:
+        """Work until it is stopped, or has made its changes."""
+        while not self.stopped and (self.changes is None or self.number < self.changes):
             act = self.random.choice((self.put, self.put, self.put_stream, self.many, self.update, self.note, self.drop))
             try:
                 act()
             except ArtifactStoreError as error:
                 self.say(error=type(error).__name__, text=str(error))
+            except BaseException as error:
+                self.say(error="wrong", text=repr(error))
+                raise
 
     def say(self, **fields):
         """Write a line."""
@@ -93,16 +97,33 @@ class Thread(threading.Thread):
 def main():
     """Work."""
     options, path, seed = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
+    count = int(sys.argv[4]) if len(sys.argv) > 4 else THREADS
+    changes = int(sys.argv[5]) if len(sys.argv) > 5 else None
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with ArtifactStore(**options) as store:
-        threads = [Thread(store, log, f"{seed}-{number}", seed) for number in range(THREADS)]
+        if changes is not None:
+            rehearse(store)
+            print("ready", flush=True)
+            sys.stdin.readline()
+        threads = [Thread(store, log, f"{seed}-{number}", seed, changes) for number in range(count)]
         for thread in threads:
             thread.start()
-        sys.stdin.read()
-        for thread in threads:
-            thread.stopped = True
+        if changes is None:
+            sys.stdin.read()
+            for thread in threads:
+                thread.stopped = True
         for thread in threads:
             thread.join()
+
+
+def rehearse(store):
+    """Call each method once, so that all that is imported late is there."""
+    one = store.store(b"x", session_id="rehearsal")
+    store.store(iter([b"x"]), session_id="rehearsal")
+    store.store_batch([{"data": b"1"}, {"data": b"2"}], session_id="rehearsal")
+    store.update_file(one, data=b"y")
+    store.update_metadata(one, meta={"a": 1})
+    store.delete_session("rehearsal")
 
 
 if __name__ == "__main__":
