@@ -43,7 +43,12 @@ class Thread(threading.Thread):
     def say(self, **fields):
         """Write a line."""
         line = json.dumps({"who": self.who, "number": self.number, **fields})
-        os.write(self.log, f"{line}\n".encode())
+        while True:
+            try:
+                os.write(self.log, f"{line}\n".encode())
+            except OSError:  # a fault that was meant for the store
+                continue
+            return
 
     def content(self):
         """Return new content, and count."""
