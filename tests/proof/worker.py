@@ -13,7 +13,7 @@ import random
 import sys
 import threading
 
-from chuk_artifacts import ArtifactStore, ArtifactStoreError
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ArtifactStoreError
 
 THREADS = 4
 
@@ -25,15 +25,17 @@ class Thread(threading.Thread):
         super().__init__(daemon=True)
         self.store, self.log, self.who = store.session(name), log, name
         self.random = random.Random(f"{seed}-{name}")
-        self.ids, self.number = [], 0
+        self.ids, self.number, self.contents = [], 0, {}
         self.changes, self.stopped = changes, False
 
     def run(self):
         """Work until it is stopped, or has made its changes."""
         while not self.stopped and (self.changes is None or self.number < self.changes):
-            act = self.random.choice((self.put, self.put, self.put_stream, self.many, self.update, self.note, self.drop))
+            act = self.random.choice((self.put, self.put, self.put_stream, self.many, self.update, self.note, self.drop, self.read))
             try:
                 act()
+            except ArtifactNotFoundError as error:  # of its own artifacts, all of which exist
+                self.say(error="wrong", text=repr(error))
             except ArtifactStoreError as error:
                 self.say(error=type(error).__name__, text=str(error))
             except BaseException as error:
@@ -59,12 +61,14 @@ class Thread(threading.Thread):
         data = self.content()
         self.say(op="store", filenames=[f"{self.number}"], data=[data.decode()[:200], len(data)])
         self.ids.append(self.store.store(data, filename=f"{self.number}"))
+        self.contents[self.ids[-1]] = data
         self.say(done="store", ids=self.ids[-1:])
 
     def put_stream(self):
         data = self.content()
         self.say(op="store", filenames=[f"{self.number}"], data=[data.decode()[:200], len(data)])
         self.ids.append(self.store.store(iter([data[:7], data[7:]]), filename=f"{self.number}"))
+        self.contents[self.ids[-1]] = data
         self.say(done="store", ids=self.ids[-1:])
 
     def many(self):
@@ -78,9 +82,19 @@ class Thread(threading.Thread):
     def update(self):
         if self.ids:
             one, data = self.random.choice(self.ids), self.content()
+            self.contents.pop(one, None)
             self.say(op="update", id=one, data=[data.decode()[:200], len(data)])
             self.store.update_file(one, data=data, summary=f"{self.number}")
+            self.contents[one] = data
             self.say(done="update", id=one)
+
+    def read(self):
+        known = [one for one in self.ids if one in self.contents]
+        if known:
+            one = self.random.choice(known)
+            self.say(op="read", id=one)
+            found = self.store.retrieve(one)
+            self.say(done="read" if found == self.contents[one] else "wrong")
 
     def note(self):
         if self.ids:
@@ -93,6 +107,7 @@ class Thread(threading.Thread):
     def drop(self):
         if len(self.ids) > 5:
             one = self.ids.pop(self.random.randrange(len(self.ids)))
+            self.contents.pop(one, None)
             self.number += 1
             self.say(op="drop", id=one)
             self.store.delete(one)
