@@ -85,4 +85,4 @@ FAULTS: dict[str, Fault] = {
         reading, "content_at", lambda real, record, revision, now: real(record, max(revision - 1, 1), now)
     ),
 }
-IN_THE_GATE = ("a bound store reads other sessions", "released bytes are left", "one version too few is kept")
+IN_THE_GATE = ("a bound store reads other sessions", "deleted bytes are left")

@@ -87,4 +87,4 @@ def test_seeded_fault(fault, request, effort):
         pytest.skip("tried with --minutes")
     machine = type("Machine", (Machine,), {"place": staticmethod(in_memory(request))})
     with mutants.FAULTS[fault](), pytest.raises((AssertionError, BaseExceptionGroup)):
-        effort.run(machine, 200, 60)
+        effort.run(machine, 1000 if effort.minutes else 100, 60)
