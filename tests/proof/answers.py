@@ -9,7 +9,7 @@ import fnmatch
 import hashlib
 from typing import Any
 
-from proof.oracle import GRACE, Artifact, Content, ENDS_SOON, Oracle, Refused, Session
+from proof.oracle import ENDS_SOON, GRACE, Artifact, Content, Oracle, Refused, Session
 
 
 def shown(one: Artifact) -> dict[str, Any]:
@@ -72,7 +72,9 @@ class Answers(Oracle):
         return new, fields.get("user_id")
 
     def guess(self, filename, default):
-        return {"txt": "text/plain", "md": "text/markdown", "png": "image/png"}.get((filename or "").split(".")[-1], default)
+        return {"txt": "text/plain", "md": "text/markdown", "png": "image/png"}.get(
+            (filename or "").split(".")[-1], default
+        )
 
     # Read
 
@@ -99,10 +101,26 @@ class Answers(Oracle):
 
     def versions(self, bound, made, *, artifact_id):
         one = self.find(bound, artifact_id)
-        now = Content(data=one.data, mime=one.mime, filename=one.filename, first=one.first, last=0, stored=one.since, until=0, number=0)
+        now = Content(
+            data=one.data,
+            mime=one.mime,
+            filename=one.filename,
+            first=one.first,
+            last=0,
+            stored=one.since,
+            until=0,
+            number=0,
+        )
         kept = [content for content in reversed(one.earlier) if self.readable(content)]
         return [
-            {"revision": c.first, "mime": c.mime, "filename": c.filename, "stored": c.stored, "current": c is now, **of_bytes(c.data)}
+            {
+                "revision": c.first,
+                "mime": c.mime,
+                "filename": c.filename,
+                "stored": c.stored,
+                "current": c is now,
+                **of_bytes(c.data),
+            }
             for c in [now, *kept]
         ]
 
@@ -124,7 +142,19 @@ class Answers(Oracle):
             fields["meta"] = {**one.meta, **fields["meta"]}
         return shown(self.next(one, None, **fields))
 
-    def update_file(self, bound, made, *, artifact_id, data=None, if_revision=None, max_bytes=None, keep_versions=None, ttl=None, **fields):
+    def update_file(
+        self,
+        bound,
+        made,
+        *,
+        artifact_id,
+        data=None,
+        if_revision=None,
+        max_bytes=None,
+        keep_versions=None,
+        ttl=None,
+        **fields,
+    ):
         if ttl is not None:
             fields |= {"ttl": ttl, "expires": self.clock() + ttl}
         if data is None and keep_versions is None and not fields:
@@ -162,11 +192,15 @@ class Answers(Oracle):
         fields |= {} if new_meta is None else {"meta": {**one.meta, **new_meta}}
         return shown(self.next(one, None, **fields) if fields else one)
 
-    def copy_file(self, bound, made, *, artifact_id, new_filename=None, target_session_id=None, new_meta=None, summary=None):
+    def copy_file(
+        self, bound, made, *, artifact_id, new_filename=None, target_session_id=None, new_meta=None, summary=None
+    ):
         one = self.checked(bound, artifact_id, None, target_session_id)
         self.limit(one.data)
         self.admit(one.session, len(one.data))
-        copy = Artifact(id=made, session=one.session, mime=one.mime, stored=self.clock(), data=one.data, ttl=one.ttl, keep=one.keep)
+        copy = Artifact(
+            id=made, session=one.session, mime=one.mime, stored=self.clock(), data=one.data, ttl=one.ttl, keep=one.keep
+        )
         copy.filename, copy.summary = new_filename or one.filename, one.summary if summary is None else summary
         copy.meta, copy.expires = {**one.meta, **(new_meta or {})}, None if one.ttl is None else self.clock() + one.ttl
         self.add(copy)
@@ -233,7 +267,19 @@ class Answers(Oracle):
 
     presign_archive = archive
 
-    def search(self, bound, made, *, session_id=None, prefix="", mime=None, meta=None, stored_after=None, stored_before=None, user_id=None):
+    def search(
+        self,
+        bound,
+        made,
+        *,
+        session_id=None,
+        prefix="",
+        mime=None,
+        meta=None,
+        stored_after=None,
+        stored_before=None,
+        user_id=None,
+    ):
         sessions = [self.in_scope(bound, session_id)] if session_id or bound else [*self.sessions]
         if user_id is not None or not (session_id or bound):
             sessions = [s for s in sessions if (info := self.living(s)) and user_id in {None, info.user}]
@@ -250,7 +296,9 @@ class Answers(Oracle):
 
     # Uploads
 
-    def presign_upload(self, bound, made, *, complete=False, ttl=None, session_id=None, expires, max_bytes=None, **fields):
+    def presign_upload(
+        self, bound, made, *, complete=False, ttl=None, session_id=None, expires, max_bytes=None, **fields
+    ):
         session = session_id or bound or self.fresh
         if bound is not None:
             self.in_scope(bound, session_id)
@@ -273,7 +321,11 @@ class Answers(Oracle):
         one = self.artifacts.get(artifact_id)
         try:
             self.raw(None, artifact_id, awaited=True)
-            if one.until is None or self.clock() >= one.url_ends or len(data) > (len(data) if one.max_bytes is None else one.max_bytes):
+            if (
+                one.until is None
+                or self.clock() >= one.url_ends
+                or len(data) > (len(data) if one.max_bytes is None else one.max_bytes)
+            ):
                 return False
             self.limit(data)
             self.admit(one.session, len(data))

@@ -50,7 +50,7 @@ class Effort:
             print_blob=False,
         )
         for number in self.rounds(1):
-            print(f"seed {number}")  # noqa: T201 - shown when the test fails
+            print(f"seed {number}")
             run_state_machine_as_test(seed(number)(machine), settings=options)
 
 
@@ -65,5 +65,5 @@ def effort(request: pytest.FixtureRequest) -> Effort:
     minutes = request.config.getoption("minutes")
     chosen = request.config.getoption("proof_seed")
     number = chosen if chosen is not None else GATE_SEED if not minutes else random.randrange(10**9)
-    print(f"--proof-seed {number}")  # noqa: T201 - shown when the test fails, and with -s
+    print(f"--proof-seed {number}")
     return Effort(minutes, number)

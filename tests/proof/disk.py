@@ -116,7 +116,7 @@ class Disk:
         names = self.durable if outcome == "least" else self.names
         for path in sorted(names):
             parent = posixpath.dirname(path)
-            if path != self.root and parent != self.root and parent not in names:
+            if self.root not in (path, parent) and parent not in names:
                 continue
             target = folder / os.path.relpath(path, self.root)
             if not target.parent.is_dir():
@@ -158,7 +158,11 @@ def _text(word: str) -> str:
 
 def _of_descriptor(word: str) -> str:
     found = re.search(r"<(.*)>", word)
-    return "" if found is None else os.fsdecode(re.sub(rb"\\x(..)", lambda m: bytes.fromhex(m[1].decode()), found[1].encode()))
+    return (
+        ""
+        if found is None
+        else os.fsdecode(re.sub(rb"\\x(..)", lambda m: bytes.fromhex(m[1].decode()), found[1].encode()))
+    )
 
 
 def _paths(name: str, words: Sequence[str]) -> list[str]:

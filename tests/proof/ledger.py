@@ -165,4 +165,4 @@ def sweep(store: ArtifactStore) -> None:
     records = [one for one in core.catalog.get([*wanted]) if one is not None] if wanted else []
     used = {key for record in records for key in record.all_bytes}
     assert stored == used if local else used <= stored  # elsewhere orphans can't be made a day old
-    assert not [path for path in root.rglob("*.tmp")]
+    assert not list(root.rglob("*.tmp"))

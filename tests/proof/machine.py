@@ -205,7 +205,13 @@ class Machine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="proof-"))
         self.clock = Clock()
         place = type(self).place(self.folder)
-        self.options = {**SETTINGS, "clock": self.clock, "gateway_url": GATEWAY, "signing_key": "k" * 32, **place.options}
+        self.options = {
+            **SETTINGS,
+            "clock": self.clock,
+            "gateway_url": GATEWAY,
+            "signing_key": "k" * 32,
+            **place.options,
+        }
         self.is_proof = place.proves
         first = ArtifactStore(**self.options)
         second = ArtifactStore(**{**self.options, "sandbox_id": first.sandbox_id}) if place.shared else first
@@ -393,7 +399,10 @@ class Machine(RuleBasedStateMachine):
         prefix = store.get_session_prefix_pattern()
         objects = {one.key: one.bytes for one in store.scope.core.storage.list_objects(prefix)}
         parsed = [store.parse_grid_key(key) for key in objects]
-        assert all(key.startswith(store.get_canonical_prefix(one.session_id)) for key, one in zip(objects, parsed))
+        assert all(
+            key.startswith(store.get_canonical_prefix(one.session_id))
+            for key, one in zip(objects, parsed, strict=False)
+        )
         for key, one in zip(objects, parsed, strict=True):
             assert key.startswith(store.generate_artifact_key(one.session_id, one.artifact_id))
         sizes = [size for one in self.oracle.artifacts.values() for size in one.sizes().values()]

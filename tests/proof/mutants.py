@@ -54,10 +54,16 @@ def _grown(real: Any, self: MemoryCatalog, session_id: Any) -> Usage:
 FAULTS: dict[str, Fault] = {
     "a bound store reads other sessions": wrapped(Scope, "check", _scope_ignored),
     "a bound store deletes of other sessions": wrapped(MemoryCatalog, "remove", _bound_to_nothing),
-    "an artifact lives a second too long": wrapped(Scope, "check", lambda real, s, i, r, now, **o: real(s, i, r, now - 86400, **o)),
+    "an artifact lives a second too long": wrapped(
+        Scope, "check", lambda real, s, i, r, now, **o: real(s, i, r, now - 86400, **o)
+    ),
     "if_revision is not compared": wrapped(changing.Change, "check", lambda real, self, record: None),
-    "earlier contents are never dropped": wrapped(changing, "retained", lambda real, superseded, n, at: tuple(superseded)),
-    "one version too few is kept": wrapped(changing, "retained", lambda real, superseded, n, at: real(superseded, max(n - 1, 0), at)),
+    "earlier contents are never dropped": wrapped(
+        changing, "retained", lambda real, superseded, n, at: tuple(superseded)
+    ),
+    "one version too few is kept": wrapped(
+        changing, "retained", lambda real, superseded, n, at: real(superseded, max(n - 1, 0), at)
+    ),
     "an earlier content is kept for a minute": lambda: constant(history, "GRACE_SECONDS", 60.0),
     "restore brings back no media type": wrapped(
         changing.Earlier, "fields", lambda real, self, *a: {k: v for k, v in real(self, *a).items() if k != "mime"}
@@ -71,9 +77,13 @@ FAULTS: dict[str, Fault] = {
     "no room is made before a limit is applied": wrapped(quota, "release_session", lambda real, *a: None),
     "usage is wrong by a byte": wrapped(MemoryCatalog, "usage", _grown),
     "a page of a listing misses its last record": wrapped(MemoryCatalog, "page", _short_page),
-    "a session outlives nothing": wrapped(MemoryCatalog, "expire_sessions", lambda real, self, now, **o: real(self, now - 86400, **o)),
+    "a session outlives nothing": wrapped(
+        MemoryCatalog, "expire_sessions", lambda real, self, now, **o: real(self, now - 86400, **o)
+    ),
     "exclusive is ignored": wrapped(MemoryCatalog, "_is_taken", lambda real, *a: False),
-    "a copy is cut": wrapped(MemoryStorage, "get", lambda real, self, key: real(self, key)[:-1] if "~" in key else real(self, key)),
+    "a copy is cut": wrapped(
+        MemoryStorage, "get", lambda real, self, key: real(self, key)[:-1] if "~" in key else real(self, key)
+    ),
     "a cleanup forgets a day late": lambda: constant(cleanup, "GRACE_SECONDS", 90_000.0),
     "copies keep the age of the original": wrapped(
         changing._Copy, "of", lambda real, self, record: real(self, record).changed(stored_at=record.stored_at)

@@ -234,7 +234,10 @@ class Oracle:
         now, last = self.clock(), one.revision
         if data is not None:
             old = {"data": one.data, "mime": one.mime, "filename": one.filename, "number": one.number}
-            one.earlier = [*one.earlier, Content(**old, first=one.first, last=last, stored=one.since, until=now + GRACE)]
+            one.earlier = [
+                *one.earlier,
+                Content(**old, first=one.first, last=last, stored=one.since, until=now + GRACE),
+            ]
             one.number = data.number if isinstance(data, Content) else next(numbers)
             one.data = data.data if isinstance(data, Content) else data
             one.first, one.since = last + 1, now
@@ -268,4 +271,3 @@ class Oracle:
         for name, value in fields.items():
             setattr(one, name, value)
         self.prolong(one)
-

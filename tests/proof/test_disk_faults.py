@@ -9,10 +9,10 @@ import sys
 
 import child
 import pytest
-from proof import disk, ledger
-from proof.test_crashes import WORKER
 
 from chuk_artifacts import ArtifactStore
+from proof import disk, ledger
+from proof.test_crashes import WORKER
 
 FAULTS = [
     *(f"{call}:error={error}" for call in ("openat", "openat2") for error in ("EIO", "EMFILE", "EINTR", "ENOSPC")),
@@ -58,4 +58,4 @@ def test_disk_fault(fault, tmp_path, effort):
         assert store.retrieve(store.store(b"after")) == b"after"
     failed = log.read_text().count('"error"')
     injected = (tmp_path / "trace").read_text().count("(INJECTED)")
-    print(f"{fault}: {injected} injected, {failed} failures, {acknowledged} acknowledged")  # noqa: T201
+    print(f"{fault}: {injected} injected, {failed} failures, {acknowledged} acknowledged")

@@ -9,17 +9,23 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from proof import ledger
-from proof.worker import Thread
 from servers.buckets import bare_client, s3_on_served_moto
 from servers.http_proxy import HttpProxy
 from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, ArtifactStoreError, aio
+from proof import ledger
+from proof.worker import Thread
 
-THREADS, TASKS = 16, 200
-CHANGES = 6
-PAGES = [(503, b"<html>busy</html>"), (404, b"<html>not here</html>"), (412, b"no"), (200, b"<html>log in</html>"), (500, b"")]
+THREADS, TASKS, CHANGES = 16, 200, 6
+IN_THE_GATE = 40, 2
+PAGES = [
+    (503, b"<html>busy</html>"),
+    (404, b"<html>not here</html>"),
+    (412, b"no"),
+    (200, b"<html>log in</html>"),
+    (500, b""),
+]
 
 
 class BadNetwork:
@@ -116,28 +122,29 @@ def test_bad_network(place, tmp_path, effort):
     logs, faults, calls = [], 0, 0
     with ArtifactStore(**through) as store:
         store.store(b"x", session_id="before")
+        count, changes = (TASKS, CHANGES) if effort.minutes else IN_THE_GATE
         for seed in effort.rounds(1):
             logs.append(tmp_path / f"{seed}.log")
             log = os.open(logs[-1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             with BadNetwork(tcp, http, seed) as network:
-                threads = [Thread(store, log, f"{seed}-{number}", seed, CHANGES) for number in range(THREADS)]
+                threads = [Thread(store, log, f"{seed}-{number}", seed, changes) for number in range(THREADS)]
                 for thread in threads:
                     thread.start()
                 for thread in threads:
                     thread.join(300)
                     assert not thread.is_alive(), "a call hangs"
-                wrong = asyncio.run(tasks(through, seed))
+                wrong = asyncio.run(tasks(through, seed, count))
             os.close(log)
-            faults, calls = faults + network.faults, calls + THREADS * CHANGES + TASKS
+            faults, calls = faults + network.faults, calls + THREADS * changes + count
             assert wrong == []
             assert store.retrieve(store.store(b"after", session_id="after")) == b"after"
     with ArtifactStore(**straight) as store:
         acknowledged = ledger.check(store, ledger.sessions_of(logs))
     failures = sum(log.read_text().count('"error"') for log in logs)
-    print(f"{calls} calls, {faults} faults, {failures} failures, {acknowledged} acknowledged, seed {effort.seed}")  # noqa: T201
+    print(f"{calls} calls, {faults} faults, {failures} failures, {acknowledged} acknowledged, seed {effort.seed}")
 
 
-async def tasks(options, seed):
+async def tasks(options, seed, count):
     """Store and read in many tasks at once; return what was wrong."""
     view = aio.ArtifactStore(**options)
 
@@ -157,6 +164,6 @@ async def tasks(options, seed):
         return None
 
     try:
-        return [wrong for wrong in await asyncio.gather(*map(one, range(TASKS))) if wrong is not None]
+        return [wrong for wrong in await asyncio.gather(*map(one, range(count))) if wrong is not None]
     finally:
         await view.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-
 import random
 import socket
 import sqlite3
@@ -13,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from orphans import orphans
-
 from werkzeug.test import Client, EnvironBuilder
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError
@@ -21,7 +19,9 @@ from chuk_artifacts.gateway import Gateway
 
 KEY = "the-secret-signing-key-0123456789"
 BYTES = b"the secret bytes"
-TEXT = st.text(max_size=30) | st.sampled_from(["", "..", "/", "a/../b", "\0", "user:x", "grid/a/b", "%2e%2e", "x" * 2000])
+TEXT = st.text(max_size=30) | st.sampled_from(
+    ["", "..", "/", "a/../b", "\0", "user:x", "grid/a/b", "%2e%2e", "x" * 2000]
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.binary(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.integers(), inner, max_size=3),
@@ -34,7 +34,13 @@ def tried(effort, examples):
     """Return the decorator of a test that tries so many examples in the gate, and 100 times as many with minutes."""
     many = examples * 100 if effort.minutes else examples
     return lambda test: seed(effort.seed)(
-        settings(max_examples=many, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))(test)
+        settings(
+            max_examples=many,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )(test)
     )
 
 
@@ -44,7 +50,7 @@ def test_arguments(effort, tmp_path):
     with ArtifactStore(signing_key=KEY, gateway_url="http://gateway.test", session_ttl_hours=None) as store:
         known = store.store(BYTES, filename="a", session_id="alice")
 
-        @tried(effort, 60)
+        @tried(effort, 30)
         @given(st.data())
         def one(data):
             name = data.draw(st.sampled_from(names))
@@ -62,7 +68,7 @@ def test_arguments(effort, tmp_path):
                 assert BYTES.decode() not in str(error)
                 assert len(str(error)) < 2000
             except TypeError as error:
-                assert "required" in str(error), (name, arguments)  # noqa: PT017 - a missing argument
+                assert "required" in str(error), (name, arguments)
             assert orphans(store) == []
 
         one()
@@ -77,10 +83,12 @@ def test_gateway_requests(effort):
         paths = [url.removeprefix("http://gateway.test") for url in urls]
         client = Client(Gateway(store))
         printable = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=20)
-        names = st.sampled_from("Range If-Match If-None-Match If-Range Content-Type Content-Length Origin Expect".split())
+        names = st.sampled_from(
+            ["Range", "If-Match", "If-None-Match", "If-Range", "Content-Type", "Content-Length", "Origin", "Expect"]
+        )
         values = printable | st.sampled_from(["bytes=0-", "bytes=5-1", "bytes=-0", "*", '"x"', "-1", "1e3", "9" * 30])
 
-        @tried(effort, 60)
+        @tried(effort, 30)
         @given(
             st.sampled_from(["GET", "HEAD", "PUT", "POST", "OPTIONS", "DELETE", "PATCH", "X"]),
             st.sampled_from(paths),
@@ -90,7 +98,7 @@ def test_gateway_requests(effort):
         )
         def one(method, path, cut, headers, body):
             if cut is not None:
-                path = f"/{path[1 : cut[0]]}{cut[1]}{path[cut[0] + 1 :]}"  # noqa: PLW2901 - the changed one
+                path = f"/{path[1 : cut[0]]}{cut[1]}{path[cut[0] + 1 :]}"
             path, _, query = path.partition("?")
             builder = EnvironBuilder(path=path, query_string=query, method=method, headers=headers, data=body)
             environ = builder.get_environ()
@@ -110,9 +118,30 @@ def test_framing(effort):
         url = store.presign(store.store(BYTES))  # starts the gateway of the store
         host, _, path = url.removeprefix("http://").partition("/")
         address = (host.partition(":")[0], int(host.partition(":")[2]))
-        parts = [f"GET /{path} HTTP/1.1\r\n", f"PUT /{path} HTTP/1.1\r\n", "Host: x\r\n", "\r\n", "0\r\n\r\n", "5\r\nhello\r\n"]
-        parts += ["Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n", "Content-Length: -1\r\n", "Expect: 100-continue\r\n"]
-        parts += ["\n", " ", "\0", "Range: bytes=0-1\r\n", "HTTP/1.1", "ffffffffffffffffff\r\n", ": x\r\n", "Connection: close\r\n"]
+        parts = [
+            f"GET /{path} HTTP/1.1\r\n",
+            f"PUT /{path} HTTP/1.1\r\n",
+            "Host: x\r\n",
+            "\r\n",
+            "0\r\n\r\n",
+            "5\r\nhello\r\n",
+        ]
+        parts += [
+            "Transfer-Encoding: chunked\r\n",
+            "Content-Length: 5\r\n",
+            "Content-Length: -1\r\n",
+            "Expect: 100-continue\r\n",
+        ]
+        parts += [
+            "\n",
+            " ",
+            "\0",
+            "Range: bytes=0-1\r\n",
+            "HTTP/1.1",
+            "ffffffffffffffffff\r\n",
+            ": x\r\n",
+            "Connection: close\r\n",
+        ]
         dice = random.Random(effort.seed)
         for _ in range(2000 if effort.minutes else 40):
             said = "".join(dice.choices(parts, k=dice.randrange(1, 8))).encode("latin-1")
@@ -205,4 +234,4 @@ def test_files_that_are_read_back(name, effort, tmp_path):
                     with contextlib.suppress(ArtifactStoreError):
                         assert use is not USES[0] or use(store, one) == BYTES
         except ArtifactStoreError as error:
-            assert secret not in str(error)  # noqa: PT017 - opening may raise
+            assert secret not in str(error)

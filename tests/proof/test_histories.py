@@ -7,10 +7,10 @@ import random
 
 import attrs
 import pytest
-from proof.histories import Call, is_linearizable, record
-from proof.test_crashes import options_of
 
 from chuk_artifacts import ArtifactStore, ConflictError
+from proof.histories import Call, is_linearizable, record
+from proof.test_crashes import options_of
 
 CLIENTS, CALLS = 6, 8
 ROUNDS = {"memory": 4, "sqlite": 2, "redis": 2, "postgres": 2}
@@ -46,7 +46,9 @@ def test_one_artifact(stores, effort):
     name, both = stores
     for number in effort.rounds(ROUNDS[name]):
         artifact_id = both[0].store(b"0", summary="0", session_id="alice")
-        history = record([client_of(both[at % 2], artifact_id, random.Random(f"{number}-{at}"), at) for at in range(CLIENTS)])
+        history = record(
+            [client_of(both[at % 2], artifact_id, random.Random(f"{number}-{at}"), at) for at in range(CLIENTS)]
+        )
         assert len(history) == CLIENTS * CALLS
         assert is_linearizable(history, register, (1, "0")), (number, history)
 

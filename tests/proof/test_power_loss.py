@@ -10,12 +10,12 @@ import sys
 
 import child
 import pytest
+
+from chuk_artifacts import ArtifactStore, ArtifactStoreError
 from proof import disk, ledger
 from proof.test_crashes import WORKER
 
-from chuk_artifacts import ArtifactStore, ArtifactStoreError
-
-MOMENTS = 6
+MOMENTS = 3
 """How many moments of a crash the gate tries; ``--minutes`` tries each."""
 
 
@@ -70,7 +70,7 @@ def test_power_loss(tmp_path, effort):
         check(place, said)
         tried += 1
     assert tried == len(chosen) * len(disk.OUTCOMES)
-    print(f"{tried} outcomes of {count} moments, --proof-seed {effort.seed}")  # noqa: T201
+    print(f"{tried} outcomes of {count} moments, --proof-seed {effort.seed}")
 
 
 def test_power_loss_without_fsync(tmp_path, effort):

@@ -31,7 +31,9 @@ class Thread(threading.Thread):
     def run(self):
         """Work until it is stopped, or has made its changes."""
         while not self.stopped and (self.changes is None or self.number < self.changes):
-            act = self.random.choice((self.put, self.put, self.put_stream, self.many, self.update, self.note, self.drop, self.read))
+            act = self.random.choice(
+                (self.put, self.put, self.put_stream, self.many, self.update, self.note, self.drop, self.read)
+            )
             try:
                 act()
             except ArtifactNotFoundError as error:  # of its own artifacts, all of which exist
