@@ -30,7 +30,7 @@ for extra in ("psycopg", "click", "uvicorn", "ibm_boto3"):
 def main() -> None:
     """Install and use each."""
     folder = Path(sys.argv[1])
-    python = str(next((folder / "bare").glob("*/python*")))
+    python = str(next(one for one in (folder / "bare").glob("*/python*") if one.stem == "python"))
     files = sorted((folder / "dist").iterdir())
     assert {file.suffix for file in files} == {".whl", ".gz"}, files
     for file in files:
