@@ -100,9 +100,9 @@ class BadNetwork:
 def place(request, tmp_path):
     """Return options that lead through a proxy, those that lead past it, and the proxies."""
     options = {"fs_root": str(tmp_path / "root"), "sandbox_id": f"box{os.urandom(4).hex()}", "max_connections": 16}
+    if request.param != "filesystem-redis" and not request.config.getoption("minutes"):
+        pytest.skip("tried with --minutes: it takes a minute")
     if request.param == "bucket-sqlite":
-        if not request.config.getoption("minutes"):
-            pytest.skip("tried with --minutes: moto is slow")
         straight = {**options, **s3_on_served_moto(request), "session_provider": "sqlite"}
         with HttpProxy(straight["endpoint_url"]) as http:
             yield {**straight, "endpoint_url": http.url}, straight, None, http
