@@ -55,6 +55,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="skip what runs on Ceph, moto, Redis Cluster, Redis Sentinel, FTP, SFTP or in a browser: it tries drivers"
         " and protocols, and a run of all tests on another interpreter does that",
     )
+    parser.addoption(
+        "--minutes", type=float, default=0, help="how long each test in tests/proof tries; 0: the slice of the gate"
+    )
+    parser.addoption("--proof-seed", type=int, help="the seed of the tests in tests/proof, which they print")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
