@@ -18,7 +18,7 @@ import pytest
 import chuk_artifacts
 from chuk_artifacts import aio, browse, filesystem, gateway, testing
 
-GRID = ("canonical_prefix", "artifact_key", "parse", "is_valid_grid_key", "validate_grid_key")
+GRID = ("canonical_prefix", "artifact_key", "parse", "is_valid_grid_key", "validate_grid_key", "artifact_id_in")
 WITH_MEMBERS = (chuk_artifacts.ArtifactStore, aio.ArtifactStore, aio.Reader, aio.Response, gateway.Response)
 """The classes whose methods are documented; the values have only fields."""
 
