@@ -377,6 +377,10 @@ def artifact_id_in(sandbox_id: str, session_id: str, artifact_id: str) -> str:
     Raises:
         GridError: an id is malformed.
 
+    Example:
+        >>> artifact_id_in("new", "alice", "0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+        '653b7b2b4e5f60718293a4b5c6d7e8f9'
+
     """
     if plain_artifact_id(artifact_id) is None:
         raise GridError(f"artifact_id is not one of an artifact: {shown(artifact_id)}")

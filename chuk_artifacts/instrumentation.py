@@ -116,6 +116,22 @@ class Instrumentation(Protocol):
 
     An exception that one of them raises is logged, and does not disturb the call. If it also has a method
     ``enabled()``, only calls that begin while that returns True are observed; others cost nearly nothing.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> class Names:
+        ...     def __init__(self):
+        ...         self.names = []
+        ...     def begin(self, call):
+        ...         self.names.append(call.name)
+        ...     def end(self, call):
+        ...         pass
+        >>> names = Names()
+        >>> with ArtifactStore(instrumentation=names) as store:
+        ...     artifact_id = store.store(b"Hello, world!")
+        >>> isinstance(names, Instrumentation), names.names[0]
+        (True, 'store')
+
     """
 
     def begin(self, call: Call, /) -> AbstractContextManager[object] | None:

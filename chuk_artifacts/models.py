@@ -406,6 +406,14 @@ class MigrationReport(Fields):
         failed: artifacts and sessions that could not be copied.
         failures: why, by id: for the first hundred of them.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore, migrate
+        >>> source, target = ArtifactStore(sandbox_id="demo"), ArtifactStore(sandbox_id="demo")
+        >>> artifact_id = source.store(b"Hello, world!")
+        >>> report = migrate(source, target)
+        >>> report.artifacts, report.bytes, report.failed
+        (1, 13, 0)
+
     """
 
     sessions: int
@@ -437,6 +445,14 @@ class ReindexReport(Fields):
         failed: objects that could not be read.
         failures: the reason why, by the key of the object; of at most 100 of them.
         adopted: whether catalog and storage now hold the same identity, so that an orphan sweep may run.
+
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> store = ArtifactStore()
+        >>> _ = store.store(b"...")
+        >>> report = store.reindex(dry_run=True)
+        >>> report.known, report.artifacts
+        (1, 0)
 
     """
 

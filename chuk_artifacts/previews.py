@@ -51,6 +51,13 @@ class Preview:
         content: the bytes of an image, or the first 64 KiB of a table or a text; empty for a link.
         url: the URL of a link, which is valid for an hour; None for the others.
 
+    Example:
+        >>> from chuk_artifacts import ArtifactStore
+        >>> with ArtifactStore() as store:
+        ...     preview = store.display(store.write_file("a,b", filename="table.csv"))
+        >>> preview.kind, preview.content
+        ('table', b'a,b')
+
     """
 
     metadata: ArtifactMetadata

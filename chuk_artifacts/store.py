@@ -1972,6 +1972,13 @@ class ArtifactStore:
                 the export is complete but for these.
             OSError: the file can't be written.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.store(b"...")
+            >>> import io
+            >>> store.export_catalog(io.BytesIO())
+            1
+
         """
         _log.debug("export_catalog")
         return exporting.export_catalog(self.scope, target, callback)
@@ -2004,6 +2011,16 @@ class ArtifactStore:
                 of another one the message says how many records were.
             OSError: the file can't be read.
 
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.store(b"...")
+            >>> import io
+            >>> backup = io.BytesIO()
+            >>> _ = store.export_catalog(backup)
+            >>> _ = backup.seek(0)
+            >>> store.import_catalog(backup, dry_run=True)
+            1
+
         """
         _log.debug("import_catalog dry_run=%s", dry_run)
         return importing.import_catalog(self.scope, source, callback, dry_run=dry_run)
@@ -2029,6 +2046,12 @@ class ArtifactStore:
         Raises:
             ProviderError: the storage fails. A second run completes what this one has begun.
             SessionError: the catalog fails; as above.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = store.store(b"...")
+            >>> store.reindex(dry_run=True).known
+            1
 
         """
         _log.debug("reindex dry_run=%s", dry_run)

@@ -2,11 +2,14 @@
 
 A comment before a block says what it needs, or why it is not run: ``<!-- needs: pandas, duckdb -->`` names packages,
 ``<!-- not run: a reason -->`` is for what needs a server or another project, ``<!-- run by: tests/… -->`` names a test
-that runs it. Blocks of Python that are not run are compiled. ``<!-- prints: -->`` marks what the block before prints.
+that runs it. Blocks of Python that are not run are compiled. ``<!-- awaits: … -->`` is for a block that awaits without
+a function around it, as in a notebook. ``<!-- prints: -->`` marks what the block before prints.
 """
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import contextlib
 import doctest
 import importlib.util
@@ -30,7 +33,7 @@ from chuk_artifacts.cli import cli
 README = child.PROJECT / "README.md"
 DOCS = child.PROJECT / "docs"
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>needs|not run|run by|prints):(?P<note>[^\n]*?) -->\n+)?"
+    r"^(?:<!-- (?P<mark>needs|not run|run by|awaits|prints):(?P<note>[^\n]*?) -->\n+)?"
     r"(?P<indent> *)```(?P<language>\w+)[^\n]*\n"
     r"(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
@@ -49,7 +52,7 @@ class Block:
         line: the line it begins at.
         language: the first word after the fence.
         code: its text.
-        mark: what the comment before it is: ``needs``, ``not run``, ``run by`` or ``prints``.
+        mark: what the comment before it is: ``needs``, ``not run``, ``run by``, ``awaits`` or ``prints``.
         note: what that comment says.
 
     """
@@ -121,8 +124,11 @@ def _doctest(one: Block, names: dict[str, Any]) -> None:
 
 
 def _python(one: Block, names: dict[str, Any]) -> None:
-    compiled = compile(one.code, one.place, "exec")
-    if one.mark in {"", "needs"}:
+    awaits = one.mark == "awaits"
+    compiled = compile(one.code, one.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if awaits else 0)
+    if awaits:
+        asyncio.run(eval(compiled, names))
+    elif one.mark in {"", "needs"}:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compiled, names)

@@ -26,6 +26,14 @@ async def migrate(
     """Copy artifacts from one async store to another: see :func:`chuk_artifacts.migrate`.
 
     Cancelling stops the wait; the copying goes on until one of the stores is closed.
+
+    Example:
+        >>> from chuk_artifacts.aio import ArtifactStore
+        >>> source, store = ArtifactStore(sandbox_id="demo"), ArtifactStore(sandbox_id="demo")
+        >>> artifact_id = await source.store(b"Hello, world!")
+        >>> (await migrate(source, store)).artifacts
+        1
+
     """
     (reads, calls), (writes, _) = inside(source), inside(target)
     return await calls.run(

@@ -650,7 +650,14 @@ class ArtifactStore:
 
     @_hop
     async def display(self, artifact_id: str | ArtifactMetadata, *, revision: int | None = None) -> Preview:
-        """Return an artifact's content as a notebook shows it: an image, a table, text or a link."""
+        """Return an artifact's content as a notebook shows it: an image, a table, text or a link.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> await store.display(await store.write_file("Hello, world!", filename="hello.txt"))
+            Hello, world!
+
+        """
         ...
 
     # Change
@@ -1285,7 +1292,16 @@ class ArtifactStore:
     async def export_catalog(
         self, target: str | os.PathLike[str] | Writable, *, callback: Callback | None = None
     ) -> int:
-        """Write all sessions and records of the sandbox to a file, to be imported into any catalog."""
+        """Write all sessions and records of the sandbox to a file, to be imported into any catalog.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = await store.store(b"...")
+            >>> import io
+            >>> await store.export_catalog(io.BytesIO())
+            1
+
+        """
         ...
 
     @_hop
@@ -1296,12 +1312,32 @@ class ArtifactStore:
         callback: Callback | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Add the sessions and records of an export of this sandbox, and keep what is newer in the catalog."""
+        """Add the sessions and records of an export of this sandbox, and keep what is newer in the catalog.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = await store.store(b"...")
+            >>> import io
+            >>> backup = io.BytesIO()
+            >>> _ = await store.export_catalog(backup)
+            >>> _ = backup.seek(0)
+            >>> await store.import_catalog(backup, dry_run=True)
+            1
+
+        """
         ...
 
     @_hop
     async def reindex(self, *, callback: Callback | None = None, dry_run: bool = False) -> ReindexReport:
-        """Add records for what the storage holds and the catalog lacks, after the catalog was lost."""
+        """Add records for what the storage holds and the catalog lacks, after the catalog was lost.
+
+        Example:
+            >>> store = ArtifactStore()
+            >>> _ = await store.store(b"...")
+            >>> (await store.reindex(dry_run=True)).known
+            1
+
+        """
         ...
 
     @_plain

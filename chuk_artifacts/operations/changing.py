@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import attrs
 
@@ -258,11 +258,28 @@ def _change(
     return public(scope.core, after)
 
 
-change = operation_of("change")(_change)
-update_metadata = operation_of("update_metadata")(_change)
-update_file = operation_of("update_file")(_change)
-move_file = operation_of("move_file")(_change)
-extend_ttl = operation_of("extend_ttl")(_change)
+class Changing(Protocol):
+    """A method that changes an artifact."""
+
+    def __call__(
+        self,
+        scope: Scope,
+        /,
+        artifact_id: str,
+        wanted: Change,
+        data: bytes | Stream | None = None,
+        *,
+        record: ArtifactMetadata | None = None,
+    ) -> ArtifactMetadata:
+        """Change the artifact, and return its new metadata."""
+        ...
+
+
+change: Changing = operation_of("change")(_change)
+update_metadata: Changing = operation_of("update_metadata")(_change)
+update_file: Changing = operation_of("update_file")(_change)
+move_file: Changing = operation_of("move_file")(_change)
+extend_ttl: Changing = operation_of("extend_ttl")(_change)
 
 
 @operation

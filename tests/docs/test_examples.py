@@ -16,9 +16,9 @@ import traceback
 import pytest
 
 import chuk_artifacts
-from chuk_artifacts import aio, browse, filesystem, gateway, testing
+from chuk_artifacts import aio, browse, filesystem, gateway, instrumentation, listings, previews, testing
 
-GRID = ("canonical_prefix", "artifact_key", "parse", "is_valid_grid_key", "validate_grid_key")
+GRID = ("canonical_prefix", "artifact_key", "parse", "is_valid_grid_key", "validate_grid_key", "artifact_id_in")
 WITH_MEMBERS = (chuk_artifacts.ArtifactStore, aio.ArtifactStore, aio.Reader, aio.Response, gateway.Response)
 """The classes whose methods are documented; the values have only fields."""
 
@@ -31,7 +31,8 @@ def public():
                 yield f"{module.__name__}.{name}", getattr(module, name)
     for name in GRID:
         yield f"chuk_artifacts.grid.{name}", getattr(chuk_artifacts.grid, name)
-    yield "chuk_artifacts.testing.ArtifactClock", testing.ArtifactClock
+    for value in (testing.ArtifactClock, listings.Listing, previews.Preview, instrumentation.Instrumentation):
+        yield f"{value.__module__}.{value.__qualname__}", value
     for kind in WITH_MEMBERS:
         for name, value in vars(kind).items():
             if name[0] != "_" and (callable(value) or isinstance(value, (property, classmethod))):
