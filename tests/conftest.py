@@ -25,6 +25,7 @@ from servers.redis import (  # noqa: F401 - fixtures
     redis_url,
 )
 
+from chuk_artifacts import core
 from chuk_artifacts.gateway import server
 
 server._POLL_SECONDS = 0.005  # how long the end of a store with a gateway takes
@@ -90,6 +91,7 @@ def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(CONFIGURATION):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(core, "_OPENTELEMETRY", "opentelemetry.of_another_test")  # it stays imported in this process
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # or who has no credentials asks the network for some
 
 

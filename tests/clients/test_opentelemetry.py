@@ -5,7 +5,7 @@ from __future__ import annotations
 import child
 import pytest
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, aio
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, aio, core
 
 pytest.importorskip("opentelemetry.sdk")
 botocore = pytest.importorskip("opentelemetry.instrumentation.botocore")
@@ -18,6 +18,12 @@ in_memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_e
 from chuk_artifacts.otel import OpenTelemetry  # noqa: E402 - only where it is installed
 
 MEGABYTE = 2**20
+
+
+@pytest.fixture(autouse=True)
+def _imported(monkeypatch):
+    """Let stores see that this process has imported OpenTelemetry."""
+    monkeypatch.setattr(core, "_OPENTELEMETRY", "opentelemetry.trace")
 
 
 @pytest.fixture

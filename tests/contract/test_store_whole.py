@@ -88,6 +88,7 @@ WHOLE_METHODS = {
     "validate_configuration": lambda store: store.validate_configuration(),
     "export_catalog": lambda store: store.export_catalog(io.BytesIO()),
     "import_catalog": lambda store: store.import_catalog(io.BytesIO()),
+    "reindex": lambda store: store.reindex(),
 }
 """Each method that concerns the whole store."""
 

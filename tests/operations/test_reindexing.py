@@ -481,7 +481,7 @@ def test_a_content_newer_than_an_imported_record(open_store, root, clock):
     assert store.retrieve(artifact_id) == b"old"
     assert store.reindex().artifacts == 1
     assert (store.retrieve(artifact_id), store.metadata(artifact_id).filename) == (b"new!", "new")
-    assert store.usage("alice") == {"artifacts": 1, "bytes": 7}
+    assert store.usage("alice") == {"artifacts": 1, "bytes": 4}
 
 
 @needs_attributes
