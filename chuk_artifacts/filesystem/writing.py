@@ -73,8 +73,7 @@ class Writing(Folders):
     def _store(self, path: object, data: Any, fields: StoreFields) -> None:
         """Make data a new artifact; raise :class:`ConflictError` if the path has one."""
         session, name = self._split_file(path)
-        values = {"data": data, "filename": name, **fields}
-        writing.store(self.store.scope, session, values, exclusive=True)
+        self.store.store(data, filename=name, session_id=session, exclusive=True, **fields)
         if self._made:
             self._made.filled(parsed(path)[0])
 
