@@ -532,7 +532,7 @@ def test_reindex_and_import_in_either_order(open_store, root, clock):
 
 
 class Writer:
-    """Stores, changes and deletes artifacts until it is stopped."""
+    """Stores, changes and deletes artifacts until it is stopped, or has stored enough for a slow machine."""
 
     def __init__(self, store, seed):
         self._store = store
@@ -541,9 +541,9 @@ class Writer:
         self.deleted = []
 
     def run(self, stop):
-        """Work until an event is set."""
+        """Work until an event is set, or 40 artifacts were stored."""
         chance = random.Random(self._seed)
-        while not stop.is_set():
+        while not stop.is_set() and len(self.written) + len(self.deleted) < 40:
             data = b"%d" % self._seed
             one = self._store.store(data, filename=f"w{self._seed}", session_id="alice", summary="of its writer")
             if chance.random() < 0.5:
