@@ -9,6 +9,8 @@ from typing import TextIO
 
 from chuk_artifacts.errors import shown
 
+DEBUG = logging.DEBUG
+
 
 class Log:
     """A logger that formats each value with :func:`~chuk_artifacts.errors.shown`, but only if its level is enabled.
@@ -30,12 +32,12 @@ class Log:
     @property
     def debugs(self) -> bool:
         """Whether :meth:`debug` logs anything, for messages that cost something to build."""
-        return self.shows(logging.DEBUG)
+        return self.shows(DEBUG)
 
     def debug(self, message: str, *values: object, extra: Mapping[str, object] | None = None) -> None:
         """Log at level debug; *message* has a ``%s`` for each value, and *extra* are attributes of the record."""
-        if self.shows(logging.DEBUG):
-            self._log(logging.DEBUG, message, values, extra=extra)
+        if self.shows(DEBUG):
+            self._log(DEBUG, message, values, extra=extra)
 
     def warning(self, message: str, *values: object) -> None:
         """Log at level warning; see :meth:`debug`."""
@@ -52,7 +54,7 @@ class Log:
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         before = self._logger.level
         self._logger.addHandler(handler)
-        self._logger.setLevel(logging.DEBUG)
+        self._logger.setLevel(DEBUG)
         try:
             yield
         finally:

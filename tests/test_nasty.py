@@ -41,6 +41,7 @@ OF_STORE = {
     "revision": 1,
     "mime": "a/b",
     "session_id": "alice",
+    "source": "no-export",
     "summary": "s",
 }
 OF_FILESYSTEM = {
@@ -412,13 +413,14 @@ def test_one_logger():
     assert importing == {"log.py"}
 
 
-def test_line_names_its_function(caplog):
-    """A log record names the function that wrote it."""
+def test_line_names_its_method(caplog):
+    """A log record names the method that was called."""
     caplog.set_level(logging.DEBUG, "chuk_artifacts")
     with ArtifactStore() as store:
         store.exists("0" * 32)
     (record,) = caplog.records
-    assert (record.funcName, record.getMessage()) == ("exists", f"exists '{'0' * 32}'")
+    assert (record.method, record.outcome, record.artifact_id) == ("exists", "ok", "0" * 32)
+    assert record.getMessage().startswith(f"exists '{'0' * 32}' took ")
 
 
 @pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from logging import DEBUG
 from threading import get_ident
 from time import perf_counter
 from typing import Concatenate, ParamSpec, TypeVar
@@ -13,6 +12,7 @@ from chuk_artifacts import grid
 from chuk_artifacts.catalog import FilenameTakenError
 from chuk_artifacts.core import store_is_closed
 from chuk_artifacts.errors import ArtifactStoreError, ConflictError, ProviderError, SessionError
+from chuk_artifacts.log import DEBUG
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.scope import Scope

@@ -16,6 +16,7 @@ from chuk_artifacts.core import Core
 from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import SessionInfo
+from chuk_artifacts.operations import identity
 from chuk_artifacts.storage import ObjectMissingError, StoredObject
 
 _LONGEST = 4 * 1024 * 1024
@@ -41,10 +42,17 @@ def keep_each(core: Core, infos: Iterable[SessionInfo]) -> None:
 
 
 def keep_info(core: Core, info: SessionInfo) -> None:
-    """Store the facts of a session."""
+    """Store the facts of a session.
+
+    Raises:
+        SessionError: the catalog fails.
+
+    """
     if not core.storage.persistent:
         return
     try:
+        if not core.identified:
+            identity.establish(core)  # or these facts would look like files of another catalog
         core.storage.put(grid.facts_key(info.sandbox_id, info.session_id), info.to_json().encode())
     except ProviderError as error:
         _log.warning("facts about session %s would be lost with the catalog: %s", info.session_id, error)

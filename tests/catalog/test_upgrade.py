@@ -354,7 +354,7 @@ def test_export_of_format_1(tmp_path):
     """An export of the first format is imported into each later version: sessions, versions and uploads included."""
     with ArtifactStore(sandbox_id="box", session_provider="sqlite", fs_root=tmp_path, clock=lambda: NOW) as store:
         assert store.import_catalog(OLD / "export-1.jsonl") == 6
-        assert tuple(store.usage().values()) == (5, 54 + 2**40)
+        assert tuple(store.usage().values()) == (5, 34 + 2**40)
         assert users(store.scope.core.catalog, "ann") == ["alice", "carol", "empty"]
         assert [one.filename for one in store.list_by_session("bob")] == ["f5", "é\u2028"]
         changed = store.lookup("é\u2028", "bob")
