@@ -45,7 +45,7 @@ def test_missing_records_are_added(catalog):
     assert catalog.merge([first, second, record(3, "bob", ttl=60.0)], now=NOW) == [False, True, True]
     assert catalog.get([name(1), name(2)]) == [record(1), second]
     assert listed(catalog) == ["f1", "f2"]
-    assert usage(catalog) == (2, 15)
+    assert usage(catalog) == (2, 12)
     assert usage(catalog, "bob") == (1, 5)
     assert due(catalog, NOW + 60) == [name(2), name(3, "bob")] or due(catalog, NOW + 60) == [
         name(3, "bob"),
@@ -55,7 +55,7 @@ def test_missing_records_are_added(catalog):
         name(3, "bob")
     ]
     assert catalog.merge([first, second], now=NOW) == [False, False]
-    assert usage(catalog) == (2, 15)
+    assert usage(catalog) == (2, 12)
 
 
 def test_many_are_merged_at_once(catalog):

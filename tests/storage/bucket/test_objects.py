@@ -59,7 +59,7 @@ def test_object_of_little_tells_little(store):
     """Details that do not exist are left out."""
     _, told = head(store, store.store(b"1", session_id=SESSION))
     assert set(told) == {
-        *("format", "mime", "sha256", "bytes", "revision", "stored-at", "expires-at", "ttl", "write"),
+        *("format", "mime", "sha256", "bytes", "revision", "stored-at", "expires-at", "ttl", "inherits", "write"),
     }
 
 
