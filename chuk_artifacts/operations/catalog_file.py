@@ -14,9 +14,7 @@ session or a record that it does not know.
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -252,7 +250,7 @@ def _read(read: Callable[[int], bytes], number: int) -> bytes:
         return as_bytes(read(CHUNK_SIZE))
     except EOFError as error:
         _refuse(number, "the gzip data ends here: the file is not complete", error)
-    except (gzip.BadGzipFile, zlib.error) as error:
+    except _GzipDamageError as error:
         _refuse(number, f"the gzip data is damaged: {error}", error)
 
 
@@ -264,7 +262,27 @@ def _reader_of(file: Readable) -> Callable[[int], bytes]:
     whole = io.BufferedReader(_Whole(begin, file))
     if begin != _GZIP:
         return whole.read
-    return gzip.GzipFile(fileobj=whole, mode="rb").read1  # not read, which loses what comes before the damage
+    return _unpacked(whole)
+
+
+def _unpacked(whole: io.BufferedReader) -> Callable[[int], bytes]:
+    """Return the function that reads a file that is gzip."""
+    import gzip  # noqa: PLC0415 - only few exports are, and only few programs read one
+    import zlib  # noqa: PLC0415 - as above
+
+    packed = gzip.GzipFile(fileobj=whole, mode="rb")
+
+    def read(size: int) -> bytes:
+        try:
+            return packed.read1(size)  # not read, which loses what comes before the damage
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise _GzipDamageError(str(error)) from error
+
+    return read
+
+
+class _GzipDamageError(Exception):
+    """What was packed can't be unpacked."""
 
 
 class _Whole(io.RawIOBase):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import inspect
 import io
 import os
@@ -112,6 +111,8 @@ def _replacing(path: str) -> Iterator[Writable]:
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "wb") as file:
             if name.endswith(GZIP_NAME):
+                import gzip  # noqa: PLC0415 - few programs export
+
                 with gzip.GzipFile("", "wb", _LEVEL, file) as packed:
                     yield packed
             else:
