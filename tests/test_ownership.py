@@ -16,7 +16,7 @@ from pathlib import Path
 import child
 import pytest
 from click.testing import CliRunner
-from contract.faces import AsyncFace
+from faces import AsyncFace
 from records import NOW, record
 
 from chuk_artifacts import ArtifactStore, ProviderError, SessionError, aio, ownership
