@@ -265,7 +265,7 @@ def _reader_of(file: Readable) -> Callable[[int], bytes]:
     return _unpacked(whole)
 
 
-def _unpacked(whole: io.BufferedReader) -> Callable[[int], bytes]:
+def _unpacked(whole: io.BufferedReader[_Whole]) -> Callable[[int], bytes]:
     """Return the function that reads a file that is gzip."""
     import gzip  # noqa: PLC0415 - only few exports are, and only few programs read one
     import zlib  # noqa: PLC0415 - as above
