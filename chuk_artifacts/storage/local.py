@@ -239,8 +239,9 @@ class LocalFolder(_FileSystem):
         except FileNotFoundError:
             self._make_folder(way.above)
             above = self.root.folder(way.above)
-        with above, contextlib.suppress(FileExistsError):
-            os.mkdir(above.prefix + way.names[-1], _PRIVATE_FOLDER, dir_fd=above.descriptor)
+        with above:
+            with contextlib.suppress(FileExistsError):  # another thread or process was faster, and may not have synced
+                os.mkdir(above.prefix + way.names[-1], _PRIVATE_FOLDER, dir_fd=above.descriptor)
             if self.fsync:
                 above.sync()
 

@@ -290,6 +290,23 @@ def test_fsync_of_a_store_at_a_fresh_root(tmp_path, synced):
     assert {tmp_path, tmp_path / "some", tmp_path / "some" / "new", root} <= set(synced)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the paths of descriptors")
+def test_fsync_of_a_folder_that_another_process_makes_meanwhile(tmp_path, synced, monkeypatch):
+    """A folder that appears while this process makes it is on the disk too: its maker may not have come to that."""
+    storage = LocalStorage(str(tmp_path), fsync=True)
+    storage.put("grid/box/alice/first", b"x")
+    synced.clear()
+    real = os.mkdir
+
+    def mkdir(path, *arguments, **options):
+        real(path, *arguments, **options)
+        raise FileExistsError(path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    storage.put("grid/box/bob/first", b"x")
+    assert synced == [tmp_path / "grid/box", "file", "rename", tmp_path / "grid/box/bob"]
+
+
 def test_no_fsync_unless_wanted(store, synced):
     """Without the option nothing waits for the disk."""
     artifact_id = store.store(b"x", session_id="alice")
