@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import io
-import json
 from itertools import islice
 from typing import Literal
 
 import attrs
 
 from chuk_artifacts.human import size_text
+from chuk_artifacts.media import IMAGES, SEPARATORS, indented, is_json, is_text, plain_type
 from chuk_artifacts.models import ArtifactMetadata
 
 Kind = Literal["image", "table", "text", "link"]
 
-_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/avif", "image/svg+xml"})
-"""Media types that a browser shows in ``img``, where no script of an image runs."""
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
 MAX_TEXT_BYTES = 64 * 1024
 _ROWS = 20
-_SEPARATORS = {"text/csv": ",", "text/tab-separated-values": "\t"}
-_TEXT = (
-    "text/",
-    "application/json",
-    "application/xml",
-    "application/yaml",
-    "application/x-yaml",
-    "application/toml",
-    "application/javascript",
-)
 
 
 def kind_of(record: ArtifactMetadata) -> Kind:
     """Return how an artifact is shown, by its media type and its length."""
-    mime = _plain(record.mime)
-    if mime in _IMAGES:
+    mime = plain_type(record.mime)
+    if mime in IMAGES:
         return "image" if record.bytes <= MAX_IMAGE_BYTES else "link"
-    if mime in _SEPARATORS:
+    if mime in SEPARATORS:
         return "table"
-    return "text" if mime.startswith(_TEXT) or mime.endswith("+json") else "link"
+    return "text" if is_text(mime) else "link"
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -85,7 +73,7 @@ class Preview:
 
         title = escape(self._title)
         if self.kind == "image":
-            return image(_plain(self.metadata.mime), self.content, "60vh")
+            return image(plain_type(self.metadata.mime), self.content, "60vh")
         if self.kind == "link":
             return f'<a href="{escape(self.url or "")}" target="_blank" rel="noopener">{title}</a>'
         if self.kind == "table":
@@ -107,7 +95,7 @@ class Preview:
         import csv  # noqa: PLC0415 - only a notebook needs it
 
         lines = io.StringIO(self.content.decode("utf-8-sig", "replace"), newline="")
-        reader = csv.reader(lines, delimiter=_SEPARATORS[_plain(self.metadata.mime)])
+        reader = csv.reader(lines, delimiter=SEPARATORS[plain_type(self.metadata.mime)])
         try:
             return list(islice(reader, _ROWS + 1))
         except csv.Error:  # it is no CSV
@@ -115,14 +103,4 @@ class Preview:
 
     def _pretty(self) -> str:
         text = self.content.decode("utf-8", "replace")
-        if "json" not in self.metadata.mime or self._is_cut:
-            return text
-        try:
-            return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            return text
-
-
-def _plain(mime: str) -> str:
-    """Return a media type without parameters."""
-    return mime.partition(";")[0].strip().lower()
+        return indented(text) if is_json(plain_type(self.metadata.mime)) and not self._is_cut else text

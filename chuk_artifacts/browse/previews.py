@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import mimetypes
 from collections.abc import Iterable
 from importlib import import_module
@@ -15,6 +14,7 @@ import attrs
 from markdown_it import MarkdownIt
 
 from chuk_artifacts.errors import ArtifactStoreError
+from chuk_artifacts.media import IMAGES, SEPARATORS, indented, is_json, is_text, plain_type
 from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
 from chuk_artifacts.store import ArtifactStore
 
@@ -24,17 +24,7 @@ _COLUMNS = 40
 _CELL = 300  # characters
 _THUMBNAIL_BYTES = 2 * 1024 * 1024
 _UNKNOWN = "application/octet-stream"
-_IMAGES = frozenset(
-    f"image/{name}" for name in ("avif", "bmp", "gif", "jpeg", "png", "svg+xml", "vnd.microsoft.icon", "webp", "x-icon")
-)
-_TABLES = {"text/csv": ",", "text/tab-separated-values": "\t"}
 _PARQUET = frozenset({"application/vnd.apache.parquet", "application/x-parquet", "application/parquet"})
-_TEXTS = frozenset(
-    {
-        *("application/javascript", "application/sql", "application/toml", "application/x-sh", "application/xml"),
-        *("application/x-ndjson", "application/jsonl", "application/yaml", "application/x-yaml"),
-    }
-)
 _NO_TEXT = bytes(range(9)) + bytes(range(14, 27))
 """Control characters that text does not have."""
 
@@ -72,7 +62,7 @@ def kind_of_bytes(described: Described) -> Kind | None:
 
 def has_thumbnail(record: ArtifactMetadata) -> bool:
     """Return whether an artifact is an image that is small enough for a listing."""
-    return _type_of(record) in _IMAGES and record.bytes <= _THUMBNAIL_BYTES
+    return _type_of(record) in IMAGES and record.bytes <= _THUMBNAIL_BYTES
 
 
 def preview(store: ArtifactStore, artifact_id: str, described: Described, revision: int | None) -> Preview:
@@ -96,7 +86,7 @@ def preview(store: ArtifactStore, artifact_id: str, described: Described, revisi
         return Preview(kind)
     if mime in _PARQUET:
         return _parquet(store, artifact_id, revision)
-    if not (_is_text(mime) or mime == _UNKNOWN):
+    if not (is_text(mime) or mime == _UNKNOWN):
         return _NO_PREVIEW
     beginning = b"".join(store.stream(artifact_id, end=min(described.bytes, _TEXT_BYTES), revision=revision))
     text = _text_of(beginning)
@@ -105,18 +95,16 @@ def preview(store: ArtifactStore, artifact_id: str, described: Described, revisi
 
 def _of_text(mime: str, text: str, *, is_cut: bool) -> Preview:
     note = f"The first {_TEXT_BYTES // 1024} KiB." if is_cut else ""
-    if mime in _TABLES:
-        return _table(text, _TABLES[mime], is_cut=is_cut)
+    if mime in SEPARATORS:
+        return _table(text, SEPARATORS[mime], is_cut=is_cut)
     if mime == "text/markdown":
         return Preview("html", MarkdownIt("commonmark", {"html": False}).enable("table").render(text), note=note)
-    if mime == "application/json" or mime.endswith("+json"):
-        return Preview("text", text if is_cut else _indented(text), note=note)
-    return Preview("text", text, note=note)
+    return Preview("text", indented(text) if is_json(mime) and not is_cut else text, note=note)
 
 
 def _type_of(described: Described) -> str:
     """Return the media type without parameters; that of the filename where none is known."""
-    mime = described.mime.partition(";")[0].strip().lower()
+    mime = plain_type(described.mime)
     if mime not in {_UNKNOWN, "text/plain"} or described.filename is None:
         return mime
     name = described.filename.lower()
@@ -128,17 +116,13 @@ def _type_of(described: Described) -> str:
 
 
 def _kind_of_bytes(mime: str) -> Kind | None:
-    if mime in _IMAGES:
+    if mime in IMAGES:
         return "image"
     if mime == "application/pdf":
         return "document"
     if mime.startswith("audio/"):
         return "audio"
     return "video" if mime.startswith("video/") else None
-
-
-def _is_text(mime: str) -> bool:
-    return mime.startswith("text/") or mime in _TEXTS or mime.endswith(("json", "+xml"))
 
 
 def _text_of(beginning: bytes) -> str | None:
@@ -153,19 +137,12 @@ def _text_of(beginning: bytes) -> str | None:
         return None
 
 
-def _indented(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
-
-
 def _table(text: str, delimiter: str, *, is_cut: bool) -> Preview:
     lines = io.StringIO(text, newline="")
     try:
         rows = list(islice(csv.reader(lines, delimiter=delimiter), _ROWS + 1))
     except csv.Error:  # such as a field of more than 128 KiB
-        return Preview("text", text, note="This is no table.")
+        return Preview("text", text, note="This is not a table.")
     has_more = is_cut or lines.tell() < len(text)
     return _shown_table(rows[0] if rows else [], rows[1:], has_more=has_more)
 

@@ -14,6 +14,7 @@ from chuk_artifacts.core import Core
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.listings import Listing, Thumbnails
 from chuk_artifacts.log import log as _log
+from chuk_artifacts.media import IMAGES, plain_type
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.finding import age, artifacts, public
@@ -23,7 +24,6 @@ from chuk_artifacts.operations.scope import Scope
 PAGE_SIZE = 1000
 _THUMBNAILS = 12
 _THUMBNAIL_BYTES = 64 * 1024
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _FIRST_PAGE = 128
 _WASTE = 8  # a later page is at most this part of what was read before: what is in an inner folder is read in vain
 _PAGE_BEHIND_A_FOLDER = 16  # the next name is a folder as well, mostly
@@ -130,7 +130,7 @@ def _thumbnails(
     core: Callable[[], Core | None], session_id: str | None, records: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, bytes]:
     """Return the content of the first small images, by artifact id; of none where one can't be read."""
-    images = [one for one in records if one["mime"] in _PICTURES and one["bytes"] <= _THUMBNAIL_BYTES]
+    images = [one for one in records if plain_type(one["mime"]) in IMAGES and one["bytes"] <= _THUMBNAIL_BYTES]
     ids = [one["artifact_id"] for one in images[:_THUMBNAILS]]
     store = core()
     if store is None or not ids:

@@ -205,7 +205,7 @@ def preview_of(store, client, content, **given):
         (b"<h1>x</h1>", "text/html", None, "&lt;h1&gt;x&lt;/h1&gt;</pre>"),
         ("ä".encode() * 200_000, "text/plain", None, "The first 256 KiB."),
         (b"x" + "ä".encode() * 200_000, "text/plain", None, "The first 256 KiB."),
-        (b'"' + b"x" * 200_000, "text/csv", None, "This is no table."),
+        (b'"' + b"x" * 200_000, "text/csv", None, "This is not a table."),
         (b"no parquet", "application/vnd.apache.parquet", None, "pyarrow"),
     ],
 )
