@@ -150,6 +150,11 @@ def content_at(record: ArtifactMetadata, revision: int, now: float) -> ArtifactM
     earlier = earlier_at(record, revision, now)
     if earlier is None:
         return record
+    return with_content(record, earlier)
+
+
+def with_content(record: ArtifactMetadata, earlier: Superseded) -> ArtifactMetadata:
+    """Return *record* with an earlier content, its media type and its filename."""
     return record.changed(
         key=earlier.key,
         bytes=earlier.bytes,

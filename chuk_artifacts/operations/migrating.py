@@ -23,7 +23,7 @@ from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.deleting import discard
 from chuk_artifacts.operations.descriptions import description
 from chuk_artifacts.operations.finding import public
-from chuk_artifacts.operations.history import origin_of, superseded_by_next
+from chuk_artifacts.operations.history import origin_of, superseded_by_next, with_content
 from chuk_artifacts.operations.reading import chunks_of, corrupted
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.uploads import measured
@@ -455,15 +455,7 @@ def _versions(record: ArtifactMetadata) -> list[ArtifactMetadata]:
 
 
 def _with(record: ArtifactMetadata, earlier: Superseded) -> ArtifactMetadata:
-    return record.changed(
-        key=earlier.key,
-        bytes=earlier.bytes,
-        sha256=earlier.sha256,
-        mime=earlier.mime,
-        filename=earlier.filename,
-        revision=earlier.revision,
-        updated_at=earlier.stored_at,
-    )
+    return with_content(record, earlier).changed(revision=earlier.revision, updated_at=earlier.stored_at)
 
 
 def _state(record: ArtifactMetadata) -> tuple[int, str, str]:

@@ -25,14 +25,14 @@ import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import later, new_session
-from chuk_artifacts.catalog.records import DAMAGE
 from chuk_artifacts.core import Core
-from chuk_artifacts.errors import ProviderError, SessionError
+from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.models import ArtifactMetadata, ReindexReport, SessionInfo, is_over, seconds_of
 from chuk_artifacts.operations import facts, identity
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.rebuilding import Content, Stored, contents_of, rebuilt
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.operations.walking import records_or_errors
 from chuk_artifacts.operations.writing import first_ttl
 from chuk_artifacts.storage import StoredObject
 from chuk_artifacts.threads import Call, give_up
@@ -191,7 +191,7 @@ class _Run:
     def _begin(self, portion: _Portion, artifacts: Sequence[Stored]) -> None:
         """Begin to describe the contents of the artifacts that the catalog lacks."""
         now = self._core.clock()
-        records = self._records([stored.artifact_id for stored in artifacts])
+        records = records_or_errors(self._core, [stored.artifact_id for stored in artifacts])
         for stored, record in zip(artifacts, records, strict=True):
             if isinstance(record, Exception):
                 self._fail(stored.objects[0].key, str(record))
@@ -206,18 +206,6 @@ class _Run:
         if not self._recovers or is_over(record.expires_at, now):
             return False
         return any(item.key not in record.all_bytes for item in stored.objects)
-
-    def _records(self, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | Exception | None]:
-        """Return the record of each artifact, None, or the error where it is damaged."""
-        try:
-            return [*self._core.catalog.get(artifact_ids)]
-        except SessionError as error:
-            if not isinstance(error.__cause__, DAMAGE):
-                raise
-            if len(artifact_ids) == 1:
-                return [error]
-        # One by one: many are read at once, and the error does not say which of them is damaged.
-        return [record for artifact_id in artifact_ids for record in self._records([artifact_id])]
 
     def _finish(self, portion: _Portion) -> None:
         """Add the records of a portion."""

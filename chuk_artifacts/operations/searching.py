@@ -18,6 +18,7 @@ from chuk_artifacts.models import ArtifactMetadata, timestamp
 from chuk_artifacts.operations.calls import operation
 from chuk_artifacts.operations.finding import public
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.operations.walking import pages_of_sessions
 
 _PAGE = 1000
 _FIRST_MOMENT = -62135596800  # the beginning of the year 1, the first that ISO 8601 can express here
@@ -88,15 +89,7 @@ def _found(scope: Scope, portions: Iterable[list[str]], conditions: Conditions) 
 
 def _sessions(scope: Scope, user_id: str | None) -> Iterator[list[str]]:
     """Yield the living sessions of a user, or all for None, in portions."""
-    after = None
-    while True:
-        core = scope.open_core
-        page = core.catalog.sessions(core.clock(), _PAGE, user_id=user_id, after=after)
-        if page.found:
-            yield [info.session_id for info in page.found]
-        after = page.after
-        if after is None:
-            return
+    return ([info.session_id for info in page] for page in pages_of_sessions(scope, user_id, _PAGE))
 
 
 def _one_session(scope: Scope, session_id: str, user_id: str | None) -> Iterator[list[str]]:

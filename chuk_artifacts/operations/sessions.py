@@ -11,6 +11,7 @@ from chuk_artifacts.models import SessionInfo, Usage
 from chuk_artifacts.operations import facts
 from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.scope import Scope
+from chuk_artifacts.operations.walking import all_sessions
 
 
 @operation_of("create_session")
@@ -49,20 +50,13 @@ def listed(scope: Scope, user_id: object, page_size: object) -> Iterator[Session
     """Iterate over the sessions of a user, or all for None; see :meth:`ArtifactStore.iter_sessions`."""
     core = scope.unbound_core("iter_sessions")
     user = core.settings.limits.check_user_id(user_id)
-    return _listing(scope, user, arguments.check_count("page_size", page_size, 1, arguments.MAX_PAGE))
+    size = arguments.check_count("page_size", page_size, 1, arguments.MAX_PAGE)
+    return map(_copy, all_sessions(scope, user, size))
 
 
-def _listing(scope: Scope, user_id: str | None, page_size: int) -> Iterator[SessionInfo]:
-    after = None
-    while True:
-        scope.check_open()  # the store may have been closed since the last page
-        core = scope.core
-        page = core.catalog.sessions(core.clock(), page_size, user_id=user_id, after=after)
-        for found in page.found:
-            yield found.changed(custom_metadata=arguments.copy_json(found.custom_metadata))
-        after = page.after
-        if after is None:
-            return
+def _copy(info: SessionInfo) -> SessionInfo:
+    """Return a session whose metadata the caller may change."""
+    return info.changed(custom_metadata=arguments.copy_json(info.custom_metadata))
 
 
 def own_id(scope: Scope, user_id: object) -> str:
@@ -86,7 +80,7 @@ def info(scope: Scope, session_id: str | None) -> SessionInfo | None:
     found = core.catalog.get_session(scope.session(session_id), core.clock())
     if found is None:
         return None
-    return found.changed(custom_metadata=arguments.copy_json(found.custom_metadata))
+    return _copy(found)
 
 
 @operation_of("update_session_metadata")
