@@ -107,14 +107,15 @@ class Browser:
             await self._application(scope, receive, send)
             return
         mounted = scope.get("root_path", "")
-        first, _, rest = scope["path"].removeprefix(mounted).removeprefix("/").partition("/")
-        if scope["path"] == f"{mounted}/{self.token}":
-            await RedirectResponse(f"{mounted}/{self.token}/", headers=_PAGE_HEADERS)(scope, receive, send)
-            return
-        if not hmac.compare_digest(first.encode(), self.token.encode()) or not scope["path"].endswith(f"/{rest}"):
-            await Response("Not found.\n", 404, _PAGE_HEADERS, "text/plain")(scope, receive, send)
-            return
-        await self._application({**scope, "root_path": f"{mounted}/{first}"}, receive, send)
+        first, slash, _ = scope["path"].removeprefix(mounted).removeprefix("/").partition("/")
+        root = f"{mounted}/{first}"
+        if not hmac.compare_digest(first.encode(), self.token.encode()):
+            answer = Response("Not found.\n", 404, _PAGE_HEADERS, "text/plain")
+            await answer(scope, receive, send)
+        elif not slash:  # links are relative
+            await RedirectResponse(f"{root}/", headers=_PAGE_HEADERS)(scope, receive, send)
+        else:
+            await self._application({**scope, "root_path": root}, receive, send)
 
     def _answer(self, page: Callable[[Request], str]) -> Callable[[Request], Response]:
         def endpoint(request: Request) -> Response:  # Starlette calls it in a thread

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import sys
 import webbrowser
@@ -117,13 +116,13 @@ def _serve(options: ServeOptions, host: str, port: int, workers: int, *, opens: 
 def _token() -> str:
     """Return a secret for the path of the page; the page needs an extra."""
     try:
-        import chuk_artifacts.browse  # noqa: F401, PLC0415 - an extra
+        from chuk_artifacts.browse.application import new_token  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"starlette", "jinja2", "markdown_it"}:
             raise
         fail(f"browse needs {missing}: python -m pip install 'chuk-artifacts[browse]'")
-    return secrets.token_urlsafe(24)
+    return new_token()
 
 
 def _runner() -> Callable[[ServeOptions, socket.socket], None]:

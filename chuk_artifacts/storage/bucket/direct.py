@@ -379,7 +379,7 @@ class Direct:
 
 
 def is_foreign(events: Any) -> bool:
-    """Say whether handlers of anyone but the SDK and this package listen to a client, beside those for ``before-send``.
+    """Return whether a client has event handlers of others than the SDK and this package, ``before-send`` apart.
 
     They may change requests or answers, and would never hear of those that are made directly.
     """
@@ -461,7 +461,7 @@ def _checksum(header: str, body: bytes, digest: str) -> str:
 
 
 def _is_same(built: Mapping[str, bytes], sent: Mapping[str, str]) -> bool:
-    """Say whether a request has the headers of one that the client sent, but for what differs in each attempt."""
+    """Return whether a request has the headers of one that the client sent, but for those that differ each time."""
     own = {name.lower(): value.decode() for name, value in built.items()}
     theirs = {name.lower(): value for name, value in sent.items()}
     left = _COUNTED | {"authorization", "x-amz-date"}
