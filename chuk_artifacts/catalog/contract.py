@@ -219,8 +219,8 @@ class Catalog(Protocol):
         custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
-    ) -> bool:
-        """Merge metadata into a session, and let it live *extend* seconds longer; return False if it does not exist.
+    ) -> SessionInfo | None:
+        """Merge metadata into a session, let it live *extend* seconds longer, and return it; None if it does not exist.
 
         Raise ``InvalidInputError`` if the merged metadata would be longer than *limits* allow.
         """

@@ -377,13 +377,14 @@ class MemoryCatalog(Lockable):
         custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
-    ) -> bool:
+    ) -> SessionInfo | None:
         """Change a session."""
         info = self._living(session_id, now)
         if info is None:
-            return False
-        self._make({}, {session_id: updated(info, custom_metadata, extend, limits)})
-        return True
+            return None
+        changed = updated(info, custom_metadata, extend, limits)
+        self._make({}, {session_id: changed})
+        return changed
 
     @_locked
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:

@@ -575,7 +575,7 @@ class SqliteCatalog:
         custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
-    ) -> bool:
+    ) -> SessionInfo | None:
         """Change a session."""
         change = partial(updated, custom_metadata=custom_metadata, extend=extend, limits=limits)
         return self._change(self._update_session, session_id, now, change)
@@ -586,11 +586,13 @@ class SqliteCatalog:
         session_id: str,
         now: float,
         change: Callable[[SessionInfo], SessionInfo],
-    ) -> bool:
+    ) -> SessionInfo | None:
         info = self._session(connection, session_id, now)
-        if info is not None:
-            self._write_session(connection, change(info))
-        return info is not None
+        if info is None:
+            return None
+        changed = change(info)
+        self._write_session(connection, changed)
+        return changed
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session's records, and with the last portion the session."""

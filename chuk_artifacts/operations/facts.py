@@ -22,23 +22,17 @@ from chuk_artifacts.storage import ObjectMissingError, StoredObject
 _LONGEST = 4 * 1024 * 1024
 
 
-def keep(core: Core, session_id: str) -> None:
-    """Store the facts of a session as the catalog has them now.
-
-    Raises:
-        SessionError: the catalog fails.
-
-    """
-    if core.storage.persistent:
-        info = core.catalog.get_session(session_id, core.clock())
-        if info is not None:
-            keep_info(core, info)
-
-
 def keep_each(core: Core, infos: Iterable[SessionInfo]) -> None:
     """Store the facts of many sessions, of those that have their own, as the catalog has them now; raises as above."""
     if core.storage.persistent:
-        core.each(partial(keep, core), [info.session_id for info in infos if has_own(core, info)], lambda _: 0)
+        core.each(partial(_keep, core), [info.session_id for info in infos if has_own(core, info)], lambda _: 0)
+
+
+def _keep(core: Core, session_id: str) -> None:
+    """Store the facts of a session as the catalog has them now; raise ``SessionError`` if that fails."""
+    info = core.catalog.get_session(session_id, core.clock())
+    if info is not None:
+        keep_info(core, info)
 
 
 def keep_info(core: Core, info: SessionInfo) -> None:

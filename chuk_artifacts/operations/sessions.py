@@ -92,9 +92,9 @@ def merge_metadata(scope: Scope, session_id: str | None, metadata: Mapping[str, 
     limits = core.settings.limits
     addition = limits.check_meta("metadata", metadata)
     changed = core.catalog.update_session(session_id, core.clock(), custom_metadata=addition, limits=limits)
-    if changed:
-        facts.keep(core, session_id)
-    return changed
+    if changed is not None:
+        facts.keep_info(core, changed)
+    return changed is not None
 
 
 @operation_of("extend_session_ttl")
@@ -106,9 +106,9 @@ def extend(scope: Scope, session_id: str | None, hours: float | None) -> bool:
     if seconds is None:
         raise InvalidInputError("additional_hours must be given")
     changed = core.catalog.update_session(session_id, now, extend=seconds)
-    if changed:
-        facts.keep(core, session_id)
-    return changed
+    if changed is not None:
+        facts.keep_info(core, changed)
+    return changed is not None
 
 
 @operation

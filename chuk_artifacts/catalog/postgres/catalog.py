@@ -430,12 +430,12 @@ class PostgresCatalog:
         custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
-    ) -> bool:
+    ) -> SessionInfo | None:
         """Change a session if it is still as it is known; otherwise take the stored one and try again."""
         known = self._remembered(session_id, now) or self._read_session(session_id)
         for _ in range(_ATTEMPTS):
             if known is None or is_over(known.info.expires_at, now):
-                return False
+                return None
             info = updated(known.info, custom_metadata, extend, limits)
             text = known.custom_metadata if custom_metadata is None else _text_of(info)
             values = {
@@ -450,7 +450,7 @@ class PostgresCatalog:
             known = _Known(info, text) if changed else self._known(session_id, stored)
             self._remember(session_id, known)
             if changed:
-                return True
+                return info
         raise SessionError(f"gave up after {_ATTEMPTS} attempts: other writers keep changing session {session_id!r}")
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:

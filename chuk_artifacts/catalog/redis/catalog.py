@@ -534,7 +534,7 @@ class RedisCatalog:
         custom_metadata: Mapping[str, object] | None = None,
         extend: float = 0,
         limits: Limits = LIMITS,
-    ) -> bool:
+    ) -> SessionInfo | None:
         """Change a session."""
         root = self._session_root(session_id)
         mark = os.urandom(8).hex()
@@ -558,9 +558,9 @@ class RedisCatalog:
             text, expires_at, _ = answer.value
             known = _Session.stored(session_id, self._sandbox_id, text, expires_at)
             if known is None:
-                return False
+                return None
         self._remember(session_id, new)
-        return True
+        return None if new is None else new.info
 
     def remove_session(self, session_id: str, now: float, limit: int) -> list[ArtifactMetadata] | None:
         """Remove a portion of a session.
