@@ -101,12 +101,6 @@ KINDS = {
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
 
 
-def unmeasured():
-    """Return the environment of a child without coverage, which would cost modules, memory and files."""
-    environment = child.environment()
-    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
-
-
 # Modules
 
 
@@ -118,7 +112,7 @@ def test_modules():
         import chuk_artifacts
         print(json.dumps(sorted(set(sys.modules) - before)))
         """
-    modules = json.loads(child.run(code, env=unmeasured()))
+    modules = json.loads(child.run(code, env=child.unmeasured()))
     packages = {name.partition(".")[0] for name in modules}
     assert {name for name in packages if not name.startswith("_")} - set(PACKAGES.split()) == set()
     assert len(modules) <= MODULES
@@ -179,7 +173,7 @@ MEASURE_MEMORY = """
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory):
     """Return how many bytes each call allocates."""
-    return json.loads(child.run(MEASURE_MEMORY, tmp_path_factory.mktemp("memory"), env=unmeasured()))
+    return json.loads(child.run(MEASURE_MEMORY, tmp_path_factory.mktemp("memory"), env=child.unmeasured()))
 
 
 @pytest.mark.parametrize("call", PEAKS)
@@ -239,7 +233,7 @@ def traced(folder, options):
     if refused.returncode:
         pytest.skip(f"strace may not trace here: {refused.stderr.strip()}")
     command = [strace, "-f", "-qq", "-o", str(log), *child.command(MEASURE_CALLS, folder / "root", options)]
-    subprocess.run(command, env=unmeasured(), check=True, timeout=120)
+    subprocess.run(command, env=child.unmeasured(), check=True, timeout=120)
     rounds = []
     for name, arguments in CALL.findall(log.read_text("utf-8", "replace")):
         if mark := MARK(arguments):

@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from textwrap import dedent
 
+import child
 import pytest
 
 from chuk_artifacts import ArtifactNotFoundError, ArtifactStore, InvalidInputError, aio
@@ -99,10 +100,9 @@ def test_fork(tmp_path):
     """
     paths = os.pathsep.join(sys.path)
     # Coverage has a lock that another thread may hold during the fork, and that would hang the child.
-    uncovered = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", dedent(code), str(tmp_path)],
-        env={**uncovered, "PYTHONPATH": paths},
+        env={**child.unmeasured(), "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=SECONDS,

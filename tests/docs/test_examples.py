@@ -89,7 +89,7 @@ def test_example_of_aio(one):
 def run(example, names, loop):
     """Run an example that may await, and return what it prints, or the last line of its traceback."""
     printed = io.StringIO()
-    code = compile(example.source, "example", "single", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(example.source, "<example>", "single", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with contextlib.redirect_stdout(printed), shown_as_by_doctest():
         try:
             waiting = eval(code, names)

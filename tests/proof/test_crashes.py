@@ -36,7 +36,7 @@ def options_of(name, request, root):
 def start(options, log, name):
     """Start a worker."""
     command = [sys.executable, str(WORKER), json.dumps(options), str(log), name]
-    return subprocess.Popen(command, env=child.environment(), stdin=subprocess.PIPE)
+    return subprocess.Popen(command, env=child.unmeasured(), stdin=subprocess.PIPE)
 
 
 def has_lines(log, number, worker):

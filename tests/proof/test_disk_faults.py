@@ -38,7 +38,7 @@ def test_disk_fault(fault, tmp_path, effort):
     command = [sys.executable, str(WORKER), json.dumps({**options, "storage_options": {"fsync": True}}), str(log)]
     with subprocess.Popen(
         [*command, str(effort.seed), "1", "40"],
-        env=child.environment(),
+        env=child.unmeasured(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

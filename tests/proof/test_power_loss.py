@@ -26,7 +26,7 @@ def traced(tmp_path, effort, **storage_options):
     command = [sys.executable, str(WORKER), json.dumps({**options, "storage_options": storage_options})]
     command += [str(log), str(effort.seed), "1", "14"]
     tracer = disk.tracer(trace)
-    done = subprocess.run([*tracer, *command], env=child.environment(), input=b"\n", capture_output=True, check=False)
+    done = subprocess.run([*tracer, *command], env=child.unmeasured(), input=b"\n", capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return list(disk.calls(trace)), root, log
 
