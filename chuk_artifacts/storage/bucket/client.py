@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import functools
@@ -109,6 +110,8 @@ class Client(Lockable):
         client, self._client, self._direct = self._client, None, None
         if client is not None:
             client.close()
+            if self._provider == IBM_COS_IAM:
+                _stop_refreshing(client)
 
     def after_fork(self, *, child: bool) -> None:
         """Release the lock; a *child* makes a client of its own."""
@@ -373,6 +376,13 @@ def _pause(longest: float) -> bool:
 def _parts_of(keys: Any) -> tuple[Any, ...]:
     """Return what tells credentials from others."""
     return tuple(getattr(keys, name, None) for name in ("access_key", "secret_key", "token"))
+
+
+def _stop_refreshing(client: Any) -> None:
+    """End the thread in which IBM's SDK renews the token of a client: it outlives the client, and keeps asking IAM."""
+    tokens = client._request_signer._credentials.token_manager  # noqa: SLF001 - the SDK has no public way to it
+    tokens.stop_refresh_thread()
+    atexit.unregister(tokens._cleanup)  # noqa: SLF001 - or it stays in memory
 
 
 def _is_aws(endpoint_url: str) -> bool:

@@ -48,6 +48,17 @@ def test_token_that_ends(store, proxy, ibm_iam):
     assert proxy.requests[-1].headers["authorization"] == "Bearer token-2"
 
 
+def test_closed_store_renews_no_token(open_store):
+    """The thread that renews the token ends with the store."""
+    store = open_store()
+    store.store(b"1", session_id=SESSION)
+    tokens = store.scope.core.storage._client.connected()._request_signer._credentials.token_manager
+    assert tokens._background_thread.is_alive()
+    store.close()
+    tokens._background_thread.join(10)
+    assert not tokens._background_thread.is_alive()
+
+
 def test_token_that_is_over_at_once(open_store, ibm_iam):
     """A token that is over when it comes is an error of the provider."""
     ibm_iam.lifetime = 0
