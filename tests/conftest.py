@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import interrupts
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
@@ -57,9 +58,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         " and protocols, and a run of all tests on another interpreter does that",
     )
     parser.addoption(
-        "--minutes", type=float, default=0, help="how long each test in tests/proof tries; 0: the slice of the gate"
+        "--minutes",
+        type=float,
+        default=0,
+        help="how long each test in tests/proof tries; 0: the slice of the gate. With it,"
+        " tests of interrupts try every line, not one in three",
     )
     parser.addoption("--proof-seed", type=int, help="the seed of the tests in tests/proof, which they print")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Interrupt every line where there is time."""
+    if config.getoption("minutes"):
+        interrupts.one_in = 1
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

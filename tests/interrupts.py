@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ Place = tuple[int, int, int]
 """A line: how it was reached, its number, how often it was executed in the call."""
 
 _TIMES = 2
+one_in = 3
+"""How many lines there are to one that is interrupted. Methods share most lines, and each leaves out others."""
 
 
 class Interrupt(KeyboardInterrupt):
@@ -35,7 +39,7 @@ def interrupted(
 
     Yield after each interrupted call, and end with the first call that completes. A line counts again when other calls
     lead to it, and when a call executes it for the second time, as in a loop. Later executions do not count: they would
-    repeat the same case.
+    repeat the same case. Of the lines, one in ``one_in`` is tried, by its number and the name of the test.
 
     No code can protect two lines in Python: the end of a ``with`` block (``__exit__`` is skipped), and the line of a
     nested ``try:`` (all handlers of the function are skipped). Only the calling thread is interrupted, and garbage
@@ -55,15 +59,19 @@ def interrupted(
 
     """
     folder = str(Path(str(package.__file__)).parent)
+    first = zlib.crc32(os.environ["PYTEST_CURRENT_TEST"].encode())
     tried: set[Place] = set()
-    while (error := _interrupt(function, tried, folder, kind)) is not None:
+    while (error := _interrupt(function, tried, folder, kind, first)) is not None:
         yield str(error)
 
 
 def _interrupt(
-    function: Callable[[], object], tried: set[Place], folder: str, kind: type[BaseException]
+    function: Callable[[], object], tried: set[Place], folder: str, kind: type[BaseException], first: int
 ) -> BaseException | None:
-    """Call *function*, and interrupt it at a line that is not in *tried* yet; return None if it completes."""
+    """Call *function*, and interrupt it at a line that is not in *tried* yet; return None if it completes.
+
+    The lines are those whose number leaves the same remainder as *first* when it is divided by ``one_in``.
+    """
     times: Counter[tuple[int, int]] = Counter()
     ways: dict[FrameType | None, int] = {}
     places: list[str] = []
@@ -80,7 +88,7 @@ def _interrupt(
         def on_line(frame: FrameType, event: str, argument: Any) -> Any:
             if event == "return":
                 ways.pop(frame, None)
-            if event == "line" and not places:
+            if event == "line" and not places and (frame.f_lineno - first) % one_in == 0:
                 line = (way, frame.f_lineno)
                 times[line] += 1
                 place = (*line, min(times[line], _TIMES))
