@@ -15,7 +15,16 @@ import attrs
 from chuk_artifacts import grid
 from chuk_artifacts.arguments import LAST_MOMENT, check_filename, check_text
 from chuk_artifacts.fields import Fields, JsonObject, decode, encode, without_internal_hints
-from chuk_artifacts.usual import LARGEST, are_usual, check_moment, is_own, is_usual, quotes_in
+from chuk_artifacts.usual import (
+    LARGEST,
+    are_usual,
+    check_moment,
+    is_own,
+    is_usual,
+    plain_fields,
+    plain_fields_each,
+    quotes_in,
+)
 
 GRACE_SECONDS = 3600.0
 """How long superseded bytes and records of expired artifacts are kept: the default life of a presigned URL."""
@@ -217,6 +226,9 @@ class ArtifactMetadata(Fields):
             RecursionError: *text* is nested too deep.
 
         """
+        plain = plain_fields(text)
+        if plain is not None:
+            return cls._of_fields(plain)
         fields = decode(text, strict=False)
         return cls._holding(fields) if is_usual(text, fields) else cls._careful(text)
 
@@ -226,6 +238,10 @@ class ArtifactMetadata(Fields):
         restored: list[Self] = []
         for begin in range(0, len(texts), _PORTION):
             some = texts[begin : begin + _PORTION]
+            plain = plain_fields_each(some)
+            if plain is not None:
+                restored += map(cls._of_fields, plain)
+                continue
             text = f"[{','.join(some)}]"
             found = decode(text, strict=False)
             if len(found) == len(some) and are_usual(text, found):
@@ -250,6 +266,10 @@ class ArtifactMetadata(Fields):
         origin = fields.setdefault("origin", None)
         if type(origin) is list:
             fields["origin"] = Origin(*origin)
+        return cls._of_fields(fields)
+
+    @classmethod
+    def _of_fields(cls, fields: JsonObject) -> Self:
         value = object.__new__(cls)
         object.__setattr__(value, "__dict__", fields)
         return value

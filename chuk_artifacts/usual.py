@@ -7,7 +7,8 @@ Every record that passes here would pass there. A record that fails here may sti
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import itemgetter, le
 from typing import Any
@@ -37,6 +38,89 @@ _SHORT_NAME = 255
 _ENDS = frozenset("/\\.")
 _ODD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """The exceptions that values of the wrong type, or missing ones, cause in these functions."""
+
+
+_TEXT = r'"([^"\\\x00-\x1f\ud800-\udfff]*)"'  # without escapes
+_SHOWN = r'"([ !#-\[\]-~]*)"'  # printable ASCII, without escapes
+_MOMENT = r'"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\+00:00)"'
+_NUMBER = r"(0|[1-9][0-9]{0,17})"
+_PLAIN = re.compile(
+    rf'{{"artifact_id":"([0-9a-f]{{32}})","session_id":{_TEXT},"sandbox_id":{_TEXT},"key":{_TEXT},"mime":{_SHOWN},'
+    rf'"summary":{_TEXT},"meta":{{}},"filename":(?:null|{_TEXT}),"bytes":{_NUMBER},"sha256":"([0-9a-f]{{64}})",'
+    rf'"stored_at":{_MOMENT},"updated_at":{_MOMENT},"expires_at":(?:null|{_MOMENT}),"ttl":(?:null|((?:0|[1-9][0-9]*)\.[0-9]+)),'
+    rf'"revision":{_NUMBER},"storage_provider":{_SHOWN},"session_provider":{_SHOWN},'
+    r'"superseded":\[\],"released":false,"pending":null}'
+).fullmatch
+"""A record without metadata of the caller and without earlier contents, as ``to_json`` writes it."""
+
+
+def plain_fields(text: str) -> JsonObject | None:
+    """Return the fields of the record in a JSON text if it matches :data:`_PLAIN`; None: decode and check it.
+
+    That is most records, and takes a third of the time of decoding and checking them.
+    """
+    match = _PLAIN(text)
+    if match is None:
+        return None
+    # fmt: off
+    (
+        artifact_id, session_id, sandbox_id, key, mime, summary, filename, size, sha256, stored, updated, end, ttl,
+        revision, storage, catalog,
+    ) = match.groups()
+    # fmt: on
+    try:
+        check_moment(stored)
+        if updated != stored:
+            check_moment(updated)
+        if end is not None:
+            check_moment(end)
+        first = grid.beginnings(sandbox_id, session_id)[1] + artifact_id
+        seconds = None if ttl is None else float(ttl)
+        is_sound = (
+            "/" in mime
+            and revision != "0"
+            and is_own(key, first)
+            and (seconds is None or seconds <= LAST_MOMENT)
+            and (filename is None or _is_plain(filename))
+        )
+    except _ODD:
+        return None
+    if not is_sound:
+        return None
+    return {
+        "artifact_id": artifact_id,
+        "session_id": session_id,
+        "sandbox_id": sandbox_id,
+        "key": key,
+        "mime": mime,
+        "summary": summary,
+        "meta": {},
+        "filename": filename,
+        "bytes": int(size),
+        "sha256": sha256,
+        "stored_at": stored,
+        "updated_at": updated,
+        "expires_at": end,
+        "ttl": seconds,
+        "revision": int(revision),
+        "storage_provider": storage,
+        "session_provider": catalog,
+        "superseded": (),
+        "released": False,
+        "pending": None,
+        "origin": None,
+    }
+
+
+def plain_fields_each(texts: Iterable[str]) -> list[JsonObject] | None:
+    """Return what :func:`plain_fields` returns for each text; None if that is None for one."""
+    found = []
+    for text in texts:
+        fields = plain_fields(text)
+        if fields is None:
+            return None
+        found.append(fields)
+    return found
 
 
 def is_usual(text: str, fields: JsonObject) -> bool:

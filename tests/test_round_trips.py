@@ -123,13 +123,14 @@ def in_redis(request, sent):
             if isinstance(script, scripts.Script):
                 client.script_load(script.text)
     sent.catalog = []
-    send = redis.connection.AbstractConnection.send_command
+    connection = redis.connection.AbstractConnection
+    send = connection.send_packed_command
 
-    def watched(self, *command, **options):
-        sent.catalog.append(command[0])
-        return send(self, *command, **options)
+    def watched(self, command, **options):
+        sent.catalog.append(b"".join(command).split(b"\r\n")[2].decode())
+        return send(self, command, **options)
 
-    request.getfixturevalue("monkeypatch").setattr(redis.connection.AbstractConnection, "send_command", watched)
+    request.getfixturevalue("monkeypatch").setattr(connection, "send_packed_command", watched)
     return {"session_provider": "redis", "redis_url": url}
 
 

@@ -8,10 +8,12 @@ import threading
 import time
 
 import pytest
+import redis
 from servers.redis import RedisServer, wait_until
 
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, ConflictError, InvalidInputError, SessionError, grid
 from chuk_artifacts.catalog.redis import KEPT_SECONDS
+from chuk_artifacts.catalog.redis.client import _packed
 
 DAY = 86400
 
@@ -692,3 +694,10 @@ def test_damaged_session(store, open_store, server):
         store.get_session_info(session_id)
     with pytest.raises(SessionError, match="damaged"):
         store.store(b"x", session_id=session_id)
+
+
+def test_commands_are_packed_as_the_driver_packs_them():
+    """A command leaves as redis-py would write it, whatever its words are."""
+    command = ("EVALSHA", "a" * 40, 2, "key", "ä\u2028", b"\xff\r\n", "", "x" * 10_000, -1)
+    driver = redis.connection.Connection()
+    assert _packed(command) == b"".join(driver.pack_command(*command))

@@ -1050,8 +1050,9 @@ def _end_arguments(expires_at: str | None) -> tuple[str, str, str]:
     if expires_at is None:
         return "", _NEVER, ""
     # Redis uses the clock of its machine; time.time() is closer to it than the store's clock, which a test may set.
-    left = max(seconds_of(expires_at) - time.time(), 0) + KEPT_SECONDS
-    return expires_at, _number(expires_at), str(int(left * 1000))
+    seconds = seconds_of(expires_at)
+    left = max(seconds - time.time(), 0) + KEPT_SECONDS
+    return expires_at, repr(seconds), str(int(left * 1000))
 
 
 def _number(moment: str) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 
 import botocore.config
 import ibm_botocore.config
 import pytest
 from servers.buckets import open_bucket
 from servers.scripted import Scripted
+from urllib3 import HTTPConnectionPool
 
 from chuk_artifacts import aio
+from chuk_artifacts.storage.bucket import connections
 
 SESSION = "user_alice"
 AT_ONCE = 31 + 32
@@ -54,3 +58,33 @@ def test_own_size_wins(options):
     storage = open_bucket({**options, "endpoint_url": "http://127.0.0.1:1", "storage_options": {"config": config}})
     assert storage._client.connected().meta.config.max_pool_connections == 5
     storage.close()
+
+
+def test_pool_lives_as_long_as_the_session_holds_it(options):
+    """The pool of a service is looked for once; it ends with the session, and another one is made after that."""
+    storage = open_bucket({**options, "endpoint_url": "http://127.0.0.1:1"})
+    session = storage._client.connected()._endpoint.http_session
+    find = session._manager.connection_from_url
+    pool = weakref.ref(find("http://127.0.0.1:1/bucket/a?b"))
+    assert find("http://127.0.0.1:1/bucket/c") is pool()
+    assert find("http://127.0.0.1:2/bucket/c").port == 2
+    assert find("http://127.0.0.1:1?b=c/d").port == 1
+    session.close()
+    gc.collect()
+    assert pool() is None
+    assert find("http://127.0.0.1:1/bucket/a").port == 1
+    storage.close()
+
+
+@pytest.mark.parametrize("value", [b"a\r\nb: c", b"a\nb", "a\r\nd"])
+def test_header_that_would_be_two_is_refused(value):
+    """What the standard library refuses as a header is refused, however quickly the plain ones are written."""
+    connection = connections._hardened(HTTPConnectionPool).ConnectionCls("127.0.0.1", 1)
+    connection.putrequest("GET", "/")
+    connection.putheader("a", b"plain")
+    connection.putheader("b", "plain", "twice")
+    assert connection._buffer[-2:] == [b"a: plain", b"b: plain\r\n\ttwice"]
+    with pytest.raises(ValueError, match="Invalid header value"):
+        connection.putheader("c", value)
+    with pytest.raises(ValueError, match="Invalid header name"):
+        connection.putheader("c\r\nd", b"plain")

@@ -5,9 +5,10 @@ local BATCH = 1000 -- Lua's stack lets unpack return a few thousand values
 
 -- Parse a line, or the line of a value; return nil if it is damaged.
 local function parsed(value)
-  local line = string.match(value, '^[^\n]*')
+  local stop = string.find(value, '\n', 1, true)
+  local line = stop and string.sub(value, 1, stop - 1) or value
   local revision, mark, session, bytes, expires_at, place, id =
-    string.match(line, '^([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*)%z([^%z]*%z([^%z]*))$')
+    string.match(line, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*%z(%Z*))$')
   return id and {
     line = line, revision = revision, mark = mark, session = session, bytes = bytes, expires_at = expires_at,
     place = place, id = id
@@ -76,6 +77,7 @@ end
 
 -- Return how many artifacts (0 or 1) and bytes a value counts, and whether this version has written it.
 local function counted(value, record)
+  if record.mark == ':' and record.revision ~= '0' then return 1, tonumber(record.bytes) or 0, true end -- the usual case
   local artifacts, bytes = string.match(record.mark, ':(%d+):(%d+)$')
   if artifacts then return tonumber(artifacts), tonumber(bytes), true end
   local is_ours = string.find(record.mark, ':', 1, true) and true
