@@ -283,6 +283,8 @@ LIES = {
     "header": {"mime": "text/plain\r\nx: y"},
     "no-moment": {"stored-at": "yesterday"},
     "no-json": {"meta": "{"},
+    "half-a-pair": {"meta": '{"a": "\\ud800"}'},
+    "half-a-name": {"meta": '{"\\udfff": [1]}'},
     "no-object": {"meta": "[1]"},
     "nan": {"ttl": "nan"},
     "deep": {"meta": "[" * 1900},
@@ -436,9 +438,11 @@ def test_a_damaged_record(open_store, root):
 
 
 @needs_attributes
-def test_killed_in_the_middle(open_store, root, monkeypatch):
-    """A run that was interrupted is completed by the next."""
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_killed_in_the_middle(open_store, root, monkeypatch, is_remote):
+    """A run that was interrupted is completed by the next; a remote storage is read while records are written."""
     monkeypatch.setattr(reindexing, "PORTION", 4)
+    monkeypatch.setattr(LocalStorage, "remote", is_remote)
     with open_store() as store:
         ids = store.store_batch([{"data": b"%d" % number} for number in range(20)], "alice")
     lose_files(root)
