@@ -198,6 +198,12 @@ def session_of_facts(key: str, sandbox_id: str) -> str | None:
         return None
 
 
+def facts_in(folder: str, sandbox_id: str) -> str | None:
+    """Return the key of the facts of a session, given its prefix without the last slash; None for any other text."""
+    session_id = _session_of(folder[:_LONGEST_KEY], sandbox_id)
+    return None if session_id is None else f"{folder}/{_FACTS}"
+
+
 def parse(key: str) -> GridKey | None:
     """Return the parts of *key*, or None if it is not a grid key.
 

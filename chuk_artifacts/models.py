@@ -251,6 +251,11 @@ class ArtifactMetadata(Fields):
         return restored
 
     @classmethod
+    def checked(cls, fields: JsonObject) -> Self:
+        """Return the record with all these fields, which must be values as JSON decodes to; raises as above."""
+        return cls._holding(fields) if is_usual(None, fields) else cls._careful(encode(fields))
+
+    @classmethod
     def _careful(cls, text: str) -> Self:
         fields = cls._known(decode(text))
         _check_record(fields)

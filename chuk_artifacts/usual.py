@@ -123,8 +123,11 @@ def plain_fields_each(texts: Iterable[str]) -> list[JsonObject] | None:
     return found
 
 
-def is_usual(text: str, fields: JsonObject) -> bool:
-    """Return whether *fields*, decoded from *text*, are those of a record in the usual form."""
+def is_usual(text: str | None, fields: JsonObject) -> bool:
+    """Return whether *fields*, decoded from *text*, are those of a record in the usual form.
+
+    Without a *text* they come from elsewhere, with names that are all different.
+    """
     try:
         return _has_usual_fields(text, fields)
     except _ODD:
@@ -139,7 +142,7 @@ def are_usual(text: str, records: Sequence[JsonObject]) -> bool:
         return False
 
 
-def _has_usual_fields(text: str, fields: JsonObject) -> bool:
+def _has_usual_fields(text: str | None, fields: JsonObject) -> bool:
     # fmt: off
     (
         artifact_id, session_id, sandbox_id, key, mime, summary, sha256, stored, updated, storage, catalog, filename,
@@ -164,7 +167,7 @@ def _has_usual_fields(text: str, fields: JsonObject) -> bool:
     digits = artifact_id + sha256
     shown = mime + storage + catalog
     return (
-        text.count('"') == _quotes(text, texts, meta)
+        (_can_be_encoded(summary, filename, meta) if text is None else text.count('"') == _quotes(text, texts, meta))
         and type(meta) is dict
         and type(summary) is str
         and type(superseded) is list
@@ -347,6 +350,13 @@ def _quotes(text: str, texts: int, *metas: JsonObject) -> int:
             raise ValueError("a closer look is needed")
         quotes += text.count('\\"')
     return quotes
+
+
+def _can_be_encoded(summary: str, filename: str | None, meta: JsonObject) -> bool:
+    """Return whether it is clear that they can be written as JSON in UTF-8; raise as :func:`_quotes`."""
+    f"{summary}{filename}".encode()
+    quotes_in(meta)
+    return not meta or "\\ud" not in f"{meta}"  # as Python shows half of a surrogate pair
 
 
 def quotes_in(value: Any, levels: int = _DEEPEST) -> int:

@@ -550,7 +550,7 @@ def test_register(costs):
 
 
 def test_reindex_of_what_is_known(costs, artifact_id):
-    """A reindex lists identities and, twice, objects, and asks the catalog for 500 records at once."""
+    """A reindex lists identities and objects, remote ones twice, and asks the catalog for 500 records at once."""
     costs.store.reindex()
     costs.storage.clear()
     costs.catalog.clear()

@@ -90,7 +90,11 @@ SELECT sum(artifacts), sum(bytes) FROM (
 """
 _USUAL = '"superseded":[],"released":false,"pending":null}'
 """The end of a record that keeps one content, as earlier versions wrote it."""
-_UNUSUAL = "SELECT record, rowid FROM artifacts WHERE rowid > ? AND substr(record, ?) != ? ORDER BY rowid LIMIT ?"
+# The end of a blob takes SQLite a third of the time that the end of a text takes, whose characters it counts.
+_UNUSUAL = (
+    "SELECT record, rowid FROM artifacts WHERE rowid > ? AND substr(CAST(record AS BLOB), ?) != ?"
+    " ORDER BY rowid LIMIT ?"
+)
 _FIRST_ROW = -(2**63)
 _PORTION = 500
 
@@ -126,7 +130,7 @@ def recount(connection: sqlite3.Connection) -> None:
 def _unusual(connection: sqlite3.Connection) -> Iterator[ArtifactMetadata]:
     """Iterate over the sound records that may count as something else than their columns say."""
     after = _FIRST_ROW
-    while rows := connection.execute(_UNUSUAL, (after, -len(_USUAL), _USUAL, _PORTION)).fetchall():
+    while rows := connection.execute(_UNUSUAL, (after, -len(_USUAL), _USUAL.encode(), _PORTION)).fetchall():
         for text, _ in rows:
             with contextlib.suppress(*DAMAGE):  # the columns of a damaged record count
                 yield ArtifactMetadata.from_json(text)

@@ -6,7 +6,6 @@ is verified by whoever reads it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import attrs
 from chuk_artifacts.arguments import OCTET_STREAM
 from chuk_artifacts.catalog.records import DAMAGE
 from chuk_artifacts.core import Core
-from chuk_artifacts.fields import JsonObject, decode, encode
+from chuk_artifacts.fields import JsonObject, decode
 from chuk_artifacts.models import GRACE_SECONDS, ArtifactMetadata, Origin, Superseded, seconds_of, timestamp
 from chuk_artifacts.operations.history import retained
 from chuk_artifacts.source import CHUNK_SIZE
@@ -52,7 +51,7 @@ class Content(NamedTuple):
         object: the stored object.
         sha256: its SHA-256.
         revision: the first revision with this content; 0: not known.
-        record: the fields that a record of it had when it was written.
+        record: the record of it when it was written, but for the SHA-256, the revision and what depends on others.
         user_id: the user that the session was to belong to, or None.
         keep_versions: how many earlier contents are kept for good, or None.
         inherits: whether the artifact has the ttl of its session.
@@ -63,7 +62,7 @@ class Content(NamedTuple):
     object: StoredObject
     sha256: str
     revision: int
-    record: JsonObject
+    record: ArtifactMetadata
     user_id: str | None = None
     keep_versions: int | None = None
     inherits: bool = False
@@ -77,22 +76,27 @@ def contents_of(core: Core, stored: Stored) -> list[Content]:
         ProviderError: the storage fails.
 
     """
-    found = []
-    for item in stored.objects:
-        with contextlib.suppress(ObjectMissingError):  # removed since it was listed
-            found.append(_content(core, stored, item))
-    return _in_order(found)
+    found = [_content(core, stored, item) for item in stored.objects]
+    return _in_order([content for content in found if content is not None])
 
 
-def _content(core: Core, stored: Stored, item: StoredObject) -> Content:
-    description = None
-    with contextlib.suppress(ValueError):
-        description = core.storage.description(item.key)
-    if description is not None and (description.mime or description.details):
-        with contextlib.suppress(*DAMAGE):
-            return _described(core, stored, item, description)
+def _content(core: Core, stored: Stored, item: StoredObject) -> Content | None:
+    """Return a content, or None if it was removed since it was listed."""
+    try:
+        try:
+            description = core.storage.description(item.key)
+            if description is not None and (description.mime or description.details):
+                return _described(core, stored, item, description)
+        except DAMAGE:  # it can't be read, or says what no record could
+            return _undescribed(core, stored, item)
+        return _undescribed(core, stored, item)
+    except ObjectMissingError:
+        return None
+
+
+def _undescribed(core: Core, stored: Stored, item: StoredObject) -> Content:
     moment = timestamp(item.modified)
-    fields = {"mime": OCTET_STREAM, "stored_at": moment, "updated_at": moment}  # no expiry: it is not known
+    fields = {"stored_at": moment, "updated_at": moment}  # no expiry: it is not known
     return Content(item, digest(core, item), 0, _checked(core, stored, item, fields))
 
 
@@ -100,8 +104,7 @@ def _described(core: Core, stored: Stored, item: StoredObject, description: Desc
     """Return a content from its description; raise one of :data:`DAMAGE` if that is invalid."""
     details = description.details
     ttl = details.get("ttl")
-    moment = timestamp(item.modified)
-    stored_at = details.get("stored-at", moment)
+    stored_at = details.get("stored-at") or timestamp(item.modified)
     meta: Any = details.get("meta")
     fields = {
         "mime": description.mime or OCTET_STREAM,
@@ -136,18 +139,21 @@ def _count(text: str | None) -> int:
     return number
 
 
-def _checked(core: Core, stored: Stored, item: StoredObject, fields: Mapping[str, object]) -> JsonObject:
-    """Return the fields of a record, checked as those that come from a catalog; raise one of :data:`DAMAGE`."""
-    values = {
+def _checked(core: Core, stored: Stored, item: StoredObject, fields: Mapping[str, object]) -> ArtifactMetadata:
+    """Return a record, checked as those that come from a catalog; raise one of :data:`DAMAGE`."""
+    values = {  # in the order in which the catalogs know a usual record by its end
         "artifact_id": stored.artifact_id,
         "session_id": stored.session_id,
         "sandbox_id": core.settings.sandbox_id,
         "key": item.key,
+        "mime": OCTET_STREAM,
         "summary": "",
         "meta": {},
         "filename": None,
         "bytes": item.bytes,
         "sha256": "0" * 64,
+        "stored_at": "",
+        "updated_at": "",
         "expires_at": None,
         "ttl": None,
         "revision": 1,
@@ -158,7 +164,7 @@ def _checked(core: Core, stored: Stored, item: StoredObject, fields: Mapping[str
         "pending": None,
         **fields,
     }
-    return ArtifactMetadata.from_json(encode(values)).__dict__
+    return ArtifactMetadata.checked(values)
 
 
 def digest(core: Core, item: StoredObject) -> str:
@@ -175,7 +181,7 @@ def digest(core: Core, item: StoredObject) -> str:
 def _in_order(contents: Sequence[Content]) -> list[Content]:
     """Return contents in the order of their revisions, or by age if some are not known; of equal ones the last."""
     if len(contents) == 1:
-        return [contents[0]._replace(revision=contents[0].revision or 1)]
+        return [contents[0] if contents[0].revision else contents[0]._replace(revision=1)]
     if all(content.revision for content in contents):
         in_order = sorted(contents, key=lambda content: (content.revision, content.object.modified))
         return list({content.revision: content for content in in_order}.values())
@@ -198,9 +204,9 @@ def _superseded(contents: Sequence[Content], now: float) -> list[Superseded]:
             one.revision,
             following.revision - 1,
             one.sha256,
-            one.record["mime"],
-            one.record["filename"],
-            one.record["updated_at"],
+            one.record.mime,
+            one.record.filename,
+            one.record.updated_at,
         )
         for one, following in pairwise(contents)
     ]
@@ -217,17 +223,15 @@ def rebuilt(core: Core, contents: Sequence[Content], ttls: Mapping[str, float | 
 
     """
     last = contents[-1]
-    fields: JsonObject = dict(last.record)
-    keep = last.keep_versions
-    fields |= {"sha256": last.sha256, "revision": last.revision}
+    record, keep = last.record, last.keep_versions
+    fields: JsonObject = {"sha256": last.sha256, "revision": last.revision}
     if last.revision > 1 or keep is not None:
-        fields["origin"] = Origin(last.revision, fields["updated_at"], keep)
+        fields["origin"] = Origin(last.revision, record.updated_at, keep)
     if len(contents) > 1:
         number = core.settings.keep_versions if keep is None else keep
         fields["superseded"] = retained(_superseded(contents, now), number, timestamp(now))
-    session_id = fields["session_id"]
-    if last.inherits and session_id in ttls:
-        ttl = ttls[session_id]
-        expires_at = None if ttl is None else timestamp(seconds_of(fields["stored_at"]) + ttl)
+    if last.inherits and record.session_id in ttls:
+        ttl = ttls[record.session_id]
+        expires_at = None if ttl is None else timestamp(seconds_of(record.stored_at) + ttl)
         fields |= {"ttl": ttl, "expires_at": expires_at}
-    return ArtifactMetadata(**fields)
+    return record.changed(**fields)

@@ -1,7 +1,8 @@
 """Rebuilding the catalog from the storage: what a lost catalog knew as of when the bytes were written.
 
-The storage is listed twice: first for the facts of sessions, then for artifacts, in portions, whose objects are
-described side by side while the portion before is written. Only what the catalog lacks is described.
+The storage is listed for the facts of sessions and for artifacts: twice if it is remote; a local one is asked for the
+facts of each session before its artifacts. Artifacts come in portions, whose objects are described side by side, in a
+remote storage while portions before them are written. Only what the catalog lacks is described.
 
 While the storage does not hold the identity of this catalog, and no other, the catalog was lost or is a new one. Then a
 content that is newer than the catalog's record, which may come from an older export, replaces it. Otherwise such a
@@ -9,7 +10,8 @@ content is a write under way, or what a failed write left, and only missing reco
 
 An artifact may be stored or deleted meanwhile. A record that its writer adds replaces the one that was found here, and
 objects that are young, or whose record was missing in a catalog that is not lost, are looked at again later: if they
-are gone, their record goes too.
+are gone, their record goes too. Objects that were written well after the start are left to their writers, so that a
+run beside writers ends.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import attrs
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import later, new_session
+from chuk_artifacts.catalog.records import batches
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.models import ArtifactMetadata, ReindexReport, SessionInfo, is_over, seconds_of
@@ -35,7 +38,7 @@ from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.walking import records_or_errors
 from chuk_artifacts.operations.writing import first_ttl
 from chuk_artifacts.storage import StoredObject
-from chuk_artifacts.threads import Call, give_up
+from chuk_artifacts.threads import Call, Threads, give_up
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -49,6 +52,10 @@ PORTION = 500
 PAUSE_SECONDS = 0.2
 """How long a delete may need between a record and its bytes, when the last records are looked at again."""
 
+_AHEAD = 3  # portions of a remote storage that are being described while one is written
+_MOST_IN_A_CALL = 8  # artifacts; handing each to a thread of its own takes longer than decoding what it says
+_CALLS = 4  # for each thread, so that all have work until the portion ends
+_LATER_SECONDS = 60.0  # by how much the clocks of a service's nodes may differ
 _YOUNG_SECONDS = 3600.0
 _MOST_FAILURES = 100
 _NO_IDENTITY = "0" * 32
@@ -66,25 +73,42 @@ class _Portion:
 
     Attributes:
         artifacts: the artifacts.
-        calls: the calls that describe them, one for each, where latency is worth hiding; otherwise none.
+        calls: the calls that describe them, a few each, where latency is worth hiding; otherwise none.
 
     """
 
     artifacts: list[Stored] = attrs.field(factory=list)
-    calls: list[Call[list[Content] | Exception]] = attrs.field(factory=list)
+    calls: list[Call[list[list[Content] | Exception]]] = attrs.field(factory=list)
 
     def begin(self, core: Core) -> None:
         """Start the calls."""
         if core.storage.remote:
-            core.begin(partial(_tried, core, contents_of), self.artifacts, self.calls)
+            size = min(max(len(self.artifacts) // (_CALLS * core.storage.parallel), 1), _MOST_IN_A_CALL)
+            core.begin(partial(_described, core), [*batches(self.artifacts, size)], self.calls)
 
     def found(self, core: Core) -> Iterator[tuple[Stored, list[Content] | Exception]]:
         """Iterate over the artifacts with their contents."""
         if self.calls:
-            yield from zip(self.artifacts, (call.result() for call in self.calls), strict=True)
+            described = itertools.chain.from_iterable(call.result() for call in self.calls)
+            yield from zip(self.artifacts, described, strict=True)
         else:
             for stored in self.artifacts:
                 yield stored, _tried(core, contents_of, stored)
+
+
+class _Found(NamedTuple):
+    """Records to be written.
+
+    Attributes:
+        records: the records.
+        users: the users of their sessions, where known.
+        young: the ids of those whose objects are young.
+
+    """
+
+    records: list[ArtifactMetadata]
+    users: dict[str, str]
+    young: set[str]
 
 
 class _Run:
@@ -95,7 +119,11 @@ class _Run:
         self._callback = callback
         self._dry_run = dry_run
         self._recovers = not identity.is_adopted(core)
-        self._young = core.storage.now() - _YOUNG_SECONDS if not dry_run else 0.0
+        self._begun = core.clock()
+        self._start = core.storage.now() if not dry_run else 0.0
+        self._writer = Threads(1, "chuk-artifacts-reindex")
+        self._writes: list[Call[tuple[list[ArtifactMetadata], int, int]]] = []
+        self._infos: list[SessionInfo] = []
         self._ttls: dict[str, float | None] = {}
         self._counts = dict.fromkeys(
             ("artifacts", "versions", "sessions", "known", "expired", "incomplete", "bytes", "failed"), 0
@@ -105,7 +133,8 @@ class _Run:
 
     def report(self) -> ReindexReport:
         """Do the work, and return its report."""
-        self._restore_sessions()
+        if self._core.storage.remote:
+            self._restore_sessions()
         self._restore_artifacts()
         adopted = False
         if not self._dry_run:
@@ -123,19 +152,38 @@ class _Run:
         kept = (item for item in self._objects() if grid.session_of_facts(item.key, sandbox_id) is not None)
         for portion in _portions(kept):
             found = self._core.each(partial(_tried, self._core, facts.read), portion, lambda item: item.bytes)
-            infos = []
-            for item, info in zip(portion, found, strict=True):
-                if isinstance(info, Exception):
-                    self._fail(item.key, str(info))
-                elif info is not None:
-                    infos.append(info)
+            self._add_sessions(self._sound(portion, found))
+
+    def _sound(
+        self, items: Sequence[StoredObject], found: Sequence[SessionInfo | Exception | None]
+    ) -> list[SessionInfo]:
+        infos = []
+        for item, info in zip(items, found, strict=True):
+            if isinstance(info, Exception):
+                self._fail(item.key, str(info))
+            elif info is not None:
+                infos.append(info)
+                if info.ttl != first_ttl(self._core, info.session_id):
+                    self._ttls[info.session_id] = info.ttl
+        return infos
+
+    def _restore_session(self, folder: str) -> None:
+        """Read the facts of a session of a local storage, whose keys begin with *folder*."""
+        core = self._core
+        key = grid.facts_in(folder, core.settings.sandbox_id)
+        item = None if key is None else core.storage.stat(key)
+        if item is not None:
+            self._infos += self._sound([item], [_tried(core, facts.read, item)])
+            if len(self._infos) >= PORTION:
+                self._flush_sessions()
+
+    def _flush_sessions(self) -> None:
+        infos, self._infos = self._infos, []
+        if infos:
             self._add_sessions(infos)
 
     def _add_sessions(self, infos: Sequence[SessionInfo]) -> None:
         core, now = self._core, self._core.clock()
-        for info in infos:
-            if info.ttl != first_ttl(core, info.session_id):
-                self._ttls[info.session_id] = info.ttl
         if self._dry_run:
             known = [core.catalog.get_session(info.session_id, now) for info in infos]
             self._counts["sessions"] += sum(
@@ -154,39 +202,57 @@ class _Run:
     # Artifacts
 
     def _restore_artifacts(self) -> None:
+        ahead = _AHEAD if self._core.storage.remote else 1
         begun: list[_Portion] = []
         try:
             for artifacts in _portions(self._artifacts()):
                 begun.append(_Portion())
                 self._begin(begun[-1], artifacts)
-                if len(begun) > 1:
+                if len(begun) > ahead:
                     self._finish(begun[0])
                     del begun[0]
                 self._advance(artifacts)
             for portion in begun:
                 self._finish(portion)
+            self._flush_sessions()
+            self._join()
         except BaseException:
             for portion in begun:
                 give_up(portion.calls)
+            give_up(self._writes)
             raise
+        finally:
+            self._writer.close()
         if self._unsettled:
             time.sleep(PAUSE_SECONDS)
-            self._settle([])
+            self._counts["artifacts"] -= self._settle([])
 
     def _artifacts(self) -> Iterator[Stored]:
         """Iterate over the artifacts in the storage, each with its contents."""
         sandbox_id = self._core.settings.sandbox_id
-        named = ((grid.content_at(item.key, sandbox_id), item) for item in self._objects())
+        objects = self._objects() if self._core.storage.remote else self._objects_after_facts()
+        named = ((grid.content_at(item.key, sandbox_id), item) for item in objects)
         for name, group in itertools.groupby(named, itemgetter(0)):
             if name is None:
                 continue
             session_id, artifact_id = name
-            objects = tuple(item for _, item in group)
-            if artifact_id.startswith(grid.slot_tag(sandbox_id, session_id)):
-                yield Stored(session_id, artifact_id, objects)
-            else:
-                for item in objects:
+            contents = tuple(item for _, item in group if not self._is_later(item))
+            if not artifact_id.startswith(grid.slot_tag(sandbox_id, session_id)):
+                for item in contents:
                     self._fail(item.key, "its id is that of an artifact of another session")
+            elif contents:
+                yield Stored(session_id, artifact_id, contents)
+
+    def _objects_after_facts(self) -> Iterator[StoredObject]:
+        """Iterate over the objects of a local storage, after the facts of their session were read."""
+        for folder, group in itertools.groupby(self._objects(), lambda item: item.key.rpartition("/")[0]):
+            self._restore_session(folder)
+            yield from group
+
+    def _is_later(self, item: StoredObject) -> bool:
+        """Return whether an object was written well after this run began; one that is dated in the future was not."""
+        seconds = item.modified - self._start - _LATER_SECONDS
+        return seconds > 0 and not self._dry_run and seconds <= self._core.clock() - self._begun
 
     def _begin(self, portion: _Portion, artifacts: Sequence[Stored]) -> None:
         """Begin to describe the contents of the artifacts that the catalog lacks."""
@@ -208,8 +274,30 @@ class _Run:
         return any(item.key not in record.all_bytes for item in stored.objects)
 
     def _finish(self, portion: _Portion) -> None:
-        """Add the records of a portion."""
+        """Add the records of a portion, where latency is worth hiding in another thread."""
+        self._flush_sessions()
         now = self._core.clock()
+        call = Call(self._keep, self._rebuilt(portion, now), now)
+        self._join()
+        self._writes.append(call)
+        if self._core.storage.remote:
+            self._writer.start(call)
+        else:
+            call.run()
+            self._join()
+
+    def _join(self) -> None:
+        """Wait for the last write, and count what it did."""
+        for call in self._writes:
+            written, known, gone = call.result()
+            self._counts["known"] += known
+            self._counts["artifacts"] += len(written) - gone
+            self._counts["versions"] += sum(len(record.superseded) for record in written)
+            self._counts["bytes"] += sum(record.occupied for record in written)
+        self._writes.clear()
+
+    def _rebuilt(self, portion: _Portion, now: float) -> _Found:
+        """Return the records of a portion."""
         records: list[ArtifactMetadata] = []
         users: dict[str, str] = {}
         young: set[str] = set()
@@ -222,22 +310,26 @@ class _Run:
                     self._counts["expired"] += 1
                     continue
                 records.append(record)
-                if found[-1].object.modified > self._young:
+                if found[-1].object.modified > self._start - _YOUNG_SECONDS:
                     young.add(record.artifact_id)
                 self._counts["incomplete"] += not found[-1].is_whole
                 users.update((stored.session_id, one.user_id) for one in found if one.user_id is not None)
-        written = self._write(records, users, now) if records and not self._dry_run else records
-        self._counts["artifacts"] += len(written)
-        self._counts["versions"] += sum(len(record.superseded) for record in written)
-        self._counts["bytes"] += sum(record.occupied for record in written)
-        self._settle([record for record in written if not self._recovers or record.artifact_id in young])
+        return _Found(records, users, young)
 
-    def _write(self, records: Sequence[ArtifactMetadata], users: dict[str, str], now: float) -> list[ArtifactMetadata]:
+    def _keep(self, found: _Found, now: float) -> tuple[list[ArtifactMetadata], int, int]:
+        """Write records, and settle those before.
+
+        Return the records that were written, how many were known meanwhile, and how many others were removed.
+        """
+        written = self._write(found, now) if found.records and not self._dry_run else found.records
+        unsettled = [record for record in written if not self._recovers or record.artifact_id in found.young]
+        return written, len(found.records) - len(written), self._settle(unsettled)
+
+    def _write(self, found: _Found, now: float) -> list[ArtifactMetadata]:
         catalog = self._core.catalog
-        catalog.merge_sessions(self._sessions_of(records, users), now=now)
-        merges = catalog.merge(records, now=now, replace_older=self._recovers)
-        self._counts["known"] += merges.count(False)
-        return [record for record, is_merged in zip(records, merges, strict=True) if is_merged]
+        catalog.merge_sessions(self._sessions_of(found.records, found.users), now=now)
+        merges = catalog.merge(found.records, now=now, replace_older=self._recovers)
+        return [record for record, is_merged in zip(found.records, merges, strict=True) if is_merged]
 
     def _sessions_of(self, records: Sequence[ArtifactMetadata], users: dict[str, str]) -> list[SessionInfo]:
         """Return the sessions of records, as far as these know them."""
@@ -253,20 +345,25 @@ class _Run:
                     ttl=self._ttls.get(session_id, first_ttl(self._core, session_id)),
                     user_id=users.get(session_id),
                 )
-            begins = min(info.created_at, record.stored_at)
-            infos[session_id] = info.changed(expires_at=later(info.expires_at, record.expires_at), created_at=begins)
+            begins, ends = min(info.created_at, record.stored_at), later(info.expires_at, record.expires_at)
+            if (begins, ends) != (info.created_at, info.expires_at):
+                info = info.changed(expires_at=ends, created_at=begins)
+            infos[session_id] = info
         return [*infos.values()]
 
-    def _settle(self, written: list[ArtifactMetadata]) -> None:
-        """Remove the records of the portion before whose bytes were removed meanwhile, and keep those of this one."""
+    def _settle(self, written: list[ArtifactMetadata]) -> int:
+        """Remove the records of the portion before whose bytes were removed meanwhile, and keep those of this one.
+
+        Return how many records were removed.
+        """
         before, self._unsettled = self._unsettled, [] if self._dry_run else written
         stats = self._core.each(self._core.storage.stat, [record.key for record in before], lambda _: 0)
         gone = {record.artifact_id: record for record, stat in zip(before, stats, strict=True) if stat is None}
         if not gone:
-            return
+            return 0
         present = self._core.catalog.get([*gone])
         same = [one.artifact_id for one in present if one is not None and one.key == gone[one.artifact_id].key]
-        self._counts["artifacts"] -= len(self._core.catalog.remove(same))
+        return len(self._core.catalog.remove(same))
 
     # Reporting
 
@@ -283,6 +380,10 @@ class _Run:
 def _portions(items: Iterator[T]) -> Iterator[list[T]]:
     while portion := list(itertools.islice(items, PORTION)):
         yield portion
+
+
+def _described(core: Core, artifacts: Sequence[Stored]) -> list[list[Content] | Exception]:
+    return [_tried(core, contents_of, stored) for stored in artifacts]
 
 
 def _tried(core: Core, work: Callable[[Core, T], R], value: T) -> R | Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -65,6 +66,11 @@ def pack(description: Description, limit: int = LIMIT) -> dict[str, str]:
     return {**packed, _CUT: ",".join(cut)} if cut else packed
 
 
+@functools.lru_cache(maxsize=64)  # of many objects
+def _name(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 def unpack(packed: Mapping[str, str], mime: str = "") -> Description:
     """Return the description that :func:`pack` made.
 
@@ -79,8 +85,7 @@ def unpack(packed: Mapping[str, str], mime: str = "") -> Description:
 
     """
     details = {
-        name.lower().replace("_", "-"): unquote(value, errors="strict") if "%" in value else value
-        for name, value in packed.items()
+        _name(name): unquote(value, errors="strict") if "%" in value else value for name, value in packed.items()
     }
     cut = frozenset(filter(None, details.pop(_CUT, "").split(",")))
     return Description(details.pop(_MIME, mime), details, cut)

@@ -184,9 +184,11 @@ class FileStorage:
 
     def description(self, key: str) -> Description | None:
         """Return what a file says of itself, or None."""
-        found: Description | None = None
-        with self._reading, contextlib.suppress(FileNotFoundError):
-            found = self._fs.description(key)
+        try:
+            with self._reading:
+                found: Description | None = self._fs.description(key)
+        except FileNotFoundError:
+            return None
         return found
 
     def copy(

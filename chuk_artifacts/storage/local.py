@@ -371,7 +371,7 @@ def _described(descriptor: Descriptor) -> Description | None:
         if error.errno in _NO_ATTRIBUTE:
             return None
         raise
-    return unpack(dict(line.split("=", 1) for line in text.splitlines()))
+    return unpack(dict([line.split("=", 1) for line in text.splitlines()]))
 
 
 def _content(descriptor: Descriptor, status: os.stat_result) -> bytes:

@@ -382,6 +382,23 @@ def test_stats_keeps_no_server_busy(store, server):
     assert used == {"ZRANGE", "ZCARD", "ZCOUNT", "ZRANK", "ZSCORE"}
 
 
+def test_recount_takes_few_round_trips(store, server):
+    """Sessions are counted anew a hundred with each script, and a script looks at 1,000 records at most."""
+    store.store_batch([{"data": b"x", "session_id": f"s{number}"} for number in range(250)])
+    store.store_batch([{"data": b""}] * 1500, session_id="alice")
+    catalog = store.scope.core.catalog
+    catalog.recount()
+    with Commands(server) as commands:
+        catalog.recount()
+    assert commands.sent == ["EVALSHA"] * len(commands.sent)
+    assert len(commands.sent) <= 1 + 4 + 1  # the sessions, a hundred with each script, and the rest of a long one
+    # beside records, the script asks for a key that exists
+    looked = [sum(len(words) - 2 for words in done if words[0] == "MGET") for done in commands.inside]
+    assert sum(looked) == 1500 + 250
+    assert max(looked) <= 1000
+    assert catalog.usage(None).artifacts == 1750
+
+
 def number_of_entries(words):
     """Return how many entries of a sorted set a command requests."""
     return int(words[3]) - int(words[2]) + 1 if words[0] == "ZRANGE" else 0

@@ -298,3 +298,17 @@ def test_recount_repairs_counters(catalog):
     assert usage(catalog) == (100, 500)
     assert usage(catalog, "bob") == (1, 9)
     assert usage(catalog, None) == (101, 509)
+
+
+def test_recount_of_many_sessions(catalog):
+    """Sessions are counted anew, whether they have many records, few or no more."""
+    for size, session_id in ((600, "alice"), (700, "bob"), (3, "carol")):
+        catalog.add([record(number, session_id) for number in range(size)], now=NOW)
+    for number in range(130):
+        catalog.add([record(0, f"s{number}")], now=NOW)
+    catalog.remove([name(0, "s7")])
+    tamper(catalog)
+    catalog.recount()
+    sizes = [usage(catalog, session_id)[0] for session_id in ("alice", "bob", "carol", "s0", "s7", "s129")]
+    assert sizes == [600, 700, 3, 1, 0, 1]
+    assert usage(catalog, None)[0] == 600 + 700 + 3 + 129

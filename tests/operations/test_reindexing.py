@@ -7,8 +7,11 @@ import hashlib
 import os
 import random
 import threading
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
 from fsspec.callbacks import Callback
 from servers.buckets import s3_on_moto
@@ -280,6 +283,8 @@ LIES = {
     "header": {"mime": "text/plain\r\nx: y"},
     "no-moment": {"stored-at": "yesterday"},
     "no-json": {"meta": "{"},
+    "half-a-pair": {"meta": '{"a": "\\ud800"}'},
+    "half-a-name": {"meta": '{"\\udfff": [1]}'},
     "no-object": {"meta": "[1]"},
     "nan": {"ttl": "nan"},
     "deep": {"meta": "[" * 1900},
@@ -433,9 +438,11 @@ def test_a_damaged_record(open_store, root):
 
 
 @needs_attributes
-def test_killed_in_the_middle(open_store, root, monkeypatch):
-    """A run that was interrupted is completed by the next."""
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_killed_in_the_middle(open_store, root, monkeypatch, is_remote):
+    """A run that was interrupted is completed by the next; a remote storage is read while records are written."""
     monkeypatch.setattr(reindexing, "PORTION", 4)
+    monkeypatch.setattr(LocalStorage, "remote", is_remote)
     with open_store() as store:
         ids = store.store_batch([{"data": b"%d" % number} for number in range(20)], "alice")
     lose_files(root)
@@ -603,6 +610,70 @@ def test_deleted_between_its_description_and_its_record(open_store, root, monkey
     assert store.reindex().artifacts == 0
     assert not store.exists(artifact_id)
     assert store.usage("alice").artifacts == 0
+
+
+def test_a_session_that_keeps_growing(open_store, clock, monkeypatch):
+    """A run ends though more objects are written with each look-up: those of later than its start are not looked up."""
+    monkeypatch.setattr(reindexing, "PORTION", 2)
+    store = open_store()
+    old = store.store_batch([{"data": b"x"}] * 5, "alice")
+    listed = deque(store.scope.core.storage.list_objects(f"grid/{BOX}/"))
+    tag, sample, begin = old[0][:8], listed[0], clock()
+    looked_up = []
+    get, list_objects = SqliteCatalog.get, LocalStorage.list_objects
+
+    def list_growing(self, prefix):
+        if not prefix.startswith("grid/"):
+            yield from list_objects(self, prefix)
+        while prefix.startswith("grid/") and listed:
+            yield listed.popleft()
+
+    def grow(self, artifact_ids):
+        for _ in artifact_ids:
+            assert len(looked_up) < 50
+            looked_up.append(1)
+            clock.advance(61)
+            key = f"grid/{BOX}/alice/{tag}{len(looked_up):024x}"
+            listed.append(attrs.evolve(sample, key=key, modified=time.time() + clock() - begin))
+        return get(self, artifact_ids)
+
+    monkeypatch.setattr(LocalStorage, "list_objects", list_growing)
+    monkeypatch.setattr(SqliteCatalog, "get", grow)
+    report = store.reindex()
+    assert (report.known, report.artifacts, report.failed, len(looked_up)) == (5, 0, 0, 5)
+
+
+@needs_attributes
+def test_a_file_dated_in_the_future(open_store, root, clock):
+    """A clock that was wrong when a file was written does not keep it from coming back."""
+    with open_store() as store:
+        artifact_id = store.store(b"x", session_id="alice")
+    lose_files(root)
+    os.utime(files_of(root)[0], (0, 4_000_000_000))
+    store = open_store()
+    assert store.reindex().artifacts == 1
+    assert store.retrieve(artifact_id) == b"x"
+
+
+@needs_attributes
+def test_a_local_storage_is_listed_once(open_store, clock, root, monkeypatch):
+    """One listing of a local storage finds artifacts and the facts of sessions, also of those without artifacts."""
+    monkeypatch.setattr(reindexing, "PORTION", 2)
+    with open_store() as store:
+        ids = [store.store(b"x", session_id=store.create_session(ttl_hours=n + 1)) for n in range(3)]
+        for number in range(5):
+            store.create_session("ann", session_id=f"empty{number}")
+        before = everything(store, ids)
+    lose_files(root)
+    store = open_store()
+    listed = []
+    list_objects = LocalStorage.list_objects
+    monkeypatch.setattr(
+        LocalStorage, "list_objects", lambda self, prefix: [listed.append(prefix), *list_objects(self, prefix)][1:]
+    )
+    assert store.reindex().sessions == 8
+    assert listed.count(f"grid/{BOX}/") == 1
+    assert everything(store, ids) == before
 
 
 # Facts about sessions
