@@ -13,6 +13,7 @@ from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.options import ServeOptions
 from chuk_artifacts.cli.output import errors_in_one_line, fail
 from chuk_artifacts.cli.values import examples
+from chuk_artifacts.extras import how_to_install
 from chuk_artifacts.settings import GATEWAY_PORT
 
 _BACKLOG = 1024
@@ -121,7 +122,7 @@ def _token() -> str:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"starlette", "jinja2", "markdown_it"}:
             raise
-        fail(f"browse needs {missing}: python -m pip install 'chuk-artifacts[browse]'")
+        fail(f"browse needs {missing}: {how_to_install('browse')}")
     return new_token()
 
 
@@ -132,7 +133,7 @@ def _runner() -> Callable[[ServeOptions, socket.socket], None]:
     except ModuleNotFoundError as error:
         if error.name != "uvicorn":
             raise
-        fail(f"{click.get_current_context().info_name} needs uvicorn: python -m pip install 'chuk-artifacts[serve]'")
+        fail(f"{click.get_current_context().info_name} needs uvicorn: {how_to_install('serve')}")
     return run
 
 

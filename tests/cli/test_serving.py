@@ -283,7 +283,7 @@ def test_without_uvicorn(monkeypatch, tmp_path):
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
     result = CliRunner().invoke(cli, ["serve", "--port", "0"])
     assert result.exit_code == 1
-    assert "python -m pip install 'chuk-artifacts[serve]'" in result.stderr
+    assert "python -m pip install '.[serve]' in a clone" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
