@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable
+from functools import partial
 
 import click
 
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.options import ServeOptions
+from chuk_artifacts.cli.options import Run, ServeOptions
 from chuk_artifacts.cli.output import errors_in_one_line, fail
 from chuk_artifacts.cli.values import examples
 from chuk_artifacts.extras import how_to_install
@@ -100,18 +100,22 @@ def _serve(options: ServeOptions, host: str, port: int, workers: int, *, opens: 
     with errors_in_one_line(), _listen(host, port) as listening:
         place = f"[{host}]" if ":" in host else host
         address = f"http://{place}:{listening.getsockname()[1]}"
-        if options.has_gateway:
-            click.echo(f"serving {address}", err=True)
-        if options.browse_path is not None:
-            click.echo(f"{address}{options.browse_path}")
-        if opens:
-            webbrowser.open(f"{address}{options.browse_path}")
+        announce = partial(_announce, options, address, opens=opens)
         if workers == 1:
-            run(options, listening)
+            run(options, listening, announce)
         else:
             from chuk_artifacts.cli.workers import Workers  # noqa: PLC0415 - as below
 
-            Workers(run, options, listening).run(workers)
+            Workers(run, options, listening).run(workers, announce)
+
+
+def _announce(options: ServeOptions, address: str, *, opens: bool) -> None:
+    if options.has_gateway:
+        click.echo(f"serving {address}", err=True)
+    if options.browse_path is not None:
+        click.echo(f"{address}{options.browse_path}")
+    if opens:
+        webbrowser.open(f"{address}{options.browse_path}")
 
 
 def _token() -> str:
@@ -126,7 +130,7 @@ def _token() -> str:
     return new_token()
 
 
-def _runner() -> Callable[[ServeOptions, socket.socket], None]:
+def _runner() -> Run:
     """Return the function that serves; it needs an extra."""
     try:
         from chuk_artifacts.cli.server import run  # noqa: PLC0415 - the other commands start faster without
