@@ -1,6 +1,6 @@
 """A bucket beside its peers: the store, boto3 with an equal configuration, obstore and minio-py, in one run.
 
-A peer that is not installed is left out. ``python -m pip install 'chuk-artifacts[bench]'`` installs them.
+A peer that is not installed is left out. ``python -m pip install '.[bench]'`` installs them.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def pyplot() -> Any:
         importlib.import_module("matplotlib").use("Agg")
         return importlib.import_module("matplotlib.pyplot")
     except ModuleNotFoundError as error:
-        raise NoMatplotlibError("--plot needs matplotlib: pip install 'chuk-artifacts[bench]'") from error
+        raise NoMatplotlibError("--plot needs matplotlib: pip install '.[bench]'") from error
 
 
 def draw(results: Collection[Result], path: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from chuk_artifacts.extras import how_to_install
+
 
 def main() -> None:
     """Run the command line, or print how to install click."""
@@ -12,7 +14,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit("the command line needs click: python -m pip install 'chuk-artifacts[cli]'")
+        sys.exit(f"the command line needs click: {how_to_install('cli')}")
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells report it
     cli(prog_name="chuk-artifacts")

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
 from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, InvalidInputError, ProviderError
+from chuk_artifacts.extras import how_to_install
 from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.instrumentation import AUTO, Instrumentation
 from chuk_artifacts.log import log as _log
@@ -372,7 +373,7 @@ def _instrumentation(setting: Instrumentation | str | None) -> Instrumentation |
         from chuk_artifacts.otel import shared  # noqa: PLC0415 - an extra, which few stores need
     except ImportError as error:
         raise InvalidInputError(
-            f"instrumentation 'otel' needs opentelemetry-api: python -m pip install 'chuk-artifacts[otel]' ({error})"
+            f"instrumentation 'otel' needs opentelemetry-api ({error}): {how_to_install('otel')}"
         ) from error
     return shared()
 

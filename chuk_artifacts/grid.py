@@ -20,6 +20,7 @@ from chuk_artifacts.errors import GridError, shown
 from chuk_artifacts.fields import Fields
 
 ROOT = "grid"
+IDENTITY = "identity"
 OF_USER = "user:"
 """What the ids of users' own sessions begin with."""
 _LEVELS = 4  # of a key
@@ -172,7 +173,7 @@ def later_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:
 
 def identity_prefix(sandbox_id: str) -> str:
     """Return the prefix of the keys at which catalog identities are stored, ``identity/{sandbox_id}/``."""
-    return f"identity/{check_sandbox_id(sandbox_id)}/"
+    return f"{IDENTITY}/{check_sandbox_id(sandbox_id)}/"
 
 
 def upload_key(sandbox_id: str, session_id: str, artifact_id: str) -> str:

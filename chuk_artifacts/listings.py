@@ -60,7 +60,8 @@ class Listing(list[T]):
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with times as datetimes in UTC.
 
-        ``pandas.DataFrame(listing)`` works as well, with times as text.
+        ``pandas.DataFrame(listing)`` works as well, with times as text: it takes the items of each mapping as they are,
+        and those of metadata are JSON values.
 
         Raises:
             ImportError: pandas is not installed.

@@ -29,7 +29,7 @@ from chuk_artifacts.arguments import (
     parse_duration,
 )
 from chuk_artifacts.errors import InvalidInputError, shown
-from chuk_artifacts.grid import check_part, check_sandbox_id
+from chuk_artifacts.grid import IDENTITY, ROOT, check_part, check_sandbox_id
 from chuk_artifacts.instrumentation import AUTO, OTEL, Instrumentation
 from chuk_artifacts.ownership import resolve_links
 from chuk_artifacts.redaction import (
@@ -48,6 +48,7 @@ StorageProvider = Literal["memory", "filesystem", "fs", "s3", "ibm_cos", "ibm_co
 """The name of a storage provider, which editors complete, or a URL."""
 SessionProvider = Literal["memory", "sqlite", "redis", "postgres"]
 """The name of a session provider."""
+_DERIVED = re.compile("fs-[0-9a-f]{16}")  # see _derived_sandbox
 _STORAGE_ALIASES = {"fs": FILESYSTEM}
 _STORAGE_PROVIDERS = (MEMORY, FILESYSTEM, S3, IBM_COS, IBM_COS_IAM)
 _SESSION_PROVIDERS = (MEMORY, SQLITE, REDIS, POSTGRES)
@@ -689,15 +690,29 @@ def _sandbox(given: object) -> str | None:
 
 
 def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None) -> str:
-    """Return a name that depends only on the root, bucket or URL; for memory, a random one."""
+    """Return a name that depends only on the root, bucket or URL; for memory, a random one.
+
+    A folder that was moved or copied has its name in it, and keeps that.
+    """
     if bucket is not None:
         location = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
         return f"bucket-{hashlib.sha256(location.encode()).hexdigest()[:16]}"
     if _is_url(provider):
         return f"url-{hashlib.sha256(public_url(url or '').rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
-        return f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+        derived = f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+        found = _derived_elsewhere(root)
+        return found[0] if len(found) == 1 else derived
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
+
+
+def _derived_elsewhere(root: str) -> list[str]:
+    """Return the names in a root folder that were derived, from this path or from an earlier one."""
+    names: set[str] = set()
+    for folder in (ROOT, IDENTITY):
+        with contextlib.suppress(OSError):  # the first write makes it; what can't be read fails there
+            names.update(os.listdir(os.path.join(root, folder)))
+    return list(filter(_DERIVED.fullmatch, names))
 
 
 def _session_ttl(hours: object, now: float) -> float | None:

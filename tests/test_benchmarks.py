@@ -104,5 +104,5 @@ def test_plot_without_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'chuk-artifacts[bench]'" in done.stderr
+    assert "pip install '.[bench]'" in done.stderr
     assert not done.stdout

@@ -14,7 +14,7 @@ import child
 import pytest
 
 import chuk_artifacts
-from chuk_artifacts import ArtifactStore
+from chuk_artifacts import ArtifactStore, aio
 
 PACKAGE = Path(chuk_artifacts.__file__).parent
 PYPROJECT = child.PROJECT / "pyproject.toml"
@@ -104,6 +104,20 @@ def test_import_is_light():
 def test_typed():
     """The package is marked as typed."""
     assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(("surface", "program"), [(ArtifactStore, "blocking.py"), (aio.ArtifactStore, "aio.py")])
+def test_types_of_all_results(surface, program):
+    """The program that type checkers read asserts the type of each public method's result, and of each property."""
+    path = child.PROJECT / "tests" / "typing" / program
+    asserted = {
+        node.attr
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "assert_type"
+        for node in ast.walk(call.args[0])
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"store", "ArtifactStore"}
+    }
+    assert {name for name in dir(surface) if name[0] != "_"} == asserted
 
 
 # Public names

@@ -380,7 +380,7 @@ def test_missing_package():
         except InvalidInputError as error:
             print(error)
         """
-    assert "python -m pip install 'chuk-artifacts[otel]'" in child.run(code)
+    assert "python -m pip install '.[otel]' in a clone" in child.run(code)
 
 
 def test_pickle(recorder, tmp_path):

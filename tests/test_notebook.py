@@ -174,7 +174,10 @@ def test_display_awaited():
 
 
 def test_pandas(store):
-    """A listing becomes a table of pandas, on request with times as datetimes."""
+    """A listing becomes a table of pandas, on request with times as datetimes.
+
+    The constructor takes the items of each mapping as they are: times are the texts that JSON has.
+    """
     pd = pytest.importorskip("pandas")
     store.store(b"abc", session_id="alice", filename="a.txt")
     store.store(b"abc", session_id="alice", filename="b.txt")
@@ -184,3 +187,4 @@ def test_pandas(store):
     assert isinstance(frame["stored_at"].dtype, pd.DatetimeTZDtype)
     assert isinstance(frame["expires_at"].dtype, pd.DatetimeTZDtype)
     assert list(pd.DataFrame(files)["bytes"]) == [3, 3]
+    assert list(pd.DataFrame(files)["stored_at"]) == [file.stored_at for file in files]

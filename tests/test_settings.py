@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 from pathlib import Path
 
 import attrs
@@ -316,6 +317,31 @@ def test_derived_sandbox_is_stable():
     assert info(storage_provider="fs", fs_root="other")["sandbox_id"] not in names
 
 
+@pytest.mark.parametrize("change", [shutil.move, shutil.copytree])
+def test_moved_folder_keeps_its_sandbox(change, tmp_path):
+    """A root that was moved or copied is the same store at its new path, even when all its files are gone."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    with ArtifactStore(storage_provider="fs", fs_root=old) as store:
+        artifact_id = store.store(b"kept", session_id="alice")
+        expected = store.sandbox_id
+    change(old, new)
+    with ArtifactStore(storage_provider="fs", fs_root=new) as store:
+        assert store.retrieve(artifact_id) == b"kept"
+        store.delete(artifact_id)
+        shutil.rmtree(new / "grid")
+    assert info(storage_provider="fs", fs_root=new)["sandbox_id"] == expected
+
+
+def test_sandbox_of_several(tmp_path):
+    """A name that was given is not taken for a derived one, and of several derived ones none is chosen but its own."""
+    own = info(storage_provider="fs", fs_root=tmp_path)["sandbox_id"]
+    (tmp_path / "grid" / "prod").mkdir(parents=True)
+    assert info(storage_provider="fs", fs_root=tmp_path)["sandbox_id"] == own
+    for digit in "12":
+        (tmp_path / "grid" / f"fs-{digit * 16}").mkdir()
+    assert info(storage_provider="fs", fs_root=tmp_path)["sandbox_id"] == own
+
+
 def test_derived_sandbox_does_not_contain_the_path(tmp_path):
     """The derived sandbox, which is part of every key, does not contain the path."""
     sandbox_id = info(storage_provider="fs", fs_root=tmp_path / "secret")["sandbox_id"]
@@ -339,7 +365,7 @@ def test_unused_arguments_are_harmless(monkeypatch):
 
 def test_postgres(monkeypatch):
     """The URL and the schema of PostgreSQL come from the argument, the environment or libpq."""
-    pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+    pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'")
 
     def found(**options):
         with ArtifactStore(session_provider="postgres", **options) as store:
@@ -369,7 +395,7 @@ def test_postgres(monkeypatch):
 )
 def test_bad_postgres(options):
     """A URL that is none, and the name of a schema that needs care, are refused without a look at the server."""
-    pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+    pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'")
     with pytest.raises(InvalidInputError) as caught:
         ArtifactStore(session_provider="postgres", **options)
     assert SECRET not in str(caught.value)

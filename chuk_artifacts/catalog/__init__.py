@@ -5,6 +5,7 @@ from chuk_artifacts.catalog.query import Query
 from chuk_artifacts.catalog.records import DAMAGE, batches, place
 from chuk_artifacts.catalog.sessions import later, new_session, owned, prolonged
 from chuk_artifacts.errors import SessionError
+from chuk_artifacts.extras import how_to_install
 from chuk_artifacts.settings import MEMORY, POSTGRES, REDIS, Settings
 
 __all__ = [
@@ -40,8 +41,8 @@ def open_catalog(settings: Settings) -> Catalog:
             from chuk_artifacts.catalog.postgres import open_postgres  # noqa: PLC0415
         except ImportError as error:
             raise SessionError(
-                "session_provider 'postgres' needs the package psycopg and libpq: python -m pip install"
-                f" 'chuk-artifacts[postgres]' ({error})"
+                f"session_provider 'postgres' needs the package psycopg and libpq ({error}):"
+                f" {how_to_install('postgres')}"
             ) from error
         return open_postgres(settings)
     from chuk_artifacts.catalog.sqlite import SqliteCatalog  # noqa: PLC0415

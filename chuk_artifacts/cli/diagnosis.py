@@ -21,7 +21,7 @@ from chuk_artifacts.settings import MEMORY, Settings, default_provider_of_comman
 _PACKAGES = ("click", "rich", "fsspec", "boto3", "redis", "psycopg")
 _SOURCES = {variable: option for option, (variable, _, _) in STORE_OPTIONS.items()}
 _REMEDIES = {
-    "storage": "check its settings, and that it can be reached; chuk-artifacts init creates a bucket",
+    "storage": "check its settings (below), and that it can be reached",
     "session": "check --session-provider, the variable that names the catalog (below), and its server",
 }
 _HOUR = 3600

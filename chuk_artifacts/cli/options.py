@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
 import attrs
 
 
@@ -30,3 +34,13 @@ class ServeOptions:
     def browse_path(self) -> str | None:
         """The path that the page is below, or None."""
         return None if self.browse_token is None else f"/browse/{self.browse_token}/"
+
+
+class Run(Protocol):
+    """A function that serves until a signal."""
+
+    def __call__(
+        self, options: ServeOptions, listening: socket.socket, announce: Callable[[], None] | None = None
+    ) -> None:
+        """Serve; *announce* is called once signals end this process in order."""
+        ...

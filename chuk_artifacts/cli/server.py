@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,12 +31,13 @@ _ON_TOP = 100
 _numbers = itertools.count()
 
 
-def run(options: ServeOptions, listening: socket.socket) -> None:
+def run(options: ServeOptions, listening: socket.socket, announce: Callable[[], None] | None = None) -> None:
     """Serve the store that the environment configures, until a signal: then requests under way end whole.
 
     Args:
         options: what to serve, and how.
         listening: the socket to accept from.
+        announce: called when a signal no longer ends this process at once.
 
     """
     with opened() as store:
@@ -59,6 +61,8 @@ def run(options: ServeOptions, listening: socket.socket) -> None:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)  # uvicorn has handlers of its own, and at its end raises the signal again
+        if announce is not None:
+            announce()
         server.run(sockets=[listening])
 
 

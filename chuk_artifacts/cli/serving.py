@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable
+from functools import partial
 
 import click
 
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.options import ServeOptions
+from chuk_artifacts.cli.options import Run, ServeOptions
 from chuk_artifacts.cli.output import errors_in_one_line, fail
 from chuk_artifacts.cli.values import examples
+from chuk_artifacts.extras import how_to_install
 from chuk_artifacts.settings import GATEWAY_PORT
 
 _BACKLOG = 1024
@@ -99,18 +100,22 @@ def _serve(options: ServeOptions, host: str, port: int, workers: int, *, opens: 
     with errors_in_one_line(), _listen(host, port) as listening:
         place = f"[{host}]" if ":" in host else host
         address = f"http://{place}:{listening.getsockname()[1]}"
-        if options.has_gateway:
-            click.echo(f"serving {address}", err=True)
-        if options.browse_path is not None:
-            click.echo(f"{address}{options.browse_path}")
-        if opens:
-            webbrowser.open(f"{address}{options.browse_path}")
+        announce = partial(_announce, options, address, opens=opens)
         if workers == 1:
-            run(options, listening)
+            run(options, listening, announce)
         else:
             from chuk_artifacts.cli.workers import Workers  # noqa: PLC0415 - as below
 
-            Workers(run, options, listening).run(workers)
+            Workers(run, options, listening).run(workers, announce)
+
+
+def _announce(options: ServeOptions, address: str, *, opens: bool) -> None:
+    if options.has_gateway:
+        click.echo(f"serving {address}", err=True)
+    if options.browse_path is not None:
+        click.echo(f"{address}{options.browse_path}")
+    if opens:
+        webbrowser.open(f"{address}{options.browse_path}")
 
 
 def _token() -> str:
@@ -121,18 +126,18 @@ def _token() -> str:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"starlette", "jinja2", "markdown_it"}:
             raise
-        fail(f"browse needs {missing}: python -m pip install 'chuk-artifacts[browse]'")
+        fail(f"browse needs {missing}: {how_to_install('browse')}")
     return new_token()
 
 
-def _runner() -> Callable[[ServeOptions, socket.socket], None]:
+def _runner() -> Run:
     """Return the function that serves; it needs an extra."""
     try:
         from chuk_artifacts.cli.server import run  # noqa: PLC0415 - the other commands start faster without
     except ModuleNotFoundError as error:
         if error.name != "uvicorn":
             raise
-        fail(f"{click.get_current_context().info_name} needs uvicorn: python -m pip install 'chuk-artifacts[serve]'")
+        fail(f"{click.get_current_context().info_name} needs uvicorn: {how_to_install('serve')}")
     return run
 
 

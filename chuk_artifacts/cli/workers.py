@@ -11,7 +11,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from chuk_artifacts.cli.options import ServeOptions
+from chuk_artifacts.cli.options import Run, ServeOptions
 from chuk_artifacts.cli.output import fail
 
 if TYPE_CHECKING:
@@ -31,18 +31,17 @@ class Workers:
 
     """
 
-    def __init__(
-        self, run: Callable[[ServeOptions, socket.socket], None], options: ServeOptions, listening: socket.socket
-    ) -> None:
+    def __init__(self, run: Run, options: ServeOptions, listening: socket.socket) -> None:
         """Start nothing yet."""
         self._arguments = run, options, listening
         self._started: list[BaseProcess] = []
         self._stopping = False
 
-    def run(self, count: int) -> None:
+    def run(self, count: int, announce: Callable[[], None]) -> None:
         """Run *count* processes until this one is told to stop; then let them end what is under way."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        announce()
         for _ in range(count):
             self._start()
         while not self._stopping:
@@ -72,7 +71,7 @@ class Workers:
                 self._start()
 
 
-def _work(run: Callable[[ServeOptions, socket.socket], None], options: ServeOptions, listening: socket.socket) -> None:
+def _work(run: Run, options: ServeOptions, listening: socket.socket) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with listening:
         run(options, listening)

@@ -18,7 +18,7 @@ _UNKNOWN = "unknown"
 _SAMPLE = 20
 _ANOTHER = (
     "set SESSION_PROVIDER, SESSION_SQLITE_PATH, SESSION_REDIS_URL or SESSION_POSTGRES_URL to the catalog that stored"
-    " these files"
+    " these files; if that is lost, run chuk-artifacts reindex"
 )
 
 

@@ -22,7 +22,7 @@ from chuk_artifacts.catalog import Query
 from chuk_artifacts.models import Pending, Superseded, timestamp
 from chuk_artifacts.settings import PostgresUrl
 
-pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'")
 
 from chuk_artifacts.catalog.postgres import link as links
 from chuk_artifacts.catalog.postgres import open_link, schema, statements
@@ -713,7 +713,7 @@ def test_missing_package():
         except SessionError as error:
             print(error)
         """
-    assert "python -m pip install 'chuk-artifacts[postgres]'" in child.run(code)
+    assert "python -m pip install '.[postgres]' in a clone" in child.run(code)
 
 
 # Concurrency

@@ -15,7 +15,7 @@ from servers.proxy import Proxy
 
 from chuk_artifacts import ArtifactStore, OutcomeUnknownError, SessionError
 
-psycopg = pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+psycopg = pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'")
 
 from chuk_artifacts.catalog.postgres import link as links  # noqa: E402 - where its driver is
 from chuk_artifacts.catalog.postgres.errors import OUTCOMES, Outcome, message_of, outcome_of  # noqa: E402

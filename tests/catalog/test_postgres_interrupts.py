@@ -13,7 +13,7 @@ from servers.postgres import wait_until
 from chuk_artifacts.catalog import new_session
 from chuk_artifacts.settings import PostgresUrl
 
-pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'")
 
 from chuk_artifacts.catalog.postgres import PostgresCatalog, open_link
 

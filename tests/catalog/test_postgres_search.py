@@ -9,7 +9,7 @@ import pytest
 
 from chuk_artifacts.catalog import Query, new_session
 
-pytest.importorskip("psycopg", reason="no driver here: pip install 'chuk-artifacts[postgres]'")
+pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'")
 
 from records import NOW, record
 

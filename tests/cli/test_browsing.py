@@ -15,6 +15,7 @@ import child
 import pytest
 
 from chuk_artifacts import ArtifactStore
+from chuk_artifacts.extras import how_to_install
 
 SECONDS = 60  # after which waiting counts as hanging
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -107,7 +108,7 @@ def test_without_the_extra(shell, store, monkeypatch, package):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     line = shell.error("browse")
-    assert line == f"browse needs {package}: python -m pip install 'chuk-artifacts[browse]'"
+    assert line == f"browse needs {package}: {how_to_install('browse')}"
 
 
 @pytest.mark.usefixtures("every_server")

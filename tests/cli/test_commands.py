@@ -20,6 +20,7 @@ from servers.buckets import s3_on_moto
 
 from chuk_artifacts import ArtifactStore, __main__, __version__
 from chuk_artifacts.cli import cli
+from chuk_artifacts.extras import how_to_install
 
 ARTIFACT_ID = re.compile(r"[0-9a-f]{32}")
 BINARY = bytes(range(256)) * 5000 + b"\r\n\xff\x00"
@@ -179,7 +180,7 @@ def test_without_click():
         child.command(code), env=child.environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == "the command line needs click: python -m pip install 'chuk-artifacts[cli]'\n"
+    assert done.stderr == f"the command line needs click: {how_to_install('cli')}\n"
 
 
 def test_another_missing_module_is_not_taken_for_click(monkeypatch):

@@ -283,7 +283,7 @@ def test_without_uvicorn(monkeypatch, tmp_path):
     monkeypatch.setenv("ARTIFACT_FS_ROOT", str(tmp_path))
     result = CliRunner().invoke(cli, ["serve", "--port", "0"])
     assert result.exit_code == 1
-    assert "python -m pip install 'chuk-artifacts[serve]'" in result.stderr
+    assert "python -m pip install '.[serve]' in a clone" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -347,7 +347,7 @@ def test_worker_that_fails(monkeypatch, capsys):
     """A worker that fails ends the command, with status 1."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(SystemExit, match="1"):
-        workers.Workers(fail_at_once, ServeOptions(), listening).run(2)
+        workers.Workers(fail_at_once, ServeOptions(), listening).run(2, lambda: None)
     assert capsys.readouterr().err == "chuk-artifacts: a worker failed with status 3\n"
 
 
@@ -370,3 +370,16 @@ def workers_of(process):
         if parent == str(process.pid) and "spawn_main" in command:
             found.append(int(number))
     return found
+
+
+def test_signal_as_soon_as_it_serves(tmp_path):
+    """A signal that comes with the line that says where it serves ends the command in order."""
+    code = """
+        import os, signal, socket
+        from chuk_artifacts.cli.options import ServeOptions
+        from chuk_artifacts.cli.server import run
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            run(ServeOptions(), listening, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        print("in order")
+        """
+    assert child.run(code, env=child.environment(ARTIFACT_FS_ROOT=str(tmp_path))) == "in order\n"

@@ -218,6 +218,31 @@ def test_requests_to_a_catalog(spans, telemetry, request, url):
     assert telemetry.metrics()["chuk_artifacts.session_cache"] == {(("found", False), ("provider", provider)): 1}
 
 
+@pytest.mark.parametrize(
+    ("url", "package", "instrumentor"),
+    [("redis_url", "redis", "RedisInstrumentor"), ("postgres_url", "psycopg", "PsycopgInstrumentor")],
+)
+def test_instrumented_catalog(spans, telemetry, request, url, package, instrumentor):
+    """With the driver's own instrumentation a catalog works, and all spans of the driver are below its calls."""
+    module = pytest.importorskip(f"opentelemetry.instrumentation.{package}")
+    own = getattr(module, instrumentor)()
+    options = {"session_provider": url.removesuffix("_url"), url: request.getfixturevalue(url)}
+    own.instrument(tracer_provider=spans.provider)
+    try:
+        with ArtifactStore(**options, sandbox_id="instrumented", instrumentation=telemetry) as store:
+            artifact_id = store.store(b"hello", session_id="alice", filename="a.txt")
+            assert store.update_metadata(artifact_id, summary="changed").revision == 2
+            assert [one.filename for one in store.list_by_session("alice")] == ["a.txt"]
+            assert store.delete_session("alice")
+    finally:
+        own.uninstrument()
+    ours = ("chuk_artifacts.", "catalog.", "storage.")
+    parents = {name: parent for name, parent in tree(spans) if not name.startswith(ours)}
+    assert all((parent or "").startswith("catalog.") for parent in parents.values()), parents
+    assert {parent for name, parent in tree(spans) if name.startswith("chuk_artifacts.")} == {None}
+    assert {"catalog.add", "catalog.remove_session"} <= {name for name, _ in tree(spans)}
+
+
 def test_stream_and_caller(spans, store):
     """A stream's span ends with the iterator; what the caller does between its steps is not below it."""
     artifact_id = store.store(b"hello")

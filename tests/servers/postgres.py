@@ -46,7 +46,7 @@ class PostgresServer:
         if found is None:
             pytest.skip("no PostgreSQL here: install postgresql")
         if psycopg is None:
-            pytest.skip("no driver here: pip install 'chuk-artifacts[postgres]'")
+            pytest.skip("no driver here: pip install '.[postgres]'")
         self._programs = found
         self._user = None if os.geteuid() else next(filter(_exists, _USERS), None)
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # the path of a socket is short

@@ -12,6 +12,7 @@ import attrs
 from urllib3.exceptions import HTTPError
 
 from chuk_artifacts.errors import ArtifactStoreError, ProviderError
+from chuk_artifacts.extras import how_to_install
 from chuk_artifacts.settings import PUT_OPTIONS, S3
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 from chuk_artifacts.storage.bucket.answers import BUSY_CODES, PASSING_CODES, Answer, Parameters
@@ -162,9 +163,7 @@ def load_sdk(provider: str) -> Sdk:
             importlib.import_module(name) for name in (*names, f"{names[1]}.config", f"{names[1]}.handlers")
         )
     except ModuleNotFoundError as error:
-        raise ProviderError(
-            f"storage {provider!r} needs the package ibm-cos-sdk: python -m pip install 'chuk-artifacts[ibm]'"
-        ) from error
+        raise ProviderError(f"storage {provider!r} needs the package ibm-cos-sdk: {how_to_install('ibm')}") from error
     errors = (core.exceptions.BotoCoreError, core.exceptions.ClientError, boto.exceptions.Boto3Error)
     return Sdk(boto, core, (*errors, core.parsers.ResponseParserError, *_OTHER_ERRORS))
 
