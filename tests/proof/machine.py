@@ -58,6 +58,7 @@ META = st.dictionaries(st.sampled_from(["tag", "n"]), st.sampled_from(["q3", 1, 
 TEXT = st.sampled_from(["", "one", "zwei é"])
 MIME = st.sampled_from(["text/plain", "image/png", "application/json"])
 TTL = st.sampled_from([50, 1000, 5003, 100_003, 200_003])
+LONGER = st.sampled_from([1000, 5003, 200_003])  # a change on Redis prolongs a session by less than ttl / 1000 too
 USER = st.sampled_from(["ann", "ben"])
 REVISION = st.integers(1, 4)
 IF_REVISION = st.one_of(ABSENT, ABSENT, ABSENT, REVISION)
@@ -111,7 +112,7 @@ CALLS: dict[str, Any] = {
         ONE, **FIELDS, data=DATA, ttl=TTL, if_revision=IF_REVISION, max_bytes=MOST, keep_versions=KEEP
     ),
     "restore": given({**ONE, "revision": REVISION}, if_revision=IF_REVISION),
-    "extend_ttl": given({**ONE, "additional_seconds": TTL}),
+    "extend_ttl": given({**ONE, "additional_seconds": LONGER}),
     "move_file": given(ONE, new_filename=NAME, new_session_id=SESSION, new_meta=META),
     "copy_file": given(ONE, new_filename=NAME, target_session_id=SESSION, new_meta=META, summary=TEXT),
     "delete": given(ONE),
@@ -176,32 +177,34 @@ ELSEWHERE = {
 }
 """The methods that the machine calls in another way."""
 
-BIG = b"some bytes" * 5
+THIS, HERE, NEWEST = Pick("this", 0), Pick("here", 0), Pick("upload", 0)
+BIG, PLAIN = b"some bytes" * 5, {"mime": "text/plain", "summary": ""}
 WORK: list[tuple[str, Any]] = [
-    ("wait", 601),
-    ("wait", 3_403),
-    ("wait", 3_607),
-    ("wait", 90_001),
-    ("update_file", {"data": b"x", "mime": "image/png"}),
-    ("update_file", {"data": b"second", "filename": "b.png"}),
-    ("update_file", {"data": BIG, "mime": "text/plain"}),
-    ("restore", {"revision": 1}),
-    ("restore", {"revision": 2}),
-    ("versions", {}),
-    ("retrieve", {"revision": 2}),
-    ("copy_file", {"new_filename": "a.txt"}),
-    ("store", {"data": BIG, "ttl": 50}),
-    ("store", {"data": BIG, "ttl": 100_003, "filename": "a.txt"}),
-    ("store", {"data": b"x", "filename": "a.txt", "exclusive": True}),
-    ("lookup", {"filename": "a.txt"}),
-    ("delete", {}),
-    ("usage", {}),
+    *(("wait", {"seconds": seconds}) for seconds in (601, 3_403, 3_607, 90_001)),
+    ("update_file", {"artifact_id": THIS, "data": b"x", "mime": "image/png"}),
+    ("update_file", {"artifact_id": THIS, "data": b"second", "filename": "b.png"}),
+    ("update_file", {"artifact_id": THIS, "data": BIG, "mime": "text/plain"}),
+    ("restore", {"artifact_id": THIS, "revision": 1}),
+    ("restore", {"artifact_id": THIS, "revision": 2}),
+    ("versions", {"artifact_id": THIS}),
+    ("retrieve", {"artifact_id": THIS, "revision": 2}),
+    ("copy_file", {"artifact_id": THIS, "new_filename": "a.txt"}),
+    ("delete", {"artifact_id": THIS}),
+    ("store", {"session_id": HERE, "data": BIG, "ttl": 50}),
+    ("store", {"session_id": HERE, "data": BIG, "ttl": 100_003, "filename": "a.txt"}),
+    ("store", {"session_id": HERE, "data": b"x", "filename": "a.txt", "exclusive": True}),
+    ("lookup", {"session_id": HERE, "filename": "a.txt"}),
+    ("list_files", {"session_id": HERE, "limit": 2}),
+    ("usage", {"session_id": HERE}),
+    ("presign_upload_and_register", {"session_id": HERE, "expires": 4000, "max_bytes": 6, **PLAIN}),
+    ("put", {"upload": 0, "data": b"second"}),
+    ("put", {"upload": 0, "data": BIG}),
+    ("register_uploaded_artifact", {"artifact_id": NEWEST, "ttl": 5003, **PLAIN}),
     ("cleanup", {}),
 ]
-"""Calls on one artifact and one session, so that each meets what the others left."""
+"""Calls on one artifact, one session and one upload, so that each meets what the others left."""
 STEPS = st.lists(st.sampled_from(WORK), min_size=5, max_size=15)
 
-ABOUT = {"store": "session_id", "lookup": "session_id", "usage": "session_id", "cleanup": ""}
 PATHS = {"read_path", "write_path", "find_path", "remove_path"}
 """Those that are calls of ``artifact://``."""
 
@@ -323,11 +326,12 @@ class Machine(RuleBasedStateMachine):
     def picked(self, value: Any) -> Any:
         """Return arguments with what was picked."""
         if isinstance(value, Pick):
-            old = [id for id in self.artifacts if id in self.oracle.artifacts][:2]
-            known = {"session": self.sessions, "artifact": self.artifacts, "old": old, "upload": self.uploads}[
-                value.kind
-            ]
-            return known[-1 - value.number % len(known)] if known else "0" * 32
+            this = next((id for id in self.artifacts if id in self.oracle.artifacts), "0" * 32)
+            here = self.oracle.artifacts[this].session if this in self.oracle.artifacts else "alice"
+            known = {"session": self.sessions, "artifact": self.artifacts, "upload": self.uploads}
+            known |= {"this": [this], "here": [here]}
+            some = known[value.kind]
+            return some[-1 - value.number % len(some)] if some else "0" * 32
         if isinstance(value, dict):
             return {name: self.picked(one) for name, one in value.items()}
         return [self.picked(one) for one in value] if isinstance(value, list) else value
@@ -406,15 +410,11 @@ class Machine(RuleBasedStateMachine):
         """Call several methods on one artifact and its session."""
         for name, arguments in steps:
             if name == "wait":
-                self.clock.now += arguments
-                continue
-            one = self.oracle.artifacts.get(self.picked(Pick("old", which)))
-            about = {
-                "artifact_id": self.picked(Pick("old", which)),
-                "session_id": "alice" if one is None else one.session,
-            }
-            takes = ABOUT.get(name, "artifact_id")
-            self.call(name, (which, which, None), {**arguments, **({takes: about[takes]} if takes else {})})
+                self.wait(**arguments)
+            elif name != "put":
+                self.call(name, (which, which, None), arguments)
+            elif self.uploads:
+                self.put(**arguments)
 
     @rule(seconds=st.sampled_from([1, 601, 1801, 3_403, 3_607, 21_601, 90_001]))
     def wait(self, seconds: float) -> None:
