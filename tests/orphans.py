@@ -18,11 +18,11 @@ def core_of(store: Any) -> Core:
 def orphans(store: Any) -> list[str]:
     """Return the keys of all bytes that no record points to, and of unfinished writes."""
     core = core_of(store)
-    sandbox_id, now = core.settings.sandbox_id, core.clock()
+    sandbox_id = core.settings.sandbox_id
     prefix = grid.sandbox_prefix(sandbox_id)
     keys = {item.key for item in core.storage.list_objects(prefix)}
     facts = {key: session_id for key in keys if (session_id := grid.session_of_facts(key, sandbox_id)) is not None}
-    keys -= {key for key, session_id in facts.items() if core.catalog.get_session(session_id, now) is not None}
+    keys -= {key for key, session_id in facts.items() if core.catalog.get_session(session_id, 0) is not None}
     ids = sorted({key.rpartition("/")[2].partition("~")[0] for key in keys})
     used = {key for record in core.catalog.get(ids) if record is not None for key in record.all_bytes} if ids else set()
     unfinished = [item.key for item in core.storage.sweep(prefix, float("inf"), dry_run=True)]

@@ -861,6 +861,7 @@ class SqliteCatalog:
         log = part_of_disk(self._path, _LOG_OF_DISK, _SHORTEST_LOG, _LONGEST_LOG)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {log // PAGE}")
+        connection.execute(f"PRAGMA journal_size_limit = {log}")  # a log that readers let grow is cut when it restarts
         connection.execute("PRAGMA temp_store = MEMORY")  # temporary files fail on a full disk
         if version < SCHEMA_VERSION:
             _begin_log(connection)

@@ -56,6 +56,27 @@ def open_catalog(path):
         catalog.close()
 
 
+# The log
+
+
+def test_log_is_cut_after_a_storm(path, open_catalog, monkeypatch):
+    """A log that grew because a reader kept it from being checkpointed is cut once the reader is done."""
+    monkeypatch.setattr(sqlite, "_LONGEST_LOG", sqlite._SHORTEST_LOG)
+    catalog = open_catalog()
+    catalog.add([record(0)], now=NOW)
+    log = path.with_name(f"{path.name}-wal")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM artifacts").fetchone()
+        for number in range(1, 40):
+            catalog.add([record(number, meta={"text": "x" * 20_000})], now=NOW)
+        assert log.stat().st_size > 4 * sqlite._SHORTEST_LOG
+        reader.execute("COMMIT")
+        for number in range(40, 43):  # the first checkpoints the log, the second starts it again
+            catalog.add([record(number)], now=NOW)
+        assert log.stat().st_size <= sqlite._SHORTEST_LOG
+
+
 # A full disk
 
 

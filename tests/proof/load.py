@@ -1,4 +1,7 @@
-"""A process of the load test: it works on a store until standard input closes, then prints how long calls took."""
+"""A process of the load test: it works on a store until standard input closes, then prints how long calls took.
+
+It prints a line when it has opened all that it needs, after which nothing that it holds may grow.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,10 @@ def main():
             else:
                 mine.retrieve(dice.choice(ids))
             took.append((time.perf_counter() - begun) * 1000)
-            if len(took) % 500 == 0:
+            if len(took) % 200 == 0:
                 store.cleanup()
+            if len(took) == 200:
+                print("has done all of it once", flush=True)
     print(json.dumps(took))
 
 
