@@ -482,12 +482,14 @@ def resolve(*, now: float, **arguments: object) -> Settings:
     sessions = _session_provider(given.session_provider, storage)
     root = _folder(_root_of(storage, url, given.fs_root) or _environment("ARTIFACT_FS_ROOT") or _DEFAULT_ROOT)
     bucket = _bucket(storage, url, given) if storage in {S3, IBM_COS, IBM_COS_IAM} else None
+    sqlite_path = _sqlite_path(root) if sessions == SQLITE else None
+    moves = sqlite_path is not None and os.path.dirname(sqlite_path) == root  # with its folder
     return Settings(
         storage_provider=storage,
         session_provider=sessions,
-        sandbox_id=_sandbox(given.sandbox_id) or _derived_sandbox(storage, root, bucket, url),
+        sandbox_id=_sandbox(given.sandbox_id) or _derived_sandbox(storage, root, bucket, url, moves=moves),
         fs_root=root if storage == FILESYSTEM else None,
-        sqlite_path=_sqlite_path(root) if sessions == SQLITE else None,
+        sqlite_path=sqlite_path,
         bucket=bucket,
         redis_url=_redis_url(given.redis_url) if sessions == REDIS else None,
         postgres_url=_postgres_url(given.postgres_url) if sessions == POSTGRES else None,
@@ -689,10 +691,11 @@ def _sandbox(given: object) -> str | None:
     return None if sandbox_id is None else check_sandbox_id(sandbox_id)
 
 
-def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None) -> str:
+def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str | None, *, moves: bool) -> str:
     """Return a name that depends only on the root, bucket or URL; for memory, a random one.
 
-    A folder that was moved or copied has its name in it, and keeps that.
+    A folder whose catalog *moves* with it has its name in it, and keeps that when it is moved or copied. With records
+    elsewhere it would be dangerous: a copy could remove the records of the original.
     """
     if bucket is not None:
         location = "\0".join((bucket.endpoint_url or "", bucket.name, bucket.prefix))
@@ -701,7 +704,7 @@ def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str |
         return f"url-{hashlib.sha256(public_url(url or '').rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
         derived = f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-        found = _derived_elsewhere(root)
+        found = _derived_elsewhere(root) if moves else []
         return found[0] if len(found) == 1 else derived
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
 

@@ -332,6 +332,21 @@ def test_moved_folder_keeps_its_sandbox(change, tmp_path):
     assert info(storage_provider="fs", fs_root=new)["sandbox_id"] == expected
 
 
+@pytest.mark.parametrize("catalog", ["memory", "elsewhere"])
+def test_copied_folder_with_records_elsewhere(catalog, tmp_path, monkeypatch):
+    """A copy whose records are not in it is another store: it must not change the records of the original."""
+    if catalog == "elsewhere":
+        monkeypatch.setenv("SESSION_SQLITE_PATH", str(tmp_path / "catalog.db"))
+    options = {"storage_provider": "fs", "session_provider": "sqlite" if catalog == "elsewhere" else catalog}
+    with ArtifactStore(**options, fs_root=tmp_path / "old") as store:
+        artifact_id = store.store(b"kept", session_id="alice")
+        shutil.copytree(tmp_path / "old", tmp_path / "new")
+        with ArtifactStore(**options, fs_root=tmp_path / "new") as copy:
+            assert copy.sandbox_id != store.sandbox_id
+            assert not copy.delete(artifact_id)
+        assert store.retrieve(artifact_id) == b"kept"
+
+
 def test_sandbox_of_several(tmp_path):
     """A name that was given is not taken for a derived one, and of several derived ones none is chosen but its own."""
     own = info(storage_provider="fs", fs_root=tmp_path)["sandbox_id"]
