@@ -24,8 +24,9 @@ _SECONDS = 60
 _COMMANDS = {
     "uvicorn": ("uvicorn", "--port", "{port}", "--log-level", "error", "--no-access-log", "{app}_asgi"),
     "gunicorn": ("gunicorn", "-b", "127.0.0.1:{port}", "--log-level", "error", "{app}_wsgi"),
+    "gunicorn-gthread": ("gunicorn", "--threads", "8", "-b", "127.0.0.1:{port}", "--log-level", "error", "{app}_wsgi"),
 }
-"""How a server is started, by its package."""
+"""How a server is started: its package, which runs as a module, and the arguments."""
 
 _CLIENT = """
 import socket, sys
@@ -56,7 +57,7 @@ def rows(effort: Effort) -> Rows:
 
 def _in_server(name: str, server: str, effort: Effort, folder: Path) -> Result:
     """Download from the gateway in a web server, beside the same server with an application that sends the file."""
-    for package in (server, "starlette"):
+    for package in (_COMMANDS[server][0], "starlette"):
         if importlib.util.find_spec(package) is None:
             return Result(name=name, skipped=f"{package} is needed")
     size, file = effort.large_bytes, folder / "file"
