@@ -73,6 +73,7 @@ TARGETS = (
     _ratio("s3+redis/download/256MiB/blocking1", 0.90, "rgw"),
     _ratio("gateway-uvicorn/download/256MiB", 0.90),
     _ratio("gateway-gunicorn/download/256MiB", 0.90),
+    _ratio("gateway-gunicorn-gthread/download/256MiB", 0.90),
     _ratio("slow20ms/store_batch/1KiB/blocking1", 0.85),
     _ratio("slow20ms/retrieve_batch/1KiB/blocking1", 0.85),
     Target("memory/store/1KiB/aio1", "to_blocking", "at least", 0.70),
