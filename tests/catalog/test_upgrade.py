@@ -229,7 +229,7 @@ def test_large_old_session_is_counted_in_portions(redis_catalog, server):
     server.hdel(f"{root}session/alice", *COUNTERS)
 
     def portion():
-        return redis_catalog._link.look(scripts.USAGE, [f"{root}index/alice"], root, "alice")[2]
+        return redis_catalog._link.look(scripts.USAGE, [f"{root}index/alice"], "", root, "alice")[2]
 
     assert portion() == 0
     kept = (True, 1, 1, record(3).sha256, "text/plain", None, timestamp(NOW))
@@ -253,7 +253,7 @@ def test_count_that_is_disturbed_begins_anew(redis_catalog, server):
     root = next(key.decode() for key in server.keys("*index/alice")).removesuffix("index/alice")
     redis_catalog.add([record(number, bytes=1, filename=f"g{number:05}") for number in range(100, 2600)], now=NOW)
     server.hdel(f"{root}session/alice", *COUNTERS)
-    redis_catalog._link.look(scripts.USAGE, [f"{root}index/alice"], root, "alice")
+    redis_catalog._link.look(scripts.USAGE, [f"{root}index/alice"], "", root, "alice")
     old_add(server, record(4000, bytes=50, filename="a"), root)
     assert usage(redis_catalog) == (2503, 17 + 2500 + 50)
 
