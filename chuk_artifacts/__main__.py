@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import how_to_install
 
 
 def main() -> None:

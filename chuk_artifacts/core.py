@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from chuk_artifacts.catalog import Catalog, open_catalog
-from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, InvalidInputError, ProviderError
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import ArtifactStoreError, ErrorMap, InvalidInputError, ProviderError, how_to_install
 from chuk_artifacts.fork import Lockable, watch
 from chuk_artifacts.instrumentation import AUTO, Instrumentation
 from chuk_artifacts.log import log as _log

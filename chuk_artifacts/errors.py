@@ -331,3 +331,11 @@ class ErrorMap:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra, for the message of an error.
+
+    PyPI's package of this name is another library, so the command is for a clone.
+    """
+    return f"python -m pip install '.[{extra}]' in a clone of this project (PyPI's chuk-artifacts is another library)"

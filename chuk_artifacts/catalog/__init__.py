@@ -4,8 +4,7 @@ from chuk_artifacts.catalog.contract import NO_USERS, Catalog, Due, FilenameTake
 from chuk_artifacts.catalog.query import Query
 from chuk_artifacts.catalog.records import DAMAGE, batches, place
 from chuk_artifacts.catalog.sessions import later, new_session, owned, prolonged
-from chuk_artifacts.errors import SessionError
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import SessionError, how_to_install
 from chuk_artifacts.settings import MEMORY, POSTGRES, REDIS, Settings
 
 __all__ = [

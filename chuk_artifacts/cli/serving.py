@@ -13,7 +13,7 @@ from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.options import Run, ServeOptions
 from chuk_artifacts.cli.output import errors_in_one_line, fail
 from chuk_artifacts.cli.values import examples
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import how_to_install
 from chuk_artifacts.settings import GATEWAY_PORT
 
 _BACKLOG = 1024

@@ -15,7 +15,7 @@ import child
 import pytest
 
 from chuk_artifacts import ArtifactStore
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import how_to_install
 
 SECONDS = 60  # after which waiting counts as hanging
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

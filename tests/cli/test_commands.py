@@ -20,7 +20,7 @@ from servers.buckets import s3_on_moto
 
 from chuk_artifacts import ArtifactStore, __main__, __version__
 from chuk_artifacts.cli import cli
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import how_to_install
 
 ARTIFACT_ID = re.compile(r"[0-9a-f]{32}")
 BINARY = bytes(range(256)) * 5000 + b"\r\n\xff\x00"

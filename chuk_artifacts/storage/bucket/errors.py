@@ -11,8 +11,7 @@ from typing import Any
 import attrs
 from urllib3.exceptions import HTTPError
 
-from chuk_artifacts.errors import ArtifactStoreError, ProviderError
-from chuk_artifacts.extras import how_to_install
+from chuk_artifacts.errors import ArtifactStoreError, ProviderError, how_to_install
 from chuk_artifacts.settings import PUT_OPTIONS, S3
 from chuk_artifacts.storage import ObjectExistsError, ObjectMissingError
 from chuk_artifacts.storage.bucket.answers import BUSY_CODES, PASSING_CODES, Answer, Parameters

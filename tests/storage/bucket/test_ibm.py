@@ -129,7 +129,7 @@ def test_no_endpoint(provider):
 def test_no_sdk(monkeypatch, provider):
     """Without the SDK of IBM the error says how to install it, and S3 works on."""
     monkeypatch.setitem(sys.modules, "ibm_boto3", None)
-    with pytest.raises(ProviderError, match=r"chuk-artifacts\[ibm\]"):
+    with pytest.raises(ProviderError, match=r"pip install .*\[ibm\]"):
         ArtifactStore(storage_provider=provider, endpoint_url="https://localhost")
     ArtifactStore(storage_provider="s3").close()
 
