@@ -94,7 +94,7 @@ def _watch_collector(phase: str, _info: object) -> None:
         return
     _collector = None
     if _collected:
-        files = _collected[:]
+        files = [*_collected]
         _collected.clear()
         _end_elsewhere(files)
     if not _open and not _collected:  # an interrupt that comes in here is lost: be called only while there are files

@@ -165,15 +165,23 @@ class Flow:
         """Put a part at the end of the line."""
         self._line.append(call)
 
+    def _standing(self) -> list[_PartCall[Any]]:
+        """Return the line as it is now.
+
+        ``list.copy`` must not be used: before Python 3.12 it notes the length, and then may run the garbage collector.
+        If a finalizer lets another thread shorten the list, it reads beyond its end.
+        """
+        return [*self._line]
+
     def has_room_for(self, call: _PartCall[Any]) -> bool:
         """Say whether a part may go."""
-        before = itertools.takewhile(lambda other: other is not call, self._line.copy())
+        before = itertools.takewhile(lambda other: other is not call, self._standing())
         weights = [other.weight for other in before if not other.done()]
         return not weights or sum(weights) + call.weight <= self.bound
 
     def move_up(self) -> None:
         """Remove finished parts from the queue, and let waiting uploads check again."""
-        line = self._line.copy()
+        line = self._standing()
         for call in line:
             if call.done():
                 with contextlib.suppress(ValueError):  # another thread has done so

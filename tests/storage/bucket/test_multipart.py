@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections import Counter
 
+import child
 import pytest
 from interrupts import Interrupt, TimeLimit, interrupted
 
@@ -279,6 +280,37 @@ def test_file_that_changes_while_it_is_read(stub, service, expected):
     data = DATA[: 100 * KIB]
     assert stub.put(KEY, stream(data, length=expected)) == (len(data), hashlib.sha256(data).hexdigest())
     assert service.objects == {KEY: data}
+
+
+def test_line_that_is_shortened_while_it_is_read():
+    """The garbage collector may run while the line is read, and a finalizer may let another thread remove parts."""
+    code = """
+        import gc
+        from chuk_artifacts.storage.bucket.multipart import Flow
+
+        class Part:
+            weight = 1
+            done = lambda self: True
+
+        class Ending:
+            def __init__(self):
+                self.circle = self
+            def __del__(self):
+                flow._line.clear()
+
+        flow = Flow(None)
+        gc.disable()
+        gc.set_threshold(1)
+        for _ in range(50):
+            flow._line = [Part() for _ in range(1000)]
+            Ending()
+            lists = [[] for _ in range(200)]  # so that the next one is allocated, which runs the collector
+            gc.enable()
+            assert len(flow._standing()) in (0, 1000)
+            gc.disable()
+        print("done")
+    """
+    assert child.run(code) == "done\n"
 
 
 def test_file_that_grows_and_grows(stub, service, monkeypatch):
