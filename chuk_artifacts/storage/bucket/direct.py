@@ -216,7 +216,11 @@ class Direct:
             self.forget(operation, order)
             return None
         self._failures.pop(shape, None)
-        return self._answer(operation, response, template)
+        try:
+            return self._answer(operation, response, template)
+        except BaseException:  # its headers make no sense
+            response.raw.close()  # its bytes are unread, so its connection would stay open
+            raise
 
     def _send(self, operation: str, url: str, headers: dict[str, bytes], body: bytes | None) -> Any:
         """Send a request as the client does. Each direct request passes here, and no other does."""

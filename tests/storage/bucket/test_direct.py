@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import random
 import threading
@@ -18,6 +19,7 @@ from botocore.credentials import ReadOnlyCredentials
 from servers import iam
 from servers.buckets import open_bucket, warm
 from servers.scripted import Answer, Scripted, refusal
+from urllib3 import HTTPResponse
 
 from chuk_artifacts import InvalidInputError, ProviderError
 from chuk_artifacts.settings import resolve
@@ -279,6 +281,21 @@ def test_what_is_not_plain_goes_to_the_client(storage, service, call, answers, e
         assert isinstance(caught.value, ObjectMissingError) is (error == "no bytes under the key")
     assert left == []
     assert ways(service) == sent
+
+
+def test_answer_that_makes_no_sense_leaves_no_connection(storage, service, monkeypatch):
+    """The connection of an answer whose headers can't be read is closed, since its bytes are left unread."""
+    ended = []
+    close = HTTPResponse.close
+    monkeypatch.setattr(HTTPResponse, "close", lambda response: (ended.append(response.status), close(response))[1])
+    left = [Answer(200, b"short", {"Content-Length": "5"})]  # that is one more than the server adds
+    service.script = lambda _: left.pop(0) if left else None
+    gc.disable()
+    try:
+        get(storage)
+        assert len(ended) == 2
+    finally:
+        gc.enable()
 
 
 def test_taken_key(storage, service):
