@@ -83,14 +83,14 @@ def _files(count: int) -> None:
     floor = math.inf
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "store"
-        with ArtifactStore(storage_provider="filesystem", fs_root=root, instrumentation=None) as store:
+        with ArtifactStore(storage_provider="filesystem", fs_root=root) as store:
             _fill(store, count)
         for path in (root / "grid").rglob("*"):
             os.utime(path, (0, 0))  # objects of the last hour are looked at again
         for _ in range(_ROUNDS):
             for path in root.glob("catalog.sqlite3*"):
                 path.unlink()
-            with ArtifactStore(storage_provider="filesystem", fs_root=root, instrumentation=None) as store:
+            with ArtifactStore(storage_provider="filesystem", fs_root=root) as store:
                 begun, used = time.perf_counter(), time.process_time()
                 store.reindex()
                 fastest = min(fastest, time.perf_counter() - begun)
@@ -122,7 +122,7 @@ def _bare(grid: Path, database: Path) -> float:
 
 def _distant(count: int) -> None:
     """Print how close a reindex at a distance comes to the ideal."""
-    with ArtifactStore(instrumentation=None) as store:
+    with ArtifactStore() as store:
         core: Core = store.scope.core
         core.storage = DistantStorage(_PARALLEL)
         core._threads = Threads(_PARALLEL, "distant")  # noqa: SLF001 - as many as the storage is worth

@@ -704,12 +704,12 @@ def _derived_sandbox(provider: str, root: str, bucket: Bucket | None, url: str |
         return f"url-{hashlib.sha256(public_url(url or '').rstrip('/').encode()).hexdigest()[:16]}"
     if provider == FILESYSTEM:
         derived = f"fs-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-        found = _derived_elsewhere(root) if moves else []
+        found = _derived_names(root) if moves else []
         return found[0] if len(found) == 1 else derived
     return f"{_RANDOM_SANDBOX}{os.urandom(8).hex()}"
 
 
-def _derived_elsewhere(root: str) -> list[str]:
+def _derived_names(root: str) -> list[str]:
     """Return the names in a root folder that were derived, from this path or from an earlier one."""
     names: set[str] = set()
     for folder in (ROOT, IDENTITY):

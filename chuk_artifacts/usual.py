@@ -68,24 +68,11 @@ def plain_fields(text: str) -> JsonObject | None:
         revision, storage, catalog,
     ) = match.groups()
     # fmt: on
-    try:
-        check_moment(stored)
-        if updated != stored:
-            check_moment(updated)
-        if end is not None:
-            check_moment(end)
-        first = grid.beginnings(sandbox_id, session_id)[1] + artifact_id
-        seconds = None if ttl is None else float(ttl)
-        is_sound = (
-            "/" in mime
-            and revision != "0"
-            and is_own(key, first)
-            and (seconds is None or seconds <= LAST_MOMENT)
-            and (filename is None or _is_plain(filename))
-        )
-    except _ODD:
+    seconds = None if ttl is None else float(ttl)
+    owner = sandbox_id, session_id, artifact_id
+    if revision == "0" or (seconds is not None and seconds > LAST_MOMENT):
         return None
-    if not is_sound:
+    if not _is_sound(owner, key, (stored, updated, end), mime, filename):
         return None
     return {
         "artifact_id": artifact_id,
@@ -110,6 +97,26 @@ def plain_fields(text: str) -> JsonObject | None:
         "pending": None,
         "origin": None,
     }
+
+
+def _is_sound(
+    owner: tuple[str, str, str],
+    key: str,
+    moments: tuple[str, str, str | None],
+    mime: str,
+    filename: str | None,
+) -> bool:
+    """Return whether the values of a record that matches :data:`_PLAIN` are those of a record in the usual form."""
+    sandbox_id, session_id, artifact_id = owner
+    try:
+        _check_moments(*moments)
+        return (
+            "/" in mime
+            and is_own(key, grid.beginnings(sandbox_id, session_id)[1] + artifact_id)
+            and (filename is None or _is_plain(filename))
+        )
+    except _ODD:
+        return False
 
 
 def plain_fields_each(texts: Iterable[str]) -> list[JsonObject] | None:
@@ -149,15 +156,8 @@ def _has_usual_fields(text: str | None, fields: JsonObject) -> bool:
         end, meta, size, revision, ttl, superseded, released, pending,
     ) = _VALUES(fields)
     # fmt: on
-    texts = _ALWAYS_TEXTS
-    check_moment(stored)
-    if updated != stored:
-        check_moment(updated)
-    if end is not None:
-        texts += 1
-        check_moment(end)
-    if filename is not None:
-        texts += 1
+    texts = _ALWAYS_TEXTS + (end is not None) + (filename is not None)
+    _check_moments(stored, updated, end)
     if len(fields) != _COUNT:
         _check_origin(fields)
         texts += _ORIGIN_TEXTS
@@ -186,6 +186,15 @@ def _has_usual_fields(text: str | None, fields: JsonObject) -> bool:
         and is_own(key, first)
         and (filename is None or _is_plain(filename))
     )
+
+
+def _check_moments(stored: str, updated: str, end: str | None) -> None:
+    """Raise one of :data:`_ODD` if a time of a record is not in the usual form."""
+    check_moment(stored)
+    if updated != stored:
+        check_moment(updated)
+    if end is not None:
+        check_moment(end)
 
 
 def _have_usual_fields(text: str, records: Sequence[JsonObject]) -> bool:

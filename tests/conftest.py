@@ -51,7 +51,7 @@ class Clock:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add an option for the second and third interpreter."""
+    """Add options: for the second and third interpreter, and for long runs of what tries to break the library."""
     parser.addoption(
         "--fewer-servers",
         action="store_true",
