@@ -49,12 +49,17 @@ def content(messages, error):
 
 
 async def exchange(app, scope, body):
-    """Send one request to an ASGI application, and return the messages that it sent and the error that it raised."""
+    """Send one request to an ASGI application, and return the messages that it sent and the error that it raised.
+
+    The client sends no more once it has the answer.
+    """
     sent, over = [], asyncio.Event()
     more = True
 
     async def receive():
         nonlocal more
+        if is_whole(sent):
+            return {"type": "http.disconnect"}
         if not more:
             await over.wait()
             return {"type": "http.disconnect"}
@@ -74,6 +79,12 @@ async def exchange(app, scope, body):
         return sent, error
     assert not sent[-1].get("more_body")
     return sent, None
+
+
+def is_whole(sent):
+    """Whether messages hold the whole of an answer."""
+    length = dict(sent[0]["headers"]).get(b"content-length") if sent else None
+    return length is not None and sum(len(message["body"]) for message in sent[1:]) == int(length)
 
 
 def scope_of(environ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _PIECE_BYTES = 64 * 1024
+_UNREAD_SECONDS = 10.0
+"""how long a client may go on sending after its answer"""
 _SENDS_FILES = "http.response.zerocopysend"
 _SENDS_PATHS = "http.response.pathsend"
 
@@ -78,7 +81,7 @@ class Gateway:
         """
         running_loop()
         if scope["type"] == "http":
-            await _Exchange(self._service, self._calls, scope).run(receive, send)
+            await _Exchange(self._service, self._calls, scope, receive).run(send)
         elif scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "websocket":
@@ -95,28 +98,48 @@ async def _live(receive: Receive, send: Send) -> None:
         await send({"type": f"{event}.complete"})
 
 
+class _Client:
+    """What the client of one request sends.
+
+    Attributes:
+        sends: whether it sends more, as far as is known.
+
+    """
+
+    def __init__(self, receive: Receive, *, sends: bool) -> None:
+        self._receive = receive
+        self.sends = sends
+
+    async def next(self) -> Message:
+        """Return the next message."""
+        message = await self._receive()
+        self.sends = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, service: Service, calls: Calls, scope: Connection) -> None:
+    def __init__(self, service: Service, calls: Calls, scope: Connection, receive: Receive) -> None:
         self._service = service
         self._calls = calls
         self._request = _request(scope)
         self._content = Content(calls)
+        self._client = _Client(receive, sends=scope["http_version"].startswith("1.") and _has_content(self._request))
 
-    async def run(self, receive: Receive, send: Send) -> None:
+    async def run(self, send: Send) -> None:
         """Answer the request."""
         try:
-            answer = await self._answered(receive)
+            answer = await self._answered()
             await send(_start(self._request, answer))
             if answer.path is not None:
                 await send({"type": _SENDS_PATHS, "path": answer.path})
             elif answer.file is not None:
                 await send({"type": _SENDS_FILES, "file": answer.file, "more_body": False})
             elif self._content.is_whole:
-                await send(_body(self._content.first or b"".join(answer.content), more=False))
+                await self._send_whole(self._content.first or b"".join(answer.content), send)
             else:
-                await self._stream(receive, send)
+                await self._stream(send)
         except BaseException as error:
             self._content.release()
             if isinstance(error, OSError) and not isinstance(error, ArtifactStoreError):
@@ -126,21 +149,35 @@ class _Exchange:
         if not self._content.is_whole:
             self._content.release()
 
-    async def _answered(self, receive: Receive) -> Answer:
+    async def _answered(self) -> Answer:
         try:
             begun = await self._content.open(partial(self._service.begin, self._request, ahead=True))
-            return await self._received(begun, receive) if isinstance(begun, Upload) else begun
+            return await self._received(begun) if isinstance(begun, Upload) else begun
         except (HTTPException, ArtifactStoreError) as error:
             return self._service.refuse(self._request, error)
 
-    async def _received(self, upload: Upload, receive: Receive) -> Answer:
+    async def _received(self, upload: Upload) -> Answer:
         async with uploads.Upload(self._calls) as collected:
-            data = await collected.collect(_arriving(receive, upload.measure))
+            data = await collected.collect(_arriving(self._client, upload.measure))
             return await collected.run(self._service.receive, upload, data)
 
-    async def _stream(self, receive: Receive, send: Send) -> None:
+    async def _send_whole(self, content: bytes, send: Send) -> None:
+        """Send an answer; if the client still sends an upload, read and drop that before the answer ends.
+
+        At the end of the answer a server may close the connection. If bytes are unread then, the system resets it, and
+        the client may lose the answer.
+        """
+        await send(_body(content, more=self._client.sends))
+        if self._client.sends:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UNREAD_SECONDS):
+                    while self._client.sends:
+                        await self._client.next()
+            await send(_body(b"", more=False))
+
+    async def _stream(self, send: Send) -> None:
         """Send a content of several chunks, until the client goes away."""
-        gone = asyncio.ensure_future(_until_gone(receive))
+        gone = asyncio.ensure_future(_until_gone(self._client))
         try:
             chunk: bytes | None = self._content.first
             while chunk is not None:
@@ -194,11 +231,11 @@ def _body(chunk: bytes, *, more: bool) -> Message:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-async def _arriving(receive: Receive, measure: Measure) -> AsyncIterator[bytes]:
+async def _arriving(client: _Client, measure: Measure) -> AsyncIterator[bytes]:
     """Yield the content of an upload, counted, in pieces that are not tiny: each has a cost of its own in memory."""
     piece, more = bytearray(), True
     while more:
-        message = await receive()
+        message = await client.next()
         if message["type"] != "http.request":
             raise ClientDisconnected
         piece += measure.add(message.get("body", b""))
@@ -210,11 +247,17 @@ async def _arriving(receive: Receive, measure: Measure) -> AsyncIterator[bytes]:
     yield bytes(piece)
 
 
-async def _until_gone(receive: Receive) -> bool:
+def _has_content(request: Request) -> bool:
+    """Whether the client sends a content without waiting to be asked for it (RFC 9110 section 10.1.1)."""
+    announced = "Transfer-Encoding" in request.headers or request.headers.get("Content-Length", "0").strip() != "0"
+    return announced and "Expect" not in request.headers
+
+
+async def _until_gone(client: _Client) -> bool:
     """Wait until the client goes away; return False where the server does not wait for that."""
     ends = 0
     while ends < 2:  # noqa: PLR2004 - the end of the content, and then the client's
-        message = await receive()
+        message = await client.next()
         if message["type"] == "http.disconnect":
             return True
         ends += not message.get("more_body", False)

@@ -79,6 +79,7 @@ class Client:
     def __init__(self):
         self.coming = asyncio.Queue()
         self.sent = []
+        self.sent_before = []
         self.reads = asyncio.Event()
 
     def says(self, body=b"", *, more=False):
@@ -91,6 +92,8 @@ class Client:
 
     async def receive(self):
         """Return what comes next."""
+        if not self.reads.is_set():
+            self.sent_before = list(self.sent)
         self.reads.set()
         return await self.coming.get()
 
@@ -304,6 +307,48 @@ async def test_refused_before_the_first_byte(store, name):
     client.leaves()
     await aio.Gateway(store)(scope_for(url + suffix, "PUT", headers), client.receive, client.send)
     assert client.sent[0]["status"] == status
+    assert client.sent_before == client.sent[:2] or not client.reads.is_set()
+
+
+async def test_what_comes_after_a_refusal_is_dropped(store):
+    """A client that still sends its upload has its answer; the rest is read, so that the server resets nothing."""
+    url, _ = await store.presign_upload("alice", mime_type="image/png")
+    client = Client()
+    headers = [("content-type", "text/html"), ("content-length", "3")]
+    task = asyncio.ensure_future(aio.Gateway(store)(scope_for(url, "PUT", headers), client.receive, client.send))
+    await asyncio.wait_for(client.reads.wait(), 30)
+    assert client.sent_before[0]["status"] == 415
+    assert len(client.sent_before[1]["body"]) == int(dict(client.sent_before[0]["headers"])[b"content-length"])
+    client.says(b"on", more=True)
+    client.says(b"e", more=True)
+    await asyncio.sleep(0)
+    assert len(client.sent) == 2
+    client.says()
+    await task
+    assert client.sent[2:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+async def test_client_that_stalls_after_a_refusal(store, monkeypatch):
+    """A client that neither sends the rest nor goes away is not waited for."""
+    monkeypatch.setattr("chuk_artifacts.aio.gateway._UNREAD_SECONDS", 0.01)
+    url, _ = await store.presign_upload("alice", mime_type="image/png")
+    client = Client()
+    headers = [("content-type", "text/html"), ("content-length", "3")]
+    await aio.Gateway(store)(scope_for(url, "PUT", headers), client.receive, client.send)
+    assert client.sent[0]["status"] == 415
+    assert client.sent[-1]["more_body"] is False
+
+
+@pytest.mark.parametrize("scope", [{"http_version": "2"}, {"expects": True}])
+async def test_client_that_need_not_send_the_rest(store, scope):
+    """HTTP/2 ends a request without its connection, and a client that waits to be asked has sent nothing."""
+    url, _ = await store.presign_upload("alice", mime_type="image/png")
+    client = Client()
+    headers = [("content-type", "text/html"), ("content-length", "3")]
+    if scope.pop("expects", False):
+        headers.append(("expect", "100-continue"))
+    await aio.Gateway(store)(scope_for(url, "PUT", headers, **scope), client.receive, client.send)
+    assert client.sent[0]["status"] == 415
     assert not client.reads.is_set()
 
 
@@ -317,7 +362,7 @@ async def test_registered_upload_is_refused_before_the_first_byte(store):
     client.leaves()
     await app(scope_for(url, "PUT", length), client.receive, client.send)
     assert client.sent[0]["status"] == 404
-    assert not client.reads.is_set()
+    assert client.sent_before == client.sent[:2]
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, 300_000, 5_000_000])

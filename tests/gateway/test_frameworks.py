@@ -92,9 +92,13 @@ class Browser:
         self._here = f"http://localhost:{port}"
         self._there = store.scope.core.settings.gateway_url.removesuffix("/files")
 
+    def path(self, url):
+        """Return the path and the query of a signed URL."""
+        return url.removeprefix(self._there)
+
     def ask(self, method, url, data=None, **headers):
         """Send a request, and return the status, the headers and the content of the answer."""
-        here = self._here + url.removeprefix(self._there)
+        here = self._here + self.path(url)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             with urllib.request.urlopen(urllib.request.Request(here, data, named, method=method)) as response:
@@ -123,6 +127,22 @@ def test_upload_and_download(application, clock):
     assert store.metadata(begun["id"]).session_id == "user_alice"
     clock.advance(900)
     assert ask("GET", url)[0] == 403
+
+
+def test_refusal_is_read_by_a_client_that_sends_to_the_end(application):
+    """A client that closes its connection after one request reads why, although it still sends its upload."""
+    store, port = application
+    browser = Browser(store, port)
+    url = json.loads(browser.ask("POST", "/uploads?filename=a.jpg")[2])["url"]
+    head = f"PUT {browser.path(url)} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/html\r\nConnection: close\r\n"
+    with socket.create_connection(("localhost", port), timeout=30) as connection:
+        connection.sendall(f"{head}Content-Length: 5000000\r\n\r\n".encode())
+        answer = connection.recv(65536)
+        for _ in range(50):
+            connection.sendall(bytes(100_000))
+        while piece := connection.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 415 ")
 
 
 def test_answer_in_flask(monkeypatch, tmp_path):
