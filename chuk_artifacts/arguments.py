@@ -17,6 +17,7 @@ import attrs
 
 from chuk_artifacts.errors import SHOWN, InvalidInputError, shown
 from chuk_artifacts.fields import JsonObject
+from chuk_artifacts.media import MORE_TYPES
 
 OCTET_STREAM = "application/octet-stream"
 PLAIN_TEXT = "text/plain"
@@ -206,10 +207,11 @@ def _known_types() -> Callable[..., tuple[str | None, str | None]]:
 def _guess(filename: str | None) -> str | None:
     if filename is None:
         return None
-    mime, encoding = _known_types()("x" + last_segment(filename).lower(), strict=False)
+    name = "x" + last_segment(filename).lower()
+    mime, encoding = _known_types()(name, strict=False)
     if encoding is not None:  # the stored bytes are the compressed form
         return _ENCODED_MIMES.get(encoding, OCTET_STREAM)
-    return mime
+    return mime or MORE_TYPES.get(os.path.splitext(name)[1])
 
 
 class _Copy:

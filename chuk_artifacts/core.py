@@ -30,6 +30,7 @@ R = TypeVar("R")
 _OPENTELEMETRY = "opentelemetry.trace"  # an application that configures it has imported it
 _KEY_FILE = "signing.key"
 _KEY_BYTES = 32
+_NO_KEY = "gateway_url needs a signing_key that all processes know: set ARTIFACT_SIGNING_KEY"
 _KEY_ERRORS = ErrorMap(
     (OSError,),
     ProviderError,
@@ -221,12 +222,20 @@ class Core:
             raise InvalidInputError("a signing key does not travel between processes: set ARTIFACT_SIGNING_KEY")
         if settings.fs_root is not None:
             return [_kept_key(settings.fs_root, self.storage)]
-        if settings.gateway_url is not None and settings.storage_provider != MEMORY:
-            raise InvalidInputError("gateway_url needs a signing_key that all processes know: set ARTIFACT_SIGNING_KEY")
+        if self._lacks_key():
+            raise InvalidInputError(_NO_KEY)
         return [_new_key()]
 
+    def _lacks_key(self) -> bool:
+        """Whether other processes must know the signing key, and none is configured or kept in a folder."""
+        settings = self.settings
+        is_known = settings.signing_keys.secrets or settings.fs_root is not None
+        return not is_known and settings.gateway_url is not None and settings.storage_provider != MEMORY
+
     def key_facts(self) -> dict[str, str]:
-        """Return a ``warning`` if the stored signing key, or its folder, can't be used; otherwise an empty dict."""
+        """Return a ``warning`` if there is no signing key, or it can't be used; otherwise an empty dict."""
+        if self._lacks_key():
+            return {"warning": _NO_KEY}
         if self.settings.fs_root is None or self.settings.signing_keys.secrets:
             return {}
         try:

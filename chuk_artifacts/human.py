@@ -20,11 +20,16 @@ def size_text(size: int) -> str:
     return f"{digits} {_UNITS[unit]}"
 
 
+def seconds_left(moment: str) -> float:
+    """Return how long it is until a moment, in seconds."""
+    return (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+
+
 def expiry_text(moment: str | None) -> str:
     """Return when something expires for people: ``never``, or the time left, such as ``in 23 h``."""
     if moment is None:
         return "never"
-    left = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    left = seconds_left(moment)
     if left <= 0:
         return "expired"
     for unit, seconds in _PERIODS:

@@ -12,6 +12,11 @@ IMAGES = frozenset(
 SEPARATORS = {"text/csv": ",", "text/tab-separated-values": "\t"}
 """The media types of tables, and what separates their columns."""
 
+PARQUET = "application/vnd.apache.parquet"
+
+MORE_TYPES = {".parquet": PARQUET, ".pq": PARQUET, ".md": "text/markdown", ".markdown": "text/markdown"}
+"""Media types by extension that no version of :mod:`mimetypes`, or only later ones, knows."""
+
 _TEXTS = frozenset(
     f"application/{name}"
     for name in ("javascript", "jsonl", "sql", "toml", "x-ndjson", "x-sh", "x-yaml", "xml", "yaml")

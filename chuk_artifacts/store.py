@@ -2136,8 +2136,8 @@ class ArtifactStore:
         """Check that storage and catalog work; report outages, and do not raise them.
 
         Args:
-            thorough: also read all records, and write, read and remove a few KiB, to find damage, a full disk, and
-                whether the storage supports conditional writes.
+            thorough: also read all records, and write, read and remove a few KiB, to find damage, a full disk, a
+                catalog that is not the storage's, and whether the storage supports conditional writes.
 
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, for an

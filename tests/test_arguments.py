@@ -413,6 +413,8 @@ def test_subclasses_are_made_plain(store):
         ("a.json/readme", "application/octet-stream"),
         ("http://host/a", "application/octet-stream"),
         (".json", "application/json"),
+        ("parts/Part.0.PARQUET", "application/vnd.apache.parquet"),
+        ("readme.md", "text/markdown"),
         ("a.nonsense", "application/octet-stream"),
         ("a", "application/octet-stream"),
         (None, "application/octet-stream"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import mimetypes
+import posixpath
 from collections.abc import Iterable
 from importlib import import_module
 from itertools import islice
@@ -14,7 +15,7 @@ import attrs
 from markdown_it import MarkdownIt
 
 from chuk_artifacts.errors import ArtifactStoreError
-from chuk_artifacts.media import IMAGES, SEPARATORS, indented, is_json, is_text, plain_type
+from chuk_artifacts.media import IMAGES, MORE_TYPES, PARQUET, SEPARATORS, indented, is_json, is_text, plain_type
 from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
 from chuk_artifacts.store import ArtifactStore
 
@@ -24,7 +25,7 @@ _COLUMNS = 40
 _CELL = 300  # characters
 _THUMBNAIL_BYTES = 2 * 1024 * 1024
 _UNKNOWN = "application/octet-stream"
-_PARQUET = frozenset({"application/vnd.apache.parquet", "application/x-parquet", "application/parquet"})
+_PARQUET = frozenset({PARQUET, "application/x-parquet", "application/parquet"})
 _NO_TEXT = bytes(range(9)) + bytes(range(14, 27))
 """Control characters that text does not have."""
 
@@ -108,11 +109,7 @@ def _type_of(described: Described) -> str:
     if mime not in {_UNKNOWN, "text/plain"} or described.filename is None:
         return mime
     name = described.filename.lower()
-    if name.endswith((".parquet", ".pq")):
-        return "application/vnd.apache.parquet"
-    if name.endswith((".md", ".markdown")):
-        return "text/markdown"
-    return mimetypes.guess_type(name)[0] or mime
+    return MORE_TYPES.get(posixpath.splitext(name)[1]) or mimetypes.guess_type(name)[0] or mime
 
 
 def _kind_of_bytes(mime: str) -> Kind | None:

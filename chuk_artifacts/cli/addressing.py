@@ -154,11 +154,19 @@ def session_ids(store: ArtifactStore) -> Iterator[str]:
     yield from dict.fromkeys(info.session_id for info in store.iter_sessions())
 
 
+def must_exist(store: ArtifactStore, session_id: str) -> None:
+    """Raise ``ArtifactNotFoundError`` if there is no such session."""
+    if not store.validate_session(session_id):
+        raise ArtifactNotFoundError(f"no session {shown(session_id)}; chuk-artifacts sessions ls lists all")
+
+
 def _by_name(store: ArtifactStore, session_id: str, filename: str) -> ArtifactMetadata:
     found = store.lookup(filename, session_id) if filename and not filename.endswith("/") else None
     if found is not None:
         return found
     if any(True for _ in store.iter_session(session_id, prefix=f"{filename.rstrip('/')}/" if filename else "")):
+        if not filename or filename.endswith("/"):
+            raise InvalidInputError(f"{session_id}/{filename} means several files: name one of them")
         folder = f"{session_id}/{filename}".rstrip("/")
         raise InvalidInputError(f"{folder!r} is a folder: write {folder}/, with rm -r {folder}/, for all files in it")
     place = f"no file {shown(filename)} in session {shown(session_id)}"

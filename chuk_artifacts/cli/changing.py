@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -16,7 +16,7 @@ from chuk_artifacts import (
 )
 from chuk_artifacts.cli.addressing import Address, Session, destination, find, select
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.output import fail
+from chuk_artifacts.cli.output import fail, note
 from chuk_artifacts.cli.values import examples
 from chuk_artifacts.errors import shown
 
@@ -84,6 +84,7 @@ def rm(addresses: tuple[str, ...], *, recursive: bool, session: str | None) -> N
         missing += [address for artifact_id, address in wanted.items() if not store.delete(artifact_id)]
         if session is not None and not store.delete_session(session):
             missing.append(f"session {session}")
+        _note_older(store, wanted)
     if missing:
         fail(f"not found: {', '.join(missing)}")
 
@@ -102,6 +103,14 @@ def _ids(store: ArtifactStore, address: str, *, recursive: bool) -> list[str]:
         if not is_folder:
             raise
         return [one.artifact_id for one in select(store, f"{address}/").found]
+
+
+def _note_older(store: ArtifactStore, deleted: Mapping[str, str]) -> None:
+    """Say which names lead to an older file now."""
+    for name in dict.fromkeys(deleted.values()):
+        session_id, is_path, filename = name.partition("/")
+        if is_path and not name.endswith(("/", "*")) and store.lookup(filename, session_id) is not None:
+            note(f"{name} is an older file of that name now")
 
 
 def _missing(address: str, error: ArtifactNotFoundError) -> str:

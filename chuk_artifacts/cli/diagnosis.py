@@ -21,8 +21,8 @@ from chuk_artifacts.settings import MEMORY, Settings, default_provider_of_comman
 _PACKAGES = ("click", "rich", "fsspec", "boto3", "redis", "psycopg")
 _SOURCES = {variable: option for option, (variable, _, _) in STORE_OPTIONS.items()}
 _REMEDIES = {
-    "storage": "check its settings (below), and that it can be reached",
-    "session": "check --session-provider, the variable that names the catalog (below), and its server",
+    "storage": "check its settings (above), and that it can be reached",
+    "session": "check --session-provider, the variable that names the catalog (above), and its server",
 }
 _HOUR = 3600
 

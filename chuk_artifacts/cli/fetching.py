@@ -16,6 +16,7 @@ from chuk_artifacts.cli.addressing import Address, Selection, Session, select
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.output import note
 from chuk_artifacts.cli.progress import Advance, callback_of, progress
+from chuk_artifacts.cli.tables import is_terminal
 from chuk_artifacts.cli.values import examples
 from chuk_artifacts.errors import shown
 
@@ -160,6 +161,8 @@ def _save_archive(store: ArtifactStore, selections: Sequence[Selection], output:
         raise InvalidInputError("--zip is for one session or folder, such as demo/ or demo/docs/")
     chunks = store.archive(selections[0].session_id, prefix=selections[0].prefix)
     if output in {None, STANDARD_OUTPUT}:
+        if output is None and is_terminal():
+            raise InvalidInputError("a ZIP archive is not for a terminal: name a file with -o PATH")
         for chunk in chunks:
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

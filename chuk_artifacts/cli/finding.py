@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
-from chuk_artifacts.cli.addressing import Address, Session, session_ids
+from chuk_artifacts import ArtifactStore
+from chuk_artifacts.cli.addressing import Address, Session, must_exist, session_ids
 from chuk_artifacts.cli.listing import print_artifacts
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.tables import Column, Row, form_options, print_rows
 from chuk_artifacts.cli.values import Moment, examples, pairs
-from chuk_artifacts.errors import shown
 from chuk_artifacts.human import size_text
 
 
@@ -52,9 +51,14 @@ def find(
     is_long: bool,
     form: str | None,
 ) -> None:
-    """Find files by name, media type, metadata, time and user, in all sessions or in one."""
+    """Find files by the start of their names, media type, metadata, time and user, in all sessions or in one.
+
+    A name is looked for in one session: SESSION/PREFIX.
+    """
     session_id, _, prefix = (place or "").partition("/")
     with opened(must_exist=True) as store:
+        if session_id:
+            must_exist(store, session_id)
         found = store.search(
             session_id or None,
             prefix=prefix.removesuffix("*"),
@@ -89,8 +93,7 @@ def du(names: tuple[str, ...], form: str | None, *, is_long: bool) -> None:
 
 def _usages(store: ArtifactStore, names: Sequence[str]) -> Iterator[Row]:
     for name in names:
-        if not store.validate_session(name):
-            raise ArtifactNotFoundError(f"no session {shown(name)}")
+        must_exist(store, name)
     for name in names or session_ids(store):
         yield {"session_id": name, **store.usage(name)}
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import click
 
-from chuk_artifacts import ArtifactStore
-from chuk_artifacts.cli.addressing import Address, find
+from chuk_artifacts import ArtifactNotFoundError, ArtifactStore
+from chuk_artifacts.cli.addressing import Address, find, must_exist, session_ids
 from chuk_artifacts.cli.opening import opened
+from chuk_artifacts.cli.output import note
 from chuk_artifacts.cli.tables import Column, Row, form_options, id_text, is_terminal, print_facts, print_rows
 from chuk_artifacts.cli.values import examples
+from chuk_artifacts.errors import shown
 from chuk_artifacts.human import expiry_text, moment_text, size_text
 
 ARTIFACT_NAMES = (
@@ -18,6 +21,7 @@ ARTIFACT_NAMES = (
     *("stored_at", "updated_at", "expires_at", "ttl", "revision"),
 )
 _WIDE_OF_LONG = 150
+_DEFAULT = "cli"  # what put stores in
 
 
 @click.command(
@@ -25,23 +29,38 @@ _WIDE_OF_LONG = 150
         "chuk-artifacts ls demo", "chuk-artifacts ls -l demo/docs/ --recursive", "chuk-artifacts ls demo --json"
     )
 )
-@click.argument("session", default="cli", type=Address(), metavar="[SESSION[/FOLDER]]")
+@click.argument("session", required=False, type=Address(), metavar="[SESSION[/FOLDER]]")
 @click.option("--prefix", default="", help="List only filenames that begin with this, at any depth.")
 @click.option("-l", "--long", "is_long", is_flag=True, help="Add expiry, media type, titles and a total.")
 @click.option("-R", "--recursive", is_flag=True, help="List the files in folders too, at any depth.")
 @form_options
-def ls(*, session: str, prefix: str, is_long: bool, recursive: bool, form: str | None) -> None:
+def ls(*, session: str | None, prefix: str, is_long: bool, recursive: bool, form: str | None) -> None:
     """List the files and folders of a SESSION (default: cli), or of a folder in it.
 
     Without --recursive, a folder is one line. JSON and CSV always have every file.
     """
-    session_id, _, folder = session.partition("/")
+    session_id, _, folder = (_DEFAULT if session is None else session).partition("/")
     folder = f"{folder.rstrip('/')}/" if folder else ""
     with opened(must_exist=True) as store:
-        if recursive or prefix or form is not None:
-            print_artifacts(store.iter_session(session_id, prefix=folder + prefix), form, is_long=is_long)
-        else:
-            print_artifacts(_level(store, session_id, folder), form, is_long=is_long)
+        is_flat = recursive or bool(prefix) or form is not None
+        rows: Iterator[Row] = (
+            store.iter_session(session_id, prefix=folder + prefix) if is_flat else _level(store, session_id, folder)
+        )
+        first = next(rows, None)
+        if first is None and form is None:
+            _explain(store, session, session_id, folder)
+        print_artifacts([] if first is None else chain([first], rows), form, is_long=is_long)
+
+
+def _explain(store: ArtifactStore, session: str | None, session_id: str, folder: str) -> None:
+    """Say why a listing is empty; fail if what was named does not exist."""
+    if session is None:
+        if any(True for _ in session_ids(store)):
+            note(f"no files in session {session_id}; chuk-artifacts sessions ls lists the others")
+        return
+    must_exist(store, session_id)
+    if folder:
+        raise ArtifactNotFoundError(f"no folder {shown(folder)} in session {shown(session_id)}")
 
 
 def _level(store: ArtifactStore, session_id: str, folder: str) -> Iterator[Row]:

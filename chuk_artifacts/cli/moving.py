@@ -92,7 +92,11 @@ class _Nowhere:
 @click.option(
     "--to-session-provider", "sessions_in", metavar="NAME", help="The target's records: sqlite, redis, postgres."
 )
-@click.option("--to-sandbox", metavar="NAME", help="The target's namespace; default: that of the store.")
+@click.option(
+    "--to-sandbox",
+    metavar="NAME",
+    help="The target's namespace; default: ARTIFACT_SANDBOX_ID in FILE, else that of the store, so that ids stay.",
+)
 @click.option("--session", "session_ids", multiple=True, type=Session(), help="Only this session; may be repeated.")
 @click.option("--workers", default=DEFAULT_WORKERS, show_default=True, metavar="N", help="How many files at once.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be copied.")
@@ -121,6 +125,8 @@ def migrate_command(
             variables["SESSION_PROVIDER"] = sessions_in
         is_named = to_sandbox or variables.get("ARTIFACT_SANDBOX_ID")
         variables["ARTIFACT_SANDBOX_ID"] = is_named or source.sandbox_id
+        if variables["ARTIFACT_SANDBOX_ID"] != source.sandbox_id:
+            note(f"ids change: this sandbox is {source.sandbox_id}, the target's {variables['ARTIFACT_SANDBOX_ID']}")
         with _target(variables, dry_run=dry_run) as target:
             report = _migrated(source, target, session_ids or None, workers, dry_run=dry_run)
             if not (is_named or dry_run or as_json):

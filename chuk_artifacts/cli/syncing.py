@@ -12,7 +12,7 @@ import attrs
 import click
 
 from chuk_artifacts import ArtifactMetadata, ArtifactStore, ConflictError, InvalidInputError
-from chuk_artifacts.cli.addressing import Address
+from chuk_artifacts.cli.addressing import Address, must_exist
 from chuk_artifacts.cli.fetching import local_name, newest_by_name, save_as
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.output import print_lines
@@ -104,6 +104,8 @@ def _upload(store: ArtifactStore, folder: str, session_id: str, prefix: str, *, 
 
 def _download(store: ArtifactStore, folder: str, session_id: str, prefix: str, *, delete: bool, dry_run: bool) -> None:
     named = _stored(store, session_id, prefix)
+    if not named:
+        must_exist(store, session_id)
     stored = {local_name(name).as_posix(): one for name, one in named.items()}
     if len(stored) < len(named):
         raise ConflictError("two of the files would have the same path on this machine: get them one by one")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
+from chuk_artifacts import ArtifactMetadata
 from chuk_artifacts.arguments import OCTET_STREAM, check_mime
 from chuk_artifacts.cli.addressing import Address, find
 from chuk_artifacts.cli.opening import opened
-from chuk_artifacts.cli.tables import form_options, print_facts
+from chuk_artifacts.cli.output import note
+from chuk_artifacts.cli.tables import form_options, is_terminal, print_facts
 from chuk_artifacts.cli.values import NEVER, Duration, examples, pairs
+from chuk_artifacts.human import expiry_text, seconds_left
 from chuk_artifacts.settings import default_gateway_of_commands
 
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _EXPIRES = click.option(
     "--expires",
     type=Duration(endless=False),
@@ -34,7 +39,18 @@ def url(addresses: tuple[str, ...], expires: float) -> None:
     """
     with opened(must_exist=True, gateway_url=default_gateway_of_commands()) as store:
         for artifact in [find(store, address) for address in addresses]:
-            click.echo(store.presign(artifact.artifact_id, expires))
+            address = store.presign(artifact.artifact_id, expires)
+            click.echo(address)
+            _note_limits(artifact, address, expires)
+
+
+def _note_limits(artifact: ArtifactMetadata, address: str, expires: float) -> None:
+    """Say what keeps a link from working for as long as it was wanted, or elsewhere."""
+    name = artifact.filename or artifact.artifact_id
+    if artifact.expires_at is not None and seconds_left(artifact.expires_at) < expires:
+        note(f"{name} expires {expiry_text(artifact.expires_at)}, before the link does")
+    if is_terminal() and urlsplit(address).hostname in _LOOPBACK:
+        note("this link works on this machine, while chuk-artifacts serve runs; for others set ARTIFACT_GATEWAY_URL")
 
 
 @click.command(

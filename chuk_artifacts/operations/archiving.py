@@ -7,9 +7,10 @@ Memory holds a chunk, and for each file an entry of a few hundred bytes, which t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import posixpath
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from chuk_artifacts.errors import ArtifactNotFoundError
 from chuk_artifacts.log import log as _log
 from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.finding import exists
+from chuk_artifacts.operations.finding import age, exists
 from chuk_artifacts.operations.listing import pages
 from chuk_artifacts.operations.reading import chunks_of, open_record
 from chuk_artifacts.operations.scope import Scope
@@ -86,7 +87,7 @@ def _archive(scope: Scope, session_id: str, prefix: str, chunk_size: int) -> Gen
 
     buffer, names = _Buffer(chunk_size), Names()
     with ZipFile(buffer, "w") as archive:
-        for listed in pages(scope, session_id, prefix=prefix):
+        for listed in _newest_first(pages(scope, session_id, prefix=prefix)):
             opened = _opened(scope, listed)
             if opened is None:
                 continue
@@ -101,6 +102,15 @@ def _archive(scope: Scope, session_id: str, prefix: str, chunk_size: int) -> Gen
                     entry.write(chunk)
                     yield from buffer.chunks()
     yield from buffer.chunks(1)
+
+
+def _newest_first(listed: Iterable[ArtifactMetadata]) -> Generator[ArtifactMetadata, None, None]:
+    """Yield artifacts, the newest of a filename before the others, so that it keeps the name."""
+    for filename, same in itertools.groupby(listed, key=lambda one: one.filename):
+        if filename is None:
+            yield from same
+        else:
+            yield from sorted(same, key=age, reverse=True)
 
 
 def _opened(scope: Scope, listed: ArtifactMetadata) -> tuple[ArtifactMetadata, BinaryIO] | None:

@@ -92,6 +92,20 @@ def prove(core: Core) -> None:
     raise _refused(f"{side} no identity, so nothing shows that this catalog describes these files", _ANOTHER)
 
 
+def mismatch(core: Core) -> str | None:
+    """Return why catalog and storage do not belong together, and what to do; None: nothing shows that.
+
+    Raises:
+        ProviderError: the storage fails.
+        SessionError: the catalog fails.
+
+    """
+    if not (core.storage.persistent and core.catalog.persistent):
+        return None
+    identity, known = core.catalog.identity(), _known(core)
+    return "; ".join(_foreign(core, identity, known)) if known - {identity} else None
+
+
 def doubt(core: Core) -> None:
     """Note in the storage that the catalog may not know all its bytes, before records from elsewhere are added.
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 from chuk_artifacts import grid
 from chuk_artifacts.catalog import Catalog
+from chuk_artifacts.core import Core
 from chuk_artifacts.errors import ArtifactStoreError
 from chuk_artifacts.fields import JsonObject
+from chuk_artifacts.operations import identity
 from chuk_artifacts.operations.calls import operation, operation_of
 from chuk_artifacts.operations.scope import Scope
 
@@ -29,6 +31,8 @@ def validate(scope: Scope, *, thorough: bool) -> dict[str, dict[str, str]]:
             f"{'records' if side == 'session' else 'bytes'} in memory go with the process, and what is stored can't"
             " be found again",
         )
+    if thorough and all(side["status"] == "ok" for side in found.values()):
+        found["session"] = _tried(core.catalog.provider, lambda: _compared(core, found["session"]))
     return found
 
 
@@ -82,6 +86,12 @@ def _facts(catalog: Catalog, *, thorough: bool) -> dict[str, str]:
         facts |= {"damaged": str(damaged)}
         facts["warning"] = _with_warning(facts, f"{damaged} records are damaged")
     return facts
+
+
+def _compared(core: Core, facts: dict[str, str]) -> dict[str, str]:
+    """Return the facts of the catalog, with a warning if it is another one than the storage's."""
+    problem = identity.mismatch(core)
+    return facts if problem is None else {**facts, "warning": _with_warning(facts, problem)}
 
 
 def _with_warning(facts: Mapping[str, str], warning: str) -> str:

@@ -332,6 +332,7 @@ def test_search(store, client):
         page = client.get("search", params=query)
         assert re.findall(r"file\?id=(\w{32})", page.text) == [found], query
         assert "a/x.csv" in text_of(page)
+        assert "demo" in text_of(page)
     assert "No file matches." in text_of(client.get("search", params={"before": "2000-01-01"}))
     assert found in client.get("search", params={"after": "2000-01-01"}).text
     assert "file?id" not in client.get("search").text

@@ -660,6 +660,10 @@ def test_doctor(store, server):
     facts = store.validate_configuration()["session"]
     server.config_set("save", "")
     assert facts["persistence"] == "rdb"
+    assert "since its last snapshot" in facts["warning"]
+    server.config_set("appendonly", "yes")
+    facts = store.validate_configuration()["session"]
+    server.config_set("appendonly", "no")
     assert "warning" not in facts
 
 

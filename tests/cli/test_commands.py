@@ -370,7 +370,12 @@ def test_ls_of_a_session(file):
     """``ls`` lists one session; with --prefix only the filenames that begin with it."""
     Path("other.txt").write_bytes(b"")
     put(file, "other.txt", "--session", "demo")
-    assert run("ls") == run("ls", "unknown") == ""
+    result = CliRunner().invoke(cli, ["ls"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no files in session cli; chuk-artifacts sessions ls lists the others\n"
+    assert error_of("ls", "unknown", "-l").startswith("no session 'unknown'")
+    assert error_of("find", "*.txt").startswith("no session '*.txt'")
+    assert error_of("ls", "demo/none/") == "no folder 'none/' in session 'demo'"
     assert len(run("ls", "demo").splitlines()) == 2
     assert "hello.txt" in run("ls", "demo", "--prefix", "hel")
     assert "other.txt" not in run("ls", "demo", "--prefix", "hel")
@@ -416,7 +421,7 @@ def test_rm(file):
     first, second = put(file, file)
     assert run("rm", first) == ""
     assert error_of("rm", first, second) == f"not found: {first}"
-    assert run("ls") == ""
+    assert json.loads(run("ls", "--json")) == []
 
 
 def test_gc(file):

@@ -196,6 +196,16 @@ def test_rm_many(shell, tree):
     assert shell.error("rm", "--session", "demo") == "not found: session demo"
 
 
+def test_rm_of_one_of_several(shell):
+    """Where an older file has the name that was deleted, ``rm`` says so."""
+    for content in ("old", "new"):
+        shell.put("-", "--name", "a.txt", "--session", "demo", input=content)
+    result = shell.result("rm", "demo/a.txt")
+    assert (result.exit_code, result.stderr) == (0, "demo/a.txt is an older file of that name now\n")
+    assert shell("cat", "demo/a.txt") == "old"
+    shell("rm", "demo/a.txt")
+
+
 # ls, sessions, upload-url
 
 
@@ -272,7 +282,7 @@ def test_du(shell, tree):
     shell.put(tree / "b.md", "--session", "other")
     assert sorted(line.split() for line in shell("du").splitlines()) == [["2", "1", "other"], ["6", "3", "demo"]]
     assert shell("du", "demo", "-l").splitlines()[-1] == "6 B in 3 files of 1 sessions"
-    assert shell.error("du", "nowhere") == "no session 'nowhere'"
+    assert shell.error("du", "nowhere") == "no session 'nowhere'; chuk-artifacts sessions ls lists all"
 
 
 def test_users(shell, tree):
@@ -341,7 +351,9 @@ def test_sync_from_the_store(shell, tree):
 def test_sync_from_nothing_deletes_nothing(shell, tree):
     """A source without files, such as a mistyped one, deletes nothing."""
     shell("sync", "docs", "demo")
-    assert "--delete would delete all 3" in shell.error("sync", "dmeo", "./docs", "--delete")
+    assert shell.error("sync", "dmeo", "./docs", "--delete").startswith("no session 'dmeo'")
+    assert shell.error("sync", "dmeo", "./docs").startswith("no session 'dmeo'")
+    assert "--delete would delete all 3" in shell.error("sync", "demo/nothing", "./docs", "--delete")
     Path("empty").mkdir()
     assert "--delete would delete all 3" in shell.error("sync", "./empty", "demo", "--delete")
     assert contents(tree) == TREE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,9 @@ def test_migrate(filled):
     found = json.loads(filled("migrate", "--to", "./copy", "--json"))
     assert (found["present"], found["artifacts"]) == (3, 0)
     url = Path("third").resolve().as_uri()
-    found = json.loads(filled("migrate", "--to", url, "--to-sandbox", "third", "--session", "demo", "--json"))
+    result = filled.result("migrate", "--to", url, "--to-sandbox", "third", "--session", "demo", "--json")
+    found = json.loads(result.stdout)
+    assert "ids change" in result.stderr
     assert found["artifacts"] == 3
     assert found["sessions"] == 1
 
@@ -116,7 +119,9 @@ def test_environment_of_the_target(filled, request):
         """
     )
     environment = dict(os.environ)
-    assert json.loads(filled("migrate", "--to-env", "target.env", "--json"))["artifacts"] == 3
+    result = filled.result("migrate", "--to-env", "target.env", "--json")
+    assert json.loads(result.stdout)["artifacts"] == 3
+    assert re.fullmatch(r"ids change: this sandbox is fs-\w+, the target's files\n", result.stderr)
     assert dict(os.environ) == environment
     options |= {"session_provider": "redis", "redis_url": request.getfixturevalue("redis_url")}
     with ArtifactStore(**options, sandbox_id="files") as store:

@@ -58,6 +58,21 @@ def test_a_table(demo):
     assert "3 files, 6 B" in shown
 
 
+def test_link_to_this_machine(demo):
+    """A link that only this machine can open says so; so does one that would outlive its file."""
+    shown = on_terminal("url", demo, "--expires", "1d")
+    assert "expires in 24 h, before the link does" in shown
+    assert "set ARTIFACT_GATEWAY_URL" in shown
+    assert "expires" not in on_terminal("url", demo, "--expires", "1h").partition("signature=")[2]
+    assert "set ARTIFACT_GATEWAY_URL" not in on_terminal("url", demo, ARTIFACT_GATEWAY_URL="https://example.org/files")
+
+
+def test_archive_on_a_terminal(demo):
+    """An archive is not written to a terminal."""
+    with pytest.raises(AssertionError, match="not for a terminal"):
+        on_terminal("get", "demo/", "--zip")
+
+
 def test_folders_in_a_table(demo):
     """Without --recursive a folder is one line."""
     shown = ESCAPE.sub("", on_terminal("ls", "demo"))

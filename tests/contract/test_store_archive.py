@@ -61,6 +61,17 @@ def test_archive_of_a_prefix(store):
     assert archived(store, SESSION, prefix="missing").namelist() == []
 
 
+def test_newest_of_a_name_keeps_it(store, clock):
+    """Of several files with one filename the newest has that name in the archive, and the others numbers."""
+    for number in range(4):
+        store.store(f"{number}".encode(), filename="a.txt", session_id=SESSION)
+        clock.advance(1)
+    store.store(b"b", filename="b.txt", session_id=SESSION)
+    archive = archived(store, SESSION)
+    found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {"a.txt": b"3", "a (2).txt": b"2", "a (3).txt": b"1", "a (4).txt": b"0", "b.txt": b"b"}
+
+
 def test_archive_of_nothing(store):
     """An unknown session is an empty archive."""
     assert archived(store, "user_unknown").namelist() == []

@@ -146,6 +146,36 @@ def test_lost_database(open_store, root, tmp_path):
     assert set(before) < set(names(root))
 
 
+def test_check_of_a_lost_catalog(open_store):
+    """The thorough check warns of another catalog than the storage's, before and after it is used, until a reindex."""
+    with open_store() as store:
+        fill(store)
+        assert "warning" not in store.validate_configuration(thorough=True)["session"]
+    store = open_store("second.sqlite3")
+    for _ in range(2):
+        assert "run chuk-artifacts reindex" in store.validate_configuration(thorough=True)["session"]["warning"]
+        assert "warning" not in store.validate_configuration()["session"]
+        store.cleanup()
+    store.store(b"new", session_id="bob")
+    facts = store.validate_configuration(thorough=True)["session"]
+    assert facts["status"] == "ok"
+    assert "does not know of" in facts["warning"]
+    store.reindex()
+    assert "warning" not in store.validate_configuration(thorough=True)["session"]
+
+
+def test_check_of_a_storage_that_fails(open_store, monkeypatch):
+    """A storage that fails while the identities are compared is reported, and not raised."""
+    store = open_store()
+    fill(store)
+
+    def fail(prefix, **_):
+        raise ProviderError("down")
+
+    monkeypatch.setattr(store.scope.core.storage, "list_objects", fail)
+    assert store.validate_configuration(thorough=True)["session"]["message"] == "down"
+
+
 def test_flushed_redis(redis_server, redis_url, tmp_path, root):
     """After Redis was flushed, nothing is removed, before and after it is used again."""
     options = {"storage_provider": "filesystem", "fs_root": root, "sandbox_id": "flushed", "redis_url": redis_url}

@@ -50,7 +50,7 @@ _HINTS = {
     "3D000": "create the database, encoded in UTF8",
     "3F000": "the schema was removed while the store was open",
     "42P01": "a table of the schema was removed while the store was open",
-    "42501": 'the user lacks a privilege; "chuk-artifacts doctor" lists them',
+    "42501": "the user needs USAGE on the schema, and SELECT, INSERT, UPDATE and DELETE on its tables",
     "53100": "the server's disk is full",
     "57014": "the statement took longer than its time-out",
 }

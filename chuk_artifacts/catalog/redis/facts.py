@@ -19,7 +19,9 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
     warnings = []
     persistence = "+".join(_persistence(server, info)) or "off"
     if persistence == "off":
-        warnings.append("records do not survive a restart of the Redis server: turn on AOF, or RDB snapshots")
+        warnings.append("records do not survive a restart of the Redis server: turn on AOF")
+    elif persistence == "rdb":
+        warnings.append("a crash of the Redis server loses the records since its last snapshot: turn on AOF")
     policy = str(info.get("maxmemory_policy", "unknown"))
     if policy not in {"noeviction", "unknown"}:
         warnings.append(f"Redis may evict records when full: set its maxmemory-policy to noeviction, not {policy}")
