@@ -68,12 +68,19 @@ class Block:
     def missing(self) -> list[str]:
         """The packages that it needs and that are not installed."""
         names = [name.strip() for name in self.note.split(",")] if self.mark == "needs" else []
-        return [name for name in names if importlib.util.find_spec(name) is None]
+        return [name for name in names if not _is_installed(name)]
 
     @property
     def place(self) -> str:
         """Its page and line."""
         return f"{self.page.relative_to(child.PROJECT)}:{self.line}"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
 
 
 def pages() -> list[Path]:
