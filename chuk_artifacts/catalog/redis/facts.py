@@ -20,7 +20,7 @@ def server_facts(server: redis.Redis) -> dict[str, str]:
     persistence = "+".join(_persistence(server, info)) or "off"
     if persistence == "off":
         warnings.append("records do not survive a restart of the Redis server: turn on AOF")
-    elif persistence == "rdb":
+    elif "aof" not in persistence:
         warnings.append("a crash of the Redis server loses the records since its last snapshot: turn on AOF")
     policy = str(info.get("maxmemory_policy", "unknown"))
     if policy not in {"noeviction", "unknown"}:
