@@ -26,6 +26,7 @@ pytest.importorskip("psycopg", reason="no driver here: pip install '.[postgres]'
 
 from chuk_artifacts.catalog.postgres import link as links
 from chuk_artifacts.catalog.postgres import open_link, schema, statements
+from chuk_artifacts.catalog.postgres.client import Statement
 
 DAY = 86400
 SECRET = "hunter2-hunter2"
@@ -285,6 +286,23 @@ def test_indexes(store, server, text, values, index):
     plan = "\n".join(line for (line,) in server.execute(query, {**common, **values}).fetchall())
     assert index in plan
     assert "Sort" not in plan
+
+
+@pytest.mark.parametrize(
+    "name", ["GET", "GET_MANY", "REPLACE", "REPLACE_OLDER", "REPLACE_WITHIN", "REMOVE", "REMOVE_EXPIRED"]
+)
+def test_ids_are_looked_up_in_a_table_without_statistics(open_store, server, name):
+    """A prepared statement that names artifacts looks through no others, even before the first ANALYZE of a table."""
+    store = open_store(sandbox_id="box", postgres_schema="young")
+    store.store_batch([{"data": b"", "filename": str(number)} for number in range(1000)], session_id="alice")
+    statement = Statement.of(getattr(statements, name).replace("$schema", "young"))
+    server.execute("SET plan_cache_mode = force_generic_plan")
+    server.execute(b"PREPARE named AS " + statement.text)
+    query = f"EXPLAIN EXECUTE named ({', '.join(['NULL'] * len(statement.names))})"
+    plan = "\n".join(line for (line,) in server.execute(query.encode()).fetchall())
+    assert "artifacts_pkey" in plan
+    assert "artifacts_by_place" not in plan
+    assert "Seq Scan on artifacts" not in plan
 
 
 def test_a_page_costs_as_much_in_a_large_session(store, server):
