@@ -72,11 +72,9 @@ def test_form(serve, options, store, monkeypatch, size):
     httpx = pytest.importorskip("httpx")
     pytest.importorskip("python_multipart")
     monkeypatch.setenv("ARTIFACT_FS_ROOT", options["fs_root"])
-    page = "docs/howto/fastapi.md"
-    names = block(page, "Upload and download")
-    exec(compile(source(page, "Forms"), page, "exec"), names)
+    names = block("docs/howto/fastapi.md", "Upload and download", "Forms")
     here = f"http://127.0.0.1:{serve(names['app'], lifespan='on')}/forms"
     answer = httpx.post(here, files={"upload": ("photo.png", b"x" * size, "image/png")}, headers={"user": "alice"})
     assert answer.status_code == 200
-    file = store.session("user_alice").metadata(answer.json()["file_id"])
+    file = store.user("alice").metadata(answer.json()["file_id"])
     assert (file.bytes, file.filename, file.mime) == (size, "photo.png", "image/png")
