@@ -72,7 +72,13 @@ def test_upload_that_breaks_off():
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": "POST", "path": "/files/a", "query_string": b"", "headers": [(b"user", b"a")]}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/files/a",
+            "query_string": b"",
+            "headers": [(b"user", b"a")],
+        }
         await app(scope, receive, send)
         assert messages == []
         assert sent[0]["status"] == 400
