@@ -103,10 +103,11 @@ def source(page: str, heading: str, number: int = 0) -> str:
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[number]
 
 
-def block(page: str, heading: str) -> dict[str, Any]:
-    """Return the names that the example under a heading of a page defines."""
+def block(page: str, *headings: str) -> dict[str, Any]:
+    """Return the names that the examples under headings of a page define, as one program."""
     namespace = {"__name__": "example"}
-    exec(compile(source(page, heading), page, "exec"), namespace)
+    for heading in headings:
+        exec(compile(source(page, heading), page, "exec"), namespace)
     return namespace
 
 

@@ -37,13 +37,13 @@ class Client:
         finally:
             connection.close()
 
-    def stall(self, path, count, **headers):
+    def stall(self, method, path, count, **headers):
         """Begin *count* uploads that send ten bytes and no more, and return when the server reads all of them.
 
         A server answers "100 Continue" when the application asks for the body.
         """
         fields = {"Host": "localhost", "Content-Length": "1000", "Expect": "100-continue", **headers}
-        lines = [f"PUT {path} HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in fields.items())]
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in fields.items())]
         head = "\r\n".join([*lines, "", ""]).encode()
         with ExitStack() as stack:
             clients = [
@@ -66,22 +66,22 @@ def readme(serve, monkeypatch, options):
 
 def test_upload_and_download(readme, store):
     """The documented application takes a file and gives it back, to its user only."""
-    status, _, content = readme.ask("PUT", "/files/docs/a.png", b"x" * 300_000, User="alice", Content_Type="image/png")
+    status, _, content = readme.ask("POST", "/files/docs/a.png", b"x" * 300_000, User="alice", Content_Type="image/png")
     assert status == 200
     path = f"/files/{json.loads(content)['file_id']}"
     status, headers, content = readme.ask("GET", path, User="alice")
     assert (status, headers["Content-Type"], content) == (200, "image/png", b"x" * 300_000)
     assert readme.ask("GET", path, User="bob")[0] == 404
-    assert [file.filename for file in store.list_by_session("user_alice")] == ["docs/a.png"]
+    assert [file.filename for file in store.list_by_session("user:alice")] == ["docs/a.png"]
 
 
 def test_stalled_uploads_hold_up_nobody(readme, store):
     """While three hundred clients stall in the middle of an upload, others upload and download; nothing is left."""
-    with readme.stall("/files/slow", STALLED, User="alice"):
-        status, _, content = readme.ask("PUT", "/files/quick", b"quick", User="alice")
+    with readme.stall("POST", "/files/slow", STALLED, User="alice"):
+        status, _, content = readme.ask("POST", "/files/quick", b"quick", User="alice")
         assert status == 200
         assert readme.ask("GET", f"/files/{json.loads(content)['file_id']}", User="alice")[2] == b"quick"
-    assert [file.filename for file in store.list_by_session("user_alice")] == ["quick"]
+    assert [file.filename for file in store.list_by_session("user:alice")] == ["quick"]
 
 
 @pytest.mark.parametrize("length", [1000, 1001, 20_000])
@@ -217,7 +217,7 @@ async def test_stalled_uploads_do_not_delay_a_download(gateway, to_thread):
         url, _ = await files.presign_upload("alice", "slow.bin")
         download = await files.presign(await files.store(b"quick"))
         stalled = await to_thread(
-            client.stall, url.removeprefix("http://localhost"), STALLED, Content_Type="application/octet-stream"
+            client.stall, "PUT", url.removeprefix("http://localhost"), STALLED, Content_Type="application/octet-stream"
         )
         with stalled:
             assert (await to_thread(client.ask, "GET", download.removeprefix("http://localhost")))[2] == b"quick"

@@ -10,6 +10,7 @@ from blocks import block, source
 
 from chuk_artifacts import ArtifactStore
 
+httpx = pytest.importorskip("httpx")
 mcp = pytest.importorskip("mcp")
 stdio = pytest.importorskip("mcp.client.stdio")
 
@@ -47,12 +48,15 @@ async def test_tools(program, environment, options):
             "save_file": ["data_base64", "filename"],
             "read_file": ["file_id"],
             "list_files": ["folder"],
+            "save_report": ["filename", "markdown"],
         }
         is_error, saved, _ = await call("save_file", data_base64="aGVsbG8=", filename="notes/a.txt")
         assert (is_error, saved["size"]) == (False, 5)
         assert (await call("read_file", file_id=saved["file_id"]))[2] == "hello"
         listed = (await call("list_files", folder="notes"))[1]["result"]
         assert [file["filename"] for file in listed] == ["notes/a.txt"]
+        link = (await call("save_report", markdown="# Q3", filename="q3.md"))[2]
+        assert httpx.get(link).text == "# Q3"
         for bad in ("@@@", "aGVsbG8", "é"):
             is_error, _, text = await call("save_file", data_base64=bad, filename="b.txt")
             assert is_error, bad
@@ -63,20 +67,17 @@ async def test_tools(program, environment, options):
         is_error, _, text = await call("read_file", file_id="0" * 32)
         assert (is_error, "no artifact" in text) == (True, True)
     with ArtifactStore(**options) as store:
-        assert [file.filename for file in store.list_by_session("user_local")] == ["notes/a.txt"]
+        assert [file.filename for file in store.user("local").list_by_session()] == ["notes/a.txt", "q3.md"]
 
 
 @pytest.mark.parametrize("size", [5, 3_000_000])
 def test_form(serve, options, store, monkeypatch, size):
     """A form's file is stored with its name and its type."""
-    httpx = pytest.importorskip("httpx")
     pytest.importorskip("python_multipart")
     monkeypatch.setenv("ARTIFACT_FS_ROOT", options["fs_root"])
-    page = "docs/howto/fastapi.md"
-    names = block(page, "Upload and download")
-    exec(compile(source(page, "Forms"), page, "exec"), names)
+    names = block("docs/howto/fastapi.md", "Upload and download", "Forms")
     here = f"http://127.0.0.1:{serve(names['app'], lifespan='on')}/forms"
     answer = httpx.post(here, files={"upload": ("photo.png", b"x" * size, "image/png")}, headers={"user": "alice"})
     assert answer.status_code == 200
-    file = store.session("user_alice").metadata(answer.json()["file_id"])
+    file = store.user("alice").metadata(answer.json()["file_id"])
     assert (file.bytes, file.filename, file.mime) == (size, "photo.png", "image/png")
