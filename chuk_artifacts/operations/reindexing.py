@@ -148,7 +148,7 @@ class _Run:
         sandbox_id = self._core.settings.sandbox_id
         kept = (item for item in self._objects() if grid.session_of_facts(item.key, sandbox_id) is not None)
         for portion in _portions(kept):
-            found = self._core.each(partial(_tried, self._core, facts.read), portion, lambda item: item.bytes)
+            found = self._core.each(lambda item: _tried(self._core, facts.read, item), portion, lambda item: item.bytes)
             self._add_sessions(self._sound(portion, found))
 
     def _sound(
