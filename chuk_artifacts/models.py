@@ -397,6 +397,9 @@ class CleanupReport(Fields):
         bytes: the length of all deleted bytes.
         damaged: internal, not in the mapping: records that can't be decoded, which cleanup does not touch.
         orphan_keys: internal, not in the mapping: the keys of the first ten orphans.
+        young: internal, not in the mapping: stored objects that an orphan sweep skipped because of their age.
+        foreign: internal, not in the mapping: stored objects that an orphan sweep skipped because their keys are not of
+            artifacts.
 
     Example:
         >>> from chuk_artifacts import ArtifactStore
@@ -412,6 +415,8 @@ class CleanupReport(Fields):
     bytes: int
     damaged: int = attrs.field(default=0, metadata={"internal": True})
     orphan_keys: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"internal": True})
+    young: int = attrs.field(default=0, repr=False, metadata={"internal": True})
+    foreign: int = attrs.field(default=0, repr=False, metadata={"internal": True})
 
 
 @attrs.frozen(eq=False, kw_only=True, slots=False)

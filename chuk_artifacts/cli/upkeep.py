@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from chuk_artifacts.cli.opening import opened, settings
@@ -9,7 +11,7 @@ from chuk_artifacts.cli.output import errors_in_one_line, fail, note, shown
 from chuk_artifacts.cli.progress import callback_of, counted
 from chuk_artifacts.cli.tables import form_options, print_facts
 from chuk_artifacts.cli.values import age, examples
-from chuk_artifacts.settings import POSTGRES, SQLITE
+from chuk_artifacts.settings import POSTGRES, SQLITE, Settings
 from chuk_artifacts.storage import open_storage
 
 
@@ -31,11 +33,17 @@ def gc(*, orphans: bool, dry_run: bool, older_than: float, force: bool, verbose:
     """Remove expired files and sessions.
 
     With --orphans, also remove bytes without a record that are older than a day, if the catalog proves that it
-    describes this storage.
+    describes this storage. What such a sweep skips is counted: objects that are too young to be looked at, and objects
+    whose keys are not of artifacts.
     """
     with opened(must_exist=True, new_catalog=True) as store:
         report = store.cleanup(orphans=orphans, dry_run=dry_run, force=force, older_than=older_than)
-    print_facts(report, form)
+    facts = dict(report)
+    if orphans and form is None:
+        facts["skipped"] = f"{report.young} younger than the age, {report.foreign} that are not of artifacts"
+    elif orphans:
+        facts["skipped"] = {"young": report.young, "foreign": report.foreign}
+    print_facts(facts, form)
     if verbose:
         for key in report.orphan_keys:
             if form is None:
@@ -67,18 +75,32 @@ def reindex(*, dry_run: bool, form: str | None) -> None:
         fail(f"{report.failed} objects could not be read")
 
 
-@click.command(epilog=examples("chuk-artifacts init --root ./artifacts"))
-def init() -> None:
+@click.command(epilog=examples("chuk-artifacts init --root ./artifacts", "chuk-artifacts init --json"))
+@form_options
+def init(*, form: str | None) -> None:
     """Create the store: its folder or bucket, and the database or its tables. What exists stays as it is.
 
-    Other commands that store files create the folder too, but not a bucket.
+    Prints what was created and what was there. Other commands that store files create the folder too, but not a
+    bucket. At a custom endpoint the service chooses the region of a new bucket.
     """
     with errors_in_one_line():
         found = settings()
         storage = open_storage(found)
-        storage.create()
+        created = storage.create()
         storage.check()
         storage.close()
+    catalog = _catalog_of(found)
     if found.session_provider in {SQLITE, POSTGRES}:
         with opened(in_memory=True) as store:
             store.get_stats()  # opening the database creates it, or its tables
+    print_facts({"storage": created, "catalog": catalog}, form)
+
+
+def _catalog_of(found: Settings) -> str:
+    """Return what ``init`` is about to do with the catalog, in a few words for its end."""
+    if found.session_provider == SQLITE:
+        path = str(found.sqlite_path)
+        return f"{'found' if os.path.exists(path) else 'created'} the database {path!r}"
+    if found.session_provider == POSTGRES:
+        return "PostgreSQL has the tables"
+    return f"nothing to create in {found.session_provider}"

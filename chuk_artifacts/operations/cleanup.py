@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -165,7 +166,9 @@ def clean(scope: Scope, sweep: Sweep | None, *, dry_run: bool = False) -> Cleanu
     if sweep is None:
         return report
     swept = _remove_orphans(scope.core, sweep)
-    return report.changed(orphans=swept.orphans, bytes=report.bytes + swept.bytes, orphan_keys=swept.orphan_keys)
+    return swept.changed(
+        sessions=report.sessions, artifacts=report.artifacts, bytes=report.bytes + swept.bytes, damaged=report.damaged
+    )
 
 
 def _remove_expired(scope: Scope, *, dry_run: bool) -> CleanupReport:
@@ -223,11 +226,11 @@ def _remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
         raise SessionError(f"no orphan was removed: {damaged} records are damaged, and their bytes would seem orphans")
     prefix = grid.sandbox_prefix(core.settings.sandbox_id)
     before = core.storage.now() - max(sweep.older_than, ORPHAN_GRACE_SECONDS)
-    orphans, count = _find_orphans(core, prefix, before)
-    if not (sweep.force or sweep.dry_run) and len(orphans) > max(_FEW, count / 2):
+    orphans, counts = _find_orphans(core, prefix, before)
+    if not (sweep.force or sweep.dry_run) and len(orphans) > max(_FEW, counts["content"] / 2):
         raise SessionError(
-            f"no orphan was removed: {len(orphans)} of {count} objects have no record; look at them with dry_run=True"
-            " (chuk-artifacts gc --orphans --dry-run -v), and remove them with force=True (--force)"
+            f"no orphan was removed: {len(orphans)} of {counts['content']} objects have no record; look at them with"
+            " dry_run=True (chuk-artifacts gc --orphans --dry-run -v), and remove them with force=True (--force)"
         )
     if not sweep.dry_run:
         orphans = [item for some in batches(orphans, _PAGE) for item in _delete_orphans(core, some)]
@@ -238,20 +241,30 @@ def _remove_orphans(core: Core, sweep: Sweep) -> CleanupReport:
         orphans=len(orphans),
         bytes=sum(item.bytes for item in orphans),
         orphan_keys=tuple(item.key for item in orphans[:_SHOWN_KEYS]),
+        young=counts["young"],
+        foreign=counts["foreign"],
     )
 
 
-def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredObject], int]:
-    """Return the objects without a record that were written before *before*, and the number of all objects."""
+def _find_orphans(core: Core, prefix: str, before: float) -> tuple[list[StoredObject], Counter[str]]:
+    """Return the objects without a record that were written before *before*, and numbers of objects.
+
+    These are all of artifacts (``content``), the ``young`` ones, which are not looked at, and all ``foreign`` ones,
+    whose keys are neither of artifacts nor of the facts about a session.
+    """
     orphans: list[StoredObject] = []
-    count = 0
+    counts: Counter[str] = Counter()
+    sandbox_id = core.settings.sandbox_id
     objects = core.storage.list_objects(prefix)
     while page := list(itertools.islice(objects, _PAGE)):
-        ours = [item for item in page if grid.is_content(item.key, core.settings.sandbox_id)]
-        count += len(ours)
+        ours = [item for item in page if grid.is_content(item.key, sandbox_id)]
+        facts = [item for item in page if grid.session_of_facts(item.key, sandbox_id) is not None]
+        counts["content"] += len(ours)
+        counts["foreign"] += len(page) - len(ours) - len(facts)
+        counts["young"] += sum(item.modified >= before for item in (*ours, *facts))
         orphans += _without_record(core, [item for item in ours if item.modified < before])
-        orphans += _without_session(core, [item for item in page if item.modified < before])
-    return orphans, count
+        orphans += _without_session(core, [item for item in facts if item.modified < before])
+    return orphans, counts
 
 
 def _delete_orphans(core: Core, found: Sequence[StoredObject]) -> list[StoredObject]:

@@ -69,25 +69,46 @@ class Content(NamedTuple):
     is_whole: bool = False
 
 
-def contents_of(core: Core, stored: Stored) -> list[Content]:
-    """Return the contents of an artifact that still exist, oldest first.
+def descriptions_of(core: Core, stored: Stored) -> list[Description | None]:
+    """Return what each object of an artifact says of itself; None: nothing, or nothing that can be read.
 
     Raises:
         ProviderError: the storage fails.
 
     """
-    found = [_content(core, stored, item) for item in stored.objects]
+    return [_description(core, item) for item in stored.objects]
+
+
+def _description(core: Core, item: StoredObject) -> Description | None:
+    try:
+        return core.storage.description(item.key)
+    except DAMAGE:
+        return None
+
+
+def contents_of(core: Core, stored: Stored, descriptions: Sequence[Description | None]) -> list[Content]:
+    """Return the contents of an artifact that still exist, oldest first.
+
+    Args:
+        core: the backends.
+        stored: the artifact.
+        descriptions: what :func:`descriptions_of` returned for it.
+
+    Raises:
+        ProviderError: the storage fails.
+
+    """
+    found = [_content(core, stored, *one) for one in zip(stored.objects, descriptions, strict=True)]
     return _in_order([content for content in found if content is not None])
 
 
-def _content(core: Core, stored: Stored, item: StoredObject) -> Content | None:
+def _content(core: Core, stored: Stored, item: StoredObject, description: Description | None) -> Content | None:
     """Return a content, or None if it was removed since it was listed."""
     try:
         try:
-            description = core.storage.description(item.key)
             if description is not None and (description.mime or description.details):
                 return _described(core, stored, item, description)
-        except DAMAGE:  # it can't be read, or says what no record could
+        except DAMAGE:  # it says what no record could
             return _undescribed(core, stored, item)
         return _undescribed(core, stored, item)
     except ObjectMissingError:

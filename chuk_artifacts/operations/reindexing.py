@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, TypeVarTuple
 
 import attrs
 
@@ -33,7 +33,7 @@ from chuk_artifacts.errors import ProviderError
 from chuk_artifacts.models import ArtifactMetadata, ReindexReport, SessionInfo, is_over, seconds_of
 from chuk_artifacts.operations import facts, identity
 from chuk_artifacts.operations.calls import operation
-from chuk_artifacts.operations.rebuilding import Content, Stored, contents_of, rebuilt
+from chuk_artifacts.operations.rebuilding import Content, Stored, contents_of, descriptions_of, rebuilt
 from chuk_artifacts.operations.scope import Scope
 from chuk_artifacts.operations.walking import records_or_errors
 from chuk_artifacts.operations.writing import first_ttl
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 PORTION = 500
 """Artifacts that the catalog is asked for at once."""
@@ -88,12 +89,8 @@ class _Portion:
 
     def found(self, core: Core) -> Iterator[tuple[Stored, list[Content] | Exception]]:
         """Iterate over the artifacts with their contents."""
-        if self.calls:
-            described = itertools.chain.from_iterable(call.result() for call in self.calls)
-            yield from zip(self.artifacts, described, strict=True)
-        else:
-            for stored in self.artifacts:
-                yield stored, _tried(core, contents_of, stored)
+        parts = (call.result() for call in self.calls) if self.calls else iter([_described(core, self.artifacts)])
+        return zip(self.artifacts, itertools.chain.from_iterable(parts), strict=True)
 
 
 class _Found(NamedTuple):
@@ -151,7 +148,7 @@ class _Run:
         sandbox_id = self._core.settings.sandbox_id
         kept = (item for item in self._objects() if grid.session_of_facts(item.key, sandbox_id) is not None)
         for portion in _portions(kept):
-            found = self._core.each(partial(_tried, self._core, facts.read), portion, lambda item: item.bytes)
+            found = self._core.each(lambda item: _tried(self._core, facts.read, item), portion, lambda item: item.bytes)
             self._add_sessions(self._sound(portion, found))
 
     def _sound(
@@ -383,13 +380,21 @@ def _portions(items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _described(core: Core, artifacts: Sequence[Stored]) -> list[list[Content] | Exception]:
-    return [_tried(core, contents_of, stored) for stored in artifacts]
+    """Return the contents of artifacts, or errors.
+
+    All descriptions are read before any is decoded: by turns, the processor takes a quarter longer for local files.
+    """
+    read = [_tried(core, descriptions_of, stored) for stored in artifacts]
+    return [
+        found if isinstance(found, Exception) else _tried(core, contents_of, stored, found)
+        for stored, found in zip(artifacts, read, strict=True)
+    ]
 
 
-def _tried(core: Core, work: Callable[[Core, T], R], value: T) -> R | Exception:
-    """Return ``work(core, value)``, or the error if the storage works, and only this object can't be read."""
+def _tried(core: Core, work: Callable[[Core, *Ts], R], *arguments: *Ts) -> R | Exception:
+    """Return ``work(core, *arguments)``, or the error if the storage works, and only this object can't be read."""
     try:
-        return work(core, value)
+        return work(core, *arguments)
     except ValueError as error:
         return error
     except ProviderError as error:

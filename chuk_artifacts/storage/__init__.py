@@ -204,8 +204,11 @@ class Storage(Protocol):
         """
         ...
 
-    def create(self) -> None:
-        """Make the folder or bucket of the bytes if it is missing; where that costs something, nothing else does."""
+    def create(self) -> str:
+        """Make the folder or bucket of the bytes if it is missing, and return in a few words what was done.
+
+        The first write makes what costs nothing; nothing else makes a bucket.
+        """
         ...
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import functools
 import re
 import string
 from collections.abc import Callable, Mapping
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import attrs
 
@@ -85,7 +85,7 @@ def unpack(packed: Mapping[str, str], mime: str = "") -> Description:
 
     """
     details = {
-        _name(name): unquote(value, errors="strict") if "%" in value else value for name, value in packed.items()
+        _name(name): unquote_to_bytes(value).decode() if "%" in value else value for name, value in packed.items()
     }
     cut = frozenset(filter(None, details.pop(_CUT, "").split(",")))
     return Description(details.pop(_MIME, mime), details, cut)

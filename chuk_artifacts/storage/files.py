@@ -89,9 +89,10 @@ class FileStorage:
     Args:
         fs: the filesystem. Its ``open(path, "wb")`` shows no file before ``commit()``, and has ``discard()``, which is
             harmless at any time. It, ``pipe_file`` and ``cp_file`` take a *description* to keep with the file, where
-            the filesystem can. Beside fsspec's methods it has ``unfinished(path)``: the infos of the temporary files
-            and folders in a folder; ``rm_files(paths)``; ``probe(data)``: write a file, remove it, and return when that
-            was; ``description(path)``: what is kept with a file, or None. ``cp_file`` takes the *size* to expect.
+            the filesystem can. Beside fsspec's methods it has ``in_order(path)``: the infos of the finished files and
+            of the folders in a folder, sorted by name; ``unfinished(path)``: those of the temporary files and of the
+            folders; ``rm_files(paths)``; ``probe(data)``: write a file, remove it, and return when that was;
+            ``description(path)``: what is kept with a file, or None. ``cp_file`` takes the *size* to expect.
         provider: the name that selected it.
         reader: what its files are read through.
 
@@ -211,19 +212,15 @@ class FileStorage:
         """Iterate over all finished objects under *prefix*, folder by folder, in each sorted by key."""
         folders = [prefix.rstrip("/")]
         while folders:
-            for info in sorted(self._entries(folders.pop()), key=_name_of):
+            for info in self._entries(folders.pop()):
                 if info["type"] == "directory":
                     folders.append(info["name"])
                 else:
                     yield _stored(info)
 
-    def _entries(self, folder: str) -> list[FileInfo]:
-        try:
-            with self._reading:
-                entries: list[FileInfo] = self._fs.ls(folder, detail=True)
-        except FileNotFoundError:  # removed since its parent was listed, or never there
-            return []
-        return entries
+    def _entries(self, folder: str) -> Iterator[FileInfo]:
+        with self._reading, contextlib.suppress(FileNotFoundError):  # removed since its parent was listed
+            yield from self._fs.in_order(folder)
 
     def now(self) -> float:
         """Return the time of a file just written: the filesystem may be on another machine, with another clock."""
@@ -267,15 +264,12 @@ class FileStorage:
             self._fs.probe(os.urandom(_PROBE_BYTES) if thorough else b"")
         return {}
 
-    def create(self) -> None:
-        """Accept the call: the first write creates what it needs."""
+    def create(self) -> str:
+        """Create nothing: the first write creates what it needs."""
+        return "nothing to create: the first write makes its folders"
 
     def close(self) -> None:
         """Give back nothing: nothing is held."""
-
-
-def _name_of(info: FileInfo) -> str:
-    return info["name"]
 
 
 def _stored(info: FileInfo) -> StoredObject:

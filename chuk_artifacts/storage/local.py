@@ -205,22 +205,30 @@ class LocalFolder(_FileSystem):
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's signature
         """Return the infos (or names) of a folder's files and folders, without temporary files and links."""
-        entries = [info for info, temporary in self._entries(path) if not temporary and info["type"] != "link"]
-        return entries if detail else [info["name"] for info in entries]
+        entries = self.in_order(path)
+        return [*entries] if detail else [info["name"] for info in entries]
+
+    def in_order(self, path: str) -> Iterator[FileInfo]:
+        """Iterate over the infos that ``ls`` returns, sorted by name."""
+        return (info for info, temporary in self._entries(path) if not temporary and info["type"] != "link")
 
     def unfinished(self, path: str) -> list[FileInfo]:
         """Return the infos of the temporary files and of the folders in a folder."""
         return [info for info, temporary in self._entries(path) if temporary or info["type"] == "directory"]
 
     def _entries(self, path: str) -> Iterator[tuple[FileInfo, bool]]:
+        """Iterate over the infos in a folder, and whether each is of a temporary file.
+
+        Only the names are in memory together, because a folder may hold a million files.
+        """
         prefix = path.rstrip("/")
         with self.root.folder(_way(prefix), listed=True) as folder:
-            for entry in list(os.scandir(folder.listable)):  # closes at its end, where ``with`` may be interrupted
+            for entry in sorted(os.listdir(folder.listable), key=unquote if _ON_WINDOWS else None):
                 try:
-                    status = entry.stat(follow_symlinks=False)
+                    status = os.stat(folder.prefix + entry, dir_fd=folder.descriptor, follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # removed since it was listed
-                name = unquote(entry.name) if _ON_WINDOWS else entry.name
+                name = unquote(entry) if _ON_WINDOWS else entry
                 info = _info(f"{prefix}/{name}" if prefix else name, status)
                 yield info, info["type"] == "file" and name.endswith(_TEMPORARY)
 
@@ -413,6 +421,14 @@ class LocalStorage(FileStorage):
         with self._reading, contextlib.suppress(FileNotFoundError):
             path = self._fs.private_path(key)
         return path
+
+    def create(self) -> str:
+        """Make the root."""
+        root: str = self._fs.root.path
+        with self._errors:
+            is_new = not os.path.isdir(root)
+            self._fs.make_folders("check")
+        return f"{'created' if is_new else 'found'} the folder {root!r}"
 
     @property
     def connected(self) -> bool:

@@ -132,8 +132,9 @@ class MemoryStorage:
         """Return no facts: memory is there."""
         return {}
 
-    def create(self) -> None:
-        """Accept the call: memory needs no setup."""
+    def create(self) -> str:
+        """Create nothing: memory needs no setup."""
+        return "nothing to create in memory"
 
     def close(self) -> None:
         """Release all bytes."""

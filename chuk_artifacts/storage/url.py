@@ -219,8 +219,9 @@ class _Folder:
         self._forget_listings(full)
         return self._plain_info(self.fs.info(full), path)
 
-    def ls(self, path: str, **_: object) -> list[FileInfo]:
-        return [info for info in self._entries(path) if not info["name"].endswith(_TEMPORARY)]
+    def in_order(self, path: str) -> list[FileInfo]:
+        finished = (info for info in self._entries(path) if not info["name"].endswith(_TEMPORARY))
+        return sorted(finished, key=lambda info: info["name"])
 
     def unfinished(self, path: str) -> list[FileInfo]:
         return [info for info in self._entries(path) if info["name"].endswith(_TEMPORARY) or info["type"] != "file"]

@@ -440,10 +440,22 @@ def test_gc(file):
     assert shown[-1].startswith("orphan  grid/")
     assert shown[-1].endswith(f"/cli/{'0' * 32}")
     assert orphan.exists()
-    assert json.loads(run("gc", "--orphans", "--json")) == {"sessions": 0, "artifacts": 0, "orphans": 1, "bytes": 3}
+    report = {"sessions": 0, "artifacts": 0, "orphans": 1, "bytes": 3, "skipped": {"young": 1, "foreign": 0}}
+    assert json.loads(run("gc", "--orphans", "--json")) == report
     assert run("gc").split() == ["sessions", "0", "artifacts", "0", "orphans", "0", "bytes", "0"]
     assert stored.exists()
     assert not orphan.exists()
+
+
+def test_gc_says_what_it_skips(file):
+    """``gc --orphans`` counts the objects that are too young, and those that are no artifact's."""
+    (kept,) = put(file)
+    (stored,) = Path("artifacts").rglob(kept)
+    for name in ("0" * 32, "~session", "notes.txt"):
+        stored.with_name(name).write_bytes(b"123")
+    assert json.loads(run("gc", "--orphans", "--dry-run", "--json"))["skipped"] == {"young": 3, "foreign": 1}
+    assert run("gc", "--orphans").splitlines()[-1] == "skipped    3 younger than the age, 1 that are not of artifacts"
+    assert "skipped" not in run("gc")
 
 
 def test_reindex(file):

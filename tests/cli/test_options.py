@@ -69,8 +69,14 @@ def test_a_missing_catalog_is_no_store(shell, tree, monkeypatch):
 
 
 def test_init_makes_a_store(shell):
-    """After ``init`` there is a store, and reading finds it empty."""
-    assert shell("init", "--root", "here") == ""
+    """``init`` says what it made and what was there; then there is a store, and reading finds it empty."""
+    here = str(Path("here").absolute())
+    first = shell("init", "--root", "here").splitlines()
+    assert first == [f"storage  created the folder {here!r}", f"catalog  created the database '{here}/catalog.sqlite3'"]
+    assert json.loads(shell("init", "--root", "here", "--json")) == {
+        "storage": f"found the folder {here!r}",
+        "catalog": f"found the database '{here}/catalog.sqlite3'",
+    }
     assert shell("ls", "--root", "here") == ""
     assert shell("--root", "here", "ls") == ""
 

@@ -654,16 +654,23 @@ class BucketStorage:
             return "no"
         return "ignored"
 
-    def create(self) -> None:
+    def create(self) -> str:
         """Create the bucket, unless it is there."""
+        name = self._bucket.name
         try:
             self._client.call("head_bucket")
         except ObjectMissingError:
             region = self._client.connected().meta.region_name
             elsewhere = self._client.on_aws and region != DEFAULT_REGION
             where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
-            with contextlib.suppress(ObjectExistsError):  # since then, or a retry met the first attempt
+            try:
                 self._client.call("create_bucket", **where)
+            except ObjectExistsError:  # since then, or a retry met the first attempt
+                return f"found the bucket {name!r}"
+            if self._client.on_aws:
+                return f"created the bucket {name!r} in the region {region}"
+            return f"created the bucket {name!r} in the region that its endpoint chose (no LocationConstraint sent)"
+        return f"found the bucket {name!r}"
 
     def close(self) -> None:
         """Give back the connections and threads."""

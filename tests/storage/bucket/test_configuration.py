@@ -254,8 +254,12 @@ def test_init(options, monkeypatch, tmp_path):
     refused = runner.invoke(cli, ["put", "file"])
     assert refused.exit_code == 1
     assert "init" in refused.stderr
-    for _ in range(2):
-        assert runner.invoke(cli, ["init"]).exit_code == 0
+    for done in ("created", "found"):
+        made = runner.invoke(cli, ["init", "--json"])
+        assert made.exit_code == 0
+        said = json.loads(made.stdout)
+        assert said["storage"].startswith(f"{done} the bucket '{options['bucket']}-2'")
+        assert ("no LocationConstraint" in said["storage"]) == (done == "created")
     put = runner.invoke(cli, ["put", "file"])
     assert runner.invoke(cli, ["get", put.output.strip()]).output == "content"
 
@@ -276,7 +280,9 @@ def test_init_in_a_region(request, monkeypatch):
     request.getfixturevalue("moto_aws")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("ARTIFACT_PROVIDER", "s3")
-    assert CliRunner().invoke(cli, ["init"]).exit_code == 0
+    made = CliRunner().invoke(cli, ["init"])
+    assert made.exit_code == 0
+    assert "in the region eu-west-1" in made.stdout
     storage = open_bucket({"storage_provider": "s3"})
     assert storage._client.call("get_bucket_location")["LocationConstraint"] == "eu-west-1"
     storage.close()
