@@ -62,7 +62,12 @@ def decoded(stored: T, decode: Callable[[T], R]) -> R:
     try:
         return decode(stored)
     except DAMAGE as error:
-        raise SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}") from error
+        raise damaged_record(error) from error
+
+
+def damaged_record(error: Exception) -> SessionError:
+    """Return the error for a stored record whose decoding raised *error*, one of :data:`DAMAGE`."""
+    return SessionError(f"catalog: a record is damaged: {type(error).__name__}: {error}")
 
 
 def decode_record(text: str, artifact_id: str, sandbox_id: str) -> ArtifactMetadata:

@@ -27,6 +27,7 @@ from chuk_artifacts.catalog.records import (
     DAMAGE,
     batches,
     can_merge,
+    damaged_record,
     decode_record,
     decode_records,
     decode_sound,
@@ -350,7 +351,12 @@ class SqliteCatalog:
 
     def _record(self, connection: Connection, artifact_id: str) -> ArtifactMetadata | None:
         row = connection.execute(_GET, (artifact_id, self._sandbox_id)).fetchone()
-        return None if row is None else decoded((row[0], artifact_id, self._sandbox_id), _decode_one)
+        if row is None:
+            return None
+        try:
+            return decode_record(row[0], artifact_id, self._sandbox_id)
+        except DAMAGE as error:
+            raise damaged_record(error) from error
 
     def _get(self, connection: Connection, artifact_ids: Sequence[str]) -> list[ArtifactMetadata | None]:
         rows = [
@@ -1042,10 +1048,6 @@ def _columns(record: ArtifactMetadata) -> tuple[object, ...]:
 
 def _row(record: ArtifactMetadata) -> tuple[object, ...]:
     return (*_columns(record), record.to_json())
-
-
-def _decode_one(stored: tuple[str, str, str]) -> ArtifactMetadata:
-    return decode_record(*stored)
 
 
 def _id_of(row: Row) -> str:

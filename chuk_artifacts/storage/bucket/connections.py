@@ -21,7 +21,9 @@ _TIMES_LONGER = 10
 _LONG_SECONDS = 120.0
 _MOST_HEADERS = 100  # as in ``http.client``, which raises where there are more
 _PLAIN_HEADER = re.compile(rb"([!-9;-~]+):[ \t]*([^\x00\r\n]*)\r\n").fullmatch
-_PLAIN_LINE = re.compile(rb"[0-9A-Za-z-]+: [ -~]*").fullmatch
+_PLAIN_NAME = re.compile(r"[0-9A-Za-z-]+").fullmatch
+_PLAIN_VALUE = re.compile(rb"[ -~]*+").fullmatch
+_SPECIAL = re.compile(r"[#;\s]|\?\Z").search  # in a URL
 # The headers that ``http.client`` looks at; urllib3 looks for defects in the one of the type.
 _FRAMING = frozenset(
     {"connection", "content-length", "content-type", "keep-alive", "proxy-connection", "transfer-encoding"}
@@ -34,6 +36,22 @@ def harden(session: Any) -> None:
     pools.update({scheme: _hardened(pool) for scheme, pool in pools.items()})
     manager = session._manager  # noqa: SLF001
     manager.connection_from_url = _by_origin(manager)
+    session._path_url = _target_of(session)  # noqa: SLF001
+    proxies = session._proxy_config  # noqa: SLF001
+    known = {scheme: proxies.proxy_url_for(f"{scheme}://") for scheme in ("http", "https")}
+    proxies.proxy_url_for = lambda url: known.get(url.partition(":")[0].lower())
+
+
+def _target_of(session: Any) -> Callable[[str], str]:
+    """Return what finds path and query of a URL, without parsing one whose form is plain; see :func:`_by_origin`."""
+    find, its = type(session)._path_url, weakref.ref(session)  # noqa: SLF001
+
+    def found(url: str) -> str:
+        begin = url.find("/", len("https://"))
+        is_plain = begin > 0 and not _SPECIAL(url) and "?" not in url[:begin]
+        return url[begin:] if is_plain else str(find(its(), url))
+
+    return found
 
 
 def _by_origin(manager: Any) -> Callable[[str], Any]:
@@ -77,6 +95,12 @@ def takes_long(method: str, url: str, headers: Mapping[str, str]) -> bool:
 def _hardened(pool: Any) -> Any:
     connection = type("Connection", (_Connection, pool.ConnectionCls), {})
     return type("Pool", (_Pool, pool), {"ConnectionCls": connection})
+
+
+@functools.lru_cache(maxsize=256)
+def _plain_name(header: str) -> bytes:
+    """Return how the line of a header begins; nothing if its name is not plain."""
+    return f"{header}: ".encode() if _PLAIN_NAME(header) else b""
 
 
 class _Pool:
@@ -192,9 +216,9 @@ class _Connection:
     def putheader(self, header: Any, *values: Any) -> None:
         """Add a header; a plain one, of which a small request has up to twenty, in a third of the time."""
         if len(values) == 1 and type(values[0]) is bytes and type(header) is str:
-            line = b"%b: %b" % (header.encode(), values[0])
-            if _PLAIN_LINE(line):
-                self._output(line)
+            begin = _plain_name(header)
+            if begin and _PLAIN_VALUE(values[0]):
+                self._output(begin + values[0])
                 return
         connection: Any = super()
         connection.putheader(header, *values)

@@ -9,7 +9,9 @@ import threading
 import weakref
 
 import botocore.config
+import botocore.httpsession
 import ibm_botocore.config
+import ibm_botocore.httpsession
 import pytest
 from servers.buckets import open_bucket
 from servers.scripted import Scripted
@@ -88,3 +90,42 @@ def test_header_that_would_be_two_is_refused(value):
         connection.putheader("c", value)
     with pytest.raises(ValueError, match="Invalid header name"):
         connection.putheader("c\r\nd", b"plain")
+
+
+URLS = [
+    "http://127.0.0.1:1/bucket/grid/a~b",
+    "https://host/bucket/key?partNumber=1&uploadId=x%2Fy",
+    "https://host/bucket?uploads",
+    "https://host/bucket/key?",
+    "https://host/bucket/a;b",
+    "https://host/bucket/key#part",
+    "https://host?list-type=2",
+    "https://host?b=c/d",
+    "https://host",
+    "HTTPS://host/",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("proxies", [{}, {"https": "proxy:3128"}, {"http": "http://proxy"}])
+@pytest.mark.parametrize("sdk", [botocore.httpsession, ibm_botocore.httpsession])
+def test_target_and_proxy_are_those_of_the_sdk(sdk, proxies, url):
+    """What a request asks for, and through which proxy it goes, is what the SDK finds by parsing the URL."""
+    plain, hardened = sdk.URLLib3Session(proxies=proxies), sdk.URLLib3Session(proxies=proxies)
+    connections.harden(hardened)
+    assert hardened._path_url(url) == plain._path_url(url)
+    assert hardened._proxy_config.proxy_url_for(url) == plain._proxy_config.proxy_url_for(url)
+
+
+def test_hardened_session_is_no_cycle():
+    """A session, with its connections, goes with the last reference to it."""
+    session = botocore.httpsession.URLLib3Session()
+    connections.harden(session)
+    session._path_url(URLS[0])
+    gone = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()
