@@ -75,6 +75,7 @@ from chuk_artifacts.threads import Threads, hurried_by_interrupt
 T = TypeVar("T")
 
 _MIB = 1024 * 1024
+_WRONG_REGION = "IllegalLocationConstraint"  # the code of an answer which a bucket without a region gets
 _COPIED_AT_ONCE = 256 * _MIB  # 3 MiB/s suffice before the read time-out of two minutes, which repeats all of it
 _COPIED_PART = 64 * _MIB
 _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
@@ -660,17 +661,29 @@ class BucketStorage:
         try:
             self._client.call("head_bucket")
         except ObjectMissingError:
-            region = self._client.connected().meta.region_name
-            elsewhere = self._client.on_aws and region != DEFAULT_REGION
-            where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if elsewhere else {}
             try:
-                self._client.call("create_bucket", **where)
+                return f"created the bucket {name!r} in the region {self._create()}"
             except ObjectExistsError:  # since then, or a retry met the first attempt
-                return f"found the bucket {name!r}"
-            if self._client.on_aws:
-                return f"created the bucket {name!r} in the region {region}"
-            return f"created the bucket {name!r} in the region that its endpoint chose (no LocationConstraint sent)"
+                pass
         return f"found the bucket {name!r}"
+
+    def _create(self) -> str:
+        """Create the bucket, and return its region.
+
+        Services that are no AWS have regions of their own names, or none, so their endpoint chooses, unless it asks.
+        """
+        region = self._client.connected().meta.region_name
+        if not self._client.on_aws:
+            try:
+                self._client.call("create_bucket")
+            except ProviderError as error:
+                if _WRONG_REGION not in str(error):
+                    raise
+            else:
+                return "that its endpoint chose (no LocationConstraint sent)"
+        where = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != DEFAULT_REGION else {}
+        self._client.call("create_bucket", **where)
+        return str(region)
 
     def close(self) -> None:
         """Give back the connections and threads."""

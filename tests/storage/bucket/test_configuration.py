@@ -13,7 +13,7 @@ import child
 import pytest
 from click.testing import CliRunner
 from servers import rgw
-from servers.buckets import open_bucket
+from servers.buckets import open_bucket, s3_on_served_moto
 
 from chuk_artifacts import ArtifactStore, InvalidInputError, ProviderError
 from chuk_artifacts.cli import cli
@@ -262,6 +262,18 @@ def test_init(options, monkeypatch, tmp_path):
         assert ("no LocationConstraint" in said["storage"]) == (done == "created")
     put = runner.invoke(cli, ["put", "file"])
     assert runner.invoke(cli, ["get", put.output.strip()]).output == "content"
+
+
+def test_init_at_an_endpoint_of_a_region(request, monkeypatch):
+    """An endpoint that asks for the region of a new bucket, as moto's does, gets it."""
+    options = s3_on_served_moto(request)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("S3_ENDPOINT_URL", options["endpoint_url"])
+    monkeypatch.setenv("ARTIFACT_PROVIDER", f"s3://{options['bucket']}-3")
+    made = CliRunner().invoke(cli, ["init"])
+    assert made.exit_code == 0, made.output
+    assert "in the region eu-west-1" in made.stdout
+    assert "found" in CliRunner().invoke(cli, ["init"]).stdout
 
 
 def test_init_where_nothing_listens(monkeypatch):
