@@ -468,10 +468,10 @@ def _change_content(
 ) -> ArtifactMetadata:
     """Write new bytes under a new key, then point the record to them."""
     core = scope.core
+    quota.limit_size(core, data)
     record = _known(scope, artifact_id, record)
     begun = core.clock()
     wanted.check(record)
-    quota.limit_size(core, data)
     if core.settings.max_session_bytes is not None:
         after = wanted.apply(record, begun, core.settings, Content("", 0, ""))
         quota.admit(core, record.session_id, [data], after.occupied - record.occupied)
