@@ -229,6 +229,8 @@ RENAMED = {
     "new_session_id": "other",
     "target_session_id": "other",
     "keep_versions": "keep",
+    "directory": "folder",
+    "directory_prefix": "folder",
 }
 UNSEEN = {"page_size"}
 """Arguments that change no answer."""

@@ -11,6 +11,7 @@ import inspect
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
+from posixpath import join
 from types import SimpleNamespace as Facts
 
 GRACE, EARLIER, ENDS_SOON, NEVER = 3600, 16, 300, float("inf")
@@ -37,11 +38,6 @@ def ends(contents, keep):
     """Return contents, and until when each stays: an hour after the next came, or for good if it is kept or current."""
     later = [after.stored + GRACE for after in contents[1 : max(len(contents) - keep, 0)]]
     return [*zip(contents, later + [NEVER] * (len(contents) - len(later)), strict=True)]
-
-
-def within(folder):
-    """Return the prefix of what is in a folder."""
-    return folder.rstrip("/") and folder.rstrip("/") + "/"
 
 
 class Oracle:
@@ -75,7 +71,7 @@ class Oracle:
 
     def moments(self, one):
         """Return when a cleanup changes an artifact."""
-        known = [one.until, one.expires, *(end for _, end in ends(one.contents, one.keep))]
+        known = [one.until, one.expires] + [end for _, end in ends(one.contents, one.keep)]
         return [one.expires + GRACE] if one.released else known
 
     def of(self, session=None):
@@ -120,9 +116,8 @@ class Oracle:
         ours = [one for one in self.of(session) if not self.over(one.expires)]
         return sorted(ours, key=lambda one: (one.filename or "", one.id))
 
-    def list_files(self, session_id, prefix="", limit=None, start="", directory_prefix=""):
-        prefix = prefix or within(directory_prefix)
-        found = (one for one in self.records(session_id) if (one.filename or "").startswith(prefix))
+    def list_files(self, session_id, prefix="", limit=None, start="", folder=""):
+        found = [one for one in self.records(session_id) if (one.filename or "").startswith(prefix or join(folder, ""))]
         found = islice((one for one in found if self.exists(one.id)), limit)
         return [one for one in found if (one.filename or "") >= start]
 
@@ -156,8 +151,7 @@ class Oracle:
         return bool(before and not after), size(before) - size(after)
 
     def still(self, contents, keep):
-        known = ends(contents, keep)[-1 - max(keep, EARLIER) :]
-        return [content for content, end in known if not self.over(end)]
+        return [content for content, end in ends(contents, keep)[-1 - max(keep, EARLIER) :] if not self.over(end)]
 
     def begun(self, session, user=None, ttl=None, meta=()):
         ttl = NEVER if session.startswith("user:") else self.ttl if ttl is None else ttl
@@ -229,9 +223,8 @@ class Oracle:
     def versions(self, artifact_id, revision=None):
         """Return the contents that can be read, newest first: all, or the one of a revision."""
         one = self.metadata(artifact_id)
-        known = ends(one.contents, one.keep)
-        found = [Facts(**vars(one) | vars(content) | {"until": end}) for content, end in known if not self.over(end)]
-        found = [one for one in found if revision is None or one.first <= revision <= one.last]
+        found = [Facts(**vars(one) | vars(content) | {"until": end}) for content, end in ends(one.contents, one.keep)]
+        found = [c for c in found if not self.over(c.until) and (revision is None or c.first <= revision <= c.last)]
         refuse_if(not found, "ArtifactNotFoundError")
         return found[::-1]
 
@@ -240,15 +233,13 @@ class Oracle:
         refuse_if(not changes and other is None, "InvalidInputError")
         self.limit(data or b"", max_bytes)
         one = self.checked(artifact_id, other, if_revision)
-        if merge and "meta" in fields:
-            fields["meta"] = {**one.meta, **fields["meta"]}
-        return self.next(one, data, **fields) if changes else one
+        merged = {"meta": {**one.meta, **fields["meta"]}} if merge and "meta" in fields else {}
+        return self.next(one, data, **fields | merged) if changes else one
 
     def restore(self, artifact_id, revision, if_revision=None):
-        one, content = self.checked(artifact_id, None, if_revision), self.versions(artifact_id, revision)[0]
-        number = content.number if content.until > self.clock() + ENDS_SOON else None  # else its bytes are copied
-        fields = {"number": number, "mime": content.mime}
-        return one if number == one.contents[-1].number else self.next(one, content.data, **fields)
+        one, old = self.checked(artifact_id, None, if_revision), self.versions(artifact_id, revision)[0]
+        number = old.number if old.until > self.clock() + ENDS_SOON else None  # else its bytes are copied
+        return one if number == one.contents[-1].number else self.next(one, old.data, number=number, mime=old.mime)
 
     def extend_ttl(self, artifact_id, additional_seconds):
         one, more = self.metadata(artifact_id), additional_seconds
@@ -265,18 +256,17 @@ class Oracle:
         self.sessions.pop(session)
         return sum(one.until == NEVER for one in self.remove(self.of(session)))
 
-    def list_directory(self, session_id, directory=""):
-        found = self.list_files(session_id, within(directory))
-        names = [(one.filename or one.id)[len(within(directory)) :].partition("/") for one in found]
-        files = [one for one, (_, slash, _) in zip(found, names, strict=True) if not slash]
-        return sorted({head for head, slash, _ in names if slash}), files
+    def list_directory(self, session_id, folder=""):
+        start, found = len(join(folder, "")), self.list_files(session_id, join(folder, ""))
+        names = [(one, *(one.filename or one.id)[start:].partition("/")) for one in found]
+        return sorted({head for _, head, slash, _ in names if slash}), [one for one, _, slash, _ in names if not slash]
 
     def search(self, session_id=None, prefix="", mime="*", meta=(), user_id=None, stored_after=0, stored_before=NEVER):
         found = [(one, self.get_session_info(one.session)) for one in self.records(session_id) if one.contents]
         found = [one for one, info in found if (info or session_id) and user_id in {None, info and info.user}]
         found = [one for one in found if (one.filename or "").startswith(prefix) and fnmatchcase(one.mime, mime)]
-        found = [one for one in found if dict(meta).items() <= one.meta.items()]
-        return [one for one in found if stored_after <= one.stored < stored_before]
+        found = [one for one in found if stored_after <= one.stored < stored_before]
+        return [one for one in found if dict(meta).items() <= one.meta.items()]
 
     # Uploads
 
@@ -301,17 +291,14 @@ class Oracle:
     # Sessions and upkeep
 
     def create_session(self, session_id=None, user_id=None, ttl_hours=None, custom_metadata=()):
-        session = session_id or self.made[0] or ""
-        foreign = user_id not in {None, session[5:]} or ttl_hours is not None
-        refuse_if(session.startswith("user:") and foreign, "InvalidInputError")
-        refuse_if(self.get_session_info(session), "ConflictError")
-        self.sessions[session] = self.begun(session, user_id, ttl_hours and ttl_hours * 3600, custom_metadata)
-        return session
+        id = session_id or self.made[0] or ""
+        refuse_if(id.startswith("user:") and (ttl_hours or user_id not in {None, id[5:]}), "InvalidInputError")
+        refuse_if(self.get_session_info(id), "ConflictError")
+        self.sessions[id] = self.begun(id, user_id, ttl_hours and ttl_hours * 3600, custom_metadata)
+        return id
 
     def iter_sessions(self, user_id=None):
-        return [
-            info for info in self.sessions.values() if self.get_session_info(info.id) and user_id in {None, info.user}
-        ]
+        return [info for info in map(self.get_session_info, self.sessions) if info and user_id in {None, info.user}]
 
     def change_session(self, session_id, metadata=(), additional_hours=0):
         info, more = self.get_session_info(session_id), additional_hours * 3600
