@@ -157,7 +157,7 @@ def known_size(data: bytes | Stream) -> int | None:
 
 
 def _bytes_or_stream(data: Any) -> bytes | Stream:
-    if isinstance(data, (bytes, Stream)):
+    if type(data) is bytes or isinstance(data, Stream):  # a subclass of bytes may lie about its length
         return data
     if isinstance(data, str):
         raise InvalidInputError("data is a str: use write_file to store text, or a pathlib.Path to store a file")
@@ -264,7 +264,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 def as_bytes(chunk: Any) -> bytes:
     """Return a chunk of a stream as bytes; raise :class:`InvalidInputError` if it is not bytes-like."""
-    if isinstance(chunk, bytes):
+    if type(chunk) is bytes:
         return chunk
     if not isinstance(chunk, str):
         try:

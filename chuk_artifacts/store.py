@@ -123,8 +123,8 @@ class ArtifactStore:
             would store a larger one raises :class:`QuotaExceededError` and stores nothing.
         max_session_bytes: how many bytes a session may hold, as :meth:`usage` counts them; default:
             ``ARTIFACT_MAX_SESSION_BYTES``, else no limit. Whatever would exceed it raises :class:`QuotaExceededError`
-            and stores nothing. The limit holds for what this store writes: give all stores of one sandbox the same.
-            Replaced contents that stay for an hour do not count.
+            and stores nothing; what has expired in the session is removed first. The limit holds for what this store
+            writes: give all stores of one sandbox the same. Replaced contents that stay for an hour do not count.
         instrumentation: what is informed of each call: an :class:`~chuk_artifacts.instrumentation.Instrumentation`;
             ``"otel"``: OpenTelemetry, see :class:`~chuk_artifacts.otel.OpenTelemetry`; ``"auto"``: OpenTelemetry if the
             process has imported it before; None: nothing. Default: ``ARTIFACT_INSTRUMENTATION`` (``auto``, ``otel`` or

@@ -20,6 +20,7 @@ from chuk_artifacts import (
     ArtifactStore,
     ArtifactStoreError,
     InvalidInputError,
+    QuotaExceededError,
     SessionError,
     aio,
     grid,
@@ -371,3 +372,49 @@ def test_upload_registered_by_another(store):
     with pytest.raises(ArtifactNotFoundError):
         uploads.complete(store.scope.core, elsewhere)
     assert uploads.complete(store.scope.core, elsewhere.changed(session_id="mallory")).artifact_id == own.artifact_id
+
+
+class _Short(bytes):
+    """Bytes that claim to be none."""
+
+    def __len__(self):
+        """Return 0."""
+        return 0
+
+    def __iter__(self):
+        """Return nothing."""
+        return iter(())
+
+    def __getitem__(self, index):
+        """Return nothing."""
+        return b""
+
+
+def _through_an_open_file(store, data):
+    """Write a file of ``artifact://``."""
+    with ArtifactFileSystem(store).open("alice/x", "wb") as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, data: store.store(data, session_id="alice"),
+        lambda store, data: store.store([b"", data], session_id="alice"),
+        lambda store, data: store.store_batch([{"data": data}, {"data": data}], session_id="alice"),
+        lambda store, data: ArtifactFileSystem(store).pipe_file("alice/x", data),
+        lambda store, data: asyncio.run(aio.ArtifactStore.wrap(store).store(data, session_id="alice")),
+        _through_an_open_file,
+    ],
+    ids=["bytes", "iterable", "batch", "pipe", "aio", "file"],
+)
+def test_bytes_that_lie_about_their_length(write):
+    """Bytes of a class that lies about their length are stored as they are, and limits see all of them."""
+    with ArtifactStore(max_artifact_bytes=10, max_session_bytes=12) as store:
+        with pytest.raises(QuotaExceededError):
+            write(store, _Short(b"x" * 11))
+        assert dict(store.usage()) == {"artifacts": 0, "bytes": 0}
+        with contextlib.suppress(QuotaExceededError):  # two of them are too many
+            write(store, _Short(b"x" * 10))
+        for one in store.list_by_session("alice"):
+            assert store.retrieve(one) == b"x" * one.bytes == b"x" * 10

@@ -124,7 +124,7 @@ class Catalog(Protocol):
     def replace(
         self, record: ArtifactMetadata, *, expected_revision: int, max_session_bytes: int | None = None
     ) -> bool:
-        """Replace the record with the id of *record* if it has the expected revision, and prolong its session.
+        """Replace the record with the id of *record* if it has the expected revision; its session lives as long as it.
 
         Return whether it was replaced. Raise ``QuotaExceededError`` and change nothing if its session would grow beyond
         *max_session_bytes*.

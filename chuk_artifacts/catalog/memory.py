@@ -26,7 +26,7 @@ from chuk_artifacts.catalog.records import (
     sizes_by_session,
     takes_filename,
 )
-from chuk_artifacts.catalog.sessions import join_sessions, merged, prolonged, updated
+from chuk_artifacts.catalog.sessions import join_sessions, lasting, merged, updated
 from chuk_artifacts.errors import session_full
 from chuk_artifacts.fork import Lockable
 from chuk_artifacts.models import ArtifactMetadata, SessionInfo, Usage, is_over, seconds_of, timestamp
@@ -259,7 +259,7 @@ class MemoryCatalog(Lockable):
         if max_session_bytes is not None:
             self._check_room(record.session_id, counted(record)[1] - counted(old)[1], max_session_bytes)
         info = self._sessions.get(record.session_id)
-        sessions = {} if info is None else {record.session_id: prolonged(info, record.expires_at)}
+        sessions = {} if info is None else {record.session_id: lasting(info, record.expires_at)}
         self._make({record.artifact_id: record}, sessions)
         return True
 

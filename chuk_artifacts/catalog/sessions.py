@@ -124,18 +124,24 @@ def new_session(
     )
 
 
+def lasting(info: SessionInfo, expires_at: str | None) -> SessionInfo:
+    """Return *info* with an end no earlier than *expires_at*."""
+    if info.expires_at is None or (expires_at is not None and expires_at <= info.expires_at):
+        return info
+    return info.changed(expires_at=expires_at)
+
+
 def prolonged(info: SessionInfo, expires_at: str | None) -> SessionInfo:
-    """Return *info* with an end no earlier than *expires_at*.
+    """Return *info* with an end no earlier than that of a new record, *expires_at*.
 
     An extension is at least a thousandth of the session's ttl, so that a session that gets many records is written now
     and then instead of with each of them.
     """
-    if info.expires_at is None or (expires_at is not None and expires_at <= info.expires_at):
-        return info
-    if expires_at is not None and info.ttl is not None:
-        moment = seconds_of(info.expires_at) + info.ttl * _LEAST_OF_TTL
+    before = info.expires_at
+    if before is not None and expires_at is not None and expires_at > before and info.ttl is not None:
+        moment = seconds_of(before) + info.ttl * _LEAST_OF_TTL
         expires_at = max(expires_at, timestamp(min(moment, LAST_MOMENT)))
-    return info.changed(expires_at=expires_at)
+    return lasting(info, expires_at)
 
 
 def updated(

@@ -39,7 +39,7 @@ from chuk_artifacts.catalog.records import (
     sizes_by_session,
 )
 from chuk_artifacts.catalog.reserve import PAGE, check_room, part_of_disk
-from chuk_artifacts.catalog.sessions import join_sessions, merged, new_session, prolonged, updated
+from chuk_artifacts.catalog.sessions import join_sessions, lasting, merged, new_session, updated
 from chuk_artifacts.errors import ErrorMap, GridError, OutcomeUnknownError, SessionError, session_full
 from chuk_artifacts.fields import decode
 from chuk_artifacts.log import log as _log
@@ -894,7 +894,7 @@ class SqliteCatalog:
         if changed and not is_filed(record):
             counters.note(connection, record)
         info = self._session(connection, record.session_id) if changed else None
-        if info is not None and (longer := prolonged(info, record.expires_at)) is not info:
+        if info is not None and (longer := lasting(info, record.expires_at)) is not info:
             self._write_session(connection, longer)
         return changed > 0
 

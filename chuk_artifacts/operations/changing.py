@@ -302,7 +302,9 @@ def restore(scope: Scope, artifact_id: str, revision: int, wanted: Change) -> Ar
         quota.check_size(core, earlier.bytes)
     if earlier is not None and not earlier.kept and seconds_of(earlier.until) < now + _ENDS_SOON_SECONDS:
         wanted_bytes = content_at(record, revision, now)
-        content = Stream(lambda: stream_record(scope, wanted_bytes, exact=True), rewindable=True)
+        content = Stream(
+            lambda: stream_record(scope, wanted_bytes, exact=True), rewindable=True, measure=lambda: earlier.bytes
+        )
         return _change_content(scope, artifact_id, wanted._replace(fields={"mime": earlier.mime}), content, record)
     before, after = _swap(scope, artifact_id, wanted, record, Earlier(revision))
     _discard_dropped(core, before, after)
@@ -466,10 +468,10 @@ def _change_content(
 ) -> ArtifactMetadata:
     """Write new bytes under a new key, then point the record to them."""
     core = scope.core
+    quota.limit_size(core, data)
     record = _known(scope, artifact_id, record)
     begun = core.clock()
     wanted.check(record)
-    quota.limit_size(core, data)
     if core.settings.max_session_bytes is not None:
         after = wanted.apply(record, begun, core.settings, Content("", 0, ""))
         quota.admit(core, record.session_id, [data], after.occupied - record.occupied)
@@ -505,9 +507,7 @@ def _swap(
     for attempt in range(ATTEMPTS):
         before = find(scope, artifact_id) if record is None else scope.check(artifact_id, record, core.clock())
         after = wanted.apply(before, core.clock(), core.settings, content)
-        if after is before or core.catalog.replace(
-            after, expected_revision=before.revision, max_session_bytes=core.settings.max_session_bytes
-        ):
+        if after is before or quota.replace(core, before, after):
             return before, after
         record = None
         retried()

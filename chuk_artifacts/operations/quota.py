@@ -1,19 +1,23 @@
 """The limits of a store: how large an artifact may be, and how many bytes a session may hold.
 
 The catalog enforces a session's limit, in the transaction of the record. What is here refuses data earlier: before its
-first byte if its length is known, else as soon as too much of it is read.
+first byte if its length is known, else as soon as too much of it is read. Before anything is refused, what is over in
+the session makes room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from chuk_artifacts.core import Core
 from chuk_artifacts.errors import QuotaExceededError, session_full, too_large
+from chuk_artifacts.models import ArtifactMetadata
 from chuk_artifacts.operations.releasing import release_session
 from chuk_artifacts.source import Stream, cap, known_size
 
+T = TypeVar("T")
 Refusal = Callable[[], QuotaExceededError]
 
 
@@ -98,6 +102,28 @@ def _room(core: Core, session_id: str, limit: int, needed: int | None) -> int:
         release_session(core, session_id)
         room = limit - core.catalog.usage(session_id).bytes
     return max(room, 0)
+
+
+def with_room(core: Core, session_ids: Iterable[str], change: Callable[[], T]) -> T:
+    """Return what *change* of the catalog returns; if it fails at a limit, make room in the sessions, and repeat it.
+
+    Raises:
+        QuotaExceededError: there is too little room even so.
+
+    """
+    try:
+        return change()
+    except QuotaExceededError:
+        for session_id in session_ids:
+            release_session(core, session_id)
+    return change()
+
+
+def replace(core: Core, before: ArtifactMetadata, after: ArtifactMetadata) -> bool:
+    """Replace a record by its next revision, and return whether it still was *before*; raises as :func:`with_room`."""
+    most = core.settings.max_session_bytes
+    change = partial(core.catalog.replace, after, expected_revision=before.revision, max_session_bytes=most)
+    return with_room(core, [before.session_id], change)
 
 
 def longest(core: Core, max_bytes: int | None) -> int | None:

@@ -226,9 +226,7 @@ def _copied(core: Core, pending: ArtifactMetadata, record: ArtifactMetadata, len
         _check_length(core, pending, size)  # the copy may be of a later upload
         check_bytes(core, [key], seconds_of(record.stored_at))
         record = record.changed(key=key, bytes=size, sha256=sha256)
-        replaced = core.catalog.replace(
-            record, expected_revision=pending.revision, max_session_bytes=core.settings.max_session_bytes
-        )
+        replaced = quota.replace(core, pending, record)
     except ObjectMissingError:
         replaced = False
     except QuotaExceededError:

@@ -218,13 +218,18 @@ def add(
 
     """
     try:
-        core.catalog.add(
-            records,
-            now=now,
-            inheriting=inheriting,
-            user_ids=user_ids,
-            exclusive=exclusive,
-            max_session_bytes=core.settings.max_session_bytes,
+        quota.with_room(
+            core,
+            {record.session_id for record in records},
+            partial(
+                core.catalog.add,
+                records,
+                now=now,
+                inheriting=inheriting,
+                user_ids=user_ids,
+                exclusive=exclusive,
+                max_session_bytes=core.settings.max_session_bytes,
+            ),
         )
     except BaseException as error:
 

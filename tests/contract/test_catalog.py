@@ -314,10 +314,13 @@ def test_replace_compares_the_revision(catalog):
 
 
 def test_replace_prolongs_the_session(catalog):
-    """A record whose expiry is extended prolongs its session."""
+    """A record whose expiry is extended prolongs its session to that moment, and never shortens it."""
     catalog.add([record(1)], now=NOW)
-    catalog.replace(record(1, ttl=5 * DAY, revision=2), expected_revision=1)
-    assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + 5 * DAY)
+    for revision, ttl, end in ((2, DAY + 1, DAY + 1), (3, 5 * DAY, 5 * DAY), (4, 60.0, 5 * DAY)):
+        catalog.replace(record(1, ttl=ttl, revision=revision), expected_revision=revision - 1)
+        assert catalog.get_session("alice", NOW).expires_at == timestamp(NOW + end)
+    catalog.replace(record(1, ttl=None, revision=5), expected_revision=4)
+    assert catalog.get_session("alice", NOW).expires_at is None
 
 
 def test_one_of_many_replacements_wins(catalog):

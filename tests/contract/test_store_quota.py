@@ -186,6 +186,40 @@ def test_restored_content_obeys_the_limits(rig, clock):
     assert lower.retrieve(one) == b"z"
 
 
+@pytest.mark.parametrize("rig", [("aio", "filesystem"), ("blocking", "url-memory")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("change", ["restore", "keep"])
+def test_expired_content_makes_room_for_earlier_content(rig, clock, change):
+    """A change that has an earlier content count again makes room for it as new data does, and only then."""
+    store = rig.open(max_session_bytes=20)
+    one = store.store(b"x" * 10, session_id=SESSION, ttl=None)
+    store.update_file(one, data=b"y" * 6)
+    store.store(b"z" * 14, session_id=SESSION, ttl=60)
+    changes = {"restore": lambda: store.restore(one, 1), "keep": lambda: store.update_file(one, keep_versions=1)}
+    refused(changes[change], "session", 20)
+    clock.advance(61)
+    assert store.usage(SESSION).bytes == 20
+    changes[change]()
+    assert dict(store.usage(SESSION)) == {"artifacts": 1, "bytes": 10 if change == "restore" else 16}
+    assert store.retrieve(one, revision=1) == b"x" * 10
+
+
+@pytest.mark.parametrize("rig", [("aio", "filesystem"), ("blocking", "memory")], indirect=True, ids="-".join)
+def test_fewer_kept_contents_make_room(rig):
+    """A change that keeps fewer contents frees their bytes at once, also for its own data."""
+    store = rig.open(max_session_bytes=20)
+    one = store.store(b"x" * 10, session_id=SESSION, keep_versions=1)
+    store.update_file(one, data=b"y" * 10)
+    refused(lambda: store.store(b"1", session_id=SESSION), "session", 20)
+    refused(lambda: store.update_file(one, data=b"z" * 20), "session", 20)
+    store.update_file(one, data=b"z" * 20, keep_versions=0)
+    assert dict(store.usage(SESSION)) == {"artifacts": 1, "bytes": 20}
+    store.update_file(one, data=b"w" * 10)
+    store.update_file(one, data=b"x" * 10, keep_versions=1)
+    refused(lambda: store.store(b"1", session_id=SESSION), "session", 20)
+    store.update_file(one, keep_versions=0)
+    store.store(b"v" * 10, session_id=SESSION)
+
+
 def test_two_stores_at_once(rig):
     """Concurrent calls of a store can't exceed a session's limit together, and leave no bytes of refused data."""
     store = rig.open(max_session_bytes=100)

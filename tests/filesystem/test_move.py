@@ -490,3 +490,15 @@ def test_copies_keep_to_the_limits(tmp_path):
             assert fs.find("alice") == ["alice/docs/a", "alice/docs/b"]
             grid = f"grid/{store.sandbox_id}/"
             assert sum(item.bytes for item in store.scope.core.storage.list_objects(grid)) == 40
+
+
+def test_copies_take_the_place_of_expired_files():
+    """A folder is copied in a full session when expired files can make room for it."""
+    now = [1_800_000_000.0]
+    with ArtifactStore(max_session_bytes=30, clock=lambda: now[0]) as store:
+        fs = ArtifactFileSystem(store)
+        store.store(b"x" * 20, session_id="alice", ttl=60)
+        fs.pipe({"alice/docs/a": b"a" * 4, "alice/docs/b": b"b" * 4})
+        now[0] += 61
+        fs.cp("alice/docs/", "alice/new/", recursive=True)
+        assert store.usage("alice").bytes == 16

@@ -31,7 +31,7 @@ from werkzeug.test import Client
 from chuk_artifacts import ArtifactStore, ArtifactStoreError, aio
 from chuk_artifacts.filesystem import ArtifactFileSystem
 from chuk_artifacts.gateway import Gateway
-from proof.oracle import Oracle
+from proof.oracle import NEVER, Oracle
 
 BEGIN = 1_800_000_000.0
 GATEWAY = "http://gateway.test"
@@ -58,7 +58,7 @@ META = st.dictionaries(st.sampled_from(["tag", "n"]), st.sampled_from(["q3", 1, 
 TEXT = st.sampled_from(["", "one", "zwei é"])
 MIME = st.sampled_from(["text/plain", "image/png", "application/json"])
 TTL = st.sampled_from([50, 1000, 5003, 100_003, 200_003])
-LONGER = st.sampled_from([1000, 5003, 200_003])  # a change on Redis prolongs a session by less than ttl / 1000 too
+LONGER = st.sampled_from([30, 1000, 5003, 200_003])
 USER = st.sampled_from(["ann", "ben"])
 REVISION = st.integers(1, 4)
 IF_REVISION = st.one_of(ABSENT, ABSENT, ABSENT, REVISION)
@@ -223,7 +223,15 @@ SAME: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """The method of the oracle that answers others too, with what it must be given."""
 
-RENAMED = {"new_filename": "filename", "new_meta": "meta", "new_session_id": "other", "target_session_id": "other"}
+RENAMED = {
+    "new_filename": "filename",
+    "new_meta": "meta",
+    "new_session_id": "other",
+    "target_session_id": "other",
+    "keep_versions": "keep",
+    "directory": "folder",
+    "directory_prefix": "folder",
+}
 UNSEEN = {"page_size"}
 """Arguments that change no answer."""
 
@@ -343,7 +351,7 @@ class Machine(RuleBasedStateMachine):
         found, made = self.answered(name, store, arguments)
         fresh = self.session_of(made, arguments) if made and name in FRESH else ""
         same, known = SAME.get(name, (name, {}))
-        known = known | {RENAMED.get(key, key): arguments[key] for key in arguments.keys() - UNSEEN}
+        known = known | renamed({key: arguments[key] for key in arguments.keys() - UNSEEN})
         if "content" in known:
             known["data"] = known.pop("content").encode()
         expected = alike(found, self.oracle.answer(same, known, bound, made, fresh))
@@ -425,8 +433,8 @@ class Machine(RuleBasedStateMachine):
     def wait_until(self, number: int, seconds: int) -> None:
         """Let time pass until just before, at or just after a moment at which something ends."""
         ends = {moment for one in self.oracle.artifacts.values() for moment in self.oracle.moments(one)}
-        ends |= {info.expires for info in self.oracle.sessions.values() if info.expires is not None}
-        later = sorted(moment + seconds for moment in ends if moment + seconds > self.clock())
+        ends |= {info.expires for info in self.oracle.sessions.values()}
+        later = sorted(moment + seconds for moment in ends - {NEVER} if moment + seconds > self.clock())
         if later:
             self.clock.now = later[number % len(later)]
 
@@ -498,6 +506,12 @@ class Machine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
+def renamed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by the names that the oracle gives them."""
+    items = {"items": [renamed(item) for item in arguments["items"]]} if "items" in arguments else {}
+    return {RENAMED.get(name, name): value for name, value in arguments.items()} | items
+
+
 def archived(data: bytes) -> list[bytes]:
     """Return the contents in an archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -560,7 +574,9 @@ def alike(found: Any, expected: Any) -> Any:
         if "contents" in facts:
             data = facts.get("data", expected.contents[-1].data)
             facts = {**facts, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            facts |= {"revision": facts.get("first", expected.revision), "current": expected.until is None}
+            facts |= {"current": facts.get("last", expected.revision) == expected.revision}
+            facts |= {"revision": facts.get("first", expected.revision)}
+        facts = {name: None if value == NEVER else value for name, value in facts.items()}
         return {name: facts[name] for name in found} if isinstance(found, dict) else facts
     if isinstance(found, list | tuple) and isinstance(expected, list | tuple) and len(found) == len(expected):
         return type(expected)(map(alike, found, expected))
