@@ -2038,7 +2038,7 @@ class ArtifactStore:
 
         Args:
             callback: an fsspec ``Callback``, which receives the numbers of artifacts that were looked at.
-            dry_run: report, and write nothing.
+            dry_run: report, and add no record.
 
         Returns:
             what came back, and which objects could not be read.
