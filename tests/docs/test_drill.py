@@ -1,4 +1,4 @@
-"""The drill of the page on backups, with records on a server."""
+"""The drill of the page on backups, on a disk and with records on a server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from blocks import source
 PAGE, HEADING = "docs/operations/backup.md", "Drill"
 ON_DISK = 'options = {"storage_provider": "filesystem", "fs_root": "drill"}\nrestored = options\n'
 IN_PAGE = re.compile(r"postgresql://files@db\.example/files|redis://redis\.example:6379")
+
+
+def test_drill_on_a_disk(tmp_path, monkeypatch):
+    """The program loses a catalog, and brings everything back."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source(PAGE, HEADING), PAGE, "exec"), {"__name__": "drill"})
 
 
 @pytest.mark.parametrize(("number", "server"), [(1, "postgres_url"), (2, "redis_url")])

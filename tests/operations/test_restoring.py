@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 
-import child
-import pytest
-
 from chuk_artifacts import ArtifactStore
-
-PAGE = child.PROJECT / "docs" / "operations" / "backup.md"
 
 
 def on_disk(root, clock):
     """Return a store on disk."""
     return ArtifactStore(storage_provider="filesystem", fs_root=root, sandbox_id="box", clock=clock)
-
-
-@pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without the project")
-def test_drill(tmp_path, monkeypatch):
-    """The restore drill of the documentation loses a catalog, and brings everything back."""
-    monkeypatch.chdir(tmp_path)
-    (drill,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    exec(compile(drill, str(PAGE), "exec"), {"__name__": "drill"})
 
 
 def everything(store):
