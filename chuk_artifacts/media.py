@@ -14,8 +14,8 @@ SEPARATORS = {"text/csv": ",", "text/tab-separated-values": "\t"}
 
 PARQUET = "application/vnd.apache.parquet"
 
-MORE_TYPES = {".parquet": PARQUET, ".pq": PARQUET, ".md": "text/markdown", ".markdown": "text/markdown"}
-"""Media types by extension that no version of :mod:`mimetypes`, or only later ones, knows."""
+MORE_TYPES = {".parquet": PARQUET, ".pq": PARQUET, ".markdown": "text/markdown"}
+"""Media types, by extension, that :mod:`mimetypes` does not know."""
 
 _TEXTS = frozenset(
     f"application/{name}"

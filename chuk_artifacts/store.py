@@ -1268,10 +1268,10 @@ class ArtifactStore:
 
         Memory does not depend on the size of the artifacts; each one adds a few hundred bytes. Names are the filenames,
         as relative paths: a backslash separates folders too, and the colon of a drive becomes ``_``. Of several files
-        with one name, the second is called `` (2)`` before its extension; an artifact without a filename has its id,
-        and the extension of its media type. Times are those of the last change, in UTC. Media types that are compressed
-        already (images, videos, ZIP, ...) are not compressed again, others are deflated. ZIP64 is used where it is
-        needed.
+        with one name, the newest keeps it, and the next has `` (2)`` before its extension; an artifact without a
+        filename has its id, and the extension of its media type. Times are those of the last change, in UTC. Media
+        types that are compressed already (images, videos, ZIP, ...) are not compressed again, others are deflated.
+        ZIP64 is used where it is needed.
 
         Args:
             session_id: see :meth:`list_by_session`.
@@ -2142,7 +2142,7 @@ class ArtifactStore:
         Returns:
             for ``storage`` and ``session`` each a dict of ``status`` (``ok`` or ``error``), ``provider`` and, for an
             error, ``message``. Some providers add more facts, and a ``warning`` where data may be lost or the signing
-            key is refused.
+            key is missing or refused.
 
         Example:
             >>> store = ArtifactStore()

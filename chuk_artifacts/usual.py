@@ -71,18 +71,9 @@ def plain_fields(text: str) -> JsonObject | None:
     ) = match.groups()
     # fmt: on
     seconds = None if ttl is None else float(ttl)
-    try:
-        grid.beginnings(sandbox_id, session_id)  # raises for ids that are none
-        _check_moments(stored, updated, end)
-    except _ODD:
+    if revision == "0" or "/" not in mime or (seconds is not None and seconds > LAST_MOMENT):
         return None
-    if (
-        revision == "0"
-        or (seconds is not None and seconds > LAST_MOMENT)
-        or "/" not in mime
-        or not (later is None or grid.is_later(later))
-        or not (filename is None or (filename and _is_plain(filename)))
-    ):
+    if not _is_sound(sandbox_id, session_id, (stored, updated, end), later, filename):
         return None
     return {
         "artifact_id": artifact_id,
@@ -107,6 +98,29 @@ def plain_fields(text: str) -> JsonObject | None:
         "pending": None,
         "origin": None,
     }
+
+
+def _is_sound(
+    sandbox_id: str, session_id: str, moments: tuple[str, str, str | None], later: str | None, filename: str | None
+) -> bool:
+    """Return whether values of a record that matches :data:`_PLAIN` are in the usual form, where that can't say it.
+
+    Args:
+        sandbox_id: the sandbox.
+        session_id: the session.
+        moments: when it was stored, was changed, and expires.
+        later: the end of the key, of the bytes of a later content.
+        filename: the filename.
+
+    """
+    try:
+        grid.beginnings(sandbox_id, session_id)  # raises for ids that are none
+        _check_moments(*moments)
+        return (later is None or grid.is_later(later)) and (
+            filename is None or (filename != "" and _is_plain(filename))
+        )
+    except _ODD:
+        return False
 
 
 def plain_fields_each(texts: Iterable[str]) -> list[JsonObject] | None:

@@ -187,6 +187,14 @@ def test_keys_are_configured(monkeypatch, tmp_path):
     assert not (tmp_path / "signing.key").exists()
 
 
+def test_missing_key_is_reported():
+    """The check warns where links need a key that all processes know, and there is none."""
+    with ArtifactStore(storage_provider="memory://keyless", gateway_url=BASE) as store:
+        assert "set ARTIFACT_SIGNING_KEY" in store.validate_configuration()["storage"]["warning"]
+    with ArtifactStore(storage_provider="memory://keyless", gateway_url=BASE, signing_key="k" * 32) as store:
+        assert "signing" not in store.validate_configuration()["storage"].get("warning", "")
+
+
 @pytest.mark.parametrize("key", ["", ",", " , ", 5, b"key", "\ud800"])
 def test_wrong_key(key):
     """A key that is empty or no text is refused when the store is opened."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import mimetypes
-import posixpath
 from collections.abc import Iterable
 from importlib import import_module
 from itertools import islice
@@ -14,8 +12,9 @@ from typing import Any, Literal
 import attrs
 from markdown_it import MarkdownIt
 
+from chuk_artifacts.arguments import OCTET_STREAM, PLAIN_TEXT, check_mime
 from chuk_artifacts.errors import ArtifactStoreError
-from chuk_artifacts.media import IMAGES, MORE_TYPES, PARQUET, SEPARATORS, indented, is_json, is_text, plain_type
+from chuk_artifacts.media import IMAGES, PARQUET, SEPARATORS, indented, is_json, is_text, plain_type
 from chuk_artifacts.models import ArtifactMetadata, ArtifactVersion
 from chuk_artifacts.store import ArtifactStore
 
@@ -24,7 +23,6 @@ _ROWS = 50
 _COLUMNS = 40
 _CELL = 300  # characters
 _THUMBNAIL_BYTES = 2 * 1024 * 1024
-_UNKNOWN = "application/octet-stream"
 _PARQUET = frozenset({PARQUET, "application/x-parquet", "application/parquet"})
 _NO_TEXT = bytes(range(9)) + bytes(range(14, 27))
 """Control characters that text does not have."""
@@ -87,7 +85,7 @@ def preview(store: ArtifactStore, artifact_id: str, described: Described, revisi
         return Preview(kind)
     if mime in _PARQUET:
         return _parquet(store, artifact_id, revision)
-    if not (is_text(mime) or mime == _UNKNOWN):
+    if not (is_text(mime) or mime == OCTET_STREAM):
         return _NO_PREVIEW
     beginning = b"".join(store.stream(artifact_id, end=min(described.bytes, _TEXT_BYTES), revision=revision))
     text = _text_of(beginning)
@@ -106,10 +104,9 @@ def _of_text(mime: str, text: str, *, is_cut: bool) -> Preview:
 def _type_of(described: Described) -> str:
     """Return the media type without parameters; that of the filename where none is known."""
     mime = plain_type(described.mime)
-    if mime not in {_UNKNOWN, "text/plain"} or described.filename is None:
+    if mime not in {OCTET_STREAM, PLAIN_TEXT} or described.filename is None:
         return mime
-    name = described.filename.lower()
-    return MORE_TYPES.get(posixpath.splitext(name)[1]) or mimetypes.guess_type(name)[0] or mime
+    return check_mime(None, described.filename, mime)
 
 
 def _kind_of_bytes(mime: str) -> Kind | None:

@@ -9,7 +9,7 @@ import click
 
 from chuk_artifacts import ArtifactStore
 from chuk_artifacts.cli.addressing import Address, Session, must_exist, session_ids
-from chuk_artifacts.cli.listing import print_artifacts
+from chuk_artifacts.cli.listing import print_artifacts, unless_empty
 from chuk_artifacts.cli.opening import opened
 from chuk_artifacts.cli.tables import Column, Row, form_options, print_rows
 from chuk_artifacts.cli.values import Moment, examples, pairs
@@ -57,9 +57,7 @@ def find(
     """
     session_id, _, prefix = (place or "").partition("/")
     with opened(must_exist=True) as store:
-        if session_id:
-            must_exist(store, session_id)
-        found = store.search(
+        found: Iterator[Row] = store.search(
             session_id or None,
             prefix=prefix.removesuffix("*"),
             mime=mime,
@@ -69,6 +67,8 @@ def find(
             user_id=user,
             limit=limit,
         )
+        if session_id and form is None:
+            found = unless_empty(found, lambda: must_exist(store, session_id))
         print_artifacts(found, form, is_long=is_long, with_session=True)
 
 

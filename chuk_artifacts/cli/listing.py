@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import click
@@ -46,10 +46,18 @@ def ls(*, session: str | None, prefix: str, is_long: bool, recursive: bool, form
         rows: Iterator[Row] = (
             store.iter_session(session_id, prefix=folder + prefix) if is_flat else _level(store, session_id, folder)
         )
-        first = next(rows, None)
-        if first is None and form is None:
-            _explain(store, session, session_id, folder)
-        print_artifacts([] if first is None else chain([first], rows), form, is_long=is_long)
+        if form is None:
+            rows = unless_empty(rows, lambda: _explain(store, session, session_id, "" if prefix else folder))
+        print_artifacts(rows, form, is_long=is_long)
+
+
+def unless_empty(rows: Iterator[Row], explain: Callable[[], None]) -> Iterator[Row]:
+    """Yield rows; if there are none, call *explain*, which says why or fails."""
+    first = next(rows, None)
+    if first is None:
+        explain()
+    else:
+        yield from chain([first], rows)
 
 
 def _explain(store: ArtifactStore, session: str | None, session_id: str, folder: str) -> None:

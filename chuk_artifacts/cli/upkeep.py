@@ -81,7 +81,7 @@ def init(*, form: str | None) -> None:
     """Create the store: its folder or bucket, and the database or its tables. What exists stays as it is.
 
     Prints what was created and what was there. Other commands that store files create the folder too, but not a
-    bucket. At a custom endpoint the service chooses the region of a new bucket.
+    bucket. At a custom endpoint the service chooses the region of a new bucket, unless it requires the configured one.
     """
     with errors_in_one_line():
         found = settings()
@@ -97,7 +97,7 @@ def init(*, form: str | None) -> None:
 
 
 def _catalog_of(found: Settings) -> str:
-    """Return what ``init`` is about to do with the catalog, in a few words for its end."""
+    """Return what ``init`` creates for the catalog, or finds, in a few words; called before it does."""
     if found.session_provider == SQLITE:
         path = str(found.sqlite_path)
         return f"{'found' if os.path.exists(path) else 'created'} the database {path!r}"

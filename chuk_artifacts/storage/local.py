@@ -427,7 +427,7 @@ class LocalStorage(FileStorage):
         root: str = self._fs.root.path
         with self._errors:
             is_new = not os.path.isdir(root)
-            self._fs.make_folders("check")
+            self._fs.make_folders("file")  # the root is above each file
         return f"{'created' if is_new else 'found'} the folder {root!r}"
 
     @property
