@@ -116,9 +116,7 @@ def _is_sound(
     try:
         grid.beginnings(sandbox_id, session_id)  # raises for ids that are none
         _check_moments(*moments)
-        return (later is None or grid.is_later(later)) and (
-            filename is None or (filename != "" and _is_plain(filename))
-        )
+        return (later is None or grid.is_later(later)) and (filename is None or _is_plain(filename))
     except _ODD:
         return False
 

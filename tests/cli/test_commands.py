@@ -376,11 +376,12 @@ def test_ls_of_a_session(file):
     assert error_of("ls", "unknown", "-l").startswith("no session 'unknown'")
     assert error_of("find", "*.txt").startswith("no session '*.txt'")
     assert error_of("ls", "demo/none/") == "no folder 'none/' in session 'demo'"
-    assert run("ls", "demo", "--prefix", "none") == ""
     assert json.loads(run("find", "unknown", "--json")) == []
     assert len(run("ls", "demo").splitlines()) == 2
     assert "hello.txt" in run("ls", "demo", "--prefix", "hel")
     assert "other.txt" not in run("ls", "demo", "--prefix", "hel")
+    put("-", "--name", "docs/a.txt", "--session", "demo", input="a")
+    assert run("ls", "demo", "--prefix", "none") == run("ls", "demo/docs", "--prefix", "none") == ""
 
 
 def test_json(file):
